@@ -1,0 +1,38 @@
+-- name: DealBefore :one
+SELECT to_jsonb(d) AS before FROM deal d WHERE uid = @uid AND document_id = @document_id AND locale = @locale;
+
+-- name: DealUpsert :one
+-- No row means that nothing differed.
+INSERT INTO deal AS d (uid, document_id, locale, strapi_id, deal_id, name, deal_value, currency, status, stage,
+                       probability, confidence_override, expected_close_date, recognition_start_month,
+                       recognition_end_month, owner, strapi_created_at, strapi_updated_at, published_at, deleted_at)
+VALUES (@uid, @document_id, @locale, @strapi_id, sqlc.narg(deal_id), sqlc.narg(name), @deal_value, sqlc.narg(currency),
+        sqlc.narg(status), sqlc.narg(stage), @probability, @confidence_override, sqlc.narg(expected_close_date),
+        sqlc.narg(recognition_start_month), sqlc.narg(recognition_end_month), sqlc.narg(owner),
+        sqlc.narg(strapi_created_at), sqlc.narg(strapi_updated_at), sqlc.narg(published_at), NULL)
+ON CONFLICT (uid, document_id, locale) DO UPDATE SET
+    strapi_id = excluded.strapi_id, deal_id = excluded.deal_id, name = excluded.name, deal_value = excluded.deal_value,
+    currency = excluded.currency, status = excluded.status, stage = excluded.stage, probability = excluded.probability,
+    confidence_override = excluded.confidence_override, expected_close_date = excluded.expected_close_date,
+    recognition_start_month = excluded.recognition_start_month, recognition_end_month = excluded.recognition_end_month,
+    owner = excluded.owner, strapi_created_at = excluded.strapi_created_at,
+    strapi_updated_at = excluded.strapi_updated_at, published_at = excluded.published_at, deleted_at = NULL
+WHERE (d.strapi_id, d.deal_id, d.name, d.deal_value, d.currency, d.status, d.stage, d.probability,
+       d.confidence_override, d.expected_close_date, d.recognition_start_month, d.recognition_end_month, d.owner,
+       d.strapi_created_at, d.strapi_updated_at, d.published_at, d.deleted_at)
+    IS DISTINCT FROM
+      (excluded.strapi_id, excluded.deal_id, excluded.name, excluded.deal_value, excluded.currency, excluded.status,
+       excluded.stage, excluded.probability, excluded.confidence_override, excluded.expected_close_date,
+       excluded.recognition_start_month, excluded.recognition_end_month, excluded.owner, excluded.strapi_created_at,
+       excluded.strapi_updated_at, excluded.published_at, NULL::timestamptz)
+RETURNING to_jsonb(d) AS after;
+
+-- name: DealTombstone :one
+-- No row means that there was nothing to delete.
+UPDATE deal AS d SET deleted_at = now()
+WHERE uid = @uid AND document_id = @document_id AND locale = @locale AND deleted_at IS NULL
+RETURNING to_jsonb(d) AS after;
+
+-- name: DealUID :one
+-- The type of a deal, where several types of deals are configured.
+SELECT uid FROM deal WHERE document_id = @document_id ORDER BY deleted_at IS NOT NULL, uid LIMIT 1;

@@ -1,0 +1,95 @@
+-- name: EntityBump :many
+-- Asks for one more look at each document. Takes the row locks in key order.
+-- A dead document is revived; one that waits after a failure is tried again soon.
+INSERT INTO entity_sync AS e (uid, document_id, locale, want_seq, events, state, pending_since)
+SELECT k.uid, k.document_id, k.locale, 1, k.events, 'pending', now()
+FROM (SELECT unnest(@uids::text[]) AS uid, unnest(@document_ids::text[]) AS document_id,
+             unnest(@locales::text[]) AS locale, unnest(@events::bigint[]) AS events) k
+ORDER BY k.uid COLLATE "C", k.document_id COLLATE "C", k.locale COLLATE "C"
+ON CONFLICT (uid, document_id, locale) DO UPDATE SET
+    want_seq = e.want_seq + 1,
+    events = e.events + excluded.events,
+    state = 'pending',
+    failures = CASE WHEN e.state = 'dead' THEN 0 ELSE e.failures END,
+    next_attempt_at = CASE WHEN e.state = 'dead' OR e.next_attempt_at IS NULL THEN NULL
+                           ELSE least(e.next_attempt_at, now() + interval '10 seconds') END,
+    pending_since = CASE WHEN e.state = 'pending' THEN e.pending_since ELSE now() END,
+    dead_at = NULL
+RETURNING e.uid, e.document_id, e.locale, e.want_seq;
+
+-- name: EntityUncount :exec
+-- Takes back events that turned out to be duplicates. The caller holds the row's lock.
+UPDATE entity_sync AS e SET events = e.events - k.events
+FROM (SELECT unnest(@uids::text[]) AS uid, unnest(@document_ids::text[]) AS document_id,
+             unnest(@locales::text[]) AS locale, unnest(@events::bigint[]) AS events) k
+WHERE e.uid = k.uid AND e.document_id = k.document_id AND e.locale = k.locale;
+
+-- name: EntityLock :exec
+-- Takes the locks of several documents in key order, making rows that are missing,
+-- so that a transaction that goes on to bump them cannot deadlock with ingest.
+INSERT INTO entity_sync AS e (uid, document_id, locale)
+SELECT k.uid, k.document_id, k.locale
+FROM (SELECT unnest(@uids::text[]) AS uid, unnest(@document_ids::text[]) AS document_id,
+             unnest(@locales::text[]) AS locale) k
+ORDER BY k.uid COLLATE "C", k.document_id COLLATE "C", k.locale COLLATE "C"
+ON CONFLICT (uid, document_id, locale) DO UPDATE SET version = e.version;
+
+-- name: EntityBegin :one
+-- Step 1 of a sync: reads what is wanted, the version and the breaker's row together,
+-- and counts the attempt unless there is a reason not to start. An attempt that is
+-- still running elsewhere is not counted twice.
+WITH b AS (
+    SELECT state, retry_at, failure_count, generation FROM circuit_breaker WHERE name = 'strapi'
+), begun AS (
+    UPDATE entity_sync AS s SET
+        failures = s.failures + CASE WHEN s.attempt_expires_at > now() THEN 0 ELSE 1 END,
+        attempt_expires_at = now() + make_interval(secs => @attempt_seconds::float8)
+    FROM b
+    WHERE s.uid = @uid AND s.document_id = @document_id AND s.locale = @locale
+      AND s.done_seq < @seq AND s.state <> 'dead' AND b.state = 'closed' AND NOT @held::boolean
+      AND (s.next_attempt_at IS NULL OR s.next_attempt_at <= now())
+    RETURNING s.want_seq, s.events, s.version, s.failures
+)
+SELECT coalesce(begun.want_seq, e.want_seq)::bigint AS want_seq,
+       coalesce(begun.events, e.events)::bigint AS events,
+       coalesce(begun.version, e.version)::bigint AS version,
+       coalesce(begun.failures, e.failures)::integer AS failures,
+       (begun.version IS NOT NULL)::boolean AS begun,
+       e.done_seq, e.state, e.last_error, e.next_attempt_at,
+       now()::timestamptz AS begun_at,
+       b.state AS breaker_state, b.retry_at AS breaker_retry_at,
+       b.failure_count AS breaker_failure_count, b.generation AS breaker_generation
+FROM entity_sync e CROSS JOIN b LEFT JOIN begun ON true
+WHERE e.uid = @uid AND e.document_id = @document_id AND e.locale = @locale;
+
+-- name: EntityDone :execrows
+-- Step 3, the compare-and-set: 0 rows means that another sync was faster.
+UPDATE entity_sync SET
+    version = version + 1,
+    done_seq = greatest(done_seq, @want_seq),
+    events_done = greatest(events_done, @events),
+    state = CASE WHEN want_seq > greatest(done_seq, @want_seq) THEN 'pending' ELSE 'ok' END,
+    pending_since = CASE WHEN want_seq > greatest(done_seq, @want_seq) THEN @begun_at::timestamptz END,
+    failures = 0, last_error = NULL, attempt_expires_at = NULL, next_attempt_at = NULL, dead_at = NULL
+WHERE uid = @uid AND document_id = @document_id AND locale = @locale AND version = @version;
+
+-- name: EntityFailed :one
+-- The attempt failed because of this document. At the limit it becomes dead, but not
+-- when another look was asked for since: that one has its own job.
+UPDATE entity_sync SET
+    last_error = @last_error,
+    attempt_expires_at = NULL,
+    next_attempt_at = now() + make_interval(secs => @delay_seconds::float8),
+    state = CASE WHEN failures >= @max_failures AND want_seq = @want_seq THEN 'dead' ELSE state END,
+    dead_at = CASE WHEN failures >= @max_failures AND want_seq = @want_seq THEN now() END
+WHERE uid = @uid AND document_id = @document_id AND locale = @locale
+  AND version = @version AND done_seq < want_seq AND state <> 'dead'
+RETURNING want_seq, failures, state, events - events_done AS open_events;
+
+-- name: EntityRelease :exec
+-- The attempt did not come to an answer about this document: it does not count.
+UPDATE entity_sync SET
+    failures = greatest(failures - 1, 0),
+    attempt_expires_at = NULL
+WHERE uid = @uid AND document_id = @document_id AND locale = @locale AND version = @version
+  AND attempt_expires_at IS NOT NULL;

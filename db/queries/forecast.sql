@@ -1,0 +1,60 @@
+-- name: ForecastMark :one
+-- The door. Locks the scope's row until the caller's transaction ends, so it
+-- should be that transaction's last statement.
+UPDATE forecast_scope SET
+    want = want + 1,
+    dirty_since = CASE WHEN want = done THEN clock_timestamp() ELSE dirty_since END
+WHERE scope = @scope
+RETURNING (want - 1 = done)::boolean AS was_clean;
+
+-- name: ForecastScope :one
+SELECT want, done, dirty_since, computed_at, clock_timestamp()::timestamptz AS read_at
+FROM forecast_scope WHERE scope = @scope;
+
+-- name: ForecastAdvance :one
+-- The compare-and-set: done only moves forward. No row means that another
+-- replica got at least this far. What is wanted beyond it became dirty after
+-- want was read, so dirty_since is never too late.
+UPDATE forecast_scope SET
+    done = @done,
+    computed_at = clock_timestamp(),
+    dirty_since = CASE WHEN want > @done THEN @read_at::timestamptz END
+WHERE scope = @scope AND done < @done AND want >= @done
+RETURNING want, computed_at::timestamptz AS computed_at;
+
+-- name: ForecastInsert :one
+-- No row means that the latest snapshot has the same content. The caller holds
+-- the scope's row, so the latest one cannot change meanwhile.
+INSERT INTO forecast (scope, computed_at, model_version, digest, deals)
+SELECT @scope, @computed_at, @model_version, @digest, @deals
+WHERE @digest::bytea IS DISTINCT FROM
+      (SELECT f.digest FROM forecast f WHERE f.scope = @scope ORDER BY f.id DESC LIMIT 1)
+RETURNING id;
+
+-- name: ForecastCurrencyInsert :exec
+-- Amounts come as text: exact, and Postgres makes numerics of them.
+INSERT INTO forecast_currency (forecast_id, currency, deals, unscheduled)
+SELECT @forecast_id::bigint, unnest(@currencies::text[]), unnest(@deals::bigint[]), unnest(@unscheduled::text[])::numeric;
+
+-- name: ForecastMonthInsert :exec
+INSERT INTO forecast_month (forecast_id, currency, month, confirmed, tentative, tier_high, tier_medium, tier_low,
+                            billed, collected)
+SELECT @forecast_id::bigint, unnest(@currencies::text[]), unnest(@months::date[]),
+       unnest(@confirmed::text[])::numeric, unnest(@tentative::text[])::numeric, unnest(@tier_high::text[])::numeric,
+       unnest(@tier_medium::text[])::numeric, unnest(@tier_low::text[])::numeric,
+       unnest(@billed::text[])::numeric, unnest(@collected::text[])::numeric;
+
+-- name: ForecastLatest :one
+-- The latest snapshot and what it says of one currency, in one statement.
+-- The snapshot is missing while none was ever computed.
+SELECT s.computed_at, f.id, f.model_version, f.deals, c.deals AS currency_deals, c.unscheduled
+FROM forecast_scope s
+LEFT JOIN forecast f ON f.id = (SELECT max(l.id) FROM forecast l WHERE l.scope = s.scope)
+LEFT JOIN forecast_currency c ON c.forecast_id = f.id AND c.currency = @currency
+WHERE s.scope = @scope;
+
+-- name: ForecastMonths :many
+SELECT month, confirmed, tentative, tier_high, tier_medium, tier_low, billed, collected
+FROM forecast_month
+WHERE forecast_id = @forecast_id AND currency = @currency AND month BETWEEN @first_month::date AND @last_month::date
+ORDER BY month;

@@ -1,0 +1,22 @@
+-- name: HealthFacts :one
+-- What health is judged by, in one statement. Every part is a single row or a
+-- small partial index, so it takes the same time whatever is stored.
+SELECT clock_timestamp()::timestamptz AS database_now,
+       coalesce(inbox_partition_horizon() - (now() AT TIME ZONE 'UTC')::date, -1)::integer AS partition_days_ahead,
+       l.received, l.processed::bigint AS processed, l.pending, l.dead, l.ignored, l.quarantined,
+       coalesce(greatest(extract(epoch FROM clock_timestamp() - l.oldest_pending_since), 0), 0)::double precision AS oldest_pending_age_seconds,
+       EXISTS (SELECT FROM alert a WHERE a.rule = @token_rule AND a.resolved_at IS NULL) AS token_refused
+FROM inbox_ledger l;
+
+-- name: HealthReady :one
+-- Whether a webhook received now has a partition to go to.
+SELECT (inbox_partition_horizon() IS NOT NULL)::boolean AS partition_exists;
+
+-- name: HealthQueues :many
+-- Jobs that are not finished. Finished ones stay for 15 minutes and are many, so
+-- the states are listed: River's index starts with state and queue.
+SELECT queue, state::text AS state, count(*) AS jobs
+FROM river.river_job
+WHERE state IN ('available', 'pending', 'retryable', 'running', 'scheduled')
+GROUP BY queue, state
+ORDER BY queue, state;

@@ -1,0 +1,61 @@
+-- name: NotificationEnqueue :many
+-- One row for each of the channels. The caller holds the lock of the alert's row,
+-- so two transactions cannot take the same sequence. The first notification of an
+-- episode on a channel is always 'first'; 'resolved' goes only where a firing was
+-- enqueued and has not failed for good.
+INSERT INTO notification (alert_id, channel, reason, sequence)
+SELECT @alert_id, c.channel,
+       CASE WHEN @reason::text = 'escalated' AND told.last IS NULL THEN 'first' ELSE @reason END,
+       coalesce(told.last, 0) + 1
+FROM unnest(@channels::text[]) AS c (channel)
+CROSS JOIN LATERAL (
+    SELECT max(n.sequence) AS last,
+           coalesce(bool_or(n.reason <> 'resolved' AND n.status <> 'failed'), false) AS firing
+    FROM notification n WHERE n.alert_id = @alert_id AND n.channel = c.channel) told
+WHERE @reason <> 'resolved' OR told.firing
+RETURNING id;
+
+-- name: NotificationGet :one
+-- A notification with its alert as it is now, and how many of the same episode and
+-- channel must go before it.
+SELECT n.id, n.alert_id, n.channel, n.reason, n.sequence, n.status, n.created_at,
+       extract(epoch FROM clock_timestamp() - n.created_at)::float8 AS age_seconds,
+       ahead.waiting AS ahead,
+       coalesce(extract(epoch FROM ahead.next_attempt_at - clock_timestamp()), 0)::float8 AS ahead_seconds,
+       a.rule, a.subject, a.level, a.status AS alert_status, a.message, a.details,
+       a.occurrences, a.first_seen, a.last_seen, a.resolved_at
+FROM notification n
+JOIN alert a ON a.id = n.alert_id
+CROSS JOIN LATERAL (
+    SELECT count(*) AS waiting, max(p.next_attempt_at) AS next_attempt_at
+    FROM notification p
+    WHERE p.alert_id = n.alert_id AND p.channel = n.channel
+      AND p.sequence < n.sequence AND p.status = 'pending') ahead
+WHERE n.id = @id;
+
+-- name: NotificationBegin :one
+-- Counts an attempt before it is made; no row when the notification is settled.
+UPDATE notification SET attempts = attempts + 1
+WHERE id = @id AND status = 'pending'
+RETURNING attempts;
+
+-- name: NotificationSent :execrows
+UPDATE notification SET status = 'sent', sent_at = clock_timestamp(), last_error = NULL, next_attempt_at = NULL
+WHERE id = @id AND status = 'pending';
+
+-- name: NotificationFailed :execrows
+UPDATE notification SET status = 'failed', failed_at = clock_timestamp(), last_error = @last_error, next_attempt_at = NULL
+WHERE id = @id AND status = 'pending';
+
+-- name: NotificationRetry :exec
+UPDATE notification SET last_error = @last_error,
+    next_attempt_at = clock_timestamp() + make_interval(secs => @wait_seconds::float8)
+WHERE id = @id AND status = 'pending';
+
+-- name: NotificationStats :one
+SELECT (SELECT count(*) FROM notification WHERE status = 'pending') AS pending,
+       (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0) FROM notification
+        WHERE status = 'pending')::float8 AS oldest_pending_seconds,
+       (SELECT count(*) FROM notification
+        WHERE status = 'failed' AND failed_at > now() - interval '24 hours') AS failed_24h,
+       (SELECT sent_at FROM notification WHERE status = 'sent' ORDER BY sent_at DESC LIMIT 1) AS last_sent_at;
