@@ -1,0 +1,133 @@
+package circuit
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"dealbox/internal/dbsqlc"
+)
+
+const (
+	// self is the actor of what no operator asked for.
+	self = "dealbox"
+	// writeTimeout bounds one transaction, also where the caller's context
+	// does not: a half-open connection to Postgres never answers.
+	writeTimeout = 5 * time.Second
+	// maxTries of one transaction that Postgres asks to repeat.
+	maxTries = 3
+)
+
+// place is the row that a decision was made on.
+type place struct {
+	position
+	generation int64
+}
+
+func placeOf(row dbsqlc.CircuitBreaker) place {
+	return place{position{State(row.State), row.Forced}, row.Generation}
+}
+
+// because says why a transition is made, for the history.
+type because struct {
+	actor     string // empty: dealbox itself
+	reason    string
+	lastError *string // nil: keep what the row has
+}
+
+// move makes the transition that e asks for at that place, with its history
+// row and OnTransition. It answers nil if e changes nothing there, or if the
+// breaker is elsewhere by now.
+func (b *Breaker) move(ctx context.Context, tx pgx.Tx, at place, e event, why because) (*Transition, error) {
+	to, ok := next(at.position, e)
+	if !ok {
+		return nil, nil
+	}
+	wait := b.config.RecoveryTimeout
+	if e == probeGivenBack {
+		wait = 0
+	}
+	row, err := dbsqlc.New().CircuitBreakerMove(ctx, tx, dbsqlc.CircuitBreakerMoveParams{
+		Name: b.config.Name, FromState: string(at.State), Generation: at.generation,
+		ToState: string(to.State), ToForced: to.Forced, LastError: why.lastError,
+		RetryIn: wait.Seconds(), ProbeHolder: b.config.Holder, ProbeFor: b.config.ProbeLease.Seconds(),
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	t := transitionOf(row, at.State, why)
+	return &t, b.record(ctx, tx, t)
+}
+
+func transitionOf(row dbsqlc.CircuitBreaker, from State, why because) Transition {
+	actor := why.actor
+	if actor == "" {
+		actor = self
+	}
+	return Transition{
+		Name: row.Name, From: from, To: State(row.State), Forced: row.Forced, Generation: row.Generation,
+		FailureCount: int(row.FailureCount), Actor: clean(actor), Reason: clean(why.reason),
+		LastError: deref(row.LastError), At: row.ChangedAt.UTC(),
+		OpenedAt: utc(row.OpenedAt), RetryAt: utc(row.RetryAt),
+	}
+}
+
+func (b *Breaker) record(ctx context.Context, tx pgx.Tx, t Transition) error {
+	err := dbsqlc.New().CircuitBreakerEventAppend(ctx, tx, dbsqlc.CircuitBreakerEventAppendParams{
+		Name: t.Name, At: t.At, Generation: t.Generation, FromState: string(t.From), ToState: string(t.To),
+		FailureCount: int32(t.FailureCount), Actor: t.Actor, Reason: t.Reason,
+	})
+	if err != nil || b.config.OnTransition == nil {
+		return err
+	}
+	return b.config.OnTransition(ctx, tx, t)
+}
+
+// transact runs fn in a transaction, repeats it where Postgres asks for that,
+// and logs the transition once it is committed.
+func (b *Breaker) transact(ctx context.Context, fn func(context.Context, pgx.Tx) (*Transition, error)) (*Transition, error) {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	for try := 1; ; try++ {
+		var made *Transition
+		err := pgx.BeginFunc(ctx, b.pool, func(tx pgx.Tx) (err error) {
+			made, err = fn(ctx, tx)
+			return err
+		})
+		if err == nil {
+			b.log(ctx, made)
+			return made, nil
+		}
+		if try == maxTries || !repeatable(err) {
+			return nil, err
+		}
+	}
+}
+
+// repeatable tells the errors that are nobody's fault: deadlock, serialization
+// failure, lock timeout.
+func repeatable(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && (pg.Code == "40P01" || pg.Code == "40001" || pg.Code == "55P03")
+}
+
+func (b *Breaker) log(ctx context.Context, t *Transition) {
+	if t == nil {
+		return
+	}
+	level := slog.LevelInfo
+	if t.To == Open {
+		level = slog.LevelWarn
+	}
+	b.config.Logger.LogAttrs(ctx, level, "circuit breaker moved",
+		slog.String("breaker", t.Name), slog.String("from", string(t.From)), slog.String("to", string(t.To)),
+		slog.Bool("forced", t.Forced), slog.Int64("generation", t.Generation), slog.Int("failures", t.FailureCount),
+		slog.String("actor", t.Actor), slog.String("reason", t.Reason))
+}

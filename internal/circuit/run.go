@@ -1,0 +1,54 @@
+package circuit
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+)
+
+// Run probes whenever it is due, until ctx ends. It looks at the row about
+// once every interval (jittered by half, so that replicas do not look
+// together); 0 means 1 s. While the breaker is closed a look is one SELECT.
+// Close the pool after it has returned: it gives its lease back at the end.
+//
+// Database errors are survived. They are logged when they begin and when they
+// end, not once a look.
+func (b *Breaker) Run(ctx context.Context, every time.Duration, probe func(context.Context) error) {
+	if every <= 0 {
+		every = time.Second
+	}
+	failing := false
+	for sleep(ctx, every/2+rand.N(every)) {
+		_, err := b.Probe(ctx, probe)
+		if ctx.Err() != nil {
+			return // a lease that could not be given back runs out by itself
+		}
+		failing = b.logChange(ctx, failing, err)
+	}
+}
+
+// logChange logs when looking at the breaker begins or ceases to fail.
+func (b *Breaker) logChange(ctx context.Context, failing bool, err error) bool {
+	name := slog.String("breaker", b.config.Name)
+	switch {
+	case err != nil && !failing:
+		b.config.Logger.LogAttrs(ctx, slog.LevelWarn, "circuit breaker cannot be read or written; trying on",
+			name, slog.Any("error", err))
+	case err == nil && failing:
+		b.config.Logger.LogAttrs(ctx, slog.LevelInfo, "circuit breaker can be read again", name)
+	}
+	return err != nil
+}
+
+// sleep waits for d and says whether ctx is still alive.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return ctx.Err() == nil
+	}
+}

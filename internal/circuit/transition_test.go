@@ -1,0 +1,50 @@
+package circuit
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestNext(t *testing.T) {
+	t.Parallel()
+	closed, open, half := position{Closed, false}, position{Open, false}, position{HalfOpen, false}
+	heldClosed, heldOpen := position{Closed, true}, position{Open, true}
+	names := map[event]string{
+		thresholdReached: "threshold reached", probeDue: "probe due", probeSucceeded: "probe succeeded",
+		probeFailed: "probe failed", probeGivenBack: "probe given back",
+		operatorOpens: "operator opens", operatorCloses: "operator closes", operatorResets: "operator resets",
+	}
+
+	// What is not listed changes nothing.
+	moves := map[position]map[event]position{
+		closed: {
+			thresholdReached: open,
+			operatorOpens:    heldOpen, operatorCloses: heldClosed, operatorResets: closed,
+		},
+		open: {
+			probeDue:      half,
+			operatorOpens: heldOpen, operatorCloses: heldClosed, operatorResets: closed,
+		},
+		half: {
+			probeDue: half, probeSucceeded: closed, probeFailed: open, probeGivenBack: open,
+			operatorOpens: heldOpen, operatorCloses: heldClosed, operatorResets: closed,
+		},
+		heldClosed: {operatorOpens: heldOpen, operatorResets: closed},
+		heldOpen:   {operatorCloses: heldClosed, operatorResets: closed},
+	}
+	for from, table := range moves {
+		for e, name := range names {
+			t.Run(fmt.Sprintf("%s forced=%t, %s", from.State, from.Forced, name), func(t *testing.T) {
+				t.Parallel()
+				want, moves := table[e]
+				to, ok := next(from, e)
+				require.Equal(t, moves, ok)
+				if moves {
+					require.Equal(t, want, to)
+				}
+			})
+		}
+	}
+}
