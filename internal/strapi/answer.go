@@ -1,0 +1,127 @@
+package strapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// refusal makes an *Error of an answer whose status is not 200.
+func (c *Client) refusal(r request, res *http.Response, body []byte) *Error {
+	said := parseErrorAnswer(body)
+	status := res.StatusCode
+	e := r.fail(Rejected, status, "")
+	switch {
+	case status < 300:
+		e.Kind, e.Message = Unreadable, "Strapi answers reads with status 200; something else answered"
+		return e
+	case status < 400:
+		e.Message = "a redirect, which is never followed; give Strapi's final address as its URL"
+		return e
+	case status >= 500, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout:
+		e.Kind, e.Wait = Unavailable, retryAfter(res.Header, time.Now())
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		e.Kind = Refused
+	case status == http.StatusNotFound && said.notFound():
+		e.Kind = NotFound
+	case status == http.StatusNotFound, status == http.StatusMethodNotAllowed:
+		e.Kind = MissingRoute
+	}
+	e.Message = cleanText(c.redact(said.text(status)))
+	if e.Kind == Refused {
+		e.Message += "; check the API token and what it may read"
+	}
+	return e
+}
+
+// errorAnswer is Strapi's {"data":null,"error":{…}}; the zero value is any other body.
+type errorAnswer struct {
+	status        int
+	name, message string
+}
+
+func parseErrorAnswer(body []byte) errorAnswer {
+	var top map[string]json.RawMessage
+	if json.Unmarshal(body, &top) != nil || string(top["data"]) != "null" {
+		return errorAnswer{}
+	}
+	var said struct {
+		Status  int    `json:"status"`
+		Name    string `json:"name"`
+		Message string `json:"message"`
+	}
+	if json.Unmarshal(top["error"], &said) != nil {
+		return errorAnswer{}
+	}
+	return errorAnswer{said.Status, said.Name, said.Message}
+}
+
+func (a errorAnswer) notFound() bool {
+	return a.status == http.StatusNotFound && a.name == "NotFoundError"
+}
+
+func (a errorAnswer) text(status int) string {
+	if a.name == "" {
+		return strings.TrimSpace(http.StatusText(status) + " not in Strapi's form; did a proxy or another server answer?")
+	}
+	return a.name + ": " + a.message
+}
+
+// parseDocumentAnswer reads {"data":{…}}. Its second result says what is wrong.
+func parseDocumentAnswer(body []byte, documentID string) (Document, string) {
+	top, fault := parseAnswer(body)
+	if fault != "" {
+		return Document{}, fault
+	}
+	doc, fault := parseDocument(top["data"])
+	if fault != "" {
+		return Document{}, fault
+	}
+	if doc.DocumentID != documentID {
+		return Document{}, "the answer is about another document than the one asked for"
+	}
+	return doc, ""
+}
+
+// checkListAnswer says what is wrong with {"data":[…],"meta":{"pagination":{…}}}.
+func checkListAnswer(body []byte) string {
+	top, fault := parseAnswer(body)
+	if fault != "" {
+		return fault
+	}
+	if !isArray(top["data"]) {
+		return "data is not an array"
+	}
+	var meta map[string]json.RawMessage
+	if json.Unmarshal(top["meta"], &meta) != nil || !isObject(meta["pagination"]) {
+		return "meta.pagination is not an object"
+	}
+	return ""
+}
+
+// parseAnswer gives the members of a JSON object. Maps, because encoding/json
+// takes struct fields in any letter case.
+func parseAnswer(body []byte) (map[string]json.RawMessage, string) {
+	var top map[string]json.RawMessage
+	text := bytes.TrimSpace(body)
+	switch {
+	case len(text) == 0:
+		return nil, "the answer is empty"
+	case text[0] == '<':
+		return nil, "the answer is HTML or XML, not JSON; does the URL lead to Strapi?"
+	case !json.Valid(text):
+		return nil, "the answer is not valid JSON, or cut short"
+	case json.Unmarshal(text, &top) != nil, top == nil:
+		return nil, "the answer is not a JSON object"
+	}
+	return top, ""
+}
+
+func isObject(raw json.RawMessage) bool { return len(raw) > 0 && raw[0] == '{' }
+
+func isArray(raw json.RawMessage) bool { return len(raw) > 0 && raw[0] == '[' }
+
+func isUnprintable(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }

@@ -1,0 +1,254 @@
+package strapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const (
+	defaultTimeout   = 10 * time.Second
+	defaultMaxBytes  = 16 << 20
+	defaultUserAgent = "dealbox"
+	// idlePerHost: as many workers as may ask at once keep their connections.
+	idlePerHost = 64
+	// idleTimeout stays below the 5 s after which Node closes an idle
+	// connection; else a request now and then meets the closing.
+	idleTimeout = 4 * time.Second
+)
+
+// Config says which Strapi to ask and how.
+type Config struct {
+	// BaseURL of Strapi, with or without a trailing slash or /api. A path
+	// before it is kept: https://example.com/cms is asked at /cms/api.
+	BaseURL string
+	// Token is Strapi's API token. A read-only one is enough.
+	Token string
+	// Timeout bounds one request, from the dial to the last byte. 0 means 10 s.
+	Timeout time.Duration
+	// UserAgent of the requests; "" means dealbox.
+	UserAgent string
+	// MaxBytes bounds an answer, unpacked. 0 means 16 MiB.
+	MaxBytes int64
+	// Transport makes the requests; nil means one of its own, with room for many
+	// idle connections to one host.
+	Transport http.RoundTripper
+}
+
+// Client asks Strapi's REST API. It is safe for concurrent use.
+type Client struct {
+	base      string // up to and with /api
+	token     string
+	timeout   time.Duration
+	userAgent string
+	maxBytes  int64
+	http      *http.Client
+}
+
+// New makes a Client. It asks nothing yet. Its errors never hold the URL or
+// the token.
+func New(c Config) (*Client, error) {
+	base, err := apiBase(c.BaseURL)
+	if err != nil {
+		return nil, err
+	}
+	if !visibleASCII(c.Token) {
+		return nil, errors.New("the Strapi API token is empty or has characters that a header cannot carry")
+	}
+	if c.Timeout < 0 || c.MaxBytes < 0 {
+		return nil, errors.New("the timeout and the size limit of Strapi requests must not be negative")
+	}
+	client := &Client{
+		base:      base,
+		token:     c.Token,
+		timeout:   c.Timeout,
+		userAgent: c.UserAgent,
+		maxBytes:  c.MaxBytes,
+		http:      &http.Client{Transport: c.Transport, CheckRedirect: refuseRedirect},
+	}
+	if c.Transport == nil {
+		client.http.Transport = transport()
+	}
+	if client.timeout == 0 {
+		client.timeout = defaultTimeout
+	}
+	if client.userAgent == "" {
+		client.userAgent = defaultUserAgent
+	}
+	if client.maxBytes == 0 {
+		client.maxBytes = defaultMaxBytes
+	}
+	return client, nil
+}
+
+// apiBase never quotes the URL in an error: it may hold a password.
+func apiBase(raw string) (string, error) {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Opaque != "":
+		return "", errors.New("the Strapi URL cannot be read; it should look like https://cms.example.com")
+	case u.Scheme != "http" && u.Scheme != "https":
+		return "", errors.New("the Strapi URL must begin with http:// or https://")
+	case u.Hostname() == "":
+		return "", errors.New("the Strapi URL has no host")
+	case u.User != nil:
+		return "", errors.New("the Strapi URL must not hold a user or password; the API token authenticates")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return "", errors.New("the Strapi URL must not have a query or a fragment")
+	}
+	path := strings.TrimRight(u.EscapedPath(), "/")
+	path = strings.TrimRight(strings.TrimSuffix(path, "/api"), "/")
+	return u.Scheme + "://" + u.Host + path + "/api", nil
+}
+
+// transport is our own, so that no other code's settings or load reach it.
+func transport() *http.Transport {
+	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           dialer.DialContext,
+		ForceAttemptHTTP2:     true,
+		MaxIdleConns:          2 * idlePerHost,
+		MaxIdleConnsPerHost:   idlePerHost,
+		IdleConnTimeout:       idleTimeout,
+		TLSHandshakeTimeout:   5 * time.Second,
+		ExpectContinueTimeout: time.Second,
+	}
+}
+
+// refuseRedirect: a redirect could lead the token to another host, or us to a
+// private address.
+func refuseRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// Document asks for one version of a document. The error is an *Error, or
+// wraps ctx.Err() when ctx has ended. A locale of "" asks for the default one.
+func (c *Client) Document(ctx context.Context, t ContentType, documentID, locale string, v Version, q Query) (Document, error) {
+	r := request{path: "/" + url.PathEscape(t.Plural) + "/" + url.PathEscape(documentID), query: url.Values{}}
+	if documentID == "" || isDots(documentID) {
+		// Such a path would name another resource.
+		return Document{}, r.fail(Rejected, 0, "not sent: the documentId is not an identifier")
+	}
+	if v == Draft {
+		r.query.Set("status", "draft")
+	}
+	if locale != "" {
+		r.query.Set("locale", locale)
+	}
+	q.addTo(r.query)
+	body, err := c.get(ctx, r)
+	if err != nil {
+		return Document{}, err
+	}
+	doc, fault := parseDocumentAnswer(body, documentID)
+	if fault != "" {
+		return Document{}, r.fail(Unreadable, http.StatusOK, fault)
+	}
+	return doc, nil
+}
+
+// Collection asks for one document of the type's list: nil means that Strapi
+// is there, accepts the token, has the route and knows the relations. Errors as
+// for Document, but never NotFound: for a list, a 404 is a missing route.
+func (c *Client) Collection(ctx context.Context, t ContentType, q Query) error {
+	r := request{path: "/" + url.PathEscape(t.Plural), query: url.Values{"pagination[pageSize]": {"1"}}}
+	q.addTo(r.query)
+	body, err := c.get(ctx, r)
+	if e, ok := errors.AsType[*Error](err); ok && e.Kind == NotFound {
+		e.Kind, e.Message = MissingRoute, "Strapi has no such collection; check the content type's REST plural"
+	}
+	if err != nil {
+		return err
+	}
+	if fault := checkListAnswer(body); fault != "" {
+		return r.fail(Unreadable, http.StatusOK, fault)
+	}
+	return nil
+}
+
+func (q Query) addTo(v url.Values) {
+	for _, name := range q.Populate {
+		v.Set("populate["+name+"][fields][0]", "documentId")
+	}
+}
+
+// request is a GET below /api.
+type request struct {
+	path  string // escaped
+	query url.Values
+}
+
+func (r request) target() string {
+	if len(r.query) == 0 {
+		return r.path
+	}
+	return r.path + "?" + r.query.Encode()
+}
+
+func (r request) op() string { return "GET /api" + r.target() }
+
+func (r request) fail(kind ErrorKind, status int, message string) *Error {
+	return &Error{Kind: kind, Status: status, Op: r.op(), Message: message}
+}
+
+// get gives the body of a 200.
+func (c *Client) get(ctx context.Context, r request) ([]byte, error) {
+	limited, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(limited, http.MethodGet, c.base+r.target(), nil)
+	if err != nil {
+		return nil, r.fail(Rejected, 0, "not sent: the request's URL cannot be made")
+	}
+	req.Header.Set("Authorization", bearerPrefix+c.token)
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", c.userAgent)
+
+	res, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.unreachable(ctx, limited, r, err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(res.Body, c.maxBytes+1))
+	switch {
+	case err != nil && res.StatusCode == http.StatusOK:
+		return nil, c.unreachable(ctx, limited, r, err)
+	case err != nil && ctx.Err() != nil:
+		return nil, stopped(ctx, r)
+	case res.StatusCode != http.StatusOK:
+		// The status speaks, whatever became of the body.
+		return nil, c.refusal(r, res, body)
+	case int64(len(body)) > c.maxBytes:
+		return nil, r.fail(Unreadable, res.StatusCode, fmt.Sprintf("the answer is larger than %d bytes", c.maxBytes))
+	}
+	return body, nil
+}
+
+// unreachable tells our own timeout from the caller's end and from the network.
+func (c *Client) unreachable(ctx, limited context.Context, r request, err error) error {
+	if ctx.Err() != nil {
+		return stopped(ctx, r)
+	}
+	e := r.fail(Unreachable, 0, "")
+	if limited.Err() != nil {
+		// Not wrapped: to the caller it would look as if its own context had ended.
+		e.Message = fmt.Sprintf("no complete answer within %s", c.timeout)
+		return e
+	}
+	if outer, ok := errors.AsType[*url.Error](err); ok {
+		err = outer.Err // without the URL, which Op already tells
+	}
+	e.Message, e.err = cleanText(c.redact(err.Error())), err
+	return e
+}
+
+func stopped(ctx context.Context, r request) error {
+	return fmt.Errorf("strapi: %s: %w", r.op(), ctx.Err())
+}
+
+// redact is for texts that a server chose: it may send back what we sent.
+func (c *Client) redact(s string) string { return strings.ReplaceAll(s, c.token, "[token]") }

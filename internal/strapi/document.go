@@ -1,0 +1,119 @@
+package strapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"time"
+)
+
+// Document is one version of a document, as the REST API shows it.
+type Document struct {
+	// ID is the row's number. It changes with each publication, so it is no
+	// key; 0 when it cannot be read.
+	ID         int64
+	DocumentID string
+	// Locale is "" where the type is not localized.
+	Locale string
+	// CreatedAt and UpdatedAt are nil when they cannot be read.
+	CreatedAt, UpdatedAt *time.Time
+	// PublishedAt is nil for a draft.
+	PublishedAt *time.Time
+	// Attributes are all others, by Strapi's names, undecoded: numbers must
+	// not pass through a float.
+	Attributes map[string]json.RawMessage
+}
+
+// parseDocument reads a document's object. Its second result says what is wrong.
+func parseDocument(raw json.RawMessage) (Document, string) {
+	if string(raw) == "null" {
+		return Document{}, "data is null"
+	}
+	var members map[string]json.RawMessage
+	if !isObject(raw) || json.Unmarshal(raw, &members) != nil {
+		return Document{}, "data is not an object"
+	}
+	var doc Document
+	id, ok := takeString(members, "documentId")
+	if !ok || !isIdentifier(id) {
+		return Document{}, "data.documentId is missing or no identifier; Dealbox needs Strapi 5"
+	}
+	doc.DocumentID = id
+	doc.ID = takeInt(members, "id")
+	doc.Locale, _ = takeString(members, "locale")
+	doc.CreatedAt, _ = takeTime(members, "createdAt")
+	doc.UpdatedAt, _ = takeTime(members, "updatedAt")
+	// Failure policy: closed. Nil means unpublished, which takes a deal out of
+	// the forecast, so it must not come from a time that cannot be read.
+	if doc.PublishedAt, ok = takeTime(members, "publishedAt"); !ok {
+		return Document{}, "data.publishedAt is not a time"
+	}
+	doc.Attributes = members
+	return doc, ""
+}
+
+func take(members map[string]json.RawMessage, name string) json.RawMessage {
+	raw := members[name]
+	delete(members, name)
+	return raw
+}
+
+// takeString: null and absent are "" and right.
+func takeString(members map[string]json.RawMessage, name string) (string, bool) {
+	raw := take(members, name)
+	if raw == nil {
+		return "", true
+	}
+	var s string
+	err := json.Unmarshal(raw, &s)
+	return s, err == nil
+}
+
+func takeInt(members map[string]json.RawMessage, name string) int64 {
+	var n int64
+	if json.Unmarshal(take(members, name), &n) != nil {
+		return 0
+	}
+	return n
+}
+
+// takeTime: null and absent are nil and right.
+func takeTime(members map[string]json.RawMessage, name string) (*time.Time, bool) {
+	raw := take(members, name)
+	if raw == nil || string(raw) == "null" {
+		return nil, true
+	}
+	var s string
+	if json.Unmarshal(raw, &s) != nil {
+		return nil, false
+	}
+	t := parseTime(s)
+	return t, t != nil
+}
+
+// RelationIDs gives the documentIds of a relation: an array, one object or
+// null, which is no document. It says false when the relation was not told:
+// absent, {"count":n} as in some webhooks, or anything else.
+func RelationIDs(raw json.RawMessage) ([]string, bool) {
+	raw = bytes.TrimSpace(raw)
+	var documents []map[string]json.RawMessage
+	switch {
+	case string(raw) == "null":
+		return nil, true
+	case isObject(raw):
+		documents = make([]map[string]json.RawMessage, 1)
+		if json.Unmarshal(raw, &documents[0]) != nil {
+			return nil, false
+		}
+	case !isArray(raw) || json.Unmarshal(raw, &documents) != nil:
+		return nil, false
+	}
+	ids := make([]string, 0, len(documents))
+	for _, members := range documents {
+		id, ok := takeString(members, "documentId")
+		if !ok || !isIdentifier(id) {
+			return nil, false
+		}
+		ids = append(ids, id)
+	}
+	return ids, true
+}

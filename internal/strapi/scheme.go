@@ -1,0 +1,134 @@
+package strapi
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Scheme is a way to authenticate a delivery.
+type Scheme string
+
+// The schemes, strongest first. Each signature is an HMAC-SHA256.
+const (
+	// SchemeStandard is Standard Webhooks: it signs id.timestamp.body.
+	SchemeStandard Scheme = "standard"
+	// SchemeTimestamped is what Strapi's documentation advises: timestamp.body.
+	SchemeTimestamped Scheme = "timestamped"
+	// SchemeStrapi signs the body alone, so it does not expire.
+	SchemeStrapi Scheme = "strapi"
+	// SchemeToken is a static Bearer token. It signs nothing.
+	SchemeToken Scheme = "token"
+)
+
+// The headers of the schemes, in canonical form.
+const (
+	headerID              = "Webhook-Id"
+	headerTimestamp       = "Webhook-Timestamp"
+	headerSignature       = "Webhook-Signature"
+	headerPlainTimestamp  = "X-Webhook-Timestamp"
+	headerPlainSignature  = "X-Webhook-Signature"
+	headerStrapi          = "X-Strapi-Signature"
+	headerStrapi256       = "X-Strapi-Signature-256"
+	headerAuthorization   = "Authorization"
+	headerContentEncoding = "Content-Encoding"
+)
+
+const (
+	versionPrefix = "v1,"
+	hashPrefix    = "sha256="
+	bearerPrefix  = "Bearer "
+)
+
+// Limits on what a sender may put into a header.
+const (
+	maxDeliveryID     = 256  // bytes
+	maxSignatures     = 32   // in one webhook-signature
+	maxSignatureBytes = 4096 // of one webhook-signature
+	maxTimestamp      = 15   // digits
+)
+
+// Sign makes the headers that let a body pass verification. The id is used by
+// SchemeStandard only, at by it and SchemeTimestamped. SchemeToken takes the
+// token as secret. It refuses what Verify would refuse.
+func Sign(scheme Scheme, secret, id string, at time.Time, body []byte) (http.Header, error) {
+	if scheme == SchemeToken {
+		return signToken(secret)
+	}
+	key, err := ParseSecret(secret)
+	if err != nil {
+		return nil, fmt.Errorf("sign with scheme %s: %w", scheme, err)
+	}
+	if at.Unix() < 0 && scheme != SchemeStrapi {
+		return nil, fmt.Errorf("sign with scheme %s: the time lies before 1970", scheme)
+	}
+	stamp := strconv.FormatInt(at.Unix(), 10)
+	h := http.Header{}
+	switch scheme {
+	case SchemeStandard:
+		if !validDeliveryID(id) {
+			return nil, fmt.Errorf("sign with scheme %s: the id must be 1 to %d visible ASCII characters without a dot", scheme, maxDeliveryID)
+		}
+		h.Set(headerID, id)
+		h.Set(headerTimestamp, stamp)
+		h.Set(headerSignature, versionPrefix+base64.StdEncoding.EncodeToString(standardMAC(key, id, stamp, body)))
+	case SchemeTimestamped:
+		h.Set(headerPlainTimestamp, stamp)
+		h.Set(headerPlainSignature, hashPrefix+hex.EncodeToString(timestampedMAC(key, stamp, body)))
+	case SchemeStrapi:
+		h.Set(headerStrapi, hashPrefix+hex.EncodeToString(bodyMAC(key, body)))
+	default:
+		return nil, fmt.Errorf("sign: unknown scheme %q; known are standard, timestamped, strapi and token", scheme)
+	}
+	return h, nil
+}
+
+func signToken(token string) (http.Header, error) {
+	if !visibleASCII(token) {
+		return nil, fmt.Errorf("sign with scheme %s: the token must be visible ASCII characters", SchemeToken)
+	}
+	h := http.Header{}
+	h.Set(headerAuthorization, bearerPrefix+token)
+	return h, nil
+}
+
+func standardMAC(key []byte, id, stamp string, body []byte) []byte {
+	return mac(key, id+"."+stamp+".", body)
+}
+
+func timestampedMAC(key []byte, stamp string, body []byte) []byte {
+	return mac(key, stamp+".", body)
+}
+
+func bodyMAC(key, body []byte) []byte {
+	return mac(key, "", body)
+}
+
+func mac(key []byte, prefix string, body []byte) []byte {
+	m := hmac.New(sha256.New, key)
+	m.Write([]byte(prefix))
+	m.Write(body)
+	return m.Sum(nil)
+}
+
+// validDeliveryID refuses the dot because it separates what is signed: with
+// one, two different deliveries could have the same signed bytes.
+func validDeliveryID(id string) bool {
+	return len(id) <= maxDeliveryID && visibleASCII(id) && !strings.Contains(id, ".")
+}
+
+// visibleASCII is true for at least one character, none of them a space.
+func visibleASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return s != ""
+}

@@ -1,0 +1,86 @@
+package strapi
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+func carries(h http.Header, names []string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return len(h[name]) > 0 })
+}
+
+// single is the header's value when it was sent exactly once and is not empty.
+func single(h http.Header, name string) (string, bool) {
+	values := h[name]
+	if len(values) != 1 || values[0] == "" {
+		return "", false
+	}
+	return values[0], true
+}
+
+// timestamp reads a header of unix seconds in canonical form: the signature is
+// over the text, so one moment must have one text. No sign, no leading zero.
+func timestamp(h http.Header, name string) (string, time.Time, bool) {
+	text, ok := single(h, name)
+	if !ok || len(text) > maxTimestamp || (text[0] == '0' && text != "0") {
+		return "", time.Time{}, false
+	}
+	for i := range len(text) {
+		if text[i] < '0' || text[i] > '9' {
+			return "", time.Time{}, false
+		}
+	}
+	seconds, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return "", time.Time{}, false
+	}
+	return text, time.Unix(seconds, 0), true
+}
+
+// parseSignatureList reads a webhook-signature: `v1,<base64>`, several with one
+// space between them. Other versions are skipped, so the result may be empty.
+func parseSignatureList(list string) ([][]byte, bool) {
+	if len(list) > maxSignatureBytes || strings.Count(list, " ") >= maxSignatures {
+		return nil, false
+	}
+	var macs [][]byte
+	for item := range strings.SplitSeq(list, " ") {
+		version, encoded, ok := strings.Cut(item, ",")
+		if !ok || version == "" || encoded == "" {
+			return nil, false
+		}
+		if version != "v1" {
+			continue
+		}
+		sum, ok := parseBase64(encoded)
+		if !ok {
+			return nil, false
+		}
+		macs = append(macs, sum)
+	}
+	return macs, true
+}
+
+// parseBase64 takes the one text that a MAC has in padded standard base64. The
+// length is checked first because the decoder skips line ends.
+func parseBase64(s string) ([]byte, bool) {
+	if len(s) != base64.StdEncoding.EncodedLen(sha256.Size) {
+		return nil, false
+	}
+	sum, err := base64.StdEncoding.Strict().DecodeString(s)
+	return sum, err == nil && len(sum) == sha256.Size
+}
+
+func parseHex(s string) ([]byte, bool) {
+	if len(s) != hex.EncodedLen(sha256.Size) {
+		return nil, false
+	}
+	sum, err := hex.DecodeString(s)
+	return sum, err == nil
+}

@@ -1,0 +1,48 @@
+// Package strapi speaks Strapi 5: it authenticates and reads the webhooks that
+// Strapi sends, and asks Strapi's REST API for the state of a document.
+package strapi
+
+// Kind says what the documents of a content type are to Dealbox.
+type Kind string
+
+// The kinds of content types that Dealbox mirrors.
+const (
+	Deal    Kind = "deal"
+	Billing Kind = "billing"
+)
+
+// ContentType is one of Strapi's content types that Dealbox mirrors.
+type ContentType struct {
+	Kind Kind
+	// UID as in webhooks, such as api::pipeline-deal.pipeline-deal.
+	UID string
+	// Plural is the type's name in REST routes, such as pipeline-deals.
+	Plural string
+	// Fields maps our field names to theirs. A field that is absent here has
+	// the same name in both; one that is mapped to "" does not exist in Strapi.
+	Fields map[string]string
+}
+
+// Field is Strapi's name of our field, "" when the type has no such attribute.
+func (t ContentType) Field(ours string) string {
+	if theirs, mapped := t.Fields[ours]; mapped {
+		return theirs
+	}
+	return ours
+}
+
+// Version is which of a document's two versions is asked for. Types without
+// draft and publish have only the published one.
+type Version string
+
+// The versions of a document.
+const (
+	Published Version = "published"
+	Draft     Version = "draft"
+)
+
+// Query is what a request for a document asks for besides its own attributes.
+type Query struct {
+	// Populate names relations; their documentIds come with the document.
+	Populate []string
+}
