@@ -1,0 +1,65 @@
+package alerting
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"dealbox/internal/notify"
+)
+
+// Bounds of what an alert may hold, in bytes.
+const (
+	maxRule    = 100
+	maxSubject = 300 // It stands in an index, whose entries have at most 2,704 bytes.
+	maxMessage = 1000
+	maxReason  = 500
+)
+
+// Alert is a rule that fires for a subject.
+type Alert struct {
+	// Rule is one of the Rule constants.
+	Rule string
+	// Subject is what the rule fires for, such as a document; "" when there is
+	// only one thing that it can fire for.
+	Subject string
+	Level   Level
+	// Message is one sentence for people. It may change within an episode. It is
+	// cut at 1,000 bytes; line ends and control characters become spaces.
+	Message string
+	// Details are values for people and programs; see encodeDetails for bounds.
+	Details map[string]any
+}
+
+// check finds mistakes of the caller. Whatever comes from outside (subject,
+// message, details) is made to fit instead: an alert must never fail the
+// transaction of the fact that it tells.
+func (a Alert) check() error {
+	if a.Rule == "" {
+		return errors.New("raise an alert: it names no rule")
+	}
+	if !a.Level.valid() {
+		return fmt.Errorf("raise alert %s: %s is no alert level", a.Rule, a.Level)
+	}
+	return nil
+}
+
+// fingerprint identifies an episode: v1, the rule and the subject.
+func fingerprint(rule, subject string) string {
+	return "v1:" + notify.Line(rule, maxRule) + ":" + fit(subject)
+}
+
+// fit makes a subject safe. When that changed it, a hash keeps two different
+// subjects different.
+func fit(subject string) string {
+	clean := notify.Line(subject, maxSubject)
+	if clean == subject {
+		return subject
+	}
+	sum := sha256.Sum256([]byte(subject))
+	return notify.Line(subject, maxSubject-17) + "#" + hex.EncodeToString(sum[:8])
+}
+
+// clip bounds what an error repeats of a caller's text.
+func clip(s string) string { return notify.Line(s, 40) }

@@ -1,0 +1,384 @@
+package alerting_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/alerting"
+	"dealbox/internal/jobs"
+	"dealbox/internal/notify"
+	"dealbox/internal/pgtest"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+// book is Alerts on a database of their own, with one channel that hears of
+// errors. Nothing works its jobs: package notify has the tests of sending.
+type book struct {
+	*alerting.Alerts
+	t    testing.TB
+	pool *pgxpool.Pool
+}
+
+func newBook(t testing.TB, config alerting.Config) book {
+	t.Helper()
+	pool := pgtest.Pool(t)
+	inserter, err := jobs.NewInserter(pool, nil, nil)
+	require.NoError(t, err)
+	outbox := notify.New(notify.Config{Channels: []notify.Channel{{Name: "webhook", Floor: int(alerting.Error)}}}, inserter)
+	return book{Alerts: alerting.New(config, outbox), t: t, pool: pool}
+}
+
+func (b book) inTx(do func(ctx context.Context, tx pgx.Tx) error) {
+	b.t.Helper()
+	ctx := b.t.Context()
+	require.NoError(b.t, pgx.BeginFunc(ctx, b.pool, func(tx pgx.Tx) error { return do(ctx, tx) }))
+}
+
+func (b book) raise(a alerting.Alert) (id int64) {
+	b.t.Helper()
+	b.inTx(func(ctx context.Context, tx pgx.Tx) (err error) {
+		id, err = b.Raise(ctx, tx, a)
+		return err
+	})
+	return id
+}
+
+func (b book) resolve(rule, subject string) (found bool) {
+	b.t.Helper()
+	b.inTx(func(ctx context.Context, tx pgx.Tx) (err error) {
+		found, err = b.Resolve(ctx, tx, rule, subject, "fixed")
+		return err
+	})
+	return found
+}
+
+func (b book) text(query string, args ...any) string {
+	b.t.Helper()
+	var s string
+	require.NoError(b.t, b.pool.QueryRow(b.t.Context(), query, args...).Scan(&s))
+	return s
+}
+
+func (b book) episodes() []alerting.Episode {
+	b.t.Helper()
+	page, err := alerting.List(b.t.Context(), b.pool, alerting.Filter{Limit: alerting.MaxLimit})
+	require.NoError(b.t, err)
+	return page.Episodes
+}
+
+// history is the kinds of an episode's history rows.
+func (b book) history(id int64) string {
+	b.t.Helper()
+	return b.text(`SELECT coalesce(string_agg(kind, ' ' ORDER BY id), '') FROM alert_event WHERE alert_id = $1`, id)
+}
+
+func dead(level alerting.Level, message string) alerting.Alert {
+	return alerting.Alert{
+		Rule: alerting.RuleEventDeadLettered, Subject: "api::billing.billing/abc", Level: level,
+		Message: message, Details: map[string]any{"failures": 12},
+	}
+}
+
+func TestAlerts_Raise_OneEpisode(t *testing.T) {
+	t.Parallel()
+	b := newBook(t, alerting.Config{})
+	first := b.raise(dead(alerting.Error, "one"))
+	require.Equal(t, first, b.raise(dead(alerting.Error, "two")))
+
+	all := b.episodes()
+	require.Len(t, all, 1)
+	e := all[0]
+	require.Equal(t, first, e.ID)
+	require.Equal(t, alerting.RuleEventDeadLettered, e.Rule)
+	require.Equal(t, "api::billing.billing/abc", e.Subject)
+	require.Equal(t, alerting.Error, e.Level)
+	require.Equal(t, alerting.Firing, e.Status)
+	require.Equal(t, "two", e.Message)
+	require.JSONEq(t, `{"failures":12}`, string(e.Details))
+	require.Equal(t, int64(2), e.Occurrences)
+	require.True(t, e.LastSeen.After(e.FirstSeen))
+	require.Equal(t, time.UTC, e.LastSeen.Location())
+	require.Nil(t, e.ResolvedAt)
+	require.Equal(t, "v1:event_dead_lettered:api::billing.billing/abc", b.text("SELECT fingerprint FROM alert"))
+
+	other := dead(alerting.Error, "one")
+	other.Subject = "api::billing.billing/xyz"
+	require.NotEqual(t, first, b.raise(other), "another subject is another episode")
+}
+
+func TestAlerts_Raise_LevelOnlyRises(t *testing.T) {
+	t.Parallel()
+	b := newBook(t, alerting.Config{RepeatEvery: time.Nanosecond})
+	id := b.raise(dead(alerting.Warning, "w"))
+	b.raise(dead(alerting.Critical, "c"))
+	b.raise(dead(alerting.Info, "i"))
+	require.Equal(t, alerting.Critical, b.episodes()[0].Level)
+	require.Equal(t, "i", b.episodes()[0].Message)
+	require.Equal(t, "raised escalated repeated", b.history(id))
+	require.Equal(t, "warning critical critical", b.text(`SELECT string_agg(level, ' ' ORDER BY id) FROM alert_event`))
+	require.JSONEq(t, `{"from":"warning","message":"c","details":{"failures":12},"occurrences":2}`,
+		b.text(`SELECT details::text FROM alert_event WHERE kind = 'escalated'`))
+	require.Equal(t, "dealbox", b.text(`SELECT DISTINCT actor FROM alert_event`))
+}
+
+func TestAlerts_Raise_RepeatsDoNotFillTheHistory(t *testing.T) {
+	t.Parallel()
+	b := newBook(t, alerting.Config{})
+	var id int64
+	b.inTx(func(ctx context.Context, tx pgx.Tx) (err error) {
+		for range 1000 {
+			if id, err = b.Raise(ctx, tx, dead(alerting.Error, "again")); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	require.Equal(t, int64(1000), b.episodes()[0].Occurrences)
+	require.Equal(t, "raised", b.history(id))
+	require.Equal(t, "1", b.text("SELECT count(*)::text FROM notification"))
+
+	// A minute later the next one is recorded, with the count so far.
+	_, err := b.pool.Exec(t.Context(), `ALTER TABLE alert_event DISABLE TRIGGER USER;
+		UPDATE alert_event SET at = at - interval '61 seconds'; ALTER TABLE alert_event ENABLE TRIGGER USER`)
+	require.NoError(t, err)
+	b.raise(dead(alerting.Error, "again"))
+	b.raise(dead(alerting.Error, "again"))
+	require.Equal(t, "raised repeated", b.history(id))
+	require.Equal(t, "1001", b.text(`SELECT details->>'occurrences' FROM alert_event WHERE kind = 'repeated'`))
+}
+
+func TestAlerts_Resolve(t *testing.T) {
+	t.Parallel()
+	b := newBook(t, alerting.Config{})
+	require.False(t, b.resolve(alerting.RuleEventDeadLettered, "api::billing.billing/abc"))
+	first := b.raise(dead(alerting.Error, "one"))
+	b.raise(dead(alerting.Error, "one"))
+	require.True(t, b.resolve(alerting.RuleEventDeadLettered, "api::billing.billing/abc"))
+	require.False(t, b.resolve(alerting.RuleEventDeadLettered, "api::billing.billing/abc"))
+
+	e := b.episodes()[0]
+	require.Equal(t, alerting.Resolved, e.Status)
+	require.False(t, e.ResolvedAt.Before(e.LastSeen))
+	require.Equal(t, "raised resolved", b.history(first))
+	require.Equal(t, "fixed", b.text(`SELECT reason FROM alert_event WHERE kind = 'resolved'`))
+	require.Equal(t, "true", b.text(`SELECT (details->>'occurrences' = '2' AND (details->>'seconds')::numeric >= 0)::text
+		FROM alert_event WHERE kind = 'resolved'`))
+
+	second := b.raise(dead(alerting.Error, "back"))
+	require.NotEqual(t, first, second, "after it resolved, the next one is a new episode")
+	require.Equal(t, "first resolved first", b.text(`SELECT string_agg(reason, ' ' ORDER BY id) FROM notification`))
+	require.Equal(t, "1 2 1", b.text(`SELECT string_agg(sequence::text, ' ' ORDER BY id) FROM notification`))
+}
+
+// Resolve is called on good news, which is nearly always: it must not scan.
+func TestAlerts_Resolve_UsesTheIndex(t *testing.T) {
+	t.Parallel()
+	b := newBook(t, alerting.Config{})
+	_, err := b.pool.Exec(t.Context(), `INSERT INTO alert (fingerprint, rule, level, message, first_seen, last_seen)
+		SELECT 'v1:r:' || i, 'r', 'error', 'm', now(), now() FROM generate_series(1, 20000) i`)
+	require.NoError(t, err)
+	_, err = b.pool.Exec(t.Context(), "ANALYZE alert")
+	require.NoError(t, err)
+	rows, err := b.pool.Query(t.Context(), `EXPLAIN UPDATE alert SET status = 'resolved', resolved_at = now()
+		WHERE fingerprint = 'v1:r:x' AND resolved_at IS NULL`)
+	require.NoError(t, err)
+	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	require.Contains(t, strings.Join(plan, "\n"), "alert_open_idx")
+}
+
+// Two transactions meet on a new fingerprint: the second waits for the first
+// and adds to its episode.
+func TestAlerts_Raise_TwoAtOnce(t *testing.T) {
+	t.Parallel()
+	b := newBook(t, alerting.Config{})
+	ctx := t.Context()
+	one, err := b.pool.Begin(ctx)
+	require.NoError(t, err)
+	first, err := b.Raise(ctx, one, dead(alerting.Warning, "one"))
+	require.NoError(t, err)
+
+	second := make(chan int64, 1)
+	go func() {
+		var id int64
+		if err := pgx.BeginFunc(ctx, b.pool, func(tx pgx.Tx) (err error) {
+			id, err = b.Raise(ctx, tx, dead(alerting.Error, "two"))
+			return err
+		}); err != nil {
+			t.Error(err)
+		}
+		second <- id
+	}()
+	require.Eventually(t, func() bool {
+		return b.text(`SELECT count(*)::text FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) == "1"
+	}, 10*time.Second, 5*time.Millisecond)
+	require.NoError(t, one.Commit(ctx))
+	require.Equal(t, first, <-second)
+
+	e := b.episodes()[0]
+	require.Len(t, b.episodes(), 1)
+	require.Equal(t, int64(2), e.Occurrences)
+	require.Equal(t, alerting.Error, e.Level)
+	require.Equal(t, "raised escalated", b.history(first))
+}
+
+// When the first transaction rolls back, the waiting one opens the episode.
+func TestAlerts_Raise_FirstOneRollsBack(t *testing.T) {
+	t.Parallel()
+	b := newBook(t, alerting.Config{})
+	ctx := t.Context()
+	one, err := b.pool.Begin(ctx)
+	require.NoError(t, err)
+	_, err = b.Raise(ctx, one, dead(alerting.Error, "one"))
+	require.NoError(t, err)
+	done := make(chan error, 1)
+	go func() {
+		done <- pgx.BeginFunc(ctx, b.pool, func(tx pgx.Tx) error {
+			_, err := b.Raise(ctx, tx, dead(alerting.Error, "two"))
+			return err
+		})
+	}()
+	require.Eventually(t, func() bool {
+		return b.text(`SELECT count(*)::text FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) == "1"
+	}, 10*time.Second, 5*time.Millisecond)
+	require.NoError(t, one.Rollback(ctx))
+	require.NoError(t, <-done)
+	require.Equal(t, int64(1), b.episodes()[0].Occurrences)
+	require.Equal(t, "two", b.episodes()[0].Message)
+}
+
+// Many raise and resolve at once: nothing is counted twice or lost, there is
+// never more than one open episode, and each closed one has exactly one end.
+func TestAlerts_Concurrency(t *testing.T) {
+	t.Parallel()
+	b := newBook(t, alerting.Config{})
+	const workers, rounds = 8, 25
+	var group sync.WaitGroup
+	for w := range workers {
+		group.Go(func() {
+			for i := range rounds {
+				err := pgx.BeginFunc(t.Context(), b.pool, func(tx pgx.Tx) error {
+					if w == 0 && i%5 == 4 {
+						_, err := b.Resolve(t.Context(), tx, alerting.RuleEventDeadLettered, "api::billing.billing/abc", "")
+						return err
+					}
+					_, err := b.Raise(t.Context(), tx, dead(alerting.Levels()[(w+i)%4], "m"))
+					return err
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	require.Equal(t, "195", b.text("SELECT sum(occurrences)::text FROM alert"))
+	require.Equal(t, "true", b.text("SELECT (count(*) <= 1)::text FROM alert WHERE resolved_at IS NULL"))
+	require.Equal(t, "true", b.text(`SELECT bool_and(raised = 1 AND ended = (status = 'resolved')::int AND last_seen <= coalesce(resolved_at, last_seen))::text
+		FROM alert a, LATERAL (SELECT count(*) FILTER (WHERE kind = 'raised') AS raised, count(*) FILTER (WHERE kind = 'resolved') AS ended
+		FROM alert_event WHERE alert_id = a.id) e`))
+}
+
+func TestAlerts_Raise_CallersMistakes(t *testing.T) {
+	t.Parallel()
+	a := alerting.New(alerting.Config{}, notify.New(notify.Config{}, nil))
+	_, err := a.Raise(t.Context(), nil, alerting.Alert{Level: alerting.Error})
+	require.ErrorContains(t, err, "names no rule")
+	_, err = a.Raise(t.Context(), nil, alerting.Alert{Rule: "r"})
+	require.ErrorContains(t, err, "is no alert level")
+}
+
+// Whatever the text, the transaction of the fact goes through.
+func TestAlerts_Raise_HostileText(t *testing.T) {
+	t.Parallel()
+	b := newBook(t, alerting.Config{RepeatEvery: time.Nanosecond})
+	hostile := []string{
+		"\x00", "a\x00b", "\xff\xfe", "\xed\xa0\x80", "two\nlines\r\n{\"level\":\"error\"}", "</script><svg onload=alert(1)>",
+		"\u202egnp.exe", "\ufeff", `\u0000`, "'; DROP TABLE alert; --", strings.Repeat("x", 1<<20), strings.Repeat("ร", 5000), strings.Repeat("\x00", 9000),
+	}
+	for _, text := range hostile {
+		b.raise(alerting.Alert{
+			Rule: alerting.RuleBodyQuarantined, Subject: text, Level: alerting.Warning, Message: text,
+			Details: map[string]any{text: text, "list": []any{text, map[string]any{text: text}}},
+		})
+		b.resolve(alerting.RuleBodyQuarantined, text)
+	}
+	all := b.episodes()
+	require.Len(t, all, len(hostile), "no two of them are the same subject")
+	for _, e := range all {
+		require.Equal(t, alerting.Resolved, e.Status)
+		require.LessOrEqual(t, len(e.Message), 1000)
+		require.LessOrEqual(t, len(e.Subject), 300)
+		require.LessOrEqual(t, len(e.Details), 9<<10)
+		require.True(t, utf8.ValidString(e.Message+e.Subject))
+		require.NotContains(t, e.Message+e.Subject+string(e.Details), "\n")
+		require.NotContains(t, string(e.Details), `\n`)
+	}
+}
+
+func TestAlerts_Raise_DetailsOfAnyKind(t *testing.T) {
+	t.Parallel()
+	deep := any("bottom")
+	for range 200 {
+		deep = []any{deep}
+	}
+	many := map[string]any{}
+	for i := range 5000 {
+		many[strings.Repeat("k", i%50)+string(rune('a'+i%26))] = strings.Repeat("v", 900)
+	}
+	b := newBook(t, alerting.Config{})
+	for name, c := range map[string]struct {
+		details map[string]any
+		want    string
+	}{
+		"None":      {nil, `{}`},
+		"Plain":     {map[string]any{"a": 1, "b": true, "c": nil, "d": []int{1}, "e": 1.5}, `{"a":1,"b":true,"c":null,"d":[1],"e":1.5}`},
+		"Error":     {map[string]any{"e": errors.New("no\nway")}, `{"e":"no way"}`},
+		"NoNumber":  {map[string]any{"n": math.NaN()}, `{"n":"a float64, which JSON cannot hold"}`},
+		"Channel":   {map[string]any{"c": make(chan int)}, `{"c":"a chan int, which JSON cannot hold"}`},
+		"BigNumber": {map[string]any{"n": json.RawMessage(`1e131071`), "m": json.RawMessage(`1e400000`)}, `{"n":"1e131071","m":"1e400000"}`},
+		"LongInt":   {map[string]any{"n": int64(math.MaxInt64)}, `{"n":9223372036854775807}`},
+		"NULInside": {map[string]any{"n": json.RawMessage(`"a\u0000b"`), "s": json.RawMessage(`"\ud800"`)}, `{"n":"a b","s":"` + "\ufffd" + `"}`},
+		"Broken":    {map[string]any{"n": json.RawMessage(`{"a":`)}, `{"n":"a json.RawMessage, which JSON cannot hold"}`},
+		"Deep":      {map[string]any{"n": deep}, `{"n":[[[[["1 values"]]]]]}`},
+		"Many":      {many, ``},
+	} {
+		b.raise(alerting.Alert{Rule: "r", Subject: name, Level: alerting.Info, Details: c.details})
+		got := b.text("SELECT details::text FROM alert WHERE subject = $1", name)
+		if c.want == "" {
+			require.LessOrEqual(t, len(got), 9<<10)
+			require.Contains(t, got, `"truncated"`)
+			continue
+		}
+		require.JSONEq(t, c.want, got, name)
+	}
+}
+
+func TestAlertEvent_IsAppendOnly(t *testing.T) {
+	t.Parallel()
+	b := newBook(t, alerting.Config{})
+	b.raise(dead(alerting.Error, "one"))
+	for _, statement := range []string{
+		"UPDATE alert_event SET reason = 'never happened'", "DELETE FROM alert_event", "TRUNCATE alert_event",
+	} {
+		_, err := b.pool.Exec(t.Context(), statement)
+		var refused *pgconn.PgError
+		require.ErrorAs(t, err, &refused, statement)
+		require.Equal(t, "42501", refused.Code)
+		require.Contains(t, refused.Message, "append-only")
+	}
+	require.Equal(t, "1", b.text("SELECT count(*)::text FROM alert_event"))
+}

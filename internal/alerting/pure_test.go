@@ -1,0 +1,88 @@
+package alerting
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestParseLevel(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]Level{"info": Info, "WARNING": Warning, "Error": Error, "critical": Critical} {
+		got, err := ParseLevel(text)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+	for _, text := range []string{"", "warn", "errör", " info", "level(0)", "fatal\n\x00"} {
+		_, err := ParseLevel(text)
+		require.Error(t, err, "%q", text)
+		require.NotContains(t, err.Error(), "\x00")
+	}
+	require.Less(t, Info, Warning)
+	require.Less(t, Warning, Error)
+	require.Less(t, Error, Critical)
+}
+
+func TestParseStatus(t *testing.T) {
+	t.Parallel()
+	for _, want := range Statuses() {
+		got, err := ParseStatus(string(want))
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+	_, err := ParseStatus("open")
+	require.Error(t, err)
+}
+
+func TestFingerprint(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "v1:clock_skew:host-1", fingerprint(RuleClockSkew, "host-1"))
+	require.Equal(t, "v1:strapi_token_refused:", fingerprint(RuleStrapiTokenRefused, ""))
+	long := strings.Repeat("x", 9000)
+	require.LessOrEqual(t, len(fingerprint("r", long)), 310)
+	require.NotEqual(t, fingerprint("r", long+"1"), fingerprint("r", long+"2"), "what was cut still tells them apart")
+	require.NotEqual(t, fingerprint("r", "a\nb"), fingerprint("r", "a b"))
+	require.NotEqual(t, fingerprint("r", "a\nb"), fingerprint("r", "a\rb"))
+}
+
+func TestCursor_RoundTrip(t *testing.T) {
+	t.Parallel()
+	want := position{seen: time.Date(2026, 11, 24, 5, 0, 0, 123456000, time.UTC), id: 42}
+	got, err := parseCursor(want.cursor())
+	require.NoError(t, err)
+	require.True(t, want.seen.Equal(got.seen))
+	require.Equal(t, want.id, got.id)
+}
+
+func FuzzCursor(f *testing.F) {
+	f.Add(position{seen: time.UnixMicro(1), id: 1}.cursor())
+	f.Add("MS4x")
+	f.Add("")
+	f.Fuzz(func(t *testing.T, s string) {
+		p, err := parseCursor(s)
+		var wrong *FilterError
+		if err != nil {
+			require.ErrorAs(t, err, &wrong)
+			return
+		}
+		again, err := parseCursor(p.cursor())
+		require.NoError(t, err)
+		require.Equal(t, p, again)
+	})
+}
+
+func FuzzDetails(f *testing.F) {
+	f.Add("key", []byte(`{"a":[1,"x\u0000",1e400000]}`))
+	f.Add("k\x00", []byte(`"\ud800"`))
+	f.Fuzz(func(t *testing.T, key string, value []byte) {
+		got := encodeDetails(map[string]any{key: json.RawMessage(value), "text": string(value)})
+		require.LessOrEqual(t, len(got), maxDetails+100)
+		var object map[string]any
+		require.NoError(t, json.Unmarshal(got, &object))
+		require.NotContains(t, fmt.Sprint(object), "\x00")
+	})
+}

@@ -1,0 +1,190 @@
+package alerting
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"dealbox/internal/dbsqlc"
+	"dealbox/internal/notify"
+)
+
+// Bounds of a page, in episodes.
+const (
+	DefaultLimit = 10
+	MaxLimit     = 1000
+	// recentEpisodes is how many a summary shows.
+	recentEpisodes = 5
+)
+
+// Episode is an alert as it is kept. Times are UTC.
+type Episode struct {
+	ID      int64
+	Rule    string
+	Subject string
+	// Level is the highest that the episode had.
+	Level  Level
+	Status Status
+	// Message and Details (a JSON object) are of the last occurrence.
+	Message     string
+	Details     json.RawMessage
+	Occurrences int64
+	FirstSeen   time.Time
+	LastSeen    time.Time
+	ResolvedAt  *time.Time
+}
+
+// Filter of a list. Zero values do not filter.
+type Filter struct {
+	Levels   []Level  // one of them
+	MinLevel Level    // this or higher
+	Statuses []Status // one of them
+	Rule     string
+	// Since (included) and Until (not included) bound last_seen.
+	Since, Until time.Time
+	// Limit is 1 to 1,000; 0 means 10.
+	Limit int
+	// Cursor is the NextCursor of the page before, with the same filter.
+	Cursor string
+}
+
+// Page is a part of a list. NextCursor is "" at the end.
+type Page struct {
+	Episodes   []Episode
+	NextCursor string
+}
+
+// List reads episodes, the one that fired last first. An episode that fires
+// while a client turns pages moves to the front, so that client does not see it
+// again. A filter that cannot be used gives a *FilterError.
+func List(ctx context.Context, db dbsqlc.DBTX, f Filter) (Page, error) {
+	p, err := f.params()
+	if err != nil {
+		return Page{}, err
+	}
+	rows, err := dbsqlc.New().AlertList(ctx, db, p)
+	if err != nil {
+		return Page{}, fmt.Errorf("list alerts: %w", err)
+	}
+	// One more was asked for than fits: it says that there is another page.
+	more := len(rows) == int(p.MaxRows)
+	if more {
+		rows = rows[:len(rows)-1]
+	}
+	page := Page{Episodes: make([]Episode, len(rows))}
+	for i, row := range rows {
+		if page.Episodes[i], err = episode(row); err != nil {
+			return Page{}, err
+		}
+	}
+	if more {
+		last := rows[len(rows)-1]
+		page.NextCursor = position{seen: last.LastSeen, id: last.ID}.cursor()
+	}
+	return page, nil
+}
+
+func (f Filter) params() (dbsqlc.AlertListParams, error) {
+	from, err := parseCursor(f.Cursor)
+	if err != nil {
+		return dbsqlc.AlertListParams{}, err
+	}
+	if f.Limit == 0 {
+		f.Limit = DefaultLimit
+	}
+	if f.Limit < 1 || f.Limit > MaxLimit {
+		return dbsqlc.AlertListParams{}, &FilterError{Field: "limit", Problem: fmt.Sprintf("it must be 1 to %d", MaxLimit)}
+	}
+	if f.Rule != notify.Line(f.Rule, maxRule) {
+		return dbsqlc.AlertListParams{}, &FilterError{Field: "rule", Problem: "no rule has such a name"}
+	}
+	if f.Until.IsZero() {
+		f.Until = newest.seen
+	}
+	return dbsqlc.AlertListParams{
+		Levels: f.levels(), Statuses: f.statuses(), Rule: f.Rule, Since: f.Since, Until: f.Until,
+		BeforeSeen: from.seen, BeforeID: from.id, MaxRows: int32(f.Limit) + 1,
+	}, nil
+}
+
+func (f Filter) levels() []string {
+	var names []string
+	for _, l := range Levels() {
+		if l >= f.MinLevel && (len(f.Levels) == 0 || slices.Contains(f.Levels, l)) {
+			names = append(names, l.String())
+		}
+	}
+	return names
+}
+
+func (f Filter) statuses() []string {
+	wanted := f.Statuses
+	if len(wanted) == 0 {
+		wanted = Statuses()
+	}
+	names := make([]string, len(wanted))
+	for i, s := range wanted {
+		names[i] = string(s)
+	}
+	return names
+}
+
+func episode(row dbsqlc.AlertListRow) (Episode, error) {
+	level, err := ParseLevel(row.Level)
+	if err != nil {
+		return Episode{}, fmt.Errorf("read alert %d: %w", row.ID, err)
+	}
+	e := Episode{
+		ID: row.ID, Rule: row.Rule, Subject: row.Subject, Level: level, Status: Status(row.Status),
+		Message: row.Message, Details: row.Details, Occurrences: row.Occurrences,
+		FirstSeen: row.FirstSeen.UTC(), LastSeen: row.LastSeen.UTC(),
+	}
+	if row.ResolvedAt != nil {
+		at := row.ResolvedAt.UTC()
+		e.ResolvedAt = &at
+	}
+	return e, nil
+}
+
+// Summary counts the episodes that are kept, whatever a list's filters.
+type Summary struct {
+	Total int64
+	// ByLevel and ByStatus have every level and every status, also at 0.
+	ByLevel  map[Level]int64
+	ByStatus map[Status]int64
+	// Recent are the 5 that fired last.
+	Recent []Episode
+}
+
+// Summarize reads the summary. Its counts come from one statement, so they
+// always add up.
+func Summarize(ctx context.Context, db dbsqlc.DBTX) (Summary, error) {
+	s := Summary{ByLevel: map[Level]int64{}, ByStatus: map[Status]int64{}}
+	for _, l := range Levels() {
+		s.ByLevel[l] = 0
+	}
+	for _, st := range Statuses() {
+		s.ByStatus[st] = 0
+	}
+	rows, err := dbsqlc.New().AlertCount(ctx, db)
+	if err != nil {
+		return Summary{}, fmt.Errorf("count alerts: %w", err)
+	}
+	for _, row := range rows {
+		level, err := ParseLevel(row.Level)
+		if err != nil {
+			return Summary{}, fmt.Errorf("count alerts: %w", err)
+		}
+		s.Total += row.Episodes
+		s.ByLevel[level] += row.Episodes
+		s.ByStatus[Status(row.Status)] += row.Episodes
+	}
+	recent, err := List(ctx, db, Filter{Limit: recentEpisodes})
+	if err != nil {
+		return Summary{}, err
+	}
+	s.Recent = recent.Episodes
+	return s, nil
+}

@@ -1,0 +1,38 @@
+package alerting
+
+// Rules that Dealbox has. A rule and a subject make a fingerprint: an episode is
+// one rule for one subject, whatever the message says. Each rule names the level
+// that it is raised with, its subject, and what resolves it.
+const (
+	// RuleEventDeadLettered (error): a document failed JOB_MAX_ATTEMPTS times and
+	// is not tried again by itself. Subject: the document. Resolved when a later
+	// sync of the document succeeds.
+	RuleEventDeadLettered = "event_dead_lettered"
+
+	// RuleBodyQuarantined (warning): an authentic delivery could not be read and
+	// was set aside. Subject: the reason. It resolves by hand: the delivery stays
+	// unread, so only a person can say that it does not matter any more.
+	RuleBodyQuarantined = "body_quarantined"
+
+	// RuleBreakerOpened (critical): too many calls to Strapi failed in a row and
+	// none is made for now. Subject: the breaker. Resolved when it closes.
+	RuleBreakerOpened = "breaker_opened"
+
+	// RuleStrapiTokenRefused (critical): Strapi answered 401 or 403. Nothing is
+	// lost, nothing moves. No subject. Resolved when Strapi accepts the token.
+	RuleStrapiTokenRefused = "strapi_token_refused" //nolint:gosec // The name of a rule, no credential.
+
+	// RuleStrapiUnusable (error): Strapi answers, but not with a content type as
+	// Dealbox needs it: no such route, not JSON, no such relation. Its documents
+	// wait. Subject: the type's REST plural. Resolved when Strapi serves it.
+	RuleStrapiUnusable = "strapi_unusable"
+
+	// RulePartitionsRunningOut (critical): the day partitions of inbox_event end
+	// soon; a missing one makes every delivery fail. No subject. Resolved when
+	// there are enough again.
+	RulePartitionsRunningOut = "partitions_running_out"
+
+	// RuleClockSkew (warning): the clocks of this machine and of the database
+	// differ by more than 2 s. Subject: the machine. Resolved when they agree.
+	RuleClockSkew = "clock_skew"
+)

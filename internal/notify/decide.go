@@ -1,0 +1,43 @@
+package notify
+
+import (
+	"errors"
+	"time"
+
+	"dealbox/internal/retry"
+)
+
+// maxRetryAfter bounds what a receiver may ask for.
+const maxRetryAfter = time.Hour
+
+// verdict is what becomes of a notification after an attempt: sent, or failed
+// for good, or neither and tried again after wait.
+type verdict struct {
+	sent, failed bool
+	wait         time.Duration
+}
+
+// attempt is one try to send a notification.
+type attempt struct {
+	number int           // from 1
+	age    time.Duration // of the notification
+	retry  bool          // whether another attempt may help
+	err    error
+}
+
+// decide gives up on what cannot succeed and on what is too old; else the wait
+// is the backoff or what the receiver asked for, whichever is longer.
+func decide(a attempt, backoff retry.Policy, giveUpAfter time.Duration, rnd func() float64) verdict {
+	if a.err == nil {
+		return verdict{sent: true}
+	}
+	if !a.retry || a.age >= giveUpAfter {
+		return verdict{failed: true}
+	}
+	wait := backoff.Delay(a.number-1, rnd)
+	var answer *sendError
+	if errors.As(a.err, &answer) {
+		wait = max(wait, min(answer.retryAfter, maxRetryAfter))
+	}
+	return verdict{wait: wait}
+}

@@ -1,0 +1,263 @@
+package notify_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/alerting"
+	"dealbox/internal/jobs"
+	"dealbox/internal/notify"
+	"dealbox/internal/pgtest"
+	"dealbox/internal/retry"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+// patience is how long a test waits for what should come within milliseconds.
+const patience = 20 * time.Second
+
+// fast is a backoff that tests can wait for.
+var fast = retry.Policy{InitialDelay: 5 * time.Millisecond, MaxDelay: 20 * time.Millisecond}
+
+// house is the whole road of a notification: alerts, outbox, a working River client.
+type house struct {
+	t      *testing.T
+	pool   *pgxpool.Pool
+	alerts *alerting.Alerts
+	log    *syncBuffer
+}
+
+// newHouse opens a database and works its notifications until the test ends.
+func newHouse(t *testing.T, config notify.Config) *house {
+	t.Helper()
+	return newHouseOn(t, pgtest.Pool(t), config)
+}
+
+// newHouseOn is one more replica on the same database.
+func newHouseOn(t *testing.T, pool *pgxpool.Pool, config notify.Config) *house {
+	t.Helper()
+	h := &house{t: t, pool: pool, log: &syncBuffer{}}
+	inserter, err := jobs.NewInserter(h.pool, nil, nil)
+	require.NoError(t, err)
+	if config.Backoff == (retry.Policy{}) {
+		config.Backoff = fast
+	}
+	outbox := notify.New(config, inserter)
+	h.alerts = alerting.New(alerting.Config{}, outbox)
+
+	workers := river.NewWorkers()
+	river.AddWorker(workers, notify.NewSendWorker(h.pool, outbox, slog.New(slog.NewJSONHandler(h.log, nil))))
+	client, err := jobs.NewWorker(h.pool, nil, nil, jobs.Work{
+		Workers: workers, Queues: map[string]river.QueueConfig{jobs.QueueNotify: {MaxWorkers: 4}},
+	})
+	require.NoError(t, err)
+	require.NoError(t, client.Start(t.Context()))
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		require.NoError(t, client.StopAndCancel(ctx))
+	})
+	return h
+}
+
+// webhook is a channel that posts to url.
+func webhook(t *testing.T, floor alerting.Level, c notify.WebhookConfig) notify.Channel {
+	t.Helper()
+	w, err := notify.NewWebhook(c)
+	require.NoError(t, err)
+	return notify.Channel{Name: "webhook", Floor: int(floor), Notify: w.Notify}
+}
+
+func (h *house) inTx(do func(ctx context.Context, tx pgx.Tx) error) {
+	h.t.Helper()
+	ctx := h.t.Context()
+	require.NoError(h.t, pgx.BeginFunc(ctx, h.pool, func(tx pgx.Tx) error { return do(ctx, tx) }))
+}
+
+func (h *house) raise(a alerting.Alert) (id int64) {
+	h.t.Helper()
+	h.inTx(func(ctx context.Context, tx pgx.Tx) (err error) {
+		id, err = h.alerts.Raise(ctx, tx, a)
+		return err
+	})
+	return id
+}
+
+// resolve ends the episode of breakerOpened.
+func (h *house) resolve(reason string) {
+	h.t.Helper()
+	h.inTx(func(ctx context.Context, tx pgx.Tx) error {
+		found, err := h.alerts.Resolve(ctx, tx, alerting.RuleBreakerOpened, "strapi", reason)
+		require.True(h.t, found)
+		return err
+	})
+}
+
+// row is a notification as the table has it.
+type row struct {
+	ID        int64
+	AlertID   int64
+	Channel   string
+	Reason    string
+	Sequence  int
+	Status    string
+	Attempts  int
+	LastError *string
+}
+
+func (h *house) rows() []row {
+	h.t.Helper()
+	found, err := h.pool.Query(h.t.Context(), `SELECT id, alert_id, channel, reason, sequence, status, attempts, last_error
+		FROM notification ORDER BY id`)
+	require.NoError(h.t, err)
+	all, err := pgx.CollectRows(found, pgx.RowToStructByPos[row])
+	require.NoError(h.t, err)
+	return all
+}
+
+// settled waits until n notifications are there and none is pending.
+func (h *house) settled(n int) []row {
+	h.t.Helper()
+	h.eventually(`SELECT count(*) = $1 AND count(*) FILTER (WHERE status = 'pending') = 0 FROM notification`, n)
+	return h.rows()
+}
+
+// eventually waits for a query to answer true.
+func (h *house) eventually(query string, args ...any) {
+	h.t.Helper()
+	require.Eventually(h.t, func() bool {
+		var yes bool
+		err := h.pool.QueryRow(h.t.Context(), "SELECT coalesce(("+query+"), false)", args...).Scan(&yes)
+		return err == nil && yes
+	}, patience, 5*time.Millisecond, query)
+}
+
+// text is what a query answers as one text.
+func (h *house) text(query string, args ...any) string {
+	h.t.Helper()
+	var s string
+	require.NoError(h.t, h.pool.QueryRow(h.t.Context(), query, args...).Scan(&s))
+	return s
+}
+
+// request is what a sink got.
+type request struct {
+	header http.Header
+	body   []byte
+}
+
+// sink is a receiver of webhooks. It answers with the statuses it was given,
+// then with 204.
+type sink struct {
+	url string
+
+	mu       sync.Mutex
+	answers  []func(http.ResponseWriter)
+	requests []request
+}
+
+func newSink(t *testing.T, answers ...func(http.ResponseWriter)) *sink {
+	t.Helper()
+	s := &sink{answers: answers}
+	server := httptest.NewServer(s)
+	t.Cleanup(server.Close)
+	s.url = server.URL
+	return s
+}
+
+func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	s.mu.Lock()
+	s.requests = append(s.requests, request{header: r.Header.Clone(), body: body})
+	answer := status(http.StatusNoContent)
+	if len(s.answers) > 0 {
+		answer, s.answers = s.answers[0], s.answers[1:]
+	}
+	s.mu.Unlock()
+	answer(w)
+}
+
+func (s *sink) got() []request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]request(nil), s.requests...)
+}
+
+func status(code int) func(http.ResponseWriter) {
+	return func(w http.ResponseWriter) { w.WriteHeader(code) }
+}
+
+func redirect(code int, location string) func(http.ResponseWriter) {
+	return func(w http.ResponseWriter) {
+		w.Header().Set("Location", location)
+		w.WriteHeader(code)
+	}
+}
+
+// event is the body of FormatStandard as a receiver reads it.
+type event struct {
+	Type      string    `json:"type"`
+	Timestamp time.Time `json:"timestamp"`
+	Data      struct {
+		Alert struct {
+			ID          string         `json:"id"`
+			Level       string         `json:"level"`
+			Message     string         `json:"message"`
+			Details     map[string]any `json:"details"`
+			Rule        string         `json:"rule"`
+			Subject     string         `json:"subject"`
+			Status      string         `json:"status"`
+			Occurrences int            `json:"occurrences"`
+			ResolvedAt  *time.Time     `json:"resolved_at"`
+		} `json:"alert"`
+		Reason   string  `json:"reason"`
+		Sequence int     `json:"sequence"`
+		URL      *string `json:"url"`
+	} `json:"data"`
+}
+
+func (r request) event(t *testing.T) event {
+	t.Helper()
+	var e event
+	require.NoError(t, json.Unmarshal(r.body, &e), string(r.body))
+	return e
+}
+
+// syncBuffer collects log lines.
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// breakerOpened is an alert as the service raises it.
+func breakerOpened(level alerting.Level) alerting.Alert {
+	return alerting.Alert{
+		Rule: alerting.RuleBreakerOpened, Subject: "strapi", Level: level,
+		Message: "calls to Strapi fail", Details: map[string]any{"failures": 5},
+	}
+}

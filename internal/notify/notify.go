@@ -1,0 +1,84 @@
+// Package notify tells people outside about alerts. It is an outbox: a
+// notification and its job are written in the transaction that raised or
+// resolved the alert, so neither can be lost or sent for nothing. A worker sends
+// it later, at least once, under an id that stays the same over all attempts.
+package notify
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Reason says why a notification is made. It is fixed when it is enqueued.
+type Reason string
+
+// The reasons.
+const (
+	// First is the first notification of an episode on a channel, also when an
+	// escalation has only now brought the episode up to the channel's floor: a
+	// receiver that opens an incident on it sees every incident.
+	First Reason = "first"
+	// Escalated says that an episode that the channel knows has become worse.
+	Escalated Reason = "escalated"
+	// Resolved says that an episode that the channel knows is over.
+	Resolved Reason = "resolved"
+)
+
+// Message is what a channel sends: one alert, and why.
+//
+// The alert is as it is when the message is sent, the reason as it was when the
+// message was enqueued. After an outage of the channel the operator reads the
+// state of now ("firing", 4,000 occurrences, or resolved already) instead of
+// one that is an hour old; alert_event has the state of then.
+type Message struct {
+	// ID is the notification's; the same over all attempts.
+	ID      int64
+	Channel string
+	Reason  Reason
+	// Sequence counts the notifications of the episode on the channel, from 1.
+	Sequence int
+	// At is when the notification was enqueued.
+	At    time.Time
+	Alert Alert
+	// URL is where people see the alert; "" without a public address.
+	URL string
+}
+
+// Alert is the episode that a message is about. Its texts are as alerting
+// stores them: bounded, valid UTF-8, without control characters.
+type Alert struct {
+	ID          int64
+	Rule        string
+	Subject     string
+	Level       string // info, warning, error or critical
+	Status      string // firing, acknowledged, resolved or suppressed
+	Message     string
+	Details     json.RawMessage // an object
+	Occurrences int64
+	FirstSeen   time.Time
+	LastSeen    time.Time
+	ResolvedAt  *time.Time
+}
+
+// Channel is a way out.
+type Channel struct {
+	// Name is stored with each notification, so keep it: webhook, email.
+	Name string
+	// Floor is the lowest level that is sent, as alerting.Level counts them.
+	Floor int
+	// Notify sends one message and answers whether a failure is worth another
+	// attempt; only the channel can tell. It bounds its own time. Its errors are
+	// shown to people and stored, so they never hold a secret.
+	Notify func(ctx context.Context, m Message) (retry bool, err error)
+}
+
+// link is the address of an alert on the dashboard.
+func link(publicURL string, alertID int64) string {
+	if publicURL == "" {
+		return ""
+	}
+	return strings.TrimRight(publicURL, "/") + "/#alert-" + strconv.FormatInt(alertID, 10)
+}

@@ -1,0 +1,101 @@
+package notify
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+
+	"dealbox/internal/dbsqlc"
+	"dealbox/internal/jobs"
+	"dealbox/internal/retry"
+)
+
+// Config of an Outbox.
+type Config struct {
+	// Channels may be empty: then nothing is enqueued.
+	Channels []Channel
+	// PublicURL is where people reach Dealbox, with its base path; "" for no links.
+	PublicURL string
+	// Backoff between the attempts of one notification; MaxRetries is not used.
+	// Its zero value means 30 s, doubled each time up to 1 h.
+	Backoff retry.Policy
+	// GiveUpAfter is the age at which a notification that still cannot be sent
+	// becomes failed. 0 means 24 h.
+	GiveUpAfter time.Duration
+}
+
+// defaultBackoff: a channel that hiccups hears from us within a minute, one
+// that is down for a night is asked once an hour.
+var defaultBackoff = retry.Policy{InitialDelay: 30 * time.Second, MaxDelay: time.Hour, Base: 2}
+
+// defaultGiveUpAfter: older news is for the history, not for a pager.
+const defaultGiveUpAfter = 24 * time.Hour
+
+// Outbox enqueues notifications.
+type Outbox struct {
+	config Config
+	jobs   *jobs.Client
+}
+
+// New makes an Outbox that inserts its jobs with the given client.
+func New(c Config, inserter *jobs.Client) *Outbox {
+	if c.Backoff == (retry.Policy{}) {
+		c.Backoff = defaultBackoff
+	}
+	if c.GiveUpAfter == 0 {
+		c.GiveUpAfter = defaultGiveUpAfter
+	}
+	return &Outbox{config: c, jobs: inserter}
+}
+
+// Enqueue writes, in tx, a notification and its job for each channel that
+// should hear of the alert: First and Escalated go to channels whose floor is
+// not above level, Resolved to those where a firing of the episode was enqueued
+// and did not fail for good. The caller holds the lock of the alert's row.
+func (o *Outbox) Enqueue(ctx context.Context, tx pgx.Tx, alertID int64, level int, reason Reason) error {
+	channels := o.hearing(level, reason)
+	if len(channels) == 0 {
+		return nil
+	}
+	ids, err := dbsqlc.New().NotificationEnqueue(ctx, tx, dbsqlc.NotificationEnqueueParams{
+		AlertID: alertID, Reason: string(reason), Channels: channels,
+	})
+	if err != nil {
+		return fmt.Errorf("enqueue notifications of alert %d: %w", alertID, err)
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	params := make([]river.InsertManyParams, len(ids))
+	for i, id := range ids {
+		params[i] = river.InsertManyParams{Args: SendArgs{NotificationID: id}}
+	}
+	if _, err := o.jobs.InsertManyTx(ctx, tx, params); err != nil {
+		return fmt.Errorf("insert the jobs that send notifications of alert %d: %w", alertID, err)
+	}
+	return nil
+}
+
+// hearing are the channels that may get a notification, by their own settings.
+func (o *Outbox) hearing(level int, reason Reason) []string {
+	var names []string
+	for _, c := range o.config.Channels {
+		if reason == Resolved || level >= c.Floor {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
+// channel finds a configured channel by its name.
+func (o *Outbox) channel(name string) (Channel, bool) {
+	for _, c := range o.config.Channels {
+		if c.Name == name {
+			return c, true
+		}
+	}
+	return Channel{}, false
+}

@@ -1,0 +1,223 @@
+package notify
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+
+	"dealbox/internal/dbsqlc"
+	"dealbox/internal/jobs"
+)
+
+const (
+	// actor is who alert_event names for what the service does by itself.
+	actor = "dealbox"
+	// maxLastError bounds what is kept of an error, in bytes.
+	maxLastError = 500
+	// settleTimeout bounds the transaction that writes down what came of an
+	// attempt. It runs also when the worker is being stopped: a message that is
+	// out must be marked, or it goes out twice.
+	settleTimeout = 5 * time.Second
+	// behind is how long a notification waits after the one that must go first.
+	behind = time.Second
+)
+
+// SendArgs sends one notification.
+type SendArgs struct {
+	NotificationID int64 `json:"notification_id"`
+}
+
+// Kind implements river.JobArgs.
+func (SendArgs) Kind() string { return "notification_send" }
+
+// InsertOpts implements river.JobArgsWithInsertOpts.
+func (SendArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: jobs.QueueNotify} }
+
+// SendWorker sends notifications through the channels of an Outbox. Each goes
+// out at least once: a worker that dies between the sending and the marking
+// leaves it to the next one, which sends it again under the same id.
+type SendWorker struct {
+	river.WorkerDefaults[SendArgs]
+	pool    *pgxpool.Pool
+	outbox  *Outbox
+	log     *slog.Logger
+	queries *dbsqlc.Queries
+}
+
+// NewSendWorker makes the worker of an Outbox. A nil logger discards.
+func NewSendWorker(pool *pgxpool.Pool, outbox *Outbox, logger *slog.Logger) *SendWorker {
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	return &SendWorker{pool: pool, outbox: outbox, log: logger, queries: dbsqlc.New()}
+}
+
+// NextRetry is for what says nothing about the channel, such as a database that
+// is away; a failed attempt to send snoozes the job instead.
+func (w *SendWorker) NextRetry(job *river.Job[SendArgs]) time.Time {
+	return time.Now().Add(w.outbox.config.Backoff.Delay(job.Attempt-1, rand.Float64))
+}
+
+// Work sends the notification unless that is done already. No transaction is
+// open while it sends.
+func (w *SendWorker) Work(ctx context.Context, job *river.Job[SendArgs]) error {
+	n, err := w.queries.NotificationGet(ctx, w.pool, job.Args.NotificationID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		w.log.WarnContext(ctx, "a notification to send is gone", "notification_id", job.Args.NotificationID)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read notification %d: %w", job.Args.NotificationID, err)
+	}
+	if n.Status != "pending" {
+		return nil
+	}
+	if n.Ahead > 0 {
+		return river.JobSnooze(w.waitBehind(seconds(n.AheadSeconds)))
+	}
+	return w.try(ctx, job, n)
+}
+
+// waitBehind keeps the notifications of an episode on a channel in order, also
+// after an outage: an operator must not read "resolved" before "firing".
+func (w *SendWorker) waitBehind(next time.Duration) time.Duration {
+	backoff := w.outbox.config.Backoff
+	return min(max(next, 0)+min(behind, backoff.InitialDelay), backoff.MaxDelay)
+}
+
+func (w *SendWorker) try(ctx context.Context, job *river.Job[SendArgs], n dbsqlc.NotificationGetRow) error {
+	number, err := w.queries.NotificationBegin(ctx, w.pool, n.ID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil // Settled since it was read.
+	}
+	if err != nil {
+		return fmt.Errorf("count an attempt of notification %d: %w", n.ID, err)
+	}
+	again, err := w.send(ctx, n)
+	if err != nil && ctx.Err() != nil {
+		// Being stopped says nothing about the channel.
+		return fmt.Errorf("send notification %d: %w", n.ID, ctx.Err())
+	}
+	tried := attempt{number: int(number), age: seconds(n.AgeSeconds), retry: again, err: err}
+	next := decide(tried, w.outbox.config.Backoff, w.outbox.config.GiveUpAfter, rand.Float64)
+	w.report(ctx, n, tried, next)
+	return w.conclude(ctx, job, n, tried, next)
+}
+
+// conclude writes down what came of an attempt.
+func (w *SendWorker) conclude(ctx context.Context, job *river.Job[SendArgs], n dbsqlc.NotificationGetRow, a attempt, next verdict) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	if next.sent || next.failed {
+		return w.settle(ctx, job, n, a)
+	}
+	err := w.queries.NotificationRetry(ctx, w.pool, dbsqlc.NotificationRetryParams{
+		ID: n.ID, LastError: lastError(a.err), WaitSeconds: next.wait.Seconds(),
+	})
+	if err != nil {
+		return fmt.Errorf("note a failed attempt of notification %d: %w", n.ID, err)
+	}
+	return river.JobSnooze(next.wait)
+}
+
+// send hands the message to its channel. A channel that this process does not
+// know may be known to another, as in a rolling deploy, so that is tried again.
+func (w *SendWorker) send(ctx context.Context, n dbsqlc.NotificationGetRow) (bool, error) {
+	channel, ok := w.outbox.channel(n.Channel)
+	if !ok {
+		return true, fmt.Errorf("channel %s is not configured; configure it again, or this is given up in time", n.Channel)
+	}
+	return channel.Notify(ctx, message(n, w.outbox.config.PublicURL))
+}
+
+// settle marks the notification sent or failed, tells the history, and
+// completes the job, all or nothing.
+func (w *SendWorker) settle(ctx context.Context, job *river.Job[SendArgs], n dbsqlc.NotificationGetRow, a attempt) error {
+	err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
+		marked, err := w.mark(ctx, tx, n, a)
+		if err != nil {
+			return err
+		}
+		// Not marked: another worker had the same job and was faster.
+		if marked {
+			if err := w.queries.AlertEventAppend(ctx, tx, history(n, a)); err != nil {
+				return err
+			}
+		}
+		_, err = river.JobCompleteTx[*riverpgxv5.Driver](ctx, tx, job)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("settle notification %d: %w", n.ID, err)
+	}
+	return nil
+}
+
+func (w *SendWorker) mark(ctx context.Context, tx pgx.Tx, n dbsqlc.NotificationGetRow, a attempt) (bool, error) {
+	if a.err == nil {
+		rows, err := w.queries.NotificationSent(ctx, tx, n.ID)
+		return rows > 0, err
+	}
+	rows, err := w.queries.NotificationFailed(ctx, tx, dbsqlc.NotificationFailedParams{
+		ID: n.ID, LastError: lastError(a.err),
+	})
+	return rows > 0, err
+}
+
+// report logs an attempt that failed. This is the edge: nobody else logs it.
+func (w *SendWorker) report(ctx context.Context, n dbsqlc.NotificationGetRow, a attempt, next verdict) {
+	if next.sent {
+		return
+	}
+	log := w.log.With("notification_id", n.ID, "alert_id", n.AlertID, "channel", n.Channel,
+		"reason", n.Reason, "attempt", a.number, "error", *lastError(a.err))
+	if next.failed {
+		log.ErrorContext(ctx, "a notification failed for good")
+		return
+	}
+	log.WarnContext(ctx, "a notification could not be sent and is tried again", "wait", next.wait.String())
+}
+
+// history is the row of alert_event about a settled notification.
+func history(n dbsqlc.NotificationGetRow, a attempt) dbsqlc.AlertEventAppendParams {
+	details := map[string]any{
+		"notification_id": n.ID, "channel": n.Channel, "sequence": n.Sequence, "attempts": a.number,
+	}
+	kind := "notified"
+	if a.err != nil {
+		kind = "notification_failed"
+		details["error"] = *lastError(a.err)
+	}
+	encoded, _ := json.Marshal(details) // Numbers and clean strings: it cannot fail.
+	return dbsqlc.AlertEventAppendParams{
+		AlertID: n.AlertID, Kind: kind, Level: n.Level, Actor: actor, Reason: n.Reason, Details: encoded,
+	}
+}
+
+func message(n dbsqlc.NotificationGetRow, publicURL string) Message {
+	return Message{
+		ID: n.ID, Channel: n.Channel, Reason: Reason(n.Reason), Sequence: int(n.Sequence), At: n.CreatedAt,
+		URL: link(publicURL, n.AlertID),
+		Alert: Alert{
+			ID: n.AlertID, Rule: n.Rule, Subject: n.Subject, Level: n.Level, Status: n.AlertStatus,
+			Message: n.Message, Details: n.Details, Occurrences: n.Occurrences,
+			FirstSeen: n.FirstSeen, LastSeen: n.LastSeen, ResolvedAt: n.ResolvedAt,
+		},
+	}
+}
+
+func lastError(err error) *string {
+	text := Line(err.Error(), maxLastError)
+	return &text
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
