@@ -40,7 +40,15 @@ type Migration struct {
 // Up applies what is missing and returns it. It waits for another process that
 // is migrating, so any number of them may call it at once. Each step is one
 // transaction: a process that dies leaves whole steps, and the next call goes on.
-func Up(ctx context.Context, pool *pgxpool.Pool) ([]Migration, error) {
+// Each step is reported as soon as it is applied; report may be nil.
+func Up(ctx context.Context, pool *pgxpool.Pool, report func(Migration)) (applied []Migration, err error) {
+	note := func(set string, version int64, name string) {
+		m := Migration{Set: set, Version: version, Name: name, Applied: true}
+		applied = append(applied, m)
+		if report != nil {
+			report(m)
+		}
+	}
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("connect to migrate: %w", err)
@@ -59,7 +67,6 @@ func Up(ctx context.Context, pool *pgxpool.Pool) ([]Migration, error) {
 		_ = conn.Conn().Close(context.WithoutCancel(ctx))
 	}()
 
-	var applied []Migration
 	if _, err := conn.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+jobs.Schema); err != nil {
 		return nil, fmt.Errorf("make schema %s: %w", jobs.Schema, err)
 	}
@@ -72,7 +79,7 @@ func Up(ctx context.Context, pool *pgxpool.Pool) ([]Migration, error) {
 		return nil, fmt.Errorf("migrate River's tables: %w", err)
 	}
 	for _, v := range done.Versions {
-		applied = append(applied, Migration{Set: "river", Version: int64(v.Version), Name: v.Name, Applied: true})
+		note("river", int64(v.Version), v.Name)
 	}
 
 	ours, closeDB, err := provider(pool)
@@ -80,14 +87,16 @@ func Up(ctx context.Context, pool *pgxpool.Pool) ([]Migration, error) {
 		return applied, err
 	}
 	defer closeDB()
-	results, err := ours.Up(ctx)
-	for _, r := range results {
-		applied = append(applied, Migration{Set: "dealbox", Version: r.Source.Version, Name: r.Source.Path, Applied: true})
+	for {
+		step, err := ours.UpByOne(ctx)
+		if errors.Is(err, goose.ErrNoNextVersion) {
+			return applied, nil
+		}
+		if err != nil {
+			return applied, fmt.Errorf("migrate: %w", err)
+		}
+		note("dealbox", step.Source.Version, step.Source.Path)
 	}
-	if err != nil {
-		return applied, fmt.Errorf("migrate: %w", err)
-	}
-	return applied, nil
 }
 
 // Status lists every known step and whether the database has it. Steps that
@@ -115,6 +124,17 @@ func Status(ctx context.Context, pool *pgxpool.Pool) ([]Migration, error) {
 		return nil, err
 	}
 	defer closeDB()
+	// goose makes its table when it is missing; a look must not write.
+	var exists bool
+	if err := pool.QueryRow(ctx, "SELECT to_regclass('public.goose_db_version') IS NOT NULL").Scan(&exists); err != nil {
+		return nil, fmt.Errorf("read migrations: %w", err)
+	}
+	if !exists {
+		for _, source := range ours.ListSources() {
+			all = append(all, Migration{Set: "dealbox", Version: source.Version, Name: source.Path})
+		}
+		return all, nil
+	}
 	status, err := ours.Status(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read migrations: %w", err)

@@ -1,0 +1,176 @@
+// Package inbox takes verified deliveries and commits each, together with the
+// job that looks at its document, before anybody is told 202.
+package inbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"dealbox/internal/alerting"
+	"dealbox/internal/groupcommit"
+	"dealbox/internal/mirror"
+	"dealbox/internal/strapi"
+)
+
+const (
+	// maxGroup and maxGroupBytes bound one transaction, in deliveries and bytes.
+	maxGroup      = 256
+	maxGroupBytes = 8 << 20
+	// maxWaiting bounds the memory of deliveries that wait for a writer. With
+	// bodies of some kB it is far more than the callers that a server has.
+	maxWaiting = 8192
+	// commitTimeout bounds one transaction. Strapi waits 10 s for its answer.
+	commitTimeout = 6 * time.Second
+	// conflictTries bounds how often a transaction is repeated after a deadlock,
+	// a serialization failure or a lock timeout. They say nothing about a delivery.
+	conflictTries = 3
+	// counterSlots spreads the counters of all writers of all replicas over rows.
+	counterSlots = 64
+)
+
+// Config of a Receiver.
+type Config struct {
+	// Types are the content types whose entries are mirrored.
+	Types []strapi.ContentType
+	// Writers is how many transactions may be open at once (default 2). More do
+	// not make it faster: the wait is for the disk, and a group has room for all.
+	Writers int
+	// MaxGroup is how many deliveries one transaction may take (default 256).
+	MaxGroup int
+	Logger   *slog.Logger
+}
+
+// Receiver commits deliveries in groups.
+type Receiver struct {
+	pool   *pgxpool.Pool
+	mirror *mirror.Queue
+	alerts *alerting.Alerts
+	types  map[string]strapi.ContentType
+	log    *slog.Logger
+	slots  []int16 // one counter row a writer
+	group  *groupcommit.Group[fact, Receipt]
+}
+
+// NewReceiver makes a Receiver that writes through pool, which should be its
+// own: ingest must not wait behind the workers' connections.
+func NewReceiver(pool *pgxpool.Pool, queue *mirror.Queue, alerts *alerting.Alerts, cfg Config) *Receiver {
+	if cfg.Writers <= 0 {
+		cfg.Writers = 2
+	}
+	if cfg.MaxGroup <= 0 {
+		cfg.MaxGroup = maxGroup
+	}
+	r := &Receiver{pool: pool, mirror: queue, alerts: alerts, log: cfg.Logger, types: map[string]strapi.ContentType{}}
+	for _, t := range cfg.Types {
+		r.types[t.UID] = t
+	}
+	for range cfg.Writers {
+		r.slots = append(r.slots, int16(rand.IntN(counterSlots)))
+	}
+	r.group = groupcommit.New(groupcommit.Config[fact]{
+		Writers: cfg.Writers, MaxItems: cfg.MaxGroup, MaxBytes: maxGroupBytes, MaxQueued: maxWaiting,
+		Size: func(f fact) int { return len(f.body) }, Timeout: commitTimeout,
+	}, r.commit)
+	return r
+}
+
+// Receive returns once the delivery is committed. On any error it is not known
+// to be committed, and the caller must not say 2xx.
+func (r *Receiver) Receive(ctx context.Context, d Delivery) (Receipt, error) {
+	receipt, err := r.group.Submit(ctx, classify(d, r.types))
+	if err != nil {
+		return Receipt{}, fmt.Errorf("commit delivery: %w", err)
+	}
+	return receipt, nil
+}
+
+// Close commits what waits and refuses the rest.
+func (r *Receiver) Close(ctx context.Context) error {
+	return r.group.Close(ctx)
+}
+
+// commit stores a group. Only what the database says about a row's values makes
+// a bad row; any other error is the answer to the whole group.
+func (r *Receiver) commit(ctx context.Context, writer int, facts []fact) []groupcommit.Result[Receipt] {
+	receipts, err := r.store(ctx, writer, facts)
+	switch {
+	case err == nil:
+		return results(receipts)
+	case !isBadRow(err):
+		return failed(len(facts), err)
+	case len(facts) > 1:
+		var all []groupcommit.Result[Receipt]
+		for _, f := range facts {
+			all = append(all, r.commit(ctx, writer, []fact{f})...)
+		}
+		return all
+	case facts[0].action == ActionQuarantined:
+		return failed(1, err)
+	default:
+		return r.commit(ctx, writer, []fact{quarantined(facts[0], err)})
+	}
+}
+
+// quarantined keeps the bytes of a delivery whose identifiers the database refused.
+func quarantined(f fact, cause error) fact {
+	var pg *pgconn.PgError
+	code := "unknown"
+	if errors.As(cause, &pg) {
+		code = pg.Code
+	}
+	f.action, f.reason = ActionQuarantined, "the database refused its identifiers, SQLSTATE "+code
+	f.env = strapi.Envelope{}
+	return f
+}
+
+// store runs one transaction for the group, again after a conflict.
+func (r *Receiver) store(ctx context.Context, writer int, facts []fact) (receipts []Receipt, err error) {
+	for range conflictTries {
+		err = pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
+			receipts, err = r.write(ctx, tx, writer, facts)
+			return err
+		})
+		if !mirror.IsConflict(err) {
+			break
+		}
+	}
+	return receipts, err
+}
+
+// isBadRow: data exceptions, constraint violations and program limits. 23514 is
+// a missing partition: the same for every row, and no row's fault.
+func isBadRow(err error) bool {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) || len(pg.Code) != 5 || pg.Code == "23514" {
+		return false
+	}
+	switch pg.Code[:2] {
+	case "22", "23", "54":
+		return true
+	}
+	return false
+}
+
+func results(receipts []Receipt) []groupcommit.Result[Receipt] {
+	out := make([]groupcommit.Result[Receipt], len(receipts))
+	for i := range receipts {
+		out[i].Value = receipts[i]
+	}
+	return out
+}
+
+func failed(n int, err error) []groupcommit.Result[Receipt] {
+	out := make([]groupcommit.Result[Receipt], n)
+	for i := range out {
+		out[i].Err = err
+	}
+	return out
+}

@@ -1,0 +1,239 @@
+package inbox
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/alerting"
+	"dealbox/internal/dbsqlc"
+	"dealbox/internal/jobs"
+	"dealbox/internal/mirror"
+	"dealbox/internal/notify"
+	"dealbox/internal/pgtest"
+	"dealbox/internal/strapi"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+var contentTypes = []strapi.ContentType{
+	{Kind: strapi.Deal, UID: "api::pipeline-deal.pipeline-deal", Plural: "pipeline-deals"},
+	{Kind: strapi.Billing, UID: "api::billing.billing", Plural: "billings"},
+}
+
+type house struct {
+	t        *testing.T
+	pool     *pgxpool.Pool
+	receiver *Receiver
+}
+
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	pool := pgtest.Pool(t)
+	inserter, err := jobs.NewInserter(pool, nil, nil)
+	require.NoError(t, err)
+	alerts := alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter))
+	receiver := NewReceiver(pool, mirror.NewQueue(inserter), alerts, Config{Types: contentTypes, Writers: 3})
+	t.Cleanup(func() { require.NoError(t, receiver.Close(context.Background())) })
+	return &house{t: t, pool: pool, receiver: receiver}
+}
+
+func (h *house) receive(id, body string) Receipt {
+	h.t.Helper()
+	receipt, err := h.receiver.Receive(h.t.Context(), Delivery{Scheme: strapi.SchemeStandard, ID: id, Body: []byte(body)})
+	require.NoError(h.t, err)
+	return receipt
+}
+
+func (h *house) text(sql string, args ...any) (s string) {
+	h.t.Helper()
+	require.NoError(h.t, h.pool.QueryRow(h.t.Context(), sql, args...).Scan(&s))
+	return s
+}
+
+// ledger compares every number with a count over the rows.
+func (h *house) ledger() dbsqlc.InboxLedger {
+	h.t.Helper()
+	var fast dbsqlc.InboxLedger
+	var slow string
+	// One snapshot for both.
+	require.NoError(h.t, pgx.BeginTxFunc(h.t.Context(), h.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) (err error) {
+		if fast, err = dbsqlc.New().InboxLedger(h.t.Context(), tx); err != nil {
+			return err
+		}
+		return tx.QueryRow(h.t.Context(), `SELECT concat_ws(' ', count(*), count(*) FILTER (WHERE status = 'processed'),
+			count(*) FILTER (WHERE status = 'pending'), count(*) FILTER (WHERE status = 'dead'),
+			count(*) FILTER (WHERE status = 'ignored'), count(*) FILTER (WHERE status = 'quarantined')) FROM inbox_event_status`).Scan(&slow)
+	}))
+	require.Equal(h.t, slow, fmt.Sprint(fast.Received, fast.Processed, fast.Pending, fast.Dead, fast.Ignored, fast.Quarantined))
+	require.Equal(h.t, fast.Received, fast.Processed+fast.Pending+fast.Dead+fast.Ignored+fast.Quarantined)
+	return fast
+}
+
+func update(documentID string) string {
+	return `{"event":"entry.update","createdAt":"2026-11-23T21:08:42.799Z","model":"pipeline-deal",` +
+		`"uid":"api::pipeline-deal.pipeline-deal","entry":{"id":1,"documentId":"` + documentID + `","name":"Ünïcode"}}`
+}
+
+func TestReceiver_Receive(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	body := update("abc")
+	receipt := h.receive("msg_1", body)
+	require.Equal(t, Receipt{EventID: receipt.EventID, Event: "entry.update", Entity: "pipeline-deal", Action: ActionRecompute}, receipt)
+	require.EqualValues(t, 7, receipt.EventID.Version())
+
+	require.Equal(t, body, h.text("SELECT convert_from(body, 'UTF8') FROM inbox_event"), "the raw bytes are kept")
+	require.Equal(t, fmt.Sprintf("%x", sha256.Sum256([]byte("msg_1"))), h.text("SELECT encode(dedup_key, 'hex') FROM inbox_event"))
+	require.Equal(t, "standard entry.update api::pipeline-deal.pipeline-deal abc  1 pending",
+		h.text("SELECT concat_ws(' ', scheme, event, uid, document_id, locale, seq, status) FROM inbox_event_status"))
+	require.Equal(t, "2026-11-23 21:08:42.799+00", h.text("SELECT (sent_at AT TIME ZONE 'UTC')::text || '+00' FROM inbox_event"))
+	require.Equal(t, `mirror_sync abc 1`, h.text("SELECT concat_ws(' ', kind, args->>'document_id', args->>'seq') FROM river.river_job"))
+	require.EqualValues(t, 1, h.ledger().Pending)
+}
+
+func TestReceiver_Receive_Duplicate(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	first := h.receive("msg_1", update("abc"))
+	again := h.receive("msg_1", update("abc"))
+	require.True(t, again.Duplicate)
+	require.Equal(t, first.EventID, again.EventID, "a duplicate is answered with the stored event")
+	require.Equal(t, "1", h.text("SELECT count(*)::text FROM inbox_event"))
+	require.Equal(t, "2 1", h.text("SELECT want_seq || ' ' || events FROM entity_sync"), "one more look, not one more event")
+	require.Equal(t, "2", h.text("SELECT count(*)::text FROM river.river_job"))
+	require.EqualValues(t, 1, h.ledger().Received)
+}
+
+func TestReceiver_Receive_Actions(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	entry := func(event, uid string) string {
+		return `{"event":"` + event + `","model":"m","uid":"` + uid + `","entry":{"documentId":"d"}}`
+	}
+	deal := "api::pipeline-deal.pipeline-deal"
+	tests := map[string]Action{
+		entry("entry.create", deal):                                                    ActionRecompute,
+		entry("entry.update", deal):                                                    ActionRecompute,
+		entry("entry.publish", deal):                                                   ActionRecompute,
+		entry("entry.unpublish", deal):                                                 ActionRecompute,
+		entry("entry.delete", deal):                                                    ActionCleanup,
+		entry("entry.draft-discard", deal):                                             ActionIgnored,
+		entry("entry.update", "api::page.page"):                                        ActionIgnored,
+		`{"event":"trigger-test","createdAt":"2026-11-23T21:08:38.836Z"}`:              ActionIgnored,
+		`{"event":"media.create","media":{"id":1}}`:                                    ActionIgnored,
+		`{"event":"entry.publish","model":"pipeline-deal","entry":{"documentId":"d"}}`: ActionRecompute,
+		`{"event":"entry.update","uid":"` + deal + `","entry":null}`:                   ActionQuarantined,
+		`{"event":`: ActionQuarantined,
+	}
+	for body, want := range tests {
+		require.Equal(t, want, h.receive("", body).Action, body)
+	}
+	l := h.ledger()
+	require.EqualValues(t, 4, l.Ignored)
+	require.EqualValues(t, 2, l.Quarantined)
+}
+
+// Authentic but unreadable: Strapi never sends twice, so nothing is refused.
+func TestReceiver_Receive_BadInput(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	bodies := map[string]string{
+		"NUL":                 strings.ReplaceAll(update("abc"), "Ünïcode", `a\u0000b`),
+		"lone surrogate":      strings.ReplaceAll(update("abc"), "Ünïcode", `\ud800`),
+		"9 kB documentId":     update(strings.Repeat("x", 9<<10)),
+		"invalid UTF-8":       strings.ReplaceAll(update("abc"), "Ünïcode", "\xff"),
+		"BOM":                 "\xef\xbb\xbf" + update("abc"),
+		"not an object":       `[]`,
+		"empty":               ``,
+		"deep":                `{"event":"entry.update","entry":` + strings.Repeat(`{"a":`, 5000) + `1` + strings.Repeat(`}`, 5001),
+		"Strapi 4":            `{"event":"entry.update","model":"pipeline-deal","uid":"api::pipeline-deal.pipeline-deal","entry":{"id":4}}`,
+		"a big number":        strings.ReplaceAll(update("abc"), `"id":1`, `"id":1e400000`),
+		"control in the name": strings.ReplaceAll(update("a\\u0001b"), "Ünïcode", "x"),
+	}
+	handled := map[string]bool{"a big number": true} // the payload's values are never used
+	for name, body := range bodies {
+		receipt := h.receive("msg_"+strings.ReplaceAll(name, " ", "-"), body)
+		if handled[name] {
+			require.Equal(t, ActionRecompute, receipt.Action, name)
+			continue
+		}
+		require.Equal(t, ActionQuarantined, receipt.Action, name)
+	}
+	require.Equal(t, "t", h.text("SELECT (bool_and(level = 'warning') AND count(*) > 1)::text::char FROM alert WHERE rule = 'body_quarantined'"))
+	require.EqualValues(t, len(bodies)-1, h.ledger().Quarantined)
+}
+
+// One bad row must not take its group with it.
+func TestReceiver_BadRowIsSetAside(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	facts := []fact{
+		classify(Delivery{Scheme: strapi.SchemeStandard, ID: "msg_good", Body: []byte(update("good"))}, h.receiver.types),
+		classify(Delivery{Scheme: strapi.SchemeStandard, ID: "msg_bad", Body: []byte(update("bad"))}, h.receiver.types),
+	}
+	facts[1].env.DocumentID = "a\x00b" // what the envelope parser refuses, Postgres refuses as well
+	results := h.receiver.commit(t.Context(), 0, facts)
+	require.NoError(t, results[0].Err)
+	require.NoError(t, results[1].Err)
+	require.Equal(t, ActionRecompute, results[0].Value.Action)
+	require.Equal(t, ActionQuarantined, results[1].Value.Action)
+	require.Contains(t, h.text("SELECT quarantine_reason FROM inbox_event WHERE quarantine_reason IS NOT NULL"), "SQLSTATE 22021")
+	h.ledger()
+}
+
+// 300 callers, with duplicates, on few documents: everything is stored once,
+// every number is exact, and there is no deadlock.
+func TestReceiver_Concurrent(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	var wg sync.WaitGroup
+	receipts := make([]Receipt, 300)
+	errs := make([]error, len(receipts))
+	for i := range receipts {
+		wg.Go(func() {
+			receipts[i], errs[i] = h.receiver.Receive(t.Context(), Delivery{
+				Scheme: strapi.SchemeStandard, ID: fmt.Sprintf("msg_%d", i%200), Body: []byte(update(fmt.Sprintf("doc%d", i%7))),
+			})
+		})
+	}
+	wg.Wait()
+	ids := map[uuid.UUID]bool{}
+	duplicates := 0
+	for i := range receipts {
+		require.NoError(t, errs[i])
+		ids[receipts[i].EventID] = true
+		if receipts[i].Duplicate {
+			duplicates++
+		}
+	}
+	require.Len(t, ids, 200)
+	require.Equal(t, 100, duplicates)
+	l := h.ledger()
+	require.EqualValues(t, 200, l.Received)
+	require.Equal(t, "200 7", h.text("SELECT sum(events) || ' ' || count(*) FROM entity_sync"))
+	require.Equal(t, "0", h.text(`SELECT count(*)::text FROM entity_sync e WHERE NOT EXISTS (
+		SELECT FROM river.river_job j WHERE j.args->>'document_id' = e.document_id AND (j.args->>'seq')::bigint = e.want_seq)`),
+		"the newest look of each document has its job")
+}
+
+func TestReceiver_MissingPartitionIsNobodysFault(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	_, err := h.pool.Exec(t.Context(), "DROP TABLE inbox_event_"+h.text("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD')"))
+	require.NoError(t, err)
+	_, err = h.receiver.Receive(t.Context(), Delivery{Scheme: strapi.SchemeStandard, ID: "msg_1", Body: []byte(update("abc"))})
+	require.ErrorContains(t, err, "23514")
+	require.Equal(t, "0", h.text("SELECT count(*)::text FROM entity_sync"), "nothing is half done")
+
+	require.NoError(t, MakePartitions(t.Context(), h.pool))
+	h.receive("msg_1", update("abc"))
+}

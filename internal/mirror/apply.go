@@ -1,0 +1,187 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"dealbox/internal/dbsqlc"
+	"dealbox/internal/strapi"
+)
+
+// apply writes the document's own row, and only that, and logs the change. It
+// answers whether anything differed.
+func (w *SyncWorker) apply(ctx context.Context, tx pgx.Tx, a attempt, cur current) (changed bool, err error) {
+	before, err := before(ctx, tx, a)
+	if err != nil {
+		return false, err
+	}
+	var after []byte
+	switch {
+	case !cur.found:
+		after, err = tombstone(ctx, tx, a)
+	case a.t.Kind == strapi.Deal:
+		after, err = upsertDeal(ctx, tx, a, cur)
+	default:
+		after, err = w.upsertBilling(ctx, tx, a, cur)
+	}
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("write the row: %w", err)
+	}
+	err = dbsqlc.New().MirrorChangeInsert(ctx, tx, dbsqlc.MirrorChangeInsertParams{
+		UID: a.key.UID, DocumentID: a.key.DocumentID, Locale: a.key.Locale, Seq: a.row.WantSeq,
+		Kind: changeKind(before, after), Before: before, After: after,
+	})
+	if err != nil {
+		return false, fmt.Errorf("log the change: %w", err)
+	}
+	return true, nil
+}
+
+// before is the row as it is, nil when there is none. No lock is needed: every
+// writer of this row holds the lock of its entity_sync row.
+func before(ctx context.Context, tx pgx.Tx, a attempt) (row []byte, err error) {
+	if a.t.Kind == strapi.Deal {
+		row, err = dbsqlc.New().DealBefore(ctx, tx, dbsqlc.DealBeforeParams(a.key))
+	} else {
+		row, err = dbsqlc.New().BillingBefore(ctx, tx, dbsqlc.BillingBeforeParams(a.key))
+	}
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the row: %w", err)
+	}
+	return row, nil
+}
+
+func tombstone(ctx context.Context, tx pgx.Tx, a attempt) ([]byte, error) {
+	if a.t.Kind == strapi.Deal {
+		return dbsqlc.New().DealTombstone(ctx, tx, dbsqlc.DealTombstoneParams(a.key))
+	}
+	return dbsqlc.New().BillingTombstone(ctx, tx, dbsqlc.BillingTombstoneParams(a.key))
+}
+
+func upsertDeal(ctx context.Context, tx pgx.Tx, a attempt, cur current) ([]byte, error) {
+	row, err := dealRow(a.t, a.key, cur)
+	if err != nil {
+		return nil, err
+	}
+	return dbsqlc.New().DealUpsert(ctx, tx, row)
+}
+
+func (w *SyncWorker) upsertBilling(ctx context.Context, tx pgx.Tx, a attempt, cur current) ([]byte, error) {
+	row, err := billingRow(a.t, w.dealUIDs[0], a.key, cur)
+	if err != nil {
+		return nil, err
+	}
+	if row.DealDocumentID != nil && len(w.dealUIDs) > 1 {
+		// Strapi's answer names the deal but not its type; the mirror knows it.
+		uid, err := dbsqlc.New().DealUID(ctx, tx, *row.DealDocumentID)
+		switch {
+		case err == nil:
+			row.DealUID = &uid
+		case !errors.Is(err, pgx.ErrNoRows):
+			return nil, err
+		}
+	}
+	return dbsqlc.New().BillingUpsert(ctx, tx, row)
+}
+
+// movedBillings are the billings to look at again because of this deal: Strapi
+// links, moves and unlinks them without a word. Their rows are never written
+// from here: an older answer about a billing, still under way, would restore the link.
+func (w *SyncWorker) movedBillings(ctx context.Context, tx pgx.Tx, a attempt, cur current) ([]Look, error) {
+	if a.t.Kind != strapi.Deal {
+		return nil, nil
+	}
+	linked, err := dbsqlc.New().BillingOfDeal(ctx, tx, dbsqlc.BillingOfDealParams{
+		DealUID: &a.key.UID, DealDocumentID: &a.key.DocumentID,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the deal's billings: %w", err)
+	}
+	var looks []Look
+	if !cur.found {
+		for _, b := range linked {
+			looks = append(looks, Look{Key: Key{b.UID, b.DocumentID, b.Locale}})
+		}
+		return looks, nil
+	}
+	for _, t := range w.types {
+		name := a.t.Field(t.Plural)
+		if t.Kind != strapi.Billing || name == "" {
+			continue
+		}
+		ids, ok := strapi.RelationIDs(cur.doc.Attributes[name])
+		if !ok {
+			continue // not an answer about this relation
+		}
+		more, err := differing(ctx, tx, a.key, t.UID, ids, linked, cur.version)
+		if err != nil {
+			return nil, err
+		}
+		looks = append(looks, more...)
+	}
+	return looks, nil
+}
+
+// differing compares the billings of one type that Strapi lists under a deal with
+// those that the mirror has there. A published deal lists published billings only.
+func differing(ctx context.Context, tx pgx.Tx, deal Key, billingUID string, ids []string,
+	linked []dbsqlc.BillingOfDealRow, version strapi.Version,
+) ([]Look, error) {
+	var looks []Look
+	have := map[string]bool{}
+	for _, b := range linked {
+		if b.UID != billingUID {
+			continue
+		}
+		have[b.DocumentID] = true
+		comparable := version == strapi.Draft || b.Published
+		if comparable && !slices.Contains(ids, b.DocumentID) {
+			looks = append(looks, Look{Key: Key{b.UID, b.DocumentID, b.Locale}})
+		}
+	}
+	missing := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return have[id] })
+	if len(missing) == 0 {
+		return looks, nil
+	}
+	rows, err := dbsqlc.New().BillingLocales(ctx, tx, dbsqlc.BillingLocalesParams{UID: billingUID, DocumentIds: missing})
+	if err != nil {
+		return nil, fmt.Errorf("find billings: %w", err)
+	}
+	known := map[string]bool{}
+	for _, b := range rows {
+		known[b.DocumentID] = true
+		looks = append(looks, Look{Key: Key{b.UID, b.DocumentID, b.Locale}})
+	}
+	for _, id := range missing {
+		// A billing that the mirror has never seen. In a type with locales its own
+		// event or reconciliation finds it; here its locale is not known.
+		if !known[id] && deal.Locale == "" {
+			looks = append(looks, Look{Key: Key{billingUID, id, ""}})
+		}
+	}
+	return looks, nil
+}
+
+// lock takes the locks of all the documents that the transaction is about to
+// touch, in key order. With one document the compare-and-set takes it.
+func lock(ctx context.Context, tx pgx.Tx, own Key, others []Look) error {
+	if len(others) == 0 {
+		return nil
+	}
+	uids, ids, locales, _ := columns(append(slices.Clone(others), Look{Key: own}))
+	err := dbsqlc.New().EntityLock(ctx, tx, dbsqlc.EntityLockParams{Uids: uids, DocumentIds: ids, Locales: locales})
+	if err != nil {
+		return fmt.Errorf("lock %d documents: %w", len(uids), err)
+	}
+	return nil
+}

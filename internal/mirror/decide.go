@@ -1,0 +1,95 @@
+package mirror
+
+import (
+	"encoding/json"
+	"errors"
+	"time"
+
+	"dealbox/internal/circuit"
+	"dealbox/internal/dbsqlc"
+	"dealbox/internal/retry"
+)
+
+// step is what a sync job does next.
+type step int
+
+const (
+	stepFetch  step = iota // the attempt has begun: ask Strapi
+	stepDone               // nothing is left to do for this job
+	stepSnooze             // not now
+	stepAgain              // another sync moved the row: read it again
+)
+
+// decide reads the answer of step 1. A job that must wait completes when a later
+// job holds the document, so that a long outage keeps one job a document.
+func decide(seq int64, row dbsqlc.EntityBeginRow, held time.Duration) (step, time.Duration) {
+	waiting := row.BreakerState != string(circuit.Closed) || held > 0 ||
+		row.NextAttemptAt != nil && row.NextAttemptAt.After(row.BegunAt)
+	switch {
+	case row.Begun:
+		return stepFetch, 0
+	case row.DoneSeq >= seq, row.State == "dead":
+		return stepDone, 0
+	case waiting && seq < row.WantSeq:
+		return stepDone, 0
+	case row.BreakerState == string(circuit.Open) && row.BreakerRetryAt != nil:
+		// The probe runs at retry_at; a little later the breaker is closed, or open again.
+		return stepSnooze, max(row.BreakerRetryAt.Sub(row.BegunAt), 0) + time.Second
+	case row.BreakerState == string(circuit.HalfOpen):
+		return stepSnooze, time.Second
+	case row.BreakerState == string(circuit.Open):
+		return stepSnooze, forcedOpenSnooze
+	case held > 0:
+		return stepSnooze, held
+	case waiting:
+		return stepSnooze, row.NextAttemptAt.Sub(row.BegunAt)
+	}
+	return stepAgain, 0
+}
+
+// forcedOpenSnooze: an operator holds the breaker open, so no time is known.
+const forcedOpenSnooze = 15 * time.Second
+
+// jobPolicy is the backoff between attempts of one document: 10 s × 2ⁿ, at most an hour.
+var jobPolicy = retry.Policy{InitialDelay: 10 * time.Second, MaxDelay: time.Hour, Base: 2}
+
+// attemptDelay is how long to wait after the given number of failures in a row:
+// the policy's delay, of which at least half is kept so that attempts spread out
+// and never come at once.
+func attemptDelay(failures int, rnd func() float64) time.Duration {
+	full := jobPolicy.Delay(max(failures-1, 0), func() float64 { return 1 })
+	return full/2 + time.Duration(rnd()*float64(full/2))
+}
+
+// isAboutStrapi tells failures that burn no attempt, and how long Strapi asked to wait.
+func isAboutStrapi(err error) (wait time.Duration, ok bool) {
+	var s strapiError
+	if !errors.As(err, &s) {
+		return 0, false
+	}
+	return s.after, true
+}
+
+// changeKind names a change for mirror_change by the row before and after it.
+func changeKind(before, after []byte) string {
+	type marks struct {
+		PublishedAt *time.Time `json:"published_at"`
+		DeletedAt   *time.Time `json:"deleted_at"`
+	}
+	var b, a marks
+	if before == nil {
+		return "created"
+	}
+	// Both come from to_jsonb of our own table.
+	_ = json.Unmarshal(before, &b)
+	_ = json.Unmarshal(after, &a)
+	switch {
+	case a.DeletedAt != nil:
+		return "deleted"
+	case b.DeletedAt != nil:
+		return "revived"
+	case b.PublishedAt != nil && a.PublishedAt == nil:
+		return "unpublished"
+	}
+	return "updated"
+}

@@ -1,0 +1,161 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"dealbox/internal/circuit"
+	"dealbox/internal/retry"
+	"dealbox/internal/strapi"
+)
+
+// fetchTimeout bounds all requests and waits of one look, under jobs.Timeout.
+const fetchTimeout = 18 * time.Second
+
+// current is what Strapi says of a document now.
+type current struct {
+	found bool // false: Strapi no longer has it
+	// version is which version answered: the published one, or only a draft.
+	version strapi.Version
+	doc     strapi.Document
+}
+
+// source asks Strapi. It is the one place that calls it for documents; every
+// call goes through the retry policy and the breaker.
+type source struct {
+	pool    *pgxpool.Pool
+	client  *strapi.Client
+	breaker *circuit.Breaker
+	policy  retry.Policy
+}
+
+// fetch reads the state of a document. It holds no connection and no lock while
+// it waits. The published version counts; where there is none, the draft tells
+// unpublished from deleted. Deleted is believed only when Strapi says so in its
+// own words (a well-formed 404) while the collection answers.
+func (s source) fetch(ctx context.Context, t strapi.ContentType, key Key, seen circuit.Snapshot) (current, error) {
+	// What is left of the job's time is for blame's question and for the database.
+	bounded, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	doc, err := s.document(bounded, t, key, strapi.Published, seen)
+	if err == nil {
+		return current{found: true, version: strapi.Published, doc: doc}, nil
+	}
+	if !isNotFound(err) {
+		return current{}, s.blame(ctx, t, err)
+	}
+	doc, err = s.document(bounded, t, key, strapi.Draft, seen)
+	if err == nil {
+		return current{found: true, version: strapi.Draft, doc: doc}, nil
+	}
+	if !isNotFound(err) {
+		return current{}, s.blame(ctx, t, err)
+	}
+	if err := s.collection(bounded, t, seen); err != nil {
+		return current{}, aboutStrapi(fmt.Errorf("%s says that the document does not exist, but its list does not answer: %w", t.Plural, err))
+	}
+	return current{found: false}, nil
+}
+
+func (s source) document(ctx context.Context, t strapi.ContentType, key Key, v strapi.Version, seen circuit.Snapshot) (doc strapi.Document, err error) {
+	query := strapi.Query{Populate: relations(t)}
+	err = s.call(ctx, key.String(), seen, func(ctx context.Context) error {
+		doc, err = s.client.Document(ctx, t, key.DocumentID, key.Locale, v, query)
+		return err
+	})
+	return doc, err
+}
+
+func (s source) collection(ctx context.Context, t strapi.ContentType, seen circuit.Snapshot) error {
+	return s.call(ctx, "", seen, func(ctx context.Context) error {
+		return s.client.Collection(ctx, t, strapi.Query{Populate: relations(t)})
+	})
+}
+
+// call runs one request by the retry policy and tells the breaker how each try
+// went. breakerKey is the document, which counts once in a run of failures, so
+// that one poisoned document cannot open the breaker; empty counts always.
+func (s source) call(ctx context.Context, breakerKey string, seen circuit.Snapshot, request func(context.Context) error) error {
+	return retry.Do(ctx, s.policy, func(ctx context.Context) error {
+		err := request(ctx)
+		if !countsForBreaker(err) {
+			if err == nil || isNotFound(err) {
+				return errors.Join(err, s.breaker.Success(ctx, seen))
+			}
+			return err
+		}
+		if recordErr := s.breaker.Failure(ctx, breakerKey, err); recordErr != nil {
+			return errors.Join(err, recordErr)
+		}
+		if now, readErr := s.breaker.Snapshot(ctx, s.pool); readErr == nil && now.State != circuit.Closed {
+			return fmt.Errorf("%w: %w", circuit.ErrOpen, notTransient{err})
+		}
+		return err
+	})
+}
+
+// notTransient hides that an error may be retried: an open breaker ends the retries.
+type notTransient struct{ error }
+
+// countsForBreaker: Strapi could not be reached, could not answer, or did not
+// answer like Strapi. A refusal (4xx) is an answer.
+func countsForBreaker(err error) bool {
+	var e *strapi.Error
+	return errors.As(err, &e) && (e.Transient() || e.Kind == strapi.Unreadable)
+}
+
+func isNotFound(err error) bool {
+	var e *strapi.Error
+	return errors.As(err, &e) && e.Kind == strapi.NotFound
+}
+
+// blame tells whether a failed request speaks about Strapi or about the
+// document. A 5xx, a timeout or a 400 can be either, so the list is asked the
+// same way: if that fails as well it is Strapi.
+func (s source) blame(ctx context.Context, t strapi.ContentType, cause error) error {
+	var e *strapi.Error
+	isAnswer := errors.As(cause, &e)
+	switch {
+	case ctx.Err() != nil:
+		return cause // the job is being stopped: nothing was learned
+	case errors.Is(cause, circuit.ErrOpen), isAnswer && !ambiguous(e):
+		return aboutStrapi(cause)
+	}
+	// One request, not a whole retry: the answer is only needed to tell the two apart.
+	err := s.client.Collection(ctx, t, strapi.Query{Populate: relations(t)})
+	if countsForBreaker(err) {
+		err = errors.Join(err, s.breaker.Failure(ctx, "", err))
+	}
+	if err != nil {
+		return aboutStrapi(cause)
+	}
+	return cause
+}
+
+// ambiguous: the same answer would come for a broken document and for a broken
+// Strapi, or for a question that Strapi never accepts.
+func ambiguous(e *strapi.Error) bool {
+	return e.Transient() && e.Status != http.StatusTooManyRequests || e.Kind == strapi.Rejected
+}
+
+// strapiError marks a failure that speaks about Strapi and not about the
+// document: it burns no attempt and has no limit.
+type strapiError struct {
+	error
+	after time.Duration // Strapi asked to wait this long
+}
+
+func (e strapiError) Unwrap() error { return e.error }
+
+func aboutStrapi(err error) error {
+	var late *retry.DeferredError
+	if errors.As(err, &late) {
+		return strapiError{err, late.After}
+	}
+	return strapiError{err, 0}
+}

@@ -1,0 +1,340 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+
+	"dealbox/internal/alerting"
+	"dealbox/internal/circuit"
+	"dealbox/internal/dbsqlc"
+	"dealbox/internal/jobs"
+	"dealbox/internal/notify"
+	"dealbox/internal/retry"
+	"dealbox/internal/revenue"
+	"dealbox/internal/strapi"
+)
+
+const (
+	// attemptLease is when an attempt that has not ended counts as died: a little
+	// after River cancels it, and before River starts it again.
+	attemptLease = jobs.Timeout + 5*time.Second
+	// releaseTimeout bounds the write that ends an attempt which was cancelled.
+	releaseTimeout = 2 * time.Second
+	// conflictTries bounds how often a transaction is repeated after a conflict.
+	conflictTries = 5
+)
+
+// Config of a SyncWorker.
+type Config struct {
+	Types []strapi.ContentType
+	// MaxAttempts is how many failures in a row a document may have before it is dead.
+	MaxAttempts int
+	// Retry is for one request; attempts of the whole job have a policy of their own.
+	Retry  retry.Policy
+	Logger *slog.Logger
+}
+
+// SyncWorker brings one document in step with Strapi.
+type SyncWorker struct {
+	river.WorkerDefaults[SyncArgs]
+
+	pool     *pgxpool.Pool
+	queue    *Queue
+	source   source
+	forecast *revenue.Forecast
+	alerts   *alerting.Alerts
+	types    map[string]strapi.ContentType
+	dealUIDs []string
+	cfg      Config
+	holds    *holds
+}
+
+// NewSyncWorker makes the worker.
+func NewSyncWorker(pool *pgxpool.Pool, queue *Queue, client *strapi.Client, breaker *circuit.Breaker,
+	forecast *revenue.Forecast, alerts *alerting.Alerts, cfg Config,
+) *SyncWorker {
+	w := &SyncWorker{
+		pool: pool, queue: queue, forecast: forecast, alerts: alerts, cfg: cfg,
+		source: source{pool: pool, client: client, breaker: breaker, policy: cfg.Retry},
+		types:  map[string]strapi.ContentType{}, holds: newHolds(),
+	}
+	for _, t := range cfg.Types {
+		w.types[t.UID] = t
+		if t.Kind == strapi.Deal {
+			w.dealUIDs = append(w.dealUIDs, t.UID)
+		}
+	}
+	return w
+}
+
+// NextRetry implements river.Worker for errors that were not turned into a
+// snooze. The document's row says when it is really due.
+func (w *SyncWorker) NextRetry(job *river.Job[SyncArgs]) time.Time {
+	return time.Now().Add(attemptDelay(job.Attempt, rand.Float64))
+}
+
+// attempt is one pass of the protocol over a document.
+type attempt struct {
+	key Key
+	t   strapi.ContentType
+	seq int64 // what the job must reach
+	row dbsqlc.EntityBeginRow
+}
+
+// Work runs the sync protocol: read what is wanted, ask Strapi, write by
+// compare-and-set, and start again when another sync was faster.
+func (w *SyncWorker) Work(ctx context.Context, job *river.Job[SyncArgs]) error {
+	for {
+		a, next, wait, err := w.begin(ctx, job.Args)
+		switch {
+		case err != nil:
+			return err
+		case next == stepDone:
+			return nil
+		case next == stepSnooze:
+			return river.JobSnooze(spread(wait))
+		case next == stepAgain:
+			continue
+		}
+		done, err := w.run(ctx, a)
+		if done || err != nil {
+			return err
+		}
+	}
+}
+
+// spread adds up to a fifth, so that jobs which wait for the same thing do not
+// come back in one instant.
+func spread(wait time.Duration) time.Duration {
+	return wait + time.Duration(rand.Float64()*float64(wait)/5)
+}
+
+// begin is step 1. want_seq is read here, before Strapi is asked: what is
+// asked for later is not covered by this attempt.
+func (w *SyncWorker) begin(ctx context.Context, args SyncArgs) (attempt, step, time.Duration, error) {
+	key := args.key()
+	t, ok := w.types[key.UID]
+	if !ok {
+		return attempt{}, stepSnooze, time.Hour, nil // its type left the settings; it may come back
+	}
+	held := w.holds.left(t.UID)
+	row, err := dbsqlc.New().EntityBegin(ctx, w.pool, dbsqlc.EntityBeginParams{
+		UID: key.UID, DocumentID: key.DocumentID, Locale: key.Locale,
+		Seq: args.Seq, Held: held > 0, AttemptSeconds: attemptLease.Seconds(),
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return attempt{}, stepDone, 0, nil
+	}
+	if err != nil {
+		return attempt{}, stepDone, 0, fmt.Errorf("begin sync of %s: %w", key, err)
+	}
+	next, wait := decide(args.Seq, row, held)
+	return attempt{key: key, t: t, seq: args.Seq, row: row}, next, wait, nil
+}
+
+// run is steps 2 to 4. done is false when another sync was faster.
+func (w *SyncWorker) run(ctx context.Context, a attempt) (done bool, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			// Recorded as a failure of this document, then River's to report.
+			_, _ = w.failed(ctx, a, fmt.Errorf("panic: %v", p))
+			panic(p)
+		}
+	}()
+	if int(a.row.Failures) > w.cfg.MaxAttempts {
+		return w.failed(ctx, a, exhausted(a.row.LastError))
+	}
+	cur, err := w.source.fetch(ctx, a.t, a.key, a.seen())
+	if err != nil {
+		return w.failed(ctx, a, err)
+	}
+	written, err := w.write(ctx, a, cur)
+	if err != nil {
+		return w.failed(ctx, a, err)
+	}
+	return written, nil
+}
+
+// exhausted is why a document is given up before another attempt: its failures
+// were counted, but the last of them could not make it dead.
+func exhausted(lastError *string) error {
+	if lastError != nil {
+		return errors.New(*lastError)
+	}
+	return errors.New("the last attempts ended without an answer: the process died or was killed during each")
+}
+
+func (a attempt) seen() circuit.Snapshot {
+	return circuit.Snapshot{
+		State: circuit.State(a.row.BreakerState), FailureCount: int(a.row.BreakerFailureCount),
+		Generation: a.row.BreakerGeneration,
+	}
+}
+
+// write is step 3: one transaction, with the compare-and-set before the row and
+// the forecast's mark as its last statement. It answers false when the
+// compare-and-set failed.
+func (w *SyncWorker) write(ctx context.Context, a attempt, cur current) (written bool, err error) {
+	for range conflictTries {
+		err = pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
+			written, err = w.writeTx(ctx, tx, a, cur)
+			return err
+		})
+		if !IsConflict(err) {
+			break
+		}
+	}
+	if err != nil && !isBadValue(err) {
+		err = databaseError{err}
+	}
+	if err != nil {
+		return false, fmt.Errorf("write %s: %w", a.key, err)
+	}
+	return written, nil
+}
+
+func (w *SyncWorker) writeTx(ctx context.Context, tx pgx.Tx, a attempt, cur current) (bool, error) {
+	moved, err := w.movedBillings(ctx, tx, a, cur)
+	if err != nil {
+		return false, err
+	}
+	if err := lock(ctx, tx, a.key, moved); err != nil {
+		return false, err
+	}
+	rows, err := dbsqlc.New().EntityDone(ctx, tx, dbsqlc.EntityDoneParams{
+		UID: a.key.UID, DocumentID: a.key.DocumentID, Locale: a.key.Locale, Version: a.row.Version,
+		WantSeq: a.row.WantSeq, Events: a.row.Events, BegunAt: a.row.BegunAt,
+	})
+	if err != nil || rows == 0 {
+		return false, err
+	}
+	changed, err := w.apply(ctx, tx, a, cur)
+	if err != nil {
+		return false, err
+	}
+	if a.row.LastError != nil {
+		if _, err := w.alerts.Resolve(ctx, tx, alerting.RuleEventDeadLettered, a.key.String(), "the document was synchronised"); err != nil {
+			return false, err
+		}
+	}
+	if _, err := w.queue.Enqueue(ctx, tx, moved); err != nil {
+		return false, err
+	}
+	if changed {
+		return true, w.forecast.MarkDirty(ctx, tx)
+	}
+	return true, nil
+}
+
+// failed ends an attempt that did not succeed. What speaks about Strapi burns no
+// attempt; what speaks about the document counts, and at the limit it is dead,
+// with its alert, in one transaction.
+func (w *SyncWorker) failed(ctx context.Context, a attempt, cause error) (done bool, err error) {
+	var away databaseError
+	if errors.Is(ctx.Err(), context.Canceled) || errors.As(cause, &away) {
+		// Dealbox is stopping, or Postgres is in trouble: River tries the job again.
+		w.release(ctx, a)
+		return false, cause
+	}
+	if wait, ok := isAboutStrapi(cause); ok {
+		return w.postpone(ctx, a, cause, wait)
+	}
+	// A job that ran out of time still has to say so.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+	defer cancel()
+	return w.countFailure(ctx, a, cause)
+}
+
+// release takes the attempt back as far as that can be done: if it cannot, the
+// lease ends by itself and the attempt counts.
+func (w *SyncWorker) release(ctx context.Context, a attempt) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+	defer cancel()
+	err := dbsqlc.New().EntityRelease(ctx, w.pool, dbsqlc.EntityReleaseParams{
+		UID: a.key.UID, DocumentID: a.key.DocumentID, Locale: a.key.Locale, Version: a.row.Version,
+	})
+	if err != nil {
+		w.cfg.Logger.Warn("an attempt could not be taken back and counts as a failure",
+			"document", a.key.String(), "error", err)
+	}
+}
+
+// postpone waits for Strapi. While it waits, a job that a later one covers ends.
+func (w *SyncWorker) postpone(ctx context.Context, a attempt, cause error, wait time.Duration) (bool, error) {
+	w.release(ctx, a)
+	if err := w.hold(ctx, a.t, cause, wait); err != nil {
+		return false, err
+	}
+	return false, nil // step 1 knows how long to wait
+}
+
+func (w *SyncWorker) countFailure(ctx context.Context, a attempt, cause error) (bool, error) {
+	text := notify.Line(cause.Error(), 1000) // parts of it may be Strapi's own words
+	var after dbsqlc.EntityFailedRow
+	err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) (err error) {
+		after, err = dbsqlc.New().EntityFailed(ctx, tx, dbsqlc.EntityFailedParams{
+			UID: a.key.UID, DocumentID: a.key.DocumentID, Locale: a.key.Locale, Version: a.row.Version,
+			LastError: &text, WantSeq: a.row.WantSeq, MaxFailures: int32(w.cfg.MaxAttempts),
+			DelaySeconds: attemptDelay(int(a.row.Failures), rand.Float64).Seconds(),
+		})
+		if errors.Is(err, pgx.ErrNoRows) || err != nil || after.State != "dead" {
+			return err
+		}
+		return w.raiseDead(ctx, tx, a, after, text)
+	})
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return false, nil // another sync moved the row: read it again
+	case err != nil:
+		return false, fmt.Errorf("record that the sync of %s failed (%w): %w", a.key, cause, err)
+	case after.State == "dead":
+		return true, river.JobCancel(cause)
+	case a.seq < after.WantSeq:
+		return true, nil // a later job holds the document
+	}
+	return true, cause
+}
+
+func (w *SyncWorker) raiseDead(ctx context.Context, tx pgx.Tx, a attempt, after dbsqlc.EntityFailedRow, cause string) error {
+	_, err := w.alerts.Raise(ctx, tx, alerting.Alert{
+		Rule: alerting.RuleEventDeadLettered, Subject: a.key.String(), Level: alerting.Error,
+		Message: fmt.Sprintf("%s could not be synchronised after %d attempts and waits as a dead letter: %s", a.key, after.Failures, cause),
+		Details: map[string]any{
+			"uid": a.key.UID, "document_id": a.key.DocumentID, "locale": a.key.Locale,
+			"failures": after.Failures, "events": after.OpenEvents, "last_error": cause,
+		},
+	})
+	return err
+}
+
+// databaseError marks a write that failed, but not for a value of this document.
+type databaseError struct{ error }
+
+func (e databaseError) Unwrap() error { return e.error }
+
+// isBadValue: a value of the document does not fit its column, by our mapping or
+// by what Postgres says (data exception, constraint, program limit).
+func isBadValue(err error) bool {
+	var field fieldError
+	if errors.As(err, &field) {
+		return true
+	}
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) || len(pg.Code) != 5 {
+		return false
+	}
+	switch pg.Code[:2] {
+	case "22", "23", "54":
+		return true
+	}
+	return false
+}

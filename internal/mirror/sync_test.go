@@ -1,0 +1,356 @@
+package mirror
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/circuit"
+	"dealbox/internal/fakestrapi"
+)
+
+func TestSync_FollowsADocument(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	key := h.deal(fakestrapi.Values{"name": "Acme", "deal_value": json.Number("1000.10"), "deal_status": "active"})
+
+	require.NoError(t, h.look(key))
+	require.Equal(t, "1000.10", one[string](h, "SELECT deal_value::numeric(12,2)::text FROM deal WHERE document_id = $1", key.DocumentID))
+	require.True(t, h.dirty(), "a change of the mirror asks for a recompute")
+
+	h.cleanForecast()
+	require.NoError(t, h.look(key))
+	require.False(t, h.dirty(), "nothing differed, so nothing is recomputed")
+	require.EqualValues(t, 1, one[int](h, "SELECT count(*) FROM mirror_change"))
+
+	_, err := h.fake.Update(fakestrapi.DealUID, key.DocumentID, fakestrapi.Values{"stage": "negotiation"})
+	require.NoError(t, err)
+	require.NoError(t, h.look(key))
+	require.True(t, h.dirty())
+
+	require.NoError(t, h.fake.Delete(fakestrapi.DealUID, key.DocumentID))
+	require.NoError(t, h.look(key))
+	require.NotNil(t, one[*time.Time](h, "SELECT deleted_at FROM deal"))
+	require.Equal(t, "negotiation", one[string](h, "SELECT stage FROM deal"), "a tombstone keeps the last state")
+	require.Equal(t, "created,updated,deleted", one[string](h, "SELECT string_agg(kind, ',' ORDER BY id) FROM mirror_change"))
+	require.Equal(t, "negotiation", one[string](h, "SELECT after->>'stage' FROM mirror_change ORDER BY id DESC LIMIT 1"))
+	e := h.entity(key)
+	require.Equal(t, e.Want, e.Done)
+	require.Equal(t, "ok", e.State)
+}
+
+func TestSync_TenThousandLooksAtOneDealCostOneRequest(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	key := h.deal(fakestrapi.Values{"name": "busy"})
+	var all []SyncArgs
+	for range 50 {
+		all = append(all, h.enqueue(key))
+	}
+	for _, args := range all {
+		require.NoError(t, h.work(args))
+	}
+	require.Equal(t, 1, h.fake.Requests.Document(key.DocumentID))
+}
+
+// What is asked for while Strapi is being asked is not covered by that answer.
+func TestSync_WantIsReadBeforeStrapiIsAsked(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	key := h.deal(fakestrapi.Values{"name": "first"})
+	args := h.enqueue(key)
+	h.during(func() {
+		_, err := h.fake.Update(fakestrapi.DealUID, key.DocumentID, fakestrapi.Values{"name": "second"})
+		require.NoError(t, err)
+		h.enqueue(key)
+	})
+	require.NoError(t, h.work(args))
+	e := h.entity(key)
+	require.Less(t, e.Done, e.Want, "the second look is still to be done")
+	require.Equal(t, "pending", e.State)
+
+	require.NoError(t, h.work(SyncArgs{UID: key.UID, DocumentID: key.DocumentID, Seq: e.Want}))
+	require.Equal(t, "second", one[string](h, "SELECT name FROM deal"))
+}
+
+// An older answer that arrives late must not overwrite a newer one.
+func TestSync_LoserOfTheCompareAndSetStartsAgain(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	key := h.deal(fakestrapi.Values{"name": "old"})
+	slow := h.enqueue(key)
+	h.during(func() { // the slow worker holds "old"; a faster one writes "new"
+		_, err := h.fake.Update(fakestrapi.DealUID, key.DocumentID, fakestrapi.Values{"name": "new"})
+		require.NoError(t, err)
+		require.NoError(t, h.look(key))
+		require.Equal(t, "new", one[string](h, "SELECT name FROM deal"))
+	})
+	require.NoError(t, h.work(slow))
+	require.Equal(t, "new", one[string](h, "SELECT name FROM deal"))
+	require.EqualValues(t, 1, one[int](h, "SELECT count(*) FROM mirror_change"), "the old state was never written")
+}
+
+func TestSync_DeletedDoesNotComeBack(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	key := h.deal(fakestrapi.Values{"name": "gone soon"})
+	slow := h.enqueue(key)
+	h.during(func() {
+		require.NoError(t, h.fake.Delete(fakestrapi.DealUID, key.DocumentID))
+		require.NoError(t, h.look(key))
+	})
+	require.NoError(t, h.work(slow))
+	require.EqualValues(t, 0, one[int](h, "SELECT count(*) FROM deal WHERE deleted_at IS NULL"))
+}
+
+func TestSync_Relations(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	first, second := h.deal(fakestrapi.Values{"name": "first"}), h.deal(fakestrapi.Values{"name": "second"})
+	billing := h.billing(first)
+	for _, key := range []Key{first, second, billing} {
+		require.NoError(t, h.look(key))
+	}
+	link := func() *string {
+		return one[*string](h, "SELECT deal_document_id FROM billing WHERE document_id = $1", billing.DocumentID)
+	}
+	require.Equal(t, first.DocumentID, *link())
+
+	// Strapi sends an event for the deal alone.
+	_, err := h.fake.SetRelation(fakestrapi.DealUID, second.DocumentID, "billings", billing.DocumentID)
+	require.NoError(t, err)
+	require.NoError(t, h.look(second))
+	require.Equal(t, first.DocumentID, *link(), "a deal's sync never writes a billing")
+	h.workPending()
+	require.Equal(t, second.DocumentID, *link())
+
+	// And when the deal is deleted, none for its billings.
+	require.NoError(t, h.fake.Delete(fakestrapi.DealUID, second.DocumentID))
+	require.NoError(t, h.look(second))
+	h.workPending()
+	require.Nil(t, link())
+	require.Nil(t, one[*time.Time](h, "SELECT deleted_at FROM billing"))
+}
+
+// workPending works the newest job of each document that is behind.
+func (h *house) workPending() {
+	h.t.Helper()
+	rows, err := h.pool.Query(h.t.Context(), "SELECT uid, document_id, locale, want_seq FROM entity_sync WHERE done_seq < want_seq")
+	require.NoError(h.t, err)
+	var all []SyncArgs
+	for rows.Next() {
+		var a SyncArgs
+		require.NoError(h.t, rows.Scan(&a.UID, &a.DocumentID, &a.Locale, &a.Seq))
+		all = append(all, a)
+	}
+	require.NoError(h.t, rows.Err())
+	require.NotEmpty(h.t, all, "the billings were not asked for")
+	for _, a := range all {
+		require.EqualValues(h.t, 1, one[int](h, `SELECT count(*) FROM river.river_job
+			WHERE args->>'document_id' = $1 AND (args->>'seq')::bigint = $2`, a.DocumentID, a.Seq), "each look has its job")
+		require.NoError(h.t, h.work(a))
+	}
+}
+
+func TestSync_Publication(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, drafts)
+	key := h.deal(fakestrapi.Values{"name": "published", "deal_status": "active"})
+	state := func() string {
+		return one[string](h, "SELECT name || ' ' || (published_at IS NOT NULL) || ' ' || (deleted_at IS NULL) FROM deal")
+	}
+	require.NoError(t, h.look(key))
+	require.Equal(t, "published true true", state())
+
+	_, err := h.fake.SaveDraft(fakestrapi.DealUID, key.DocumentID, fakestrapi.Values{"name": "draft"})
+	require.NoError(t, err)
+	require.NoError(t, h.look(key))
+	require.Equal(t, "published true true", state(), "a draft saved after publication changes nothing")
+
+	require.NoError(t, h.fake.Unpublish(fakestrapi.DealUID, key.DocumentID))
+	require.NoError(t, h.look(key))
+	require.Equal(t, "draft false true", state(), "unpublished: the row stays")
+	require.Equal(t, "unpublished", one[string](h, "SELECT kind FROM mirror_change ORDER BY id DESC LIMIT 1"))
+
+	require.NoError(t, h.fake.Delete(fakestrapi.DealUID, key.DocumentID))
+	require.NoError(t, h.look(key))
+	require.Equal(t, "draft false false", state())
+}
+
+// Whatever a broken Strapi answers, nothing is deleted, nobody is blamed but
+// Strapi, and all is well once Strapi is.
+func TestSync_BrokenStrapiDeletesNothing(t *testing.T) {
+	t.Parallel()
+	faults := map[string]struct {
+		fault fakestrapi.Fault
+		alert string
+	}{
+		"HTML":           {fakestrapi.Fault{Kind: fakestrapi.FaultHTML}, ""},
+		"truncated":      {fakestrapi.Fault{Kind: fakestrapi.FaultTruncated}, ""},
+		"cut":            {fakestrapi.Fault{Kind: fakestrapi.FaultCut}, ""},
+		"null":           {fakestrapi.Fault{Kind: fakestrapi.FaultNullData}, ""},
+		"[]":             {fakestrapi.Fault{Kind: fakestrapi.FaultEmptyArray}, ""},
+		"401":            {fakestrapi.Fault{Kind: fakestrapi.FaultUnauthorized}, "strapi_token_refused"},
+		"403":            {fakestrapi.Fault{Kind: fakestrapi.FaultForbidden}, "strapi_token_refused"},
+		"route missing":  {fakestrapi.Fault{Kind: fakestrapi.FaultMissingRoute}, "strapi_unusable"},
+		"down":           {fakestrapi.Fault{Kind: fakestrapi.FaultDown}, ""},
+		"500":            {fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 500}, ""},
+		"502 HTML":       {fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 502, Body: "<html>bad gateway</html>"}, ""},
+		"429":            {fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 429, RetryAfter: "3600"}, ""},
+		"404 HTML":       {fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 404, Body: "<html>not found</html>"}, "strapi_unusable"},
+		"redirect":       {fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 302}, "strapi_unusable"},
+		"400 everywhere": {fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 400}, "strapi_unusable"},
+	}
+	for name, test := range faults {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t)
+			deal := h.deal(fakestrapi.Values{"name": "stays"})
+			billing := h.billing(deal)
+			require.NoError(t, h.look(deal))
+			require.NoError(t, h.look(billing))
+
+			h.fake.Faults.Set(test.fault)
+			for _, key := range []Key{deal, billing} {
+				err := h.look(key)
+				var snooze *river.JobSnoozeError
+				require.ErrorAs(t, err, &snooze)
+				e := h.entity(key)
+				require.Zero(t, e.Failures, "what speaks about Strapi burns no attempt")
+				require.Equal(t, "pending", e.State)
+			}
+			require.EqualValues(t, 0, one[int](h, "SELECT (SELECT count(*) FROM deal WHERE deleted_at IS NOT NULL) + (SELECT count(*) FROM billing WHERE deleted_at IS NOT NULL OR deal_document_id IS NULL)"))
+			if test.alert != "" {
+				require.Contains(t, h.openAlerts(), test.alert)
+			} else {
+				require.Empty(t, h.openAlerts())
+			}
+
+			h.fake.Faults.Clear()
+			require.NoError(t, h.sync.watchOnce(t.Context()))
+			require.Empty(t, h.openAlerts(), "the alert resolves by itself")
+			h.workPending()
+			require.Equal(t, "ok", h.entity(deal).State)
+		})
+	}
+}
+
+func TestSync_DeletedNeedsALiveCollection(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	key := h.deal(fakestrapi.Values{"name": "stays"})
+	require.NoError(t, h.look(key))
+	// The document's route says 404 in Strapi's words, the list does not answer.
+	h.fake.Faults.Set(
+		fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 404, Documents: []string{key.DocumentID}},
+		fakestrapi.Fault{Kind: fakestrapi.FaultHTML},
+	)
+	var snooze *river.JobSnoozeError
+	require.ErrorAs(t, h.look(key), &snooze)
+	require.Nil(t, one[*time.Time](h, "SELECT deleted_at FROM deal"))
+}
+
+func TestSync_DeadLetter(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	key := h.deal(fakestrapi.Values{"name": "poisoned"})
+	h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 500, Documents: []string{key.DocumentID}})
+	args := h.enqueue(key)
+
+	for attempt := 1; attempt < 3; attempt++ {
+		err := h.work(args)
+		require.ErrorContains(t, err, "500")
+		e := h.entity(key)
+		require.Equal(t, attempt, e.Failures)
+		require.Equal(t, "pending", e.State)
+		require.NotNil(t, e.Next)
+
+		var snooze *river.JobSnoozeError
+		require.ErrorAs(t, h.work(args), &snooze, "not before its time")
+		h.due(key)
+	}
+	var cancel *river.JobCancelError
+	require.ErrorAs(t, h.work(args), &cancel)
+	require.Equal(t, "dead", h.entity(key).State)
+	require.Equal(t, map[string]string{"event_dead_lettered": "error"}, h.openAlerts())
+	require.NoError(t, h.work(args), "a dead document is left alone")
+
+	h.fake.Faults.Clear()
+	require.NoError(t, h.look(key), "any bump revives it")
+	require.Equal(t, "ok", h.entity(key).State)
+	require.Empty(t, h.openAlerts())
+}
+
+// A document that takes its worker down with it is counted as well.
+func TestSync_DyingWorkersAreCounted(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	key := h.deal(fakestrapi.Values{"name": "killer"})
+	args := h.enqueue(key)
+	for range 3 { // as if the process died after step 1
+		_, next, _, err := h.sync.begin(t.Context(), args)
+		require.NoError(t, err)
+		require.Equal(t, stepFetch, next)
+		_, err = h.pool.Exec(t.Context(), "UPDATE entity_sync SET attempt_expires_at = now() - interval '1 second'")
+		require.NoError(t, err)
+	}
+	var cancel *river.JobCancelError
+	require.ErrorAs(t, h.work(args), &cancel)
+	require.Equal(t, "dead", h.entity(key).State)
+	require.Zero(t, h.fake.Requests.Document(key.DocumentID))
+}
+
+func TestSync_SeveralWorkersOnOneDocumentCountOneAttempt(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	key := h.deal(fakestrapi.Values{"name": "busy"})
+	args := h.enqueue(key)
+	for range 20 {
+		_, next, _, err := h.sync.begin(t.Context(), args)
+		require.NoError(t, err)
+		require.Equal(t, stepFetch, next)
+	}
+	require.Equal(t, 1, h.entity(key).Failures)
+	require.NoError(t, h.work(args))
+	require.Zero(t, h.entity(key).Failures)
+}
+
+func TestSync_BadValueIsTheDocumentsFault(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, func(c *fakestrapi.Config, _ *Config, _ *circuit.Config) {
+		for i, a := range c.Types[0].Attributes {
+			if a.Name == "deal_value" {
+				c.Types[0].Attributes[i].Kind = fakestrapi.String
+			}
+		}
+	})
+	key := h.deal(fakestrapi.Values{"deal_value": "a lot"})
+	require.ErrorContains(t, h.look(key), "attribute deal_value of api::pipeline-deal.pipeline-deal is not a number")
+	require.Equal(t, 1, h.entity(key).Failures)
+	require.Contains(t, *h.entity(key).LastError, "correct it in Strapi")
+}
+
+func TestSync_OpenBreakerAsksNothing(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, func(_ *fakestrapi.Config, _ *Config, c *circuit.Config) { c.FailureThreshold = 5 })
+	var keys []Key
+	for range 6 {
+		keys = append(keys, h.deal(fakestrapi.Values{"name": "waits"}))
+	}
+	h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 503})
+	var snooze *river.JobSnoozeError
+	for _, key := range keys[:5] {
+		require.ErrorAs(t, h.look(key), &snooze)
+		h.sync.holds.clear(key.UID)
+	}
+	require.Equal(t, "open", one[string](h, "SELECT state FROM circuit_breaker"))
+
+	h.fake.Requests.Reset()
+	require.ErrorAs(t, h.look(keys[5]), &snooze)
+	require.Greater(t, snooze.Duration, 50*time.Minute, "until the probe")
+	require.Zero(t, h.fake.Requests.Counts().Gets())
+	require.Zero(t, h.entity(keys[5]).Failures)
+}
