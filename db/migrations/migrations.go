@@ -7,7 +7,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"time"
 
@@ -168,7 +167,7 @@ func Check(ctx context.Context, pool *pgxpool.Pool) error {
 
 func riverMigrator(pool *pgxpool.Pool) (*rivermigrate.Migrator[pgx.Tx], error) {
 	m, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{
-		Schema: jobs.Schema, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Schema: jobs.Schema, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("load River's migrations: %w", err)

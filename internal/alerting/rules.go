@@ -20,7 +20,7 @@ const (
 
 	// RuleStrapiTokenRefused (critical): Strapi answered 401 or 403. Nothing is
 	// lost, nothing moves. No subject. Resolved when Strapi accepts the token.
-	RuleStrapiTokenRefused = "strapi_token_refused" //nolint:gosec // The name of a rule, no credential.
+	RuleStrapiTokenRefused = "strapi_token_refused"
 
 	// RuleStrapiUnusable (error): Strapi answers, but not with a content type as
 	// Dealbox needs it: no such route, not JSON, no such relation. Its documents

@@ -22,7 +22,7 @@ import (
 // it are rolled back and the error returned; the next failure tries again.
 func (b *Breaker) Failure(ctx context.Context, key string, cause error) error {
 	if ctx.Err() != nil || errors.Is(cause, context.Canceled) {
-		return nil
+		return nil //nolint:nilerr // a cancellation speaks about us, not about the remote side
 	}
 	text := causeText(cause)
 	_, err := b.transact(ctx, func(ctx context.Context, tx pgx.Tx) (*Transition, error) {

@@ -17,9 +17,9 @@ type chance struct {
 // to new ones.
 func newChance(seed, issued uint64) *chance {
 	if seed == 0 {
-		seed = rand.Uint64() //nolint:gosec // a simulation needs no secret
+		seed = rand.Uint64()
 	}
-	return &chance{rand: rand.New(rand.NewPCG(seed, issued))} //nolint:gosec // see above
+	return &chance{rand: rand.New(rand.NewPCG(seed, issued))}
 }
 
 // below is true with the given probability.

@@ -65,9 +65,9 @@ func NewTraffic(s *Strapi, c TrafficConfig) (*Traffic, error) {
 		return nil, err
 	}
 	if c.Seed == 0 {
-		c.Seed = rand.Uint64() //nolint:gosec // a simulation needs no secret
+		c.Seed = rand.Uint64()
 	}
-	r := rand.New(rand.NewPCG(c.Seed, 0)) //nolint:gosec // see above
+	r := rand.New(rand.NewPCG(c.Seed, 0))
 	return &Traffic{
 		config: c, strapi: s, deal: deal.Type, rand: r, logger: s.logger,
 		made: &maker{

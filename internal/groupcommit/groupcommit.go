@@ -64,7 +64,7 @@ type Group[T, R any] struct {
 	commit Commit[T, R]
 	waits  sync.Pool // of *wait[T, R]
 
-	ctx    context.Context // of all commits
+	ctx    context.Context //nolint:containedctx // of all commits; Close ends it
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the last writer has ended
 

@@ -5,7 +5,6 @@ package jobs
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -99,7 +98,7 @@ func NewWorker(pool *pgxpool.Pool, clock *Clock, logger *slog.Logger, work Work)
 
 func config(clock *Clock, logger *slog.Logger) *river.Config {
 	if logger == nil {
-		logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+		logger = slog.New(slog.DiscardHandler)
 	}
 	return &river.Config{
 		Schema:                      Schema,

@@ -144,8 +144,8 @@ func differing(ctx context.Context, tx pgx.Tx, deal Key, billingUID string, ids 
 			continue
 		}
 		have[b.DocumentID] = true
-		comparable := version == strapi.Draft || b.Published
-		if comparable && !slices.Contains(ids, b.DocumentID) {
+		listed := version == strapi.Draft || b.Published
+		if listed && !slices.Contains(ids, b.DocumentID) {
 			looks = append(looks, Look{Key: Key{b.UID, b.DocumentID, b.Locale}})
 		}
 	}

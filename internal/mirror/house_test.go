@@ -147,9 +147,12 @@ func (h *house) openAlerts() map[string]string {
 	rows, err := h.pool.Query(h.t.Context(), "SELECT rule, level FROM alert WHERE resolved_at IS NULL")
 	require.NoError(h.t, err)
 	open := map[string]string{}
-	var rule, level string
-	_, err = pgx.ForEachRow(rows, []any{&rule, &level}, func() error { open[rule] = level; return nil })
-	require.NoError(h.t, err)
+	for rows.Next() {
+		var rule, level string
+		require.NoError(h.t, rows.Scan(&rule, &level))
+		open[rule] = level
+	}
+	require.NoError(h.t, rows.Err())
 	return open
 }
 

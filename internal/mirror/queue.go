@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -26,16 +25,6 @@ func (k Key) String() string {
 		return k.UID + "/" + k.DocumentID
 	}
 	return k.UID + "/" + k.DocumentID + "/" + k.Locale
-}
-
-func (k Key) compare(o Key) int {
-	if c := strings.Compare(k.UID, o.UID); c != 0 {
-		return c
-	}
-	if c := strings.Compare(k.DocumentID, o.DocumentID); c != 0 {
-		return c
-	}
-	return strings.Compare(k.Locale, o.Locale)
 }
 
 // Look asks to bring one document in step. Events is how many stored events

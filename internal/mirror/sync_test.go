@@ -24,7 +24,7 @@ func TestSync_FollowsADocument(t *testing.T) {
 	h.cleanForecast()
 	require.NoError(t, h.look(key))
 	require.False(t, h.dirty(), "nothing differed, so nothing is recomputed")
-	require.EqualValues(t, 1, one[int](h, "SELECT count(*) FROM mirror_change"))
+	require.Equal(t, 1, one[int](h, "SELECT count(*) FROM mirror_change"))
 
 	_, err := h.fake.Update(fakestrapi.DealUID, key.DocumentID, fakestrapi.Values{"stage": "negotiation"})
 	require.NoError(t, err)
@@ -90,7 +90,7 @@ func TestSync_LoserOfTheCompareAndSetStartsAgain(t *testing.T) {
 	})
 	require.NoError(t, h.work(slow))
 	require.Equal(t, "new", one[string](h, "SELECT name FROM deal"))
-	require.EqualValues(t, 1, one[int](h, "SELECT count(*) FROM mirror_change"), "the old state was never written")
+	require.Equal(t, 1, one[int](h, "SELECT count(*) FROM mirror_change"), "the old state was never written")
 }
 
 func TestSync_DeletedDoesNotComeBack(t *testing.T) {
@@ -103,7 +103,7 @@ func TestSync_DeletedDoesNotComeBack(t *testing.T) {
 		require.NoError(t, h.look(key))
 	})
 	require.NoError(t, h.work(slow))
-	require.EqualValues(t, 0, one[int](h, "SELECT count(*) FROM deal WHERE deleted_at IS NULL"))
+	require.Equal(t, 0, one[int](h, "SELECT count(*) FROM deal WHERE deleted_at IS NULL"))
 }
 
 func TestSync_Relations(t *testing.T) {
@@ -149,7 +149,7 @@ func (h *house) workPending() {
 	require.NoError(h.t, rows.Err())
 	require.NotEmpty(h.t, all, "the billings were not asked for")
 	for _, a := range all {
-		require.EqualValues(h.t, 1, one[int](h, `SELECT count(*) FROM river.river_job
+		require.Equal(h.t, 1, one[int](h, `SELECT count(*) FROM river.river_job
 			WHERE args->>'document_id' = $1 AND (args->>'seq')::bigint = $2`, a.DocumentID, a.Seq), "each look has its job")
 		require.NoError(h.t, h.work(a))
 	}
@@ -222,7 +222,7 @@ func TestSync_BrokenStrapiDeletesNothing(t *testing.T) {
 				require.Zero(t, e.Failures, "what speaks about Strapi burns no attempt")
 				require.Equal(t, "pending", e.State)
 			}
-			require.EqualValues(t, 0, one[int](h, "SELECT (SELECT count(*) FROM deal WHERE deleted_at IS NOT NULL) + (SELECT count(*) FROM billing WHERE deleted_at IS NOT NULL OR deal_document_id IS NULL)"))
+			require.Equal(t, 0, one[int](h, "SELECT (SELECT count(*) FROM deal WHERE deleted_at IS NOT NULL) + (SELECT count(*) FROM billing WHERE deleted_at IS NOT NULL OR deal_document_id IS NULL)"))
 			if test.alert != "" {
 				require.Contains(t, h.openAlerts(), test.alert)
 			} else {

@@ -1,0 +1,298 @@
+package main
+
+import (
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	_ "time/tzdata" // FORECAST_TIMEZONE works in an image without /usr/share/zoneinfo
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"dealbox/internal/retry"
+	"dealbox/internal/strapi"
+)
+
+// environment is the process's environment. Nothing else reads it: everything
+// takes a getenv function, and packages take their Config by value.
+var environment = os.Getenv
+
+// Config holds every setting, one group for each part that reads it.
+type Config struct {
+	Database  DatabaseConfig
+	Listen    ListenConfig
+	Access    AccessConfig
+	Webhook   WebhookConfig
+	Strapi    StrapiConfig
+	Retry     retry.Policy
+	Circuit   CircuitConfig
+	Jobs      JobsConfig
+	Forecast  ForecastConfig
+	Alerts    AlertsConfig
+	Log       LogConfig
+	Lifecycle LifecycleConfig
+}
+
+// DatabaseConfig is for the pools.
+type DatabaseConfig struct {
+	URL        secret // it holds a password
+	MigrateURL secret // the owner's role; URL when DATABASE_MIGRATE_URL is not set
+	// MaxConns counts the connections of one replica; ingest has its own share of them.
+	MaxConns int
+}
+
+// ListenConfig is where the HTTP server listens and where people reach it.
+type ListenConfig struct {
+	Addr string // host:port
+	// PublicURL has no slash at its end; nil when unset.
+	PublicURL *url.URL
+}
+
+// AccessConfig says who may read and who may act.
+type AccessConfig struct {
+	APIToken       secret
+	AdminTokens    []AdminToken
+	PublicReads    bool
+	TrustedProxies []netip.Prefix
+	CORSOrigins    []string
+}
+
+// AdminToken lets one operator act; Name is the actor in the history.
+type AdminToken struct {
+	Name  string
+	Token secret
+}
+
+// WebhookConfig says which deliveries are authentic.
+type WebhookConfig struct {
+	Schemes   []strapi.Scheme // empty when only the static token is used
+	Secrets   []secret
+	Tolerance time.Duration
+	Token     secret // one, or several for rotation, comma-separated
+}
+
+// StrapiConfig is where Strapi is and what of it is mirrored.
+type StrapiConfig struct {
+	URL      string
+	APIToken secret
+	Timeout  time.Duration // of one request
+	Types    []strapi.ContentType
+}
+
+// CircuitConfig is for the breaker in front of Strapi.
+type CircuitConfig struct {
+	FailureThreshold int
+	RecoveryTimeout  time.Duration
+}
+
+// JobsConfig is for the workers.
+type JobsConfig struct {
+	WorkerCount int
+	MaxAttempts int // failures of one document before it is a dead letter
+}
+
+// ForecastConfig is for the forecast.
+type ForecastConfig struct {
+	Currency      string
+	HorizonMonths int
+	Location      *time.Location
+}
+
+// AlertsConfig says who is told.
+type AlertsConfig struct {
+	WebhookURL    secret // empty when unset; such URLs often carry a key in their path
+	WebhookSecret secret
+	WebhookFormat string // standard or slack
+	WebhookLevel  string // lowest level sent there: info, warning, error or critical
+}
+
+// LifecycleConfig is for the process.
+type LifecycleConfig struct {
+	ShutdownTimeout time.Duration
+}
+
+// need reads one group of settings. A command names the groups that it needs,
+// and only those are checked.
+type need func(s *settings, c *Config)
+
+// everything is what `serve` needs.
+var everything = []need{
+	needDatabase, needListen, needAccess, needWebhook, needStrapi,
+	needJobs, needForecast, needAlerts, needLog, needLifecycle,
+}
+
+// loadConfig reads the groups that the caller needs. The error is a
+// *settingsError that names every wrong setting; the Config then still holds
+// what is right, with defaults in place of what is wrong.
+func loadConfig(getenv func(string) string, needs ...need) (Config, error) {
+	s := &settings{getenv: getenv}
+	var c Config
+	for _, read := range needs {
+		read(s, &c)
+	}
+	s.eachSecretOnce()
+	if len(s.problems) > 0 {
+		return c, &settingsError{Problems: s.problems}
+	}
+	return c, nil
+}
+
+const databaseExample = "postgres://user:password@host:5432/database"
+
+func needDatabase(s *settings, c *Config) {
+	if s.text("DATABASE_URL") == "" {
+		s.wrong("DATABASE_URL", "is not set", "Give the Postgres (15 or later) that Dealbox keeps its data in, such as "+databaseExample+".")
+	}
+	c.Database.URL = s.databaseURL("DATABASE_URL")
+	// Below minConns there is no connection left for one of: ingest (2, so that one
+	// slow commit does not stop the next), readers, River's listener, the workers.
+	c.Database.MaxConns = s.integer("DATABASE_MAX_CONNS", 10, minConns, 1000)
+}
+
+// needMigrate reads the owner's URL. The service's own is only its default.
+func needMigrate(s *settings, c *Config) {
+	name := "DATABASE_MIGRATE_URL"
+	if s.text(name) == "" {
+		name = "DATABASE_URL"
+	}
+	if s.text(name) == "" {
+		s.wrong(name, "is not set", "Give the Postgres (15 or later) to migrate, such as "+databaseExample+
+			"; DATABASE_MIGRATE_URL when another role owns the tables.")
+	}
+	c.Database.MigrateURL = s.databaseURL(name)
+}
+
+// needMigrateIfSet is for doctor: a wrong DATABASE_MIGRATE_URL is worth telling,
+// a missing one is not.
+func needMigrateIfSet(s *settings, c *Config) {
+	if s.text("DATABASE_MIGRATE_URL") != "" {
+		needMigrate(s, c)
+	}
+}
+
+// databaseURL never shows the value, nor pgx's own words about it: in a URL
+// that cannot be parsed any part may be the password.
+func (s *settings) databaseURL(name string) secret {
+	v := s.text(name)
+	if v == "" {
+		return ""
+	}
+	if scheme, _, ok := strings.Cut(v, "://"); ok && scheme != "postgres" && scheme != "postgresql" {
+		s.wrong(name, "does not start with postgres://", "Give a URL such as "+databaseExample+".")
+		return ""
+	}
+	if _, err := pgxpool.ParseConfig(v); err != nil {
+		s.wrong(name, "cannot be read (it is not shown, because it may hold a password)",
+			"Give a URL such as "+databaseExample+"; write @ : / ? # % in the password percent-encoded; check the port, sslmode and the files that it names.")
+		return ""
+	}
+	return secret(v)
+}
+
+func needListen(s *settings, c *Config) {
+	host := strings.Trim(s.textOr("LISTEN_ADDR", "127.0.0.1"), "[]")
+	if _, err := netip.ParseAddr(host); err != nil && strings.ContainsAny(host, ":/ ") {
+		s.wrong("LISTEN_ADDR", "is "+shown(host), "Give an address without a port, such as 127.0.0.1 or 0.0.0.0; the port is PORT.")
+	}
+	// Port 0 lets the system choose one; tests use it.
+	port := s.integer("PORT", 8000, 0, 65535)
+	c.Listen.Addr = net.JoinHostPort(host, strconv.Itoa(port))
+	if u := s.webURL("PUBLIC_URL"); u != nil {
+		u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), ""
+		c.Listen.PublicURL = u
+	}
+}
+
+func needJobs(s *settings, c *Config) {
+	// River takes at most 10,000 workers a queue.
+	c.Jobs.WorkerCount = s.integer("WORKER_COUNT", 50, 1, 10_000)
+	c.Jobs.MaxAttempts = s.integer("JOB_MAX_ATTEMPTS", 12, 1, 1000)
+}
+
+func needForecast(s *settings, c *Config) {
+	c.Forecast.Currency = strings.ToUpper(s.textOr("FORECAST_CURRENCY", "THB"))
+	if !isCurrency(c.Forecast.Currency) {
+		s.wrong("FORECAST_CURRENCY", "is "+shown(c.Forecast.Currency), "Give the three letters of a currency (ISO 4217), such as THB or EUR.")
+	}
+	c.Forecast.HorizonMonths = s.integer("FORECAST_HORIZON_MONTHS", 12, 1, 120)
+
+	zone := s.textOr("FORECAST_TIMEZONE", "UTC")
+	c.Forecast.Location = time.UTC
+	// "Local" is whatever the machine happens to be set to, and may differ between replicas.
+	location, err := time.LoadLocation(zone)
+	if err != nil || zone == "Local" {
+		s.wrong("FORECAST_TIMEZONE", "is "+shown(zone), "Give a name of the IANA time zone database, such as UTC or Asia/Bangkok.")
+		return
+	}
+	c.Forecast.Location = location
+}
+
+func isCurrency(v string) bool {
+	return len(v) == 3 && !strings.ContainsFunc(v, func(r rune) bool { return r < 'A' || r > 'Z' })
+}
+
+// levels, from the lowest.
+var levels = []string{"info", "warning", "error", "critical"}
+
+func needAlerts(s *settings, c *Config) {
+	lowest := s.choice("ALERT_NOTIFY_LEVEL", "error", levels...)
+	c.Alerts.WebhookLevel = s.choice("ALERT_WEBHOOK_LEVEL", lowest, levels...)
+	c.Alerts.WebhookFormat = s.choice("ALERT_WEBHOOK_FORMAT", "standard", "standard", "slack")
+	if v := s.text("ALERT_WEBHOOK_URL"); v != "" {
+		if _, wrong := parseWebURL(v); wrong != "" {
+			s.wrong("ALERT_WEBHOOK_URL", wrong, "Give the http or https URL that takes alerts, without user and fragment.")
+		} else {
+			c.Alerts.WebhookURL = secret(v)
+		}
+	}
+	if v := s.text("ALERT_WEBHOOK_SECRET"); v != "" {
+		s.signingSecret("ALERT_WEBHOOK_SECRET", v)
+		c.Alerts.WebhookSecret = secret(v)
+	}
+}
+
+func needLog(s *settings, c *Config) {
+	c.Log.Level = logLevels[s.choice("LOG_LEVEL", "info", "debug", "info", "warn", "error")]
+	// Empty is: text on a terminal, else json.
+	c.Log.Format = s.choice("LOG_FORMAT", "", "json", "text")
+}
+
+func needLifecycle(s *settings, c *Config) {
+	c.Lifecycle.ShutdownTimeout = s.duration("SHUTDOWN_TIMEOUT", 20*time.Second, time.Second, 10*time.Minute)
+}
+
+// eachSecretOnce refuses one secret for two purposes: whoever holds it for one
+// would have the other, too. Only the names are told.
+func (s *settings) eachSecretOnce() {
+	for i, a := range s.secrets {
+		same := func(b namedSecret) bool { return a.value == b.value }
+		if j := slices.IndexFunc(s.secrets[:i], same); j >= 0 {
+			s.sameSecret(s.secrets[j].setting, a.setting)
+		}
+	}
+}
+
+func (s *settings) sameSecret(first, second string) {
+	if first == second {
+		s.wrong(second, "holds the same value twice", "Give each entry its own value.")
+		return
+	}
+	s.wrong(second, "has the same value as "+first, "Give each its own secret.")
+}
+
+// reachable is an address to connect to, for one that is listened on: 0.0.0.0
+// and :: are every address of this machine.
+func reachable(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return listen
+	}
+	if a, err := netip.ParseAddr(host); err == nil && a.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}

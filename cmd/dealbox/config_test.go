@@ -1,0 +1,356 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/strapi"
+)
+
+// secrets of the right length, each its own.
+const (
+	goodSecret   = "b7f0c2a94d1e8365f0a1b2c3d4e5f607"
+	otherSecret  = "0d9c8b7a6f5e4d3c2b1a09f8e7d6c5b4"
+	goodToken    = "4f1d2c3b5a69788796a5b4c3d2e1f0aa"
+	goodAPIToken = "e2b19d8c7f6a5043b2c1d0e9f8a7b6c5"
+	goodAdmin    = "91a2b3c4d5e6f708192a3b4c5d6e7f80"
+	goodAlert    = "7c6d5e4f30212f3e4d5c6b7a89980716"
+)
+
+// required is the least that `serve` needs.
+var required = environ{
+	"DATABASE_URL":          "postgres://dealbox:pw@127.0.0.1:5432/dealbox",
+	"STRAPI_URL":            "https://cms.example.com",
+	"STRAPI_API_TOKEN":      "0a1b2c3d4e5f",
+	"STRAPI_WEBHOOK_SECRET": goodSecret,
+}
+
+func mustLoad(t *testing.T, e environ, needs ...need) Config {
+	t.Helper()
+	config, err := loadConfig(e.getenv, needs...)
+	require.NoError(t, err)
+	return config
+}
+
+func TestLoadConfig_Defaults(t *testing.T) {
+	t.Parallel()
+	c := mustLoad(t, required, everything...)
+	require.Equal(t, 10, c.Database.MaxConns)
+	require.Equal(t, ListenConfig{Addr: "127.0.0.1:8000"}, c.Listen)
+	require.Equal(t, AccessConfig{}, c.Access)
+	require.Equal(t, WebhookConfig{
+		Schemes: []strapi.Scheme{strapi.SchemeStandard, strapi.SchemeTimestamped, strapi.SchemeStrapi},
+		Secrets: []secret{goodSecret}, Tolerance: 300 * time.Second,
+	}, c.Webhook)
+	require.Equal(t, 10*time.Second, c.Strapi.Timeout)
+	require.Equal(t, 3, c.Retry.MaxRetries)
+	require.Equal(t, time.Second, c.Retry.InitialDelay)
+	require.Equal(t, time.Minute, c.Retry.MaxDelay)
+	require.InDelta(t, 2.0, c.Retry.Base, 0)
+	require.Equal(t, CircuitConfig{5, time.Minute}, c.Circuit)
+	require.Equal(t, JobsConfig{WorkerCount: 50, MaxAttempts: 12}, c.Jobs)
+	require.Equal(t, ForecastConfig{"THB", 12, time.UTC}, c.Forecast)
+	require.Equal(t, AlertsConfig{WebhookFormat: "standard", WebhookLevel: "error"}, c.Alerts)
+	require.Equal(t, LogConfig{Level: slog.LevelInfo}, c.Log)
+	require.Equal(t, 20*time.Second, c.Lifecycle.ShutdownTimeout)
+}
+
+func TestLoadConfig_EverySetting(t *testing.T) {
+	t.Parallel()
+	c := mustLoad(t, required.with(
+		"DATABASE_MAX_CONNS", "20", "PORT", "0", "LISTEN_ADDR", "::", "PUBLIC_URL", "https://ops.example.com/dealbox/",
+		"STRAPI_WEBHOOK_SECRET", goodSecret+" , whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw,",
+		"STRAPI_WEBHOOK_SCHEMES", "Strapi,standard,strapi", "STRAPI_WEBHOOK_TOLERANCE", "60",
+		"STRAPI_WEBHOOK_TOKEN", goodToken+", "+otherSecret, "STRAPI_TIMEOUT", "2.5",
+		"RETRY_MAX_RETRIES", "0", "RETRY_INITIAL_DELAY", "0.5", "RETRY_MAX_DELAY", "5s", "RETRY_EXPONENTIAL_BASE", "1.5",
+		"JOB_MAX_ATTEMPTS", "3", "WORKER_COUNT", "7",
+		"CIRCUIT_BREAKER_FAILURE_THRESHOLD", "2", "CIRCUIT_BREAKER_RECOVERY_TIMEOUT", "1.0",
+		"FORECAST_CURRENCY", "eur", "FORECAST_HORIZON_MONTHS", "24", "FORECAST_TIMEZONE", "Asia/Bangkok",
+		"ALERT_WEBHOOK_URL", "https://hooks.example.com/T0/B0?x=y", "ALERT_WEBHOOK_SECRET", goodAlert,
+		"ALERT_WEBHOOK_FORMAT", "slack", "ALERT_NOTIFY_LEVEL", "CRITICAL",
+		"API_TOKEN", goodAPIToken, "ADMIN_TOKEN", "ann="+goodAdmin, "PUBLIC_READS", "TRUE",
+		"TRUSTED_PROXIES", "10.1.2.3/8, ::ffff:192.0.2.1", "CORS_ORIGINS", "https://App.example.com/,http://localhost:3000",
+		"LOG_LEVEL", "debug", "LOG_FORMAT", "text", "SHUTDOWN_TIMEOUT", "45s",
+	), everything...)
+	require.Equal(t, 20, c.Database.MaxConns)
+	require.Equal(t, "[::]:0", c.Listen.Addr)
+	require.Equal(t, "https://ops.example.com/dealbox", c.Listen.PublicURL.String())
+	require.Equal(t, WebhookConfig{
+		Schemes:   []strapi.Scheme{strapi.SchemeStrapi, strapi.SchemeStandard},
+		Secrets:   []secret{goodSecret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"},
+		Tolerance: time.Minute, Token: goodToken + "," + otherSecret,
+	}, c.Webhook)
+	require.Equal(t, 2500*time.Millisecond, c.Strapi.Timeout)
+	require.Equal(t, 0, c.Retry.MaxRetries)
+	require.Equal(t, 500*time.Millisecond, c.Retry.InitialDelay)
+	require.Equal(t, 5*time.Second, c.Retry.MaxDelay)
+	require.InDelta(t, 1.5, c.Retry.Base, 0)
+	require.Equal(t, JobsConfig{WorkerCount: 7, MaxAttempts: 3}, c.Jobs)
+	require.Equal(t, CircuitConfig{2, time.Second}, c.Circuit)
+	require.Equal(t, "EUR", c.Forecast.Currency)
+	require.Equal(t, 24, c.Forecast.HorizonMonths)
+	require.Equal(t, "Asia/Bangkok", c.Forecast.Location.String())
+	require.Equal(t, AlertsConfig{
+		WebhookURL: "https://hooks.example.com/T0/B0?x=y", WebhookSecret: goodAlert,
+		WebhookFormat: "slack", WebhookLevel: "critical",
+	}, c.Alerts)
+	require.Equal(t, AccessConfig{
+		APIToken: goodAPIToken, AdminTokens: []AdminToken{{"ann", goodAdmin}}, PublicReads: true,
+		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.1/32")},
+		CORSOrigins:    []string{"https://app.example.com", "http://localhost:3000"},
+	}, c.Access)
+	require.Equal(t, LogConfig{Level: slog.LevelDebug, Format: "text"}, c.Log)
+	require.Equal(t, 45*time.Second, c.Lifecycle.ShutdownTimeout)
+}
+
+// mistakes has a wrong value for every setting. Those of secrets hold the canary.
+var mistakes = environ{
+	"DATABASE_URL":                      "postgres://dealbox:" + canary + "/x@host:5432/db",
+	"DATABASE_MIGRATE_URL":              "mysql://owner:" + canary + "@host/db",
+	"DATABASE_MAX_CONNS":                "3",
+	"WORKER_COUNT":                      "0",
+	"PORT":                              "eighty",
+	"LISTEN_ADDR":                       "127.0.0.1:9000",
+	"PUBLIC_URL":                        "https://user:" + canary + "@host",
+	"STRAPI_URL":                        "https://user:" + canary + "@cms.example.com",
+	"STRAPI_API_TOKEN":                  "Bearer " + canary,
+	"STRAPI_WEBHOOK_SECRET":             "whsec_" + canary,
+	"STRAPI_WEBHOOK_SCHEMES":            "standard,sha1",
+	"STRAPI_WEBHOOK_TOLERANCE":          "-1s",
+	"STRAPI_WEBHOOK_TOKEN":              canary + " x",
+	"STRAPI_DEAL_TYPES":                 "pipeline-deals",
+	"STRAPI_BILLING_TYPES":              "api::billing.billing=",
+	"STRAPI_DEAL_FIELDS":                "colour=color",
+	"STRAPI_BILLING_FIELDS":             "amount",
+	"STRAPI_TIMEOUT":                    "10 seconds",
+	"RETRY_MAX_RETRIES":                 "-1",
+	"RETRY_INITIAL_DELAY":               "0",
+	"RETRY_MAX_DELAY":                   "x",
+	"RETRY_EXPONENTIAL_BASE":            "0.5",
+	"JOB_MAX_ATTEMPTS":                  "0",
+	"CIRCUIT_BREAKER_FAILURE_THRESHOLD": "0",
+	"CIRCUIT_BREAKER_RECOVERY_TIMEOUT":  "NaN",
+	"FORECAST_CURRENCY":                 "BAHT",
+	"FORECAST_HORIZON_MONTHS":           "0",
+	"FORECAST_TIMEZONE":                 "Mars/Olympus",
+	"ALERT_WEBHOOK_URL":                 "https://u:" + canary + "@hooks.example.com",
+	"ALERT_WEBHOOK_SECRET":              "whsec_!" + canary,
+	"ALERT_WEBHOOK_FORMAT":              "teams",
+	"ALERT_WEBHOOK_LEVEL":               "loud",
+	"ALERT_NOTIFY_LEVEL":                "fatal",
+	"API_TOKEN":                         canary[:20],
+	"ADMIN_TOKEN":                       "ann=" + canary[:18],
+	"PUBLIC_READS":                      "maybe",
+	"TRUSTED_PROXIES":                   "10.0.0.0/33",
+	"CORS_ORIGINS":                      "*",
+	"LOG_LEVEL":                         "loud",
+	"LOG_FORMAT":                        "xml",
+	"SHUTDOWN_TIMEOUT":                  "0",
+}
+
+func TestLoadConfig_EveryMistakeAtOnce(t *testing.T) {
+	t.Parallel()
+	config, err := loadConfig(mistakes.getenv, append(everything, needMigrateIfSet)...)
+	require.Error(t, err)
+	text := err.Error()
+	require.True(t, strings.HasPrefix(text, fmt.Sprintf("%d settings are wrong:\n", len(mistakes))), text)
+	told := map[string]int{}
+	for _, p := range problemsOf(err) {
+		told[p.Setting]++
+		require.NotEmpty(t, p.Wrong, p.Setting)
+		require.True(t, strings.HasSuffix(p.Fix, "."), "%s: says what to do in a sentence", p.Setting)
+	}
+	for name := range mistakes {
+		require.Equal(t, 1, told[name], "%s is told once:\n%s", name, text)
+		require.Contains(t, text, "\n  "+name+" ")
+	}
+	for _, part := range []string{canary, canary[:18], canary[len(canary)-18:]} {
+		require.NotContains(t, text, part)
+		require.NotContains(t, shownEveryWay(t, config, err), part)
+	}
+}
+
+func TestLoadConfig_SecretsNeverShown(t *testing.T) {
+	t.Parallel()
+	config := mustLoad(t, required.with(
+		"DATABASE_URL", "postgres://dealbox:"+canary+"@127.0.0.1/dealbox", "DATABASE_MIGRATE_URL", "postgres://owner:"+canary+"@127.0.0.1/dealbox",
+		"STRAPI_API_TOKEN", canary+"1", "STRAPI_WEBHOOK_SECRET", canary+"2,"+canary+"3", "STRAPI_WEBHOOK_TOKEN", canary+"4",
+		"API_TOKEN", canary+"5", "ADMIN_TOKEN", "ann="+canary+"6", "ALERT_WEBHOOK_SECRET", canary+"7",
+		"ALERT_WEBHOOK_URL", "https://hooks.example.com/"+canary,
+	), append(everything, needMigrate)...)
+	require.NotContains(t, shownEveryWay(t, config, nil), canary)
+	require.Equal(t, "https://hooks.example.com", hostOf(config.Alerts.WebhookURL))
+}
+
+func shownEveryWay(t *testing.T, config Config, err error) string {
+	t.Helper()
+	var out bytes.Buffer
+	fmt.Fprintf(&out, "%v %+v %#v", config, config, config)
+	// net/url is not made for JSON; the rest is.
+	config.Listen.PublicURL, config.Forecast.Location = nil, nil
+	require.NoError(t, json.NewEncoder(&out).Encode(config))
+	newLogger(&out, LogConfig{Format: "json"}).Error("x", "config", config, "error", err)
+	newLogger(&out, LogConfig{Format: "text"}).Error("x", "config", config, "error", err)
+	return out.String()
+}
+
+func TestLoadConfig_OnlyWhatIsNeeded(t *testing.T) {
+	t.Parallel()
+	// Everything else is wrong, and nobody asks.
+	e := mistakes.with("DATABASE_URL", required["DATABASE_URL"], "DATABASE_MIGRATE_URL", "")
+	c := mustLoad(t, e, needMigrate)
+	require.Equal(t, required["DATABASE_URL"], c.Database.MigrateURL.reveal())
+
+	e = mistakes.with("DATABASE_MIGRATE_URL", "postgres://owner@h/d", "DATABASE_URL", "")
+	c = mustLoad(t, e, needMigrate)
+	require.Equal(t, "postgres://owner@h/d", c.Database.MigrateURL.reveal())
+
+	c = mustLoad(t, mistakes.with("STRAPI_WEBHOOK_SECRET", goodSecret), needSigning)
+	require.Equal(t, []secret{goodSecret}, c.Webhook.Secrets)
+
+	_, err := loadConfig(environ{}.getenv, everything...)
+	var names []string
+	for _, p := range problemsOf(err) {
+		names = append(names, p.Setting)
+	}
+	require.Equal(t, []string{"DATABASE_URL", "STRAPI_WEBHOOK_SECRET", "STRAPI_URL", "STRAPI_API_TOKEN"}, names)
+}
+
+func TestLoadConfig_DatabaseURL(t *testing.T) {
+	t.Parallel()
+	for _, good := range []string{
+		"postgres://u:p@h:5432/d", "postgresql://u@h/d?sslmode=require", "postgres:///d?host=/tmp/socket", "host=h user=u dbname=d password=p",
+	} {
+		_, err := loadConfig(environ{"DATABASE_URL": good}.getenv, needDatabase)
+		require.NoError(t, err, good)
+	}
+	for _, bad := range []string{
+		"postgres://u:" + canary + "/a@h:5432/d", "postgres://u:" + canary + "?b@h:port/d", "postgres://u:p%zz" + canary + "@h/d",
+		"postgres://u:" + canary + "@h:99999999/d", "postgres://u:" + canary + "@h/d?sslmode=perhaps",
+		"postgres://u:" + canary + "@h/d?connect_timeout=x", "http://u:" + canary + "@h/d", canary, "host=h password='" + canary,
+		"postgres://u:" + canary + "@h/d?sslrootcert=/does/not/exist&sslmode=verify-full",
+	} {
+		_, err := loadConfig(environ{"DATABASE_URL": bad}.getenv, needDatabase)
+		require.Len(t, problemsOf(err), 1, bad)
+		require.NotContains(t, err.Error(), canary)
+		require.Contains(t, err.Error(), "DATABASE_URL ")
+	}
+}
+
+func TestLoadConfig_WebhookSecret(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ secret, token, wrong string }{
+		{goodSecret, "", ""},
+		{"", goodToken, ""},
+		{"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "", ""}, // 24 bytes
+		{"123456789012345678901234", "", ""},               // 24 bytes
+		{"", "", "is not set"},
+		{" , ", "", "is not set"},
+		{"12345678901234567890123", "", "has a secret of 23 bytes, less than 24"},
+		{goodSecret + ",short", "", "has a secret of 5 bytes, less than 24"},
+		{"whsec_MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM=", "", "has a secret of 23 bytes, less than 24"}, // 38 characters
+		{"whsec_" + goodSecret + "!", "", "starts with whsec_ but is not base64 after it"},
+		{goodSecret + "," + goodSecret, "", "holds the same value twice"},
+	} {
+		_, err := loadConfig(environ{"STRAPI_WEBHOOK_SECRET": test.secret, "STRAPI_WEBHOOK_TOKEN": test.token}.getenv, needWebhook)
+		if test.wrong == "" {
+			require.NoError(t, err, test.secret)
+			continue
+		}
+		require.Len(t, problemsOf(err), 1, test.secret)
+		require.Equal(t, test.wrong, problemsOf(err)[0].Wrong, test.secret)
+	}
+}
+
+// A Strapi that cannot sign: only its static token is accepted.
+func TestLoadConfig_WebhookTokenAlone(t *testing.T) {
+	t.Parallel()
+	c := mustLoad(t, environ{"STRAPI_WEBHOOK_TOKEN": goodToken}, needWebhook)
+	require.Empty(t, c.Webhook.Schemes)
+	require.Equal(t, goodToken, c.Webhook.Token.reveal())
+}
+
+func TestLoadConfig_EachSecretOnce(t *testing.T) {
+	t.Parallel()
+	settings := []string{"STRAPI_WEBHOOK_SECRET", "STRAPI_WEBHOOK_TOKEN", "STRAPI_API_TOKEN", "API_TOKEN", "ADMIN_TOKEN", "ALERT_WEBHOOK_SECRET"}
+	for i, first := range settings {
+		for _, second := range settings[:i] {
+			_, err := loadConfig(required.with(first, canary, second, canary).getenv, everything...)
+			require.Len(t, problemsOf(err), 1, "%s = %s", first, second)
+			require.Contains(t, err.Error(), first)
+			require.Contains(t, err.Error(), second)
+			require.NotContains(t, err.Error(), canary)
+		}
+	}
+}
+
+func TestLoadConfig_AdminToken(t *testing.T) {
+	t.Parallel()
+	const padded = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM="
+	for _, test := range []struct {
+		value string
+		want  []AdminToken
+		wrong string
+	}{
+		{value: ""},
+		{value: goodAdmin, want: []AdminToken{{"admin", goodAdmin}}},
+		{value: padded, want: []AdminToken{{"admin", padded}}},
+		{value: padded + "=", want: []AdminToken{{"admin", padded + "="}}},
+		{value: "ann=" + padded, want: []AdminToken{{"ann", padded}}},
+		{value: "ann=" + goodAdmin + ", bob@example.com=" + goodToken, want: []AdminToken{{"ann", goodAdmin}, {"bob@example.com", goodToken}}},
+		{value: "ann=short", wrong: "is 5 bytes long, less than 24"},
+		{value: "ann=" + goodAdmin + ",ann=" + goodToken, wrong: "has two entries of one name"},
+		{value: goodAdmin + "," + goodToken, wrong: "has two entries of one name"},
+		{value: "an n=" + goodAdmin, wrong: "has an entry whose name is not 1 to 64 letters, digits or . _ @ -"},
+		{value: "=" + goodAdmin, wrong: "has an entry whose name is not 1 to 64 letters, digits or . _ @ -"},
+		{value: "ann=" + goodAdmin + " x", wrong: "holds a space or a character that no header can carry"},
+	} {
+		c, err := loadConfig(environ{"ADMIN_TOKEN": test.value}.getenv, needAccess)
+		if test.wrong == "" {
+			require.NoError(t, err, test.value)
+			require.Equal(t, test.want, c.Access.AdminTokens, test.value)
+			continue
+		}
+		require.Len(t, problemsOf(err), 1, test.value)
+		require.Equal(t, test.wrong, problemsOf(err)[0].Wrong, test.value)
+	}
+}
+
+func TestLoadConfig_CORSOrigins(t *testing.T) {
+	t.Parallel()
+	for _, bad := range []string{
+		"*", "null", "app.example.com", "https://app.example.com/path", "https://*.example.com", "https://app.example.com:443",
+		"http://app.example.com:80", "https://app.example.com?x", "https://user:" + canary + "@app.example.com", "file:///x",
+	} {
+		_, err := loadConfig(environ{"CORS_ORIGINS": "https://good.example.com," + bad}.getenv, needAccess)
+		require.Len(t, problemsOf(err), 1, bad)
+		require.NotContains(t, err.Error(), canary)
+	}
+}
+
+func TestLoadConfig_Listen(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]string{
+		"0.0.0.0": "0.0.0.0:8000", "::1": "[::1]:8000", "[::1]": "[::1]:8000", "localhost": "localhost:8000", "": "127.0.0.1:8000",
+	} {
+		require.Equal(t, want, mustLoad(t, environ{"LISTEN_ADDR": value}, needListen).Listen.Addr)
+	}
+	require.Equal(t, "127.0.0.1:80", reachable("0.0.0.0:80"))
+	require.Equal(t, "127.0.0.1:80", reachable("[::]:80"))
+	require.Equal(t, "10.0.0.1:80", reachable("10.0.0.1:80"))
+}
+
+// The fix must fit what is wrong: the defaults need no setting at all.
+func TestLoadConfig_RetryDelays(t *testing.T) {
+	t.Parallel()
+	_, err := loadConfig(environ{"RETRY_INITIAL_DELAY": "90", "RETRY_MAX_DELAY": ""}.getenv, needRetry)
+	require.ErrorContains(t, err, "RETRY_MAX_DELAY is 1m0s, less than RETRY_INITIAL_DELAY (1m30s)")
+}

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/fakestrapi"
+	"dealbox/internal/localpg"
+	"dealbox/internal/strapi"
+)
+
+// The real binary is killed under load, and so is its Postgres. Every event
+// that was answered 202 is processed afterwards, and the mirror is Strapi's.
+// Most of its time it waits for River to take over the jobs of the dead process.
+func TestCrash(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes two minutes")
+	}
+	postgres, err := localpg.Start(t.Context(), localpg.Config{Dir: filepath.Join(shortTempDir(t), "pg")})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, postgres.Stop(context.Background())) })
+
+	h := newHouse(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)})
+	port := freePort(t)
+	h.address = "http://127.0.0.1:" + port
+	h.env = h.env.with("DATABASE_URL", postgres.URL(), "PORT", port, "LOG_LEVEL", "error")
+	h.pool.Close()
+	h.pool, err = openPool(t.Context(), secret(postgres.URL()), commandPool)
+	require.NoError(t, err)
+	t.Cleanup(h.pool.Close)
+	require.Equal(t, exitDone, dealbox(t, h.env, "", "migrate up").code)
+
+	binary := buildBinary(t)
+	process := h.startBinary(binary)
+	load := h.startLoad(8, 40)
+
+	load.acknowledge(t, 300)
+	require.NoError(t, process.Process.Signal(syscall.SIGKILL))
+	_ = process.Wait()
+	process = h.startBinary(binary)
+	load.acknowledge(t, 300)
+	require.NoError(t, postgres.Restart(t.Context(), localpg.Immediate))
+	load.acknowledge(t, 300)
+	require.NoError(t, process.Process.Signal(syscall.SIGKILL))
+	_ = process.Wait()
+	process = h.startBinary(binary)
+	load.acknowledge(t, 300)
+
+	acknowledged := load.stop(t)
+	t.Logf("acknowledged %d deliveries, %d tries were not", len(acknowledged), load.refused)
+	for _, id := range acknowledged {
+		key := sha256.Sum256([]byte(id))
+		require.Equal(t, "1", h.text("SELECT count(*)::text FROM inbox_event WHERE dedup_key = $1", key[:]), "an acknowledged event is lost: %s", id)
+	}
+	require.Eventually(t, func() bool {
+		return h.text("SELECT count(*)::text FROM inbox_event_status WHERE status <> 'processed'") == "0"
+	}, 150*time.Second, 500*time.Millisecond, "not every acknowledged event was processed")
+	h.requireMirrorEqualsStrapi()
+	require.Equal(t, "0", h.text("SELECT count(*)::text FROM deal d WHERE NOT EXISTS (SELECT FROM mirror_change c WHERE c.document_id = d.document_id AND c.after->>'name' = d.name)"))
+	for _, e := range h.fake.List(fakestrapi.DealUID, strapi.Published) {
+		require.Equal(t, e.Text("name"), h.text("SELECT name FROM deal WHERE document_id = $1", e.DocumentID))
+	}
+
+	require.NoError(t, process.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, process.Wait(), "SIGTERM ends it with 0")
+}
+
+// crashLoad changes deals and delivers each change until it is acknowledged.
+type crashLoad struct {
+	cancel  context.CancelFunc
+	senders sync.WaitGroup
+
+	mu           sync.Mutex
+	acknowledged []string
+	refused      int
+}
+
+func (h *house) startLoad(senders, deals int) *crashLoad {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &crashLoad{cancel: cancel}
+	var ids []string
+	for i := range deals {
+		e, err := h.fake.Create(fakestrapi.DealUID, fakestrapi.Values{"name": fmt.Sprint("deal ", i), "status": "active"})
+		require.NoError(h.t, err)
+		ids = append(ids, e.DocumentID)
+	}
+	for s := range senders {
+		l.senders.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				documentID := ids[(n*senders+s)%len(ids)]
+				name := fmt.Sprintf("change %d of sender %d", n, s)
+				if _, err := h.fake.Update(fakestrapi.DealUID, documentID, fakestrapi.Values{"name": name}); err != nil {
+					panic(err)
+				}
+				l.deliver(h.address, fmt.Sprintf("msg_%d_%d", s, n), documentID)
+			}
+		})
+	}
+	return l
+}
+
+// deliver tries until it is acknowledged, also when the load is being stopped:
+// the last change of each deal must arrive.
+func (l *crashLoad) deliver(address, id, documentID string) {
+	body := fmt.Sprintf(`{"event":"entry.update","model":"pipeline-deal","uid":%q,"entry":{"documentId":%q}}`, fakestrapi.DealUID, documentID)
+	for {
+		status := post(address, id, body)
+		l.mu.Lock()
+		if status == http.StatusAccepted {
+			l.acknowledged = append(l.acknowledged, id)
+		} else {
+			l.refused++
+		}
+		l.mu.Unlock()
+		if status == http.StatusAccepted {
+			return
+		}
+		time.Sleep(20 * time.Millisecond) //nolint:forbidigo // the pace of a sender, not a wait for something
+	}
+}
+
+// post answers the status, 0 when there was no answer.
+func post(address, id, body string) int {
+	header, err := strapi.Sign(strapi.SchemeStandard, testSecret, id, time.Now(), []byte(body))
+	if err != nil {
+		panic(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address+"/api/v1/webhooks/strapi", bytes.NewReader([]byte(body)))
+	if err != nil {
+		panic(err)
+	}
+	req.Header = header
+	req.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = res.Body.Close() }()
+	_, _ = io.Copy(io.Discard, res.Body)
+	return res.StatusCode
+}
+
+// acknowledge waits until n more deliveries were acknowledged.
+func (l *crashLoad) acknowledge(t *testing.T, n int) {
+	t.Helper()
+	count := func() int {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.acknowledged)
+	}
+	target := count() + n
+	require.Eventually(t, func() bool { return count() >= target }, time.Minute, 10*time.Millisecond, "webhooks are not acknowledged any more")
+}
+
+func (l *crashLoad) stop(t *testing.T) []string {
+	t.Helper()
+	l.cancel()
+	l.senders.Wait()
+	return l.acknowledged
+}
+
+var binary = struct {
+	sync.Once
+	path string
+	err  error
+}{}
+
+// buildBinary builds the program once.
+func buildBinary(t *testing.T) string {
+	t.Helper()
+	binary.Do(func() {
+		dir, err := os.MkdirTemp("", "dealbox-binary-")
+		if err != nil {
+			binary.err = err
+			return
+		}
+		binary.path = filepath.Join(dir, "dealbox")
+		out, err := exec.Command("go", "build", "-o", binary.path, ".").CombinedOutput()
+		if err != nil {
+			binary.err = fmt.Errorf("%w: %s", err, out)
+		}
+	})
+	require.NoError(t, binary.err)
+	t.Cleanup(func() { _ = os.RemoveAll(filepath.Dir(binary.path)) })
+	return binary.path
+}
+
+// startBinary starts `dealbox serve` and waits until it takes webhooks.
+func (h *house) startBinary(path string) *exec.Cmd {
+	h.t.Helper()
+	cmd := exec.Command(path, "serve")
+	for name, value := range h.env {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	cmd.Stderr = os.Stderr
+	require.NoError(h.t, cmd.Start())
+	h.t.Cleanup(func() { _ = cmd.Process.Kill() })
+	require.NoError(h.t, waitReady(h.t.Context(), h.address))
+	return cmd
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	return port
+}
+
+// shortTempDir is short enough for a Unix socket and open to the user that
+// Postgres runs as.
+func shortTempDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "dbx-")
+	require.NoError(t, err)
+	require.NoError(t, os.Chmod(dir, 0o755))
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}

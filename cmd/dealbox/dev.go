@@ -1,0 +1,323 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"dealbox/db/migrations"
+	"dealbox/internal/dbsqlc"
+	"dealbox/internal/localpg"
+)
+
+// stopTimeout bounds what `dev` stops after the service: the simulated Strapi and Postgres.
+const stopTimeout = 20 * time.Second
+
+// Run is `dealbox dev`.
+func (c *DevCmd) Run(ctx context.Context, a *app) (err error) {
+	d := &dev{cmd: c, app: a, out: a.stdout}
+	// Taken first: a port that is in use is told before anything is started.
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(c.Port)))
+	if err != nil {
+		return fmt.Errorf("listen on port %d (another 'dealbox dev'? choose one with --port): %w", c.Port, err)
+	}
+	defer func() { _ = listener.Close() }()
+	if err := d.place(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.stop(context.WithoutCancel(ctx))) }()
+	if err := d.start(ctx); err != nil {
+		return d.unlessStopped(ctx, err)
+	}
+	return d.unlessStopped(ctx, d.serve(ctx, listener))
+}
+
+// dev is everything on one machine.
+type dev struct {
+	cmd     *DevCmd
+	app     *app
+	out     io.Writer
+	dir     string
+	secrets devSecrets
+	log     *slog.Logger
+
+	postgres *localpg.Server
+	strapi   *simulation // nil with --strapi-url
+}
+
+// unlessStopped hides the error of an action that Ctrl-C cut short.
+func (d *dev) unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+func (d *dev) say(format string, args ...any) {
+	_, _ = fmt.Fprintf(d.out, format+"\n", args...)
+}
+
+// place decides where the data is kept: $XDG_STATE_HOME/dealbox/dev, else
+// ~/.local/state/dealbox/dev; elsewhere when Postgres could not reach that.
+func (d *dev) place() error {
+	state := d.app.getenv("XDG_STATE_HOME")
+	if state == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return fmt.Errorf("find your home folder (or set XDG_STATE_HOME): %w", err)
+		}
+		state = filepath.Join(home, ".local", "state")
+	}
+	wanted := filepath.Join(state, "dealbox", "dev")
+	dir, moved, err := localpg.Place(wanted)
+	if err != nil {
+		return fmt.Errorf("choose a folder for the data: %w", err)
+	}
+	if moved {
+		d.say("The data goes to %s: Postgres does not run as root, and its user cannot reach %s.", dir, wanted)
+	}
+	d.dir = dir
+	return nil
+}
+
+// start brings up what the service needs: Postgres, the schema, Strapi.
+func (d *dev) start(ctx context.Context) (err error) {
+	d.log = slog.New(slog.NewTextHandler(d.app.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	d.say("Starting a private Postgres in %s …", d.dir)
+	if d.postgres, err = localpg.Start(ctx, localpg.Config{Dir: filepath.Join(d.dir, "postgres"), Logger: d.log}); err != nil {
+		return err
+	}
+	pool, err := openPool(ctx, secret(d.postgres.URL()), migratePool)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	if d.cmd.Reset {
+		if err := d.reset(ctx, pool); err != nil {
+			return err
+		}
+	}
+	applied, err := migrations.Up(ctx, pool, nil)
+	if err != nil {
+		return err
+	}
+	if len(applied) > 0 {
+		d.say("Applied %d migrations.", len(applied))
+	}
+	if d.secrets, err = loadDevSecrets(filepath.Join(d.dir, "secrets.json")); err != nil {
+		return err
+	}
+	if d.cmd.StrapiURL == "" {
+		d.strapi, err = startSimulation(d)
+	}
+	return err
+}
+
+// reset empties the database and the simulated Strapi. It runs once Postgres
+// has started, so it never empties the folder of another `dev` that runs.
+func (d *dev) reset(ctx context.Context, pool *pgxpool.Pool) error {
+	_, err := pool.Exec(ctx, "DROP SCHEMA IF EXISTS "+"river CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+	if err != nil {
+		return fmt.Errorf("empty the database: %w", err)
+	}
+	for _, name := range []string{"strapi", "secrets.json"} {
+		if err := os.RemoveAll(filepath.Join(d.dir, name)); err != nil {
+			return fmt.Errorf("empty the simulated Strapi: %w", err)
+		}
+	}
+	d.say("Emptied the database and the simulated Strapi.")
+	return nil
+}
+
+// serve runs the service and the traffic until ctx ends. The service outlives
+// the traffic, so that the last webhooks are still taken.
+func (d *dev) serve(ctx context.Context, listener net.Listener) error {
+	config, err := loadConfig(d.getenv, everything...)
+	if err != nil {
+		return err
+	}
+	logger := newLogger(d.app.stderr, config.Log)
+	serviceCtx, stopService := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopService()
+	s, err := newService(serviceCtx, config, roleAll, d.app.version, logger)
+	if err != nil {
+		return err
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.run(serviceCtx, listener) }()
+
+	err = d.live(ctx, s, served)
+	d.say("\nStopping …")
+	if d.strapi != nil {
+		d.strapi.drain(context.WithoutCancel(ctx))
+	}
+	stopService()
+	if ctx.Err() != nil || err == nil {
+		err = errors.Join(d.unlessStopped(ctx, err), <-served)
+	}
+	return err
+}
+
+// live fills the simulated Strapi, tells what there is, and keeps it moving.
+func (d *dev) live(ctx context.Context, s *service, served <-chan error) error {
+	ended := make(chan error, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case err := <-served:
+			ended <- cmp.Or(err, errors.New("the service ended"))
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	err := d.tellAndRun(ctx, s)
+	select {
+	case serviceErr := <-ended:
+		return serviceErr
+	default:
+		return err
+	}
+}
+
+func (d *dev) tellAndRun(ctx context.Context, s *service) error {
+	if err := waitReady(ctx, d.address()); err != nil {
+		return err
+	}
+	if d.strapi == nil {
+		d.tell(nil)
+		<-ctx.Done()
+		return nil
+	}
+	if err := d.strapi.seed(ctx, d.say); err != nil {
+		return err
+	}
+	deal, err := d.strapi.heldDeal()
+	if err != nil {
+		return err
+	}
+	if err := d.strapi.fake.Webhooks.Drain(ctx); err != nil {
+		return err
+	}
+	// Dealbox must have read the deal before it changes, or it would see the change now.
+	if err := waitInStep(ctx, s.pool); err != nil {
+		return err
+	}
+	held, err := d.strapi.holdBack(ctx, deal, mirrored(ctx, s.pool, deal))
+	if err != nil {
+		return err
+	}
+	d.tell(held)
+	return d.strapi.traffic.Run(ctx)
+}
+
+func (d *dev) address() string { return "http://127.0.0.1:" + strconv.Itoa(d.cmd.Port) }
+
+// stop ends what start began, in the reverse order.
+func (d *dev) stop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	defer cancel()
+	var err error
+	if d.strapi != nil {
+		err = d.strapi.stop(ctx)
+	}
+	if d.postgres != nil {
+		err = errors.Join(err, d.postgres.Stop(ctx))
+		d.say("Stopped. The data is kept in %s.", d.dir)
+	}
+	return err
+}
+
+// getenv is the environment of the service: what `dev` brings wins where it must,
+// and gives defaults elsewhere, so that ALERT_WEBHOOK_URL and the like still work.
+func (d *dev) getenv(name string) string {
+	fixed := map[string]string{
+		"DATABASE_URL": d.postgres.URL(), "DATABASE_MIGRATE_URL": "",
+		"LISTEN_ADDR": "127.0.0.1", "PORT": strconv.Itoa(d.cmd.Port),
+		"API_TOKEN": "", // reads are open on loopback
+	}
+	defaults := map[string]string{
+		"ADMIN_TOKEN": d.secrets.AdminToken, "PUBLIC_URL": d.address(),
+		"LOG_LEVEL": "warn", "LOG_FORMAT": "text",
+		// The simulated outages are short; with 60 s one would wait longer than they last.
+		"CIRCUIT_BREAKER_RECOVERY_TIMEOUT": "10s",
+	}
+	if d.strapi != nil {
+		for name, value := range d.strapi.settings() {
+			fixed[name] = value
+		}
+	} else {
+		fixed["STRAPI_URL"] = d.cmd.StrapiURL
+	}
+	if value, ok := fixed[name]; ok {
+		return value
+	}
+	return cmp.Or(d.app.getenv(name), defaults[name])
+}
+
+// waitInStep returns when nothing is pending, or after a while: then the
+// dashboard shows what is still to do.
+func waitInStep(ctx context.Context, pool *pgxpool.Pool) error {
+	for range 150 {
+		ledger, err := dbsqlc.New().InboxLedger(ctx, pool)
+		if err != nil {
+			return fmt.Errorf("read the ledger: %w", err)
+		}
+		if ledger.Pending == 0 {
+			return nil
+		}
+		if err := pause(ctx, 200*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mirrored is the value of a deal in Dealbox, as people read it.
+func mirrored(ctx context.Context, pool *pgxpool.Pool, documentID string) string {
+	var value *string
+	_ = pool.QueryRow(ctx, "SELECT trim_scale(deal_value)::text FROM deal WHERE document_id = $1", documentID).Scan(&value)
+	if value == nil {
+		return "unknown"
+	}
+	return *value
+}
+
+// waitReady returns when the service takes webhooks.
+func waitReady(ctx context.Context, address string) error {
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"/readyz", nil)
+		if err != nil {
+			return err
+		}
+		if res, err := http.DefaultClient.Do(req); err == nil {
+			_ = res.Body.Close()
+			if res.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		if err := pause(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}

@@ -1,0 +1,284 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+
+	"dealbox/internal/mirror"
+	"dealbox/internal/strapi"
+)
+
+const (
+	checkStrapi = "strapi"
+	checkToken  = "strapi token"
+)
+
+// typeProbe is what Strapi said about one content type.
+type typeProbe struct {
+	contentType strapi.ContentType
+	listErr     error // of the list; nil when it can be read
+	// documentErr is why no document could be read; errNoDocument when there is none.
+	documentErr error
+	attributes  map[string]json.RawMessage
+	// refused are the relations, by Strapi's names, that it would not populate.
+	refused []string
+}
+
+var errNoDocument = errors.New("there is no published document yet")
+
+// strapi examines the address, the token and each content type. Every type is
+// asked at the same time and judged by its own answers.
+func (d doctor) strapi(ctx context.Context) []finding {
+	if name, isWrong := d.wrong("STRAPI_URL", "STRAPI_API_TOKEN", dealTypes, billingTypes, dealMapping, billingMapping); isWrong {
+		return []finding{skipped(checkStrapi, name+" is wrong"), skipped(checkToken, name+" is wrong")}
+	}
+	s := d.config.Strapi
+	client, err := strapi.New(strapi.Config{
+		BaseURL: s.URL, Token: s.APIToken.reveal(), Timeout: min(s.Timeout, examineTimeout/3), UserAgent: "dealbox/" + d.version + " (doctor)",
+	})
+	if err != nil {
+		return []finding{failed(checkStrapi, err.Error(), "Check STRAPI_URL and STRAPI_API_TOKEN.")}
+	}
+	probes := make([]typeProbe, len(s.Types))
+	var wait sync.WaitGroup
+	for i, t := range s.Types {
+		wait.Go(func() { probes[i] = probeType(ctx, client, s, t) })
+	}
+	wait.Wait()
+	return judgeStrapi(s.URL, probes)
+}
+
+// probeType reads the list, with each relation by itself, then one document.
+func probeType(ctx context.Context, client *strapi.Client, s StrapiConfig, t strapi.ContentType) typeProbe {
+	p := typeProbe{contentType: t}
+	if p.listErr = client.Collection(ctx, t, strapi.Query{}); p.listErr != nil {
+		return p
+	}
+	for _, relation := range relationsOf(t) {
+		err := client.Collection(ctx, t, strapi.Query{Populate: []string{relation}})
+		if strapi.KindOf(err) == strapi.Rejected {
+			p.refused = append(p.refused, relation)
+		}
+	}
+	id, err := firstDocument(ctx, s, t)
+	if err != nil {
+		p.documentErr = err
+		return p
+	}
+	document, err := client.Document(ctx, t, id, "", strapi.Published, strapi.Query{})
+	p.documentErr, p.attributes = err, document.Attributes
+	return p
+}
+
+// firstDocument gives the documentId of any published document.
+func firstDocument(ctx context.Context, s StrapiConfig, t strapi.ContentType) (string, error) {
+	base := strings.TrimSuffix(strings.TrimRight(s.URL, "/"), "/api") + "/api/"
+	ctx, cancel := context.WithTimeout(ctx, min(s.Timeout, examineTimeout/3))
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+url.PathEscape(t.Plural)+"?pagination[pageSize]=1&fields[0]=documentId", nil)
+	if err != nil {
+		return "", fmt.Errorf("list %s: %w", t.Plural, err)
+	}
+	request.Header.Set("Authorization", "Bearer "+s.APIToken.reveal())
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	response, err := client.Do(request)
+	if err != nil {
+		return "", fmt.Errorf("list %s: %w", t.Plural, err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	var list struct {
+		Data []struct {
+			DocumentID string `json:"documentId"`
+		} `json:"data"`
+	}
+	if err := json.NewDecoder(io.LimitReader(response.Body, 1<<20)).Decode(&list); err != nil {
+		return "", fmt.Errorf("list %s: %w", t.Plural, err)
+	}
+	if len(list.Data) == 0 {
+		return "", errNoDocument
+	}
+	return list.Data[0].DocumentID, nil
+}
+
+// relationsOf gives Strapi's names of a type's mapped relations.
+func relationsOf(t strapi.ContentType) []string {
+	var names []string
+	for ours, theirs := range t.Fields {
+		if theirs != "" && isRelation(t, ours) {
+			names = append(names, theirs)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func isRelation(t strapi.ContentType, ours string) bool {
+	if t.Kind == strapi.Deal {
+		return !slices.Contains(mirror.DealFields, ours)
+	}
+	return !slices.Contains(mirror.BillingFields, ours)
+}
+
+// judgeStrapi turns the answers into findings: the address, the token, then
+// two for each type.
+func judgeStrapi(address string, probes []typeProbe) []finding {
+	findings := []finding{judgeAddress(address, probes), judgeToken(probes)}
+	for _, p := range probes {
+		findings = append(findings, judgeList(p), judgeFields(p))
+	}
+	return findings
+}
+
+// judgeAddress: any answer at all shows that the address can be reached.
+func judgeAddress(address string, probes []typeProbe) finding {
+	for _, p := range probes {
+		if p.listErr == nil {
+			return ok(checkStrapi, address+" answers")
+		}
+	}
+	err := probes[0].listErr
+	switch strapi.KindOf(err) {
+	case strapi.Refused, strapi.MissingRoute, strapi.NotFound, strapi.Rejected:
+		return ok(checkStrapi, address+" answers")
+	case strapi.Unavailable:
+		return failed(checkStrapi, err.Error(), "Look at Strapi's log and at the proxy in front of it.")
+	case strapi.Unreadable:
+		return failed(checkStrapi, err.Error(), "Point STRAPI_URL to Strapi 5 itself: its REST API is at <STRAPI_URL>/api.")
+	}
+	return failed(checkStrapi, err.Error(), "Check STRAPI_URL, that Strapi runs, and that this machine may connect to it.")
+}
+
+func judgeToken(probes []typeProbe) finding {
+	for _, p := range probes {
+		if p.listErr == nil || statusOf(p.listErr) == http.StatusForbidden {
+			return ok(checkToken, "accepted")
+		}
+	}
+	for _, p := range probes {
+		if statusOf(p.listErr) == http.StatusUnauthorized {
+			return failed(checkToken, "Strapi refuses the token (401)",
+				"Make a read-only API token in Strapi (Settings, API Tokens) and set STRAPI_API_TOKEN to it; tokens can expire.")
+		}
+	}
+	return skipped(checkToken, "Strapi does not answer as it should")
+}
+
+func statusOf(err error) int {
+	if e, ok := errors.AsType[*strapi.Error](err); ok {
+		return e.Status
+	}
+	return 0
+}
+
+func judgeList(p typeProbe) finding {
+	t, check := p.contentType, "type "+p.contentType.UID
+	if p.listErr == nil {
+		return ok(check, "/api/"+t.Plural+" can be read")
+	}
+	switch kind := strapi.KindOf(p.listErr); {
+	case statusOf(p.listErr) == http.StatusUnauthorized:
+		return skipped(check, "the token is refused")
+	case kind == strapi.Refused:
+		return failed(check, "the token may not read "+t.Plural, "Give the token find and findOne of "+t.UID+", or take a read-only token.")
+	case kind == strapi.MissingRoute, kind == strapi.NotFound:
+		return failed(check, "Strapi has no route /api/"+t.Plural,
+			"Correct the REST plural (pluralName in the type's schema.json) in "+settingOf(t.Kind)+"; or create the type.")
+	case kind == strapi.Unreachable, kind == strapi.Unavailable, kind == strapi.Unreadable:
+		return skipped(check, "Strapi does not answer as it should")
+	}
+	return failed(check, p.listErr.Error(), "Look at Strapi's log.")
+}
+
+// essential attributes: without them a document counts for nothing.
+var essential = map[strapi.Kind][]string{
+	strapi.Deal:    {"deal_value", "status"},
+	strapi.Billing: {"amount"},
+}
+
+// judgeFields says which mapped attributes the type lacks. Strapi answers
+// every attribute, null ones too, so an absent one does not exist.
+func judgeFields(p typeProbe) finding {
+	t, check := p.contentType, "fields "+p.contentType.UID
+	switch {
+	case p.listErr != nil:
+		return skipped(check, "the type cannot be read")
+	case len(p.refused) > 0:
+		return failed(check, "Strapi does not populate the relation "+strings.Join(p.refused, ", "), fixRelations(p))
+	case errors.Is(p.documentErr, errNoDocument), strapi.KindOf(p.documentErr) == strapi.NotFound:
+		return skipped(check, errNoDocument.Error())
+	case p.documentErr != nil:
+		return failed(check, p.documentErr.Error(), "Give the token findOne of "+t.UID+", or look at Strapi's log.")
+	}
+	lacking := lackingFields(p)
+	if len(lacking) == 0 {
+		return ok(check, fmt.Sprintf("%d mapped attributes exist", mappedCount(t)))
+	}
+	detail := "the type has no " + strings.Join(lacking, ", ")
+	for _, ours := range essential[t.Kind] {
+		if slices.Contains(lacking, fieldText(ours, t.Field(ours))) {
+			return failed(check, detail+"; without "+ours+" its documents count for nothing", fixFields(t))
+		}
+	}
+	return warn(check, detail+": null in Dealbox", fixFields(t))
+}
+
+func lackingFields(p typeProbe) []string {
+	var lacking []string
+	for _, ours := range slices.Sorted(maps.Keys(p.contentType.Fields)) {
+		theirs := p.contentType.Field(ours)
+		if _, exists := p.attributes[theirs]; theirs != "" && !exists && !isRelation(p.contentType, ours) {
+			lacking = append(lacking, fieldText(ours, theirs))
+		}
+	}
+	return lacking
+}
+
+// fieldText names an attribute of Strapi's, and ours where it differs.
+func fieldText(ours, theirs string) string {
+	if ours == theirs {
+		return theirs
+	}
+	return theirs + " (our " + ours + ")"
+}
+
+func mappedCount(t strapi.ContentType) int {
+	n := 0
+	for _, theirs := range t.Fields {
+		if theirs != "" {
+			n++
+		}
+	}
+	return n
+}
+
+func mappingOf(k strapi.Kind) string {
+	if k == strapi.Deal {
+		return dealMapping
+	}
+	return billingMapping
+}
+
+func fixFields(t strapi.ContentType) string {
+	return "Name the attributes in " + mappingOf(t.Kind) + " (our field=theirs; 'field=' when the type has none), or remove 'private' from them in Strapi."
+}
+
+func fixRelations(p typeProbe) string {
+	t, all := p.contentType, make([]string, 0, len(p.refused))
+	for ours, theirs := range t.Fields {
+		if slices.Contains(p.refused, theirs) && isRelation(t, ours) {
+			all = append(all, ours+"=")
+		}
+	}
+	slices.Sort(all)
+	return "Set " + strings.Join(all, "… , ") + "… in " + mappingOf(t.Kind) +
+		" to the relation's name, or to nothing when there is none; and let the token read the type on its other side."
+}

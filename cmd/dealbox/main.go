@@ -1,0 +1,130 @@
+// Command dealbox receives Strapi webhooks about deals and billings, mirrors
+// them in Postgres and keeps the revenue forecast.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// version is set when a release is built (-ldflags "-X main.version=v1.2.3").
+var version = ""
+
+// Exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	// A second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], environment, os.Stdin, os.Stdout, os.Stderr))
+}
+
+// app is what a command gets from the process.
+type app struct {
+	getenv  func(string) string
+	stdin   io.Reader
+	stdout  io.Writer
+	stderr  io.Writer
+	version string
+}
+
+type cli struct {
+	Dev     DevCmd     `cmd:"" help:"Run everything on this machine with nothing configured: a private Postgres, a simulated Strapi, the service."`
+	Serve   ServeCmd   `cmd:"" help:"Run the service: HTTP and workers."`
+	Migrate MigrateCmd `cmd:"" help:"Bring the database's schema up to this program."`
+	Sign    SignCmd    `cmd:"" help:"Sign a webhook body, or sign and send it. Needs STRAPI_WEBHOOK_SECRET."`
+	Doctor  DoctorCmd  `cmd:"" help:"Check settings, database, Strapi and the rest; say what to do about what fails."`
+
+	Version kong.VersionFlag `help:"Print the version."`
+}
+
+// ServeCmd is `dealbox serve`.
+type ServeCmd struct {
+	Role string `enum:"all,api,worker" default:"all" help:"What this process does: all, api (HTTP only) or worker (jobs, and HTTP for health only)."`
+}
+
+// Help is shown by `dealbox serve --help`.
+func (ServeCmd) Help() string {
+	return "Needs DATABASE_URL, STRAPI_URL, STRAPI_API_TOKEN and STRAPI_WEBHOOK_SECRET (or STRAPI_WEBHOOK_TOKEN). " +
+		"It never migrates: run 'dealbox migrate up' first. A database that is away is waited for."
+}
+
+// DevCmd is `dealbox dev`.
+type DevCmd struct {
+	Reset     bool   `help:"Empty dev's own database and simulated Strapi first."`
+	StrapiURL string `name:"strapi-url" placeholder:"URL" help:"Use this Strapi (with STRAPI_API_TOKEN and STRAPI_WEBHOOK_SECRET) in place of the simulated one."`
+	Port      int    `default:"8000" help:"Port on 127.0.0.1."`
+}
+
+// Help is shown by `dealbox dev --help`.
+func (DevCmd) Help() string {
+	return "Needs no setting. Its data is kept in your state directory until 'dealbox dev --reset'."
+}
+
+// run is the whole program. It answers the exit code: 0 done, 1 failed, 2 wrong usage.
+func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := &app{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr, version: programVersion()}
+	answered := false // by --help or --version
+	parser, err := kong.New(&cli{},
+		kong.Name("dealbox"),
+		kong.Description("Receives Strapi webhooks about deals and billings, mirrors them in Postgres, keeps the revenue forecast and tells people when something is wrong. "+
+			"All settings are environment variables."),
+		kong.Vars{"version": "dealbox " + a.version},
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(int) { answered = true }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+	)
+	if err != nil {
+		return fail(stderr, exitFailed, fmt.Errorf("define the commands: %w", err))
+	}
+	command, err := parser.Parse(args)
+	switch {
+	case answered:
+		return exitDone
+	case err != nil:
+		return fail(stderr, exitUsage, fmt.Errorf("%w\nRun 'dealbox --help'", err))
+	}
+	command.BindTo(ctx, (*context.Context)(nil))
+	if err := command.Run(a); err != nil {
+		return fail(stderr, exitFailed, err)
+	}
+	return exitDone
+}
+
+func fail(stderr io.Writer, code int, err error) int {
+	fmt.Fprintln(stderr, "dealbox:", err)
+	return code
+}
+
+// programVersion is the release, else what the Go toolchain noted: the module's
+// version or the commit.
+func programVersion() string {
+	if version != "" {
+		return version
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return "commit " + s.Value[:min(12, len(s.Value))]
+		}
+	}
+	return "development"
+}

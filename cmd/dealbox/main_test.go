@@ -1,0 +1,118 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/pgtest"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+// environ is an environment for a test.
+type environ map[string]string
+
+func (e environ) getenv(name string) string { return e[name] }
+
+// with is a copy with some settings changed: name, value, name, value, …
+func (e environ) with(pairs ...string) environ {
+	c := environ{}
+	for k, v := range e {
+		c[k] = v
+	}
+	for i := 0; i < len(pairs); i += 2 {
+		c[pairs[i]] = pairs[i+1]
+	}
+	return c
+}
+
+// output of one run of the program.
+type output struct {
+	code           int
+	stdout, stderr string
+}
+
+// dealbox runs the program as main does, with the arguments split at spaces.
+func dealbox(t *testing.T, e environ, stdin, commandLine string) output {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	code := run(t.Context(), strings.Fields(commandLine), e.getenv, strings.NewReader(stdin), &stdout, &stderr)
+	return output{code, stdout.String(), stderr.String()}
+}
+
+func TestRun_ExitCode(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		commandLine    string
+		code           int
+		stdout, stderr string // a part of it
+	}{
+		{"--version", exitDone, "dealbox ", ""},
+		{"--help", exitDone, "migrate status", ""},
+		{"serve --help", exitDone, "It never migrates", ""},
+		{"migrate up --help", exitDone, "Apply what is missing", ""},
+		{"", exitUsage, "", `expected one of "dev", "serve", "migrate", "sign", "doctor"`},
+		{"migrate", exitUsage, "", `expected one of "up", "status"`},
+		{"bogus", exitUsage, "", "unexpected argument bogus"},
+		{"doctor --bogus", exitUsage, "", "unknown flag --bogus"},
+		{"serve --role=half", exitUsage, "", "--role must be one of"},
+		{"sign", exitUsage, "", "missing flags: --file"},
+		{"sign --file=x --scheme=token", exitUsage, "", "--scheme must be one of"},
+		{"sign --file=x --send=ftp://host", exitUsage, "", "does not start with http:// or https://"},
+		{"migrate status", exitFailed, "", "DATABASE_URL is not set"},
+		{"sign --file=x", exitFailed, "", "STRAPI_WEBHOOK_SECRET is not set"},
+		{"serve", exitFailed, "", "4 settings are wrong"},
+	} {
+		t.Run(test.commandLine, func(t *testing.T) {
+			t.Parallel()
+			out := dealbox(t, nil, "", test.commandLine)
+			require.Equal(t, test.code, out.code, out.stderr)
+			require.Contains(t, out.stdout, test.stdout)
+			require.Contains(t, out.stderr, test.stderr)
+			if test.code == exitDone {
+				require.Empty(t, out.stderr)
+			} else {
+				require.Empty(t, out.stdout)
+			}
+		})
+	}
+}
+
+// A command of the contract that no code stands behind must not exist.
+func TestRun_NothingStubbed(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"sync", "events", "alerts", "breaker"} {
+		require.Equal(t, exitUsage, dealbox(t, nil, "", command).code, command)
+	}
+}
+
+func TestRun_CutOff(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var stdout, stderr bytes.Buffer
+	code := run(ctx, []string{"migrate", "up"}, environ{"DATABASE_URL": "postgres://nobody@127.0.0.1:1/none"}.getenv, os.Stdin, &stdout, &stderr)
+	require.Equal(t, exitFailed, code)
+	require.Contains(t, stderr.String(), context.Canceled.Error())
+}
+
+var errBroken = errors.New("broken pipe")
+
+// brokenWriter is a standard output whose reader has gone.
+type brokenWriter struct{}
+
+func (brokenWriter) Write([]byte) (int, error) { return 0, errBroken }
+
+func TestRun_BrokenOutput(t *testing.T) {
+	t.Parallel()
+	var stderr bytes.Buffer
+	code := run(t.Context(), []string{"doctor", "--json"}, environ{}.getenv, os.Stdin, brokenWriter{}, &stderr)
+	require.Equal(t, exitFailed, code)
+	require.Contains(t, stderr.String(), errBroken.Error())
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/dbsqlc"
+	"dealbox/internal/fakestrapi"
+	"dealbox/internal/pgtest"
+	"dealbox/internal/strapi"
+)
+
+const (
+	testSecret = "a-webhook-secret-for-tests-only"
+	testToken  = "a-read-only-token-for-tests"
+)
+
+// house is the service as `dealbox serve` runs it, beside a simulated Strapi.
+type house struct {
+	t       *testing.T
+	fake    *fakestrapi.Strapi
+	pool    *pgxpool.Pool
+	env     environ
+	address string
+}
+
+func newHouse(t *testing.T, strapiConfig fakestrapi.Config, pairs ...string) *house {
+	t.Helper()
+	h := &house{t: t}
+	strapiConfig.Token = testToken
+	var err error
+	h.fake, err = fakestrapi.New(strapiConfig)
+	require.NoError(t, err)
+	server, err := h.fake.Listen("127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		h.fake.Faults.Clear()
+		_ = server.Close(context.Background())
+		_ = h.fake.Close()
+	})
+	h.env = environ{
+		"DATABASE_URL": pgtest.URL(t), "STRAPI_URL": server.URL, "STRAPI_API_TOKEN": testToken,
+		"STRAPI_WEBHOOK_SECRET": testSecret, "PORT": "0", "RETRY_INITIAL_DELAY": "10ms", "RETRY_MAX_DELAY": "20ms",
+	}.with(pairs...)
+	h.pool, err = openPool(t.Context(), secret(h.env["DATABASE_URL"]), commandPool)
+	require.NoError(t, err)
+	t.Cleanup(h.pool.Close)
+	return h
+}
+
+// serve runs the service until the test ends.
+func (h *house) serve() {
+	h.t.Helper()
+	config, err := loadConfig(h.env.getenv, everything...)
+	require.NoError(h.t, err)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(h.t, err)
+	h.address = "http://" + listener.Addr().String()
+	ctx, stop := context.WithCancel(context.Background())
+	s, err := newService(ctx, config, roleAll, "test", slog.New(slog.DiscardHandler))
+	require.NoError(h.t, err)
+	ended := make(chan error, 1)
+	go func() { ended <- s.run(ctx, listener) }()
+	h.t.Cleanup(func() {
+		stop()
+		require.NoError(h.t, <-ended)
+	})
+	require.NoError(h.t, waitReady(h.t.Context(), h.address))
+}
+
+// deliver posts a body as a signing Strapi would, and returns the status.
+func (h *house) deliver(id, body string) int {
+	h.t.Helper()
+	status, _ := h.tryDeliver(id, body)
+	return status
+}
+
+// tryDeliver answers the status and what Retry-After says.
+func (h *house) tryDeliver(id, body string) (status int, retryAfter string) {
+	h.t.Helper()
+	header, err := strapi.Sign(strapi.SchemeStandard, testSecret, id, time.Now(), []byte(body))
+	require.NoError(h.t, err)
+	req, err := http.NewRequestWithContext(h.t.Context(), http.MethodPost, h.address+"/api/v1/webhooks/strapi", strings.NewReader(body))
+	require.NoError(h.t, err)
+	req.Header = header
+	req.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(h.t, err)
+	defer func() { _ = res.Body.Close() }()
+	_, _ = io.Copy(io.Discard, res.Body)
+	return res.StatusCode, res.Header.Get("Retry-After")
+}
+
+// get reads a JSON answer.
+func (h *house) get(path string) (answer map[string]any) {
+	h.t.Helper()
+	req, err := http.NewRequestWithContext(h.t.Context(), http.MethodGet, h.address+path, nil)
+	require.NoError(h.t, err)
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(h.t, err)
+	defer func() { _ = res.Body.Close() }()
+	decoder := json.NewDecoder(res.Body)
+	decoder.UseNumber()
+	require.NoError(h.t, decoder.Decode(&answer))
+	return answer
+}
+
+// settle waits until the mirror and the forecast are in step with all that came.
+func (h *house) settle() dbsqlc.InboxLedger {
+	h.t.Helper()
+	var ledger dbsqlc.InboxLedger
+	require.Eventually(h.t, func() bool {
+		var behind, dirty int
+		err := h.pool.QueryRow(h.t.Context(), `SELECT (SELECT count(*) FROM entity_sync WHERE done_seq < want_seq AND state <> 'dead'),
+			(SELECT count(*) FROM forecast_scope WHERE done < want)`).Scan(&behind, &dirty)
+		if err != nil || behind+dirty > 0 {
+			return false
+		}
+		ledger, err = dbsqlc.New().InboxLedger(h.t.Context(), h.pool)
+		return err == nil
+	}, time.Minute, 50*time.Millisecond, "the service did not come to rest")
+	return ledger
+}
+
+func (h *house) text(sql string, args ...any) (s string) {
+	h.t.Helper()
+	var v *string
+	require.NoError(h.t, h.pool.QueryRow(h.t.Context(), sql, args...).Scan(&v))
+	if v != nil {
+		s = *v
+	}
+	return s
+}

@@ -1,0 +1,79 @@
+// Command bench measures Dealbox on this machine, on a durable private
+// Postgres, and prints ratios of figures from the same run: absolute numbers
+// move with the machine. Load generator, Dealbox, Postgres and the simulated
+// Strapi share its cores. Run it with `make bench`.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"dealbox/db/migrations"
+	"dealbox/internal/localpg"
+)
+
+func main() {
+	n := flag.Int("requests", 60_000, "requests of each ingest run")
+	connections := flag.Int("connections", 64, "connections that send")
+	events := flag.Int("events", 5_000, "events to drain")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *n, *connections, *events); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, n, connections, events int) error {
+	dir, err := os.MkdirTemp("", "dealbox-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	// A folder of its own keeps fsync on: a 202 must mean committed here, too.
+	server, err := localpg.Start(ctx, localpg.Config{Dir: dir})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = server.Stop(context.WithoutCancel(ctx)) }()
+
+	fmt.Printf("%s, %d cores, %s, Postgres with fsync and synchronous_commit on\n\n",
+		time.Now().Format(time.DateOnly), runtime.NumCPU(), runtime.Version())
+	fmt.Printf("ingest, %d requests about distinct deals, %d connections\n", n, connections)
+	if err := ingest(ctx, server.URL(), n, connections); err != nil {
+		return err
+	}
+	fmt.Printf("\ndrain of %d events about distinct deals; Strapi takes 5 ms and 0.1 ms a document\n", events)
+	return drain(ctx, server.URL(), events)
+}
+
+// freshPool is a pool on an empty, migrated database.
+func freshPool(ctx context.Context, url string, conns int32) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, err
+	}
+	config.MaxConns = conns
+	config.ConnConfig.RuntimeParams["synchronous_commit"] = "on"
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	_, err = pool.Exec(ctx, "DROP SCHEMA IF EXISTS river CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+	if err == nil {
+		_, err = migrations.Up(ctx, pool, nil)
+	}
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return pool, nil
+}

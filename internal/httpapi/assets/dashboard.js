@@ -1,0 +1,179 @@
+import { byId, el, pair, setText, table } from "./dom.js";
+import { ago, clock, money, month, number, span, until } from "./format.js";
+import { chart } from "./chart.js";
+import { verdict } from "./verdict.js";
+
+const every = 2000; // milliseconds between two rounds
+const patience = 5000; // milliseconds for one answer
+let answeredAt = 0; // when the last good answer came, by this machine's clock
+let timer = 0;
+let shown = {}; // what is on the page, so that only changes are drawn
+
+// ask gets JSON. An unhealthy Dealbox answers 503 with a full body: that is an answer.
+async function ask(path) {
+  const response = await fetch(path, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(patience) });
+  const body = await response.json();
+  if (!response.ok && body.error) throw new Error(`${body.error.message} (${response.status})`);
+  return body;
+}
+
+async function round() {
+  clearTimeout(timer);
+  if (document.hidden) return;
+  const asked = [ask("api/v1/health/detailed"), ask("api/v1/alerts?limit=10"), ask("api/v1/models/forecast/base")];
+  const [health, alerts, forecast] = await Promise.allSettled(asked);
+  if (health.status === "fulfilled") {
+    answeredAt = Date.now();
+    showHealth(health.value);
+  } else {
+    showAway(health.reason);
+  }
+  if (alerts.status === "fulfilled") once("alerts", alerts.value, showAlerts);
+  if (forecast.status === "fulfilled") once("forecast", forecast.value, showForecast);
+  showLive(health.status === "fulfilled");
+  clearTimeout(timer);
+  timer = setTimeout(round, every);
+}
+
+// once draws only what differs from the last time.
+function once(name, value, draw) {
+  const text = JSON.stringify(value);
+  if (shown[name] === text) return;
+  shown[name] = text;
+  draw(value);
+}
+
+function showLive(live) {
+  byId("live").dataset.state = live ? "live" : "away";
+  setText(byId("live-text"), live ? "live" : answeredAt ? `no answer for ${span((Date.now() - answeredAt) / 1000)}` : "no answer");
+}
+
+function showHealth(h) {
+  const now = Date.parse(h.timestamp);
+  setText(byId("version"), h.version);
+  showBanner(verdict(h, now));
+  showSides(h.services);
+  once("ledger", h.ledger, showLedger);
+  showBreaker(h.circuit_breaker, now);
+  once("queues", h.queues, showQueues);
+  setText(byId("forecast-when"), h.forecast.computed_at ? `computed ${ago(h.forecast.computed_at, now)}${h.forecast.stale ? ", being computed again" : ""}` : "not computed yet");
+  once("checks", h.checks, showChecks);
+}
+
+const marks = { healthy: "✓", degraded: "!", unhealthy: "✕", unknown: "?" };
+
+function showBanner({ state, title, text, reasons }) {
+  byId("banner").dataset.state = state;
+  setText(byId("banner-mark"), marks[state]);
+  setText(byId("banner-title"), title);
+  setText(byId("banner-text"), text);
+  once("reasons", reasons, (all) => byId("banner-reasons").replaceChildren(...all.map((r) => el("li", {}, r))));
+}
+
+function showAway(reason) {
+  showBanner({
+    state: "unhealthy", title: "Dealbox does not answer",
+    text: answeredAt ? `What is shown below is ${span((Date.now() - answeredAt) / 1000)} old.` : "This page tries again every two seconds.",
+    reasons: [reason instanceof TypeError || reason?.name === "TimeoutError" ? "it is stopped, or the network between you and it is" : String(reason?.message ?? reason)],
+  });
+  byId("sides").replaceChildren();
+  delete shown.sides;
+}
+
+function showSides(services) {
+  once("sides", services, () => {
+    const side = (name, state) => {
+      const tone = { connected: "good", disconnected: "bad" }[state] ?? "warn";
+      return el("li", { "data-tone": tone }, `${name}: ${state ?? "unknown"}`);
+    };
+    byId("sides").replaceChildren(side("Strapi", services.strapi), side("Database", services.database));
+  });
+}
+
+function showLedger(l) {
+  const sum = (text) => el("div", { class: "sign", "aria-hidden": "true" }, text);
+  const parts = [
+    pair("received", number(l.received)), sum("="),
+    pair("processed", number(l.processed)), sum("+"),
+    pair("pending", number(l.pending), { "data-tone": l.oldest_pending_age_seconds > 300 ? "warn" : null }), sum("+"),
+    pair("dead", number(l.dead), { "data-tone": l.dead > 0 ? "bad" : null }), sum("+"),
+    pair("ignored", number(l.ignored)), sum("+"),
+    pair("quarantined", number(l.quarantined), { "data-tone": l.quarantined > 0 ? "warn" : null }),
+  ];
+  byId("ledger").replaceChildren(...parts);
+  byId("ledger-note").textContent = l.received === null ? "The database does not answer, so nothing is known." : balance(l);
+}
+
+function balance(l) {
+  const total = l.processed + l.pending + l.dead + l.ignored + l.quarantined;
+  const adds = total === l.received ? `${number(total)} = ${number(l.received)}: it adds up.` : `The parts make ${number(total)}, not ${number(l.received)}: report this.`;
+  return l.pending > 0 ? `${adds} The oldest event has waited ${span(l.oldest_pending_age_seconds)}.` : `${adds} Nothing waits.`;
+}
+
+function showBreaker(b, now) {
+  const state = byId("breaker-state");
+  state.dataset.state = b.state ?? "unknown";
+  setText(state, { closed: "Closed", open: "Open", half_open: "Half open" }[b.state] ?? "Unknown");
+  const meaning = { closed: "calls go through", open: "no calls are made", half_open: "one probe is under way" }[b.state] ?? "–";
+  const facts = [["meaning", meaning], ["failures in a row", number(b.failure_count)]];
+  if (b.opened_at) facts.push(["open since", `${clock(b.opened_at)} (${ago(b.opened_at, now)})`]);
+  if (b.retry_at) facts.push(["next probe", until(b.retry_at, now)]);
+  once("breaker", facts, () => byId("breaker-facts").replaceChildren(...facts.flatMap(([t, d]) => [el("dt", {}, t), el("dd", {}, d)])));
+}
+
+function showQueues(queues) {
+  const states = ["available", "running", "retryable", "scheduled"];
+  const rows = Object.entries(queues).map(([name, q]) => [name, ...states.map((s) => number(q[s]))]);
+  table(byId("queues"), ["queue", ...states], rows);
+}
+
+function showChecks(checks) {
+  const icon = { pass: ["✓", "good"], warn: ["!", "warn"], fail: ["✕", "bad"] };
+  const line = ([name, [c]]) => el("li", {},
+    el("span", { class: "mark-small", "data-tone": icon[c.status][1], "aria-label": c.status, role: "img" }, icon[c.status][0]),
+    el("span", { class: "name" }, name.replaceAll("_", " ")),
+    el("span", {}, `${c.observedValue ?? "unknown"} ${c.observedUnit ?? ""}`));
+  byId("checks").replaceChildren(...Object.entries(checks).sort().map(line));
+}
+
+function showAlerts({ alerts, summary }) {
+  const open = (summary.by_status.firing ?? 0) + (summary.by_status.acknowledged ?? 0);
+  setText(byId("alerts-count"), `${number(open)} open of ${number(summary.total)}`);
+  if (alerts.length === 0) {
+    byId("alerts").replaceChildren(el("li", { class: "empty" }, "There has been no alert."));
+    return;
+  }
+  byId("alerts").replaceChildren(...alerts.map(alertLine));
+}
+
+function alertLine(a) {
+  const tone = { critical: "bad", error: "bad", warning: "warn" }[a.level];
+  const meta = [a.status, a.rule.replaceAll("_", " ")];
+  if (a.subject) meta.push(a.subject);
+  if (a.occurrences > 1) meta.push(`${number(a.occurrences)} times since ${clock(a.first_seen)}`);
+  return el("li", { "data-status": a.status },
+    el("span", { class: "tag", "data-tone": tone }, a.level),
+    el("span", { class: "message" }, a.message),
+    el("time", { datetime: a.timestamp }, clock(a.timestamp)),
+    el("span", { class: "meta" }, meta.join(" · ")));
+}
+
+function showForecast({ forecast }) {
+  const { currency, monthly_totals: months, summary: s } = forecast;
+  byId("forecast-totals").replaceChildren(
+    pair("total", money(s.total_forecast, currency)),
+    pair("confirmed", money(s.total_confirmed, currency)),
+    pair("tentative", money(s.total_tentative, currency)),
+    pair("conversion", `${(100 * s.conversion_rate).toFixed(1)} %`),
+    pair("deals", number(s.deals)));
+  byId("chart").replaceChildren(chart(months, currency));
+  table(byId("forecast"), ["month", "confirmed", "tentative", "total", "billed", "collected"],
+    months.map((m) => [month(m.month), ...[m.confirmed, m.tentative, m.total, m.billed, m.collected].map((v) => money(v))]));
+  const notes = [`Amounts in ${currency}, each deal weighted by its probability.`];
+  if (s.unscheduled > 0) notes.push(`${money(s.unscheduled, currency)} name no month.`);
+  if (s.deals_other_currency > 0) notes.push(`${number(s.deals_other_currency)} deals in other currencies are left out.`);
+  setText(byId("forecast-note"), notes.join(" "));
+}
+
+document.addEventListener("visibilitychange", round);
+round();

@@ -1,0 +1,177 @@
+package httpapi
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// Access says who may read and who may operate.
+type Access struct {
+	// APIToken opens the reads. Empty: reads only from this machine, directly.
+	APIToken string
+	// AdminTokens may operate, and read. None: operator actions are refused.
+	AdminTokens []AdminToken
+	// PublicReads opens the reads to everybody.
+	PublicReads bool
+}
+
+// AdminToken is one token of ADMIN_TOKEN. Name is the actor in the history.
+type AdminToken struct{ Name, Token string }
+
+// role is what a credential is good for.
+type role int
+
+const (
+	roleNone role = iota
+	roleReader
+	roleOperator
+)
+
+// authority compares credentials by digest, so that the comparison takes the
+// same time whatever their length and content.
+type authority struct {
+	readers     [][sha256.Size]byte
+	admins      []adminDigest
+	publicReads bool
+}
+
+type adminDigest struct {
+	name   string
+	digest [sha256.Size]byte
+}
+
+func newAuthority(access Access) authority {
+	a := authority{publicReads: access.PublicReads}
+	if access.APIToken != "" {
+		a.readers = append(a.readers, sha256.Sum256([]byte(access.APIToken)))
+	}
+	for _, admin := range access.AdminTokens {
+		if admin.Token != "" {
+			a.admins = append(a.admins, adminDigest{admin.Name, sha256.Sum256([]byte(admin.Token))})
+		}
+	}
+	return a
+}
+
+// identify compares the token with every known one, without stopping early.
+func (a *authority) identify(token string) (role, string) {
+	if token == "" {
+		return roleNone, ""
+	}
+	given := sha256.Sum256([]byte(token))
+	found, actor := roleNone, ""
+	for i := range a.readers {
+		if subtle.ConstantTimeCompare(given[:], a.readers[i][:]) == 1 {
+			found = roleReader
+		}
+	}
+	for i := range a.admins {
+		if subtle.ConstantTimeCompare(given[:], a.admins[i].digest[:]) == 1 {
+			found, actor = roleOperator, a.admins[i].name
+		}
+	}
+	return found, actor
+}
+
+// credential is the Bearer token, or the password of HTTP Basic whatever the
+// user name; "" without either.
+func credential(r *http.Request) string {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if strings.EqualFold(scheme, "Bearer") {
+		return strings.TrimSpace(token)
+	}
+	_, password, _ := r.BasicAuth()
+	return password
+}
+
+// anybody: the answer holds nothing that needs a token.
+func (a *API) anybody(http.ResponseWriter, *http.Request) error { return nil }
+
+// signed: the handler checks the signature over the body.
+func (a *API) signed(http.ResponseWriter, *http.Request) error { return nil }
+
+// reader lets through who may see deals, alerts and detailed health.
+func (a *API) reader(w http.ResponseWriter, r *http.Request) error {
+	if a.access.publicReads {
+		return nil
+	}
+	if role, _ := a.access.identify(credential(r)); role != roleNone {
+		return nil
+	}
+	// Failure policy: closed. A forgotten API_TOKEN must not publish the
+	// pipeline, so without one only a direct caller on this machine may read.
+	if len(a.access.readers) == 0 && local(r) {
+		return nil
+	}
+	return a.challenge(w)
+}
+
+// operator lets through who may change something.
+func (a *API) operator(w http.ResponseWriter, r *http.Request) error {
+	if err := a.csrf.Check(r); err != nil {
+		return &Error{
+			Status: http.StatusForbidden, Code: "foreign_origin",
+			Message: "operator actions are not accepted from another site's page", cause: err,
+		}
+	}
+	role, actor := a.access.identify(credential(r))
+	switch role {
+	case roleOperator:
+		if rec, ok := w.(*recorder); ok {
+			rec.actor = actor
+		}
+		return nil
+	case roleReader:
+		return &Error{Status: http.StatusForbidden, Code: "forbidden", Message: "this token may read; the action needs ADMIN_TOKEN"}
+	default:
+		return a.challenge(w)
+	}
+}
+
+// challenge asks for a token. Basic makes a browser ask its user; it is only
+// offered when there is a token that would pass.
+func (a *API) challenge(w http.ResponseWriter) error {
+	if len(a.access.readers)+len(a.access.admins) == 0 {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="Dealbox"`)
+		return &Error{
+			Status: http.StatusUnauthorized, Code: "unauthorized",
+			Message: "no token is configured, so only direct requests from this machine may read: set API_TOKEN or ADMIN_TOKEN",
+		}
+	}
+	w.Header()["Www-Authenticate"] = []string{`Basic realm="Dealbox", charset="UTF-8"`, `Bearer realm="Dealbox"`}
+	return &Error{
+		Status: http.StatusUnauthorized, Code: "unauthorized",
+		Message: "a valid token is needed, as Bearer or as the password of HTTP Basic",
+	}
+}
+
+// local tells a direct request from this machine from one that a proxy or a
+// rebound name (DNS rebinding) brought here.
+func local(r *http.Request) bool {
+	return peer(r).IsLoopback() && loopbackHost(r.Host) && !forwarded(r.Header)
+}
+
+func loopbackHost(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback()
+}
+
+func forwarded(h http.Header) bool {
+	for name := range h {
+		if name == "Forwarded" || name == "X-Real-Ip" || name == "Via" || strings.HasPrefix(name, "X-Forwarded-") {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,168 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"dealbox/internal/alerting"
+	"dealbox/internal/revenue"
+	"dealbox/internal/strapi"
+)
+
+// Error is an answer that is not a success. Everything in it is shown to the
+// caller, except the cause.
+type Error struct {
+	Status  int
+	Code    string // stable, snake_case: for programs
+	Message string // for people
+	Details map[string]any
+	cause   error // for the log
+}
+
+func (e *Error) Error() string {
+	if e.cause != nil {
+		return e.Message + ": " + e.cause.Error()
+	}
+	return e.Message
+}
+
+func (e *Error) Unwrap() error { return e.cause }
+
+// invalidParameter names the query parameter that cannot be used, and why.
+func invalidParameter(field, why string) *Error {
+	return &Error{
+		Status: http.StatusBadRequest, Code: "invalid_parameter", Message: field + ": " + why,
+		Details: map[string]any{"field": field},
+	}
+}
+
+// asError is the one place that maps an error to its status.
+func asError(err error) *Error {
+	var known *Error
+	if errors.As(err, &known) {
+		return known
+	}
+	var filter *alerting.FilterError
+	if errors.As(err, &filter) {
+		return invalidParameter(filter.Field, filter.Problem)
+	}
+	var window *revenue.WindowError
+	if errors.As(err, &window) {
+		return invalidParameter(window.Field, window.Problem)
+	}
+	// Failure policy: not authentic is told in one word, so that a forger
+	// learns nothing about what would have passed.
+	var signature *strapi.SignatureError
+	if errors.As(err, &signature) {
+		return &Error{Status: http.StatusUnauthorized, Code: signature.Code, Message: "the delivery is not authentic", cause: err}
+	}
+	if unavailable(err) {
+		return &Error{
+			Status: http.StatusServiceUnavailable, Code: "database_unavailable",
+			Message: "the database does not answer; try again", cause: err,
+		}
+	}
+	return &Error{Status: http.StatusInternalServerError, Code: "internal", Message: "internal error", cause: err}
+}
+
+// unavailable tells a database that cannot be reached, or not in time, from a
+// statement that is wrong.
+func unavailable(err error) bool {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return true
+	}
+	var connect *pgconn.ConnectError
+	var network net.Error
+	if errors.As(err, &connect) || errors.As(err, &network) || pgconn.SafeToRetry(err) {
+		return true
+	}
+	var answer *pgconn.PgError
+	if !errors.As(err, &answer) {
+		return false
+	}
+	switch answer.Code[:2] {
+	case "08", // connection exception
+		"53", // insufficient resources
+		"57", // operator intervention: shutdown, cancelled by a timeout
+		"58": // system error
+		return true
+	}
+	return answer.Code == "55P03" // lock_not_available
+}
+
+type errorBody struct {
+	Error struct {
+		Status    int            `json:"status"`
+		Code      string         `json:"code"`
+		Message   string         `json:"message"`
+		Details   map[string]any `json:"details"`
+		RequestID string         `json:"request_id"`
+		Timestamp time.Time      `json:"timestamp"`
+	} `json:"error"`
+}
+
+// fail answers a request with an error and leaves its cause for the access log.
+func (a *API) fail(w http.ResponseWriter, err error) {
+	e := asError(err)
+	if rec, ok := w.(*recorder); ok {
+		rec.code = e.Code
+		if e.Status >= http.StatusInternalServerError {
+			rec.err = err
+		}
+		if rec.status != 0 {
+			return // the answer has begun; nothing can be added to it
+		}
+	}
+	h := w.Header()
+	switch e.Status {
+	case http.StatusServiceUnavailable:
+		h.Set("Retry-After", strconv.Itoa(retryAfter))
+	case http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusRequestHeaderFieldsTooLarge:
+		// The rest of the body is not wanted, and reading it is what an attacker wants.
+		h.Set("Connection", "close")
+	}
+	var body errorBody
+	body.Error.Status, body.Error.Code, body.Error.Message = e.Status, e.Code, e.Message
+	body.Error.Details = e.Details
+	if body.Error.Details == nil {
+		body.Error.Details = map[string]any{}
+	}
+	body.Error.RequestID = h.Get(requestIDHeader)
+	body.Error.Timestamp = time.Now().UTC().Truncate(time.Millisecond)
+	_ = writeJSON(w, e.Status, body)
+}
+
+// writeJSON renders an answer. Markup in names comes out escaped (\u003c), so
+// that an answer opened as a page is inert.
+func writeJSON(w http.ResponseWriter, status int, body any) error {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	startJSON(w, status)
+	_, _ = w.Write(append(text, '\n'))
+	return nil
+}
+
+var (
+	valueJSON    = []string{"application/json"}
+	valueNoStore = []string{"no-store"}
+	valueNoSniff = []string{"nosniff"}
+)
+
+// startJSON writes the head of a JSON answer. The values are shared slices:
+// this is on the way of every webhook.
+func startJSON(w http.ResponseWriter, status int) {
+	h := w.Header()
+	h["Content-Type"] = valueJSON
+	h["Cache-Control"] = valueNoStore
+	h["X-Content-Type-Options"] = valueNoSniff
+	w.WriteHeader(status)
+}

@@ -1,0 +1,217 @@
+package httpapi_test
+
+import (
+	"encoding/json"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/alerting"
+	"dealbox/internal/httpapi"
+)
+
+const detailedPath = "/api/v1/health/detailed"
+
+func TestHealth_Healthy(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	for _, body := range []string{dealEvent("entry.update", "a"), dealEvent("entry.update", "b"), `{"event":"trigger-test"}`, `{`} {
+		require.Equal(t, 202, h.do(h.delivery(body)).StatusCode)
+	}
+	got := h.get(detailedPath)
+	require.Equal(t, 200, got.StatusCode, string(got.body))
+	tree := got.json(t)
+	require.Equal(t, "healthy", tree["status"], string(got.body))
+	require.Equal(t, "1.2.3", tree["version"])
+	require.Equal(t, map[string]any{"strapi": "connected", "database": "connected"}, tree["services"])
+	require.Equal(t, map[string]any{"state": "closed", "failure_count": json.Number("0"), "opened_at": nil, "retry_at": nil}, tree["circuit_breaker"])
+	require.Equal(t, map[string]any{"last_run_at": nil, "last_full_run_at": nil, "lost_webhooks_24h": nil, "drift": nil}, tree["reconciliation"])
+	require.Equal(t, json.Number("2"), at(t, tree, "queues", "sync", "available"))
+	require.Equal(t, json.Number("0"), at(t, tree, "queues", "forecast", "running"))
+	require.Equal(t, false, at(t, tree, "forecast", "stale"))
+	require.Equal(t, json.Number("1"), at(t, tree, "alerts", "by_level", "warning"), "the quarantined body")
+	for name, checks := range tree["checks"].(map[string]any) {
+		c := checks.([]any)[0].(map[string]any)
+		require.Equal(t, "pass", c["status"], name)
+		require.NotNil(t, c["observedValue"], name)
+		require.NotEmpty(t, c["time"], name)
+	}
+
+	ledger := tree["ledger"].(map[string]any)
+	n := func(key string) int64 { v, err := ledger[key].(json.Number).Int64(); require.NoError(t, err); return v }
+	require.Equal(t, int64(4), n("received"))
+	require.Equal(t, int64(2), n("pending"))
+	require.Equal(t, int64(1), n("ignored"))
+	require.Equal(t, int64(1), n("quarantined"))
+	require.Equal(t, n("received"), n("processed")+n("pending")+n("dead")+n("ignored")+n("quarantined"))
+}
+
+func TestHealth_Degraded(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		sql, check, strapi string
+	}{
+		"BreakerOpen":     {"UPDATE circuit_breaker SET state = 'open', opened_at = now(), retry_at = now() + interval '1 minute'", "strapi:breaker", "disconnected"},
+		"BreakerHalfOpen": {"UPDATE circuit_breaker SET state = 'half_open', opened_at = now(), probe_holder = 'h', probe_until = now() + interval '10 seconds'", "strapi:breaker", "disconnected"},
+		"DeadLetter":      {deadLetter, "ledger:dead", "connected"},
+		"OldPending":      {oldPending, "ledger:oldest_pending", "connected"},
+		"NotificationFailed": {"INSERT INTO notification (alert_id, channel, reason, sequence, status, failed_at) VALUES (1, 'webhook', 'first', 1, 'failed', now() - interval '23 hours')",
+			"notifications:failed", "connected"},
+		"PartitionsEnd": {"DO $$ DECLARE p text; BEGIN FOR p IN SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'inbox_event'::regclass ORDER BY inhrelid::regclass::text OFFSET 3 LOOP EXECUTE 'DROP TABLE ' || p; END LOOP; END $$",
+			"postgres:partitions", "connected"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := open(t)
+			h.exec(c.sql)
+			got := h.get(detailedPath)
+			require.Equal(t, 200, got.StatusCode)
+			tree := got.json(t)
+			require.Equal(t, "degraded", tree["status"])
+			require.Equal(t, c.strapi, at(t, tree, "services", "strapi"))
+			for name, checks := range tree["checks"].(map[string]any) {
+				want := "pass"
+				if name == c.check {
+					want = "warn"
+				}
+				require.Equal(t, want, checks.([]any)[0].(map[string]any)["status"], name)
+			}
+			require.Equal(t, "degraded", h.get("/api/v1/health").json(t)["status"])
+			require.Equal(t, 200, h.get("/readyz").StatusCode, "a webhook can still be taken")
+		})
+	}
+}
+
+const (
+	deadLetter = "INSERT INTO entity_sync (uid, document_id, want_seq, events, state, dead_at) VALUES ('u', 'd', 1, 1, 'dead', now())"
+	oldPending = "INSERT INTO entity_sync (uid, document_id, want_seq, events, state, pending_since) VALUES ('u', 'd', 1, 1, 'pending', now() - interval '301 seconds')"
+)
+
+func TestHealth_TokenRefused(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	h.raise(alerting.Alert{Rule: alerting.RuleStrapiTokenRefused, Level: alerting.Critical, Message: "refused"})
+	tree := h.get(detailedPath).json(t)
+	require.Equal(t, "degraded", tree["status"])
+	require.Equal(t, "disconnected", at(t, tree, "services", "strapi"))
+	h.exec("UPDATE alert SET status = 'resolved', resolved_at = now()")
+	tree = h.get(detailedPath).json(t)
+	require.Equal(t, "healthy", tree["status"])
+	require.Equal(t, "connected", at(t, tree, "services", "strapi"))
+}
+
+func TestHealth_NoPartition(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	h.exec("DO $$ BEGIN EXECUTE 'DROP TABLE inbox_event_' || to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD'); END $$")
+	got := h.get(detailedPath)
+	require.Equal(t, 503, got.StatusCode)
+	require.Equal(t, "unhealthy", got.json(t)["status"])
+	require.Equal(t, "connected", at(t, got.json(t), "services", "database"))
+	require.NotNil(t, at(t, got.json(t), "ledger", "received"), "what is known is told")
+	requireError(t, h.get("/readyz"), 503, "no_partition")
+	require.Equal(t, 200, h.get("/api/v1/health").StatusCode)
+}
+
+// One part that cannot be read does not hide the others.
+func TestHealth_PartMissing(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	h.exec("DROP TABLE notification")
+	got := h.get(detailedPath)
+	require.Equal(t, 200, got.StatusCode)
+	tree := got.json(t)
+	require.Equal(t, "degraded", tree["status"])
+	require.Nil(t, at(t, tree, "notifications", "pending"))
+	require.NotNil(t, at(t, tree, "queues", "sync", "available"))
+	require.Equal(t, "closed", at(t, tree, "circuit_breaker", "state"))
+	require.Contains(t, h.logs.of(t, got.Header.Get("X-Request-Id"))["error"], "notification")
+}
+
+func TestHealth_DatabaseAway(t *testing.T) {
+	t.Parallel()
+	for name, pool := range map[string]func(*testing.T) *pgxpool.Pool{
+		"Closed": func(t *testing.T) *pgxpool.Pool { t.Helper(); return dead(t) },
+		"Silent": silent,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := build(t, pool(t), withTokens)
+			r := h.request(http.MethodGet, detailedPath, nil)
+			r.Header.Set("Authorization", "Bearer "+readToken)
+			start := time.Now()
+			got := h.do(r)
+			require.Less(t, time.Since(start), 2*time.Second)
+			require.Equal(t, 503, got.StatusCode)
+			tree := got.json(t)
+			require.Equal(t, "unhealthy", tree["status"])
+			require.Equal(t, map[string]any{"strapi": nil, "database": "disconnected"}, tree["services"])
+			for _, object := range []string{"ledger", "circuit_breaker", "notifications", "reconciliation", "forecast"} {
+				for key, value := range tree[object].(map[string]any) {
+					require.Nil(t, value, "%s.%s", object, key)
+				}
+			}
+			require.Nil(t, at(t, tree, "alerts", "total"))
+			require.Nil(t, at(t, tree, "queues", "sync", "running"))
+
+			plain := h.get("/api/v1/health")
+			require.Equal(t, 200, plain.StatusCode)
+			require.Equal(t, "unhealthy", plain.json(t)["status"])
+			requireError(t, h.get("/readyz"), 503, "database_unavailable")
+			require.Equal(t, 200, h.get("/healthz").StatusCode)
+		})
+	}
+}
+
+// silent is a pool to a port that takes connections and never says a word.
+func silent(t *testing.T) *pgxpool.Pool {
+	t.Helper()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = listener.Close() })
+	pool, err := pgxpool.New(t.Context(), "postgres://nobody@"+listener.Addr().String()+"/none?sslmode=disable")
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+func TestHealth_PublicAnswersTellNoDetails(t *testing.T) {
+	t.Parallel()
+	h := open(t, withTokens)
+	tree := h.get("/api/v1/health").json(t)
+	require.Len(t, tree, 4)
+	require.Equal(t, map[string]any{"status": "ready"}, h.get("/readyz").json(t))
+	require.Equal(t, map[string]any{"status": "alive"}, h.get("/healthz").json(t))
+}
+
+// What strangers may ask without a token makes at most one probe a second.
+func TestHealth_StrangersCostLittle(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	start := time.Now()
+	before := h.pool.Stat().AcquireCount()
+	for range 500 {
+		require.Equal(t, 200, h.get("/api/v1/health").StatusCode)
+		require.Equal(t, 200, h.get("/readyz").StatusCode)
+	}
+	probes := int64(time.Since(start)/time.Second) + 1
+	require.LessOrEqual(t, h.pool.Stat().AcquireCount()-before, 2*probes)
+}
+
+func TestReadiness(t *testing.T) {
+	t.Parallel()
+	var readiness httpapi.Readiness
+	h := open(t, func(_ *httpapi.Config, s *httpapi.Stages) { s.Readiness = &readiness })
+	requireError(t, h.get("/readyz"), 503, "starting")
+	readiness.Ready()
+	require.Equal(t, 200, h.get("/readyz").StatusCode)
+	readiness.Stopping()
+	requireError(t, h.get("/readyz"), 503, "stopping")
+	readiness.Ready()
+	requireError(t, h.get("/readyz"), 503, "stopping")
+	require.Equal(t, 200, h.get("/healthz").StatusCode)
+}

@@ -1,0 +1,139 @@
+// Package httpapi is the door to the outside: the webhook that Strapi calls,
+// the JSON that dashboards and the frontend read, the health that monitors
+// ask for, and the page at /. It holds no facts of its own: each handler
+// parses, calls one exported function of a stage, and renders.
+package httpapi
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"dealbox/internal/circuit"
+	"dealbox/internal/inbox"
+	"dealbox/internal/revenue"
+	"dealbox/internal/strapi"
+)
+
+const (
+	// maxBody is the largest webhook body, in bytes. Strapi's bodies are 1–4 kB.
+	maxBody = 1 << 20
+	// maxHeaders is the most header bytes that a webhook may carry. Strapi
+	// sends less than 1 kB; the rest is room for proxies.
+	maxHeaders = 16 << 10
+	// retryAfter is what a 503 advises, in seconds.
+	retryAfter = 5
+)
+
+// Config is what the operator may choose.
+type Config struct {
+	// Version is shown in the health answers.
+	Version string
+	// Access says who may read and who may operate.
+	Access Access
+	// CORSOrigins are the exact origins (scheme://host[:port]) whose pages may read answers.
+	CORSOrigins []string
+	// TrustedProxies may name the client in X-Forwarded-For. It only matters for logs.
+	TrustedProxies []netip.Prefix
+	// BodyTimeout is how long a request may take to send its body (default 10 s).
+	BodyTimeout time.Duration
+	// CommitTimeout is how long a webhook waits for its commit before it is
+	// answered 503 (default 7 s). Strapi gives up after 10 s.
+	CommitTimeout time.Duration
+	// Logger gets one line a request (default: none).
+	Logger *slog.Logger
+}
+
+// Stages are the parts of Dealbox that the routes lead to.
+type Stages struct {
+	// DB serves the reads and the health checks; ingest has connections of its own.
+	DB *pgxpool.Pool
+	// Verifier decides whether a delivery is authentic.
+	Verifier *strapi.Verifier
+	// Receive commits a delivery: (*inbox.Receiver).Receive. Any error means
+	// that nothing was committed.
+	Receive func(context.Context, inbox.Delivery) (inbox.Receipt, error)
+	// Breaker is Strapi's, for the health answers.
+	Breaker *circuit.Breaker
+	// Forecast answers and recomputes the forecast.
+	Forecast *revenue.Forecast
+	// Readiness is what serve knows about starting and stopping.
+	Readiness *Readiness
+}
+
+func (s Stages) check() error {
+	missing := map[string]bool{
+		"DB": s.DB == nil, "Verifier": s.Verifier == nil, "Receive": s.Receive == nil,
+		"Breaker": s.Breaker == nil, "Forecast": s.Forecast == nil, "Readiness": s.Readiness == nil,
+	}
+	for name, is := range missing {
+		if is {
+			return fmt.Errorf("make the HTTP API: Stages.%s is missing", name)
+		}
+	}
+	return nil
+}
+
+// API answers every HTTP request. Make it with New.
+type API struct {
+	config  Config
+	stages  Stages
+	access  authority
+	origins map[string]bool
+	csrf    *http.CrossOriginProtection
+	assets  map[string]asset
+	logger  *slog.Logger
+	health  cached[facts]
+	ready   cached[error]
+	handler http.Handler
+}
+
+// New checks the settings and builds the routes. It opens nothing.
+func New(config Config, stages Stages) (*API, error) {
+	a := &API{
+		config: config, stages: stages,
+		access:  newAuthority(config.Access),
+		origins: map[string]bool{},
+		csrf:    http.NewCrossOriginProtection(),
+		logger:  cmp.Or(config.Logger, slog.New(slog.DiscardHandler)),
+	}
+	a.config.BodyTimeout = cmp.Or(config.BodyTimeout, 10*time.Second)
+	a.config.CommitTimeout = cmp.Or(config.CommitTimeout, 7*time.Second)
+	for _, origin := range config.CORSOrigins {
+		if err := a.csrf.AddTrustedOrigin(origin); err != nil {
+			return nil, fmt.Errorf("CORS origin %q: %w", origin, err)
+		}
+		a.origins[origin] = true
+	}
+	if err := stages.check(); err != nil {
+		return nil, err
+	}
+	assets, err := loadAssets()
+	if err != nil {
+		return nil, err
+	}
+	a.assets = assets
+	a.handler = a.observe(a.cors(a.Routes()))
+	return a, nil
+}
+
+// Handler is the whole surface: the routes behind logging, panics and CORS.
+func (a *API) Handler() http.Handler { return a.handler }
+
+// Server is an http.Server for Handler with limits on slow and idle clients.
+func (a *API) Server() *http.Server {
+	return &http.Server{
+		Handler:           a.handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		WriteTimeout:      time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    2 * maxHeaders,
+		ErrorLog:          slog.NewLogLogger(a.logger.Handler(), slog.LevelDebug),
+	}
+}

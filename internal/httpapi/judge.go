@@ -1,0 +1,128 @@
+package httpapi
+
+import (
+	"math"
+	"time"
+
+	"dealbox/internal/alerting"
+	"dealbox/internal/circuit"
+	"dealbox/internal/dbsqlc"
+	"dealbox/internal/notify"
+	"dealbox/internal/revenue"
+)
+
+// Limits past which a check warns.
+const (
+	maxPendingAge   = 5 * time.Minute
+	maxClockSkew    = 2 * time.Second
+	minDaysAhead    = 3
+	statusHealthy   = "healthy"
+	statusDegraded  = "degraded"
+	statusUnhealthy = "unhealthy"
+)
+
+// facts are what a probe found out. A part that could not be read is nil.
+type facts struct {
+	at      time.Time     // the middle of the main query, by this machine's clock
+	latency time.Duration // of the main query
+	core    *dbsqlc.HealthFactsRow
+	breaker *circuit.Snapshot
+	outbox  *notify.Stats
+	queues  *[]dbsqlc.HealthQueuesRow
+	alerts  *alerting.Summary
+	outlook *revenue.Status // of the forecast
+	err     error           // the first that was met
+}
+
+// check is one line of "checks", in the form of draft-inadarei-api-health-check.
+type check struct {
+	Status string    `json:"status"` // pass, warn or fail
+	Value  any       `json:"observedValue"`
+	Unit   string    `json:"observedUnit,omitempty"`
+	Time   time.Time `json:"time"`
+}
+
+// judge turns facts into checks and a verdict: unhealthy when a webhook cannot
+// be committed (a check fails), degraded when anything else is not as it should be.
+func judge(f facts) (string, map[string][]check) {
+	j := verdict{at: f.at.UTC().Truncate(time.Millisecond), checks: map[string][]check{}}
+	if f.core == nil {
+		j.add("postgres:latency", "fail", nil, "ms")
+		return j.status(), j.checks
+	}
+	j.add("postgres:latency", "pass", milliseconds(f.latency), "ms")
+	j.add("postgres:reads", warnIf(f.err != nil), word(f.err != nil, "incomplete", "complete"), "")
+	j.partitions(int(f.core.PartitionDaysAhead))
+	skew := f.at.Sub(f.core.DatabaseNow)
+	j.add("clock:skew", warnIf(skew.Abs() > maxClockSkew), milliseconds(skew), "ms")
+	j.add("ledger:dead", warnIf(f.core.Dead > 0), f.core.Dead, "events")
+	age := f.core.OldestPendingAgeSeconds
+	j.add("ledger:oldest_pending", warnIf(age > maxPendingAge.Seconds()), round(age), "s")
+	j.add("strapi:token", warnIf(f.core.TokenRefused), word(f.core.TokenRefused, "refused", "accepted"), "")
+	j.breaker(f.breaker)
+	j.notifications(f.outbox)
+	return j.status(), j.checks
+}
+
+type verdict struct {
+	at     time.Time
+	checks map[string][]check
+}
+
+func (j *verdict) add(name, status string, value any, unit string) {
+	j.checks[name] = append(j.checks[name], check{Status: status, Value: value, Unit: unit, Time: j.at})
+}
+
+func (j *verdict) partitions(daysAhead int) {
+	switch {
+	case daysAhead < 0: // today has none
+		j.add("postgres:partitions", "fail", nil, "days ahead")
+	default:
+		j.add("postgres:partitions", warnIf(daysAhead < minDaysAhead), daysAhead, "days ahead")
+	}
+}
+
+func (j *verdict) breaker(b *circuit.Snapshot) {
+	if b == nil {
+		j.add("strapi:breaker", "warn", nil, "")
+		return
+	}
+	j.add("strapi:breaker", warnIf(b.State != circuit.Closed), b.State, "")
+}
+
+func (j *verdict) notifications(o *notify.Stats) {
+	if o == nil {
+		j.add("notifications:failed", "warn", nil, "in 24 h")
+		return
+	}
+	j.add("notifications:failed", warnIf(o.Failed24h > 0), o.Failed24h, "in 24 h")
+}
+
+func (j *verdict) status() string {
+	worst := statusHealthy
+	for _, checks := range j.checks {
+		for _, c := range checks {
+			switch c.Status {
+			case "fail":
+				return statusUnhealthy
+			case "warn":
+				worst = statusDegraded
+			}
+		}
+	}
+	return worst
+}
+
+func warnIf(bad bool) string { return word(bad, "warn", "pass") }
+
+func word(is bool, yes, no string) string {
+	if is {
+		return yes
+	}
+	return no
+}
+
+func milliseconds(d time.Duration) float64 { return round(float64(d) / float64(time.Millisecond)) }
+
+// round keeps three decimals.
+func round(v float64) float64 { return math.Round(v*1000) / 1000 }

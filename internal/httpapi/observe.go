@@ -1,0 +1,144 @@
+package httpapi
+
+import (
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+)
+
+const requestIDHeader = "X-Request-Id"
+
+// recorder remembers what was answered, for the access log.
+type recorder struct {
+	http.ResponseWriter
+	status int
+	code   string // of an error
+	err    error  // behind a 5xx
+	actor  string // who operates
+}
+
+func (w *recorder) WriteHeader(status int) {
+	if w.status == 0 && status >= 200 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *recorder) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// observe gives every request an id, a deadline for its body and one line in
+// the log, and turns a panic into a 500.
+func (a *API) observe(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		w := &recorder{ResponseWriter: rw}
+		w.Header()[requestIDHeader] = []string{requestID(r)}
+		if r.ContentLength != 0 {
+			a.limitBody(w)
+		}
+		defer func() {
+			if p := recover(); p != nil {
+				a.recovered(w, r, p)
+			}
+			a.logRequest(w, r, time.Since(start))
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// limitBody bounds how long the body may take. A writer without deadlines
+// (a test's recorder) is left alone.
+func (a *API) limitBody(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(a.config.BodyTimeout))
+}
+
+// requestID takes the caller's id when it is harmless, else makes one.
+func requestID(r *http.Request) string {
+	if id := r.Header.Get(requestIDHeader); harmlessID(id) {
+		return id
+	}
+	return rand.Text()
+}
+
+func harmlessID(id string) bool {
+	if id == "" || len(id) > 64 {
+		return false
+	}
+	for i := range len(id) {
+		if id[i] <= ' ' || id[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// recovered answers 500 for a panic; its stack is logged, here and once.
+func (a *API) recovered(w *recorder, r *http.Request, p any) {
+	a.logger.ErrorContext(r.Context(), "panic while answering a request",
+		"request_id", w.Header().Get(requestIDHeader), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	if w.status == 0 {
+		w.Header().Set("Connection", "close")
+		a.fail(w, &Error{Status: http.StatusInternalServerError, Code: "internal", Message: "internal error"})
+		return
+	}
+	panic(http.ErrAbortHandler) // half an answer is out: cut the connection
+}
+
+// logRequest writes the access log. Never the query (it may hold a secret that
+// was put there by mistake), a header or a body.
+func (a *API) logRequest(w *recorder, r *http.Request, took time.Duration) {
+	ctx, level := r.Context(), logLevel(w.status, w.code)
+	if !a.logger.Enabled(ctx, level) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("method", clip(r.Method)), slog.String("path", clip(r.URL.Path)), slog.Int("status", w.status),
+		slog.Float64("duration_ms", float64(took.Microseconds())/1000),
+		slog.String("client", clientIP(r, a.config.TrustedProxies)),
+		slog.String("request_id", w.Header().Get(requestIDHeader)),
+	}
+	if w.code != "" {
+		attrs = append(attrs, slog.String("code", w.code))
+	}
+	if w.actor != "" {
+		attrs = append(attrs, slog.String("actor", w.actor))
+	}
+	if w.err != nil {
+		attrs = append(attrs, slog.String("error", w.err.Error()))
+	}
+	a.logger.LogAttrs(ctx, level, "request", attrs...)
+}
+
+func logLevel(status int, code string) slog.Level {
+	switch {
+	case code == "starting" || code == "stopping":
+		return slog.LevelDebug // /readyz says what the log has said once
+	case status == http.StatusServiceUnavailable:
+		return slog.LevelWarn
+	case status >= 500:
+		return slog.LevelError
+	case status >= 400:
+		return slog.LevelInfo
+	default:
+		return slog.LevelDebug
+	}
+}
+
+// clip keeps a stranger's text in the log short.
+func clip(s string) string {
+	if len(s) > 200 {
+		return s[:200] + "…"
+	}
+	return s
+}

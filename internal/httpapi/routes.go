@@ -1,0 +1,82 @@
+package httpapi
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/gorilla/mux"
+)
+
+var (
+	get  = []string{http.MethodGet, http.MethodHead}
+	post = []string{http.MethodPost}
+)
+
+// Routes is the whole surface. Each route names who may call it: anybody, a
+// sender with a valid signature, a reader or an operator.
+func (a *API) Routes() http.Handler {
+	r := mux.NewRouter().SkipClean(true)
+	route := func(methods []string, path string, may guard, h handler) {
+		// Methods writes into what it is given, which two routers would share.
+		r.Handle(path, a.serve(may, h)).Methods(slices.Clone(methods)...)
+	}
+
+	route(post, "/api/v1/webhooks/strapi", a.signed, a.receiveWebhook)
+
+	route(get, "/api/v1/alerts", a.reader, a.listAlerts)
+	route(get, "/api/v1/models/forecast/base", a.reader, a.showForecast)
+	route(post, "/api/v1/models/forecast/run", a.operator, a.runForecast)
+
+	route(get, "/healthz", a.anybody, a.showAlive)
+	route(get, "/readyz", a.anybody, a.showReady)
+	route(get, "/api/v1/health", a.anybody, a.showHealth)
+	route(get, "/api/v1/health/detailed", a.reader, a.showDetailedHealth)
+
+	route(get, "/", a.reader, a.showDashboard)
+	route(get, "/assets/{name}", a.reader, a.showAsset)
+
+	r.NotFoundHandler = a.serve(a.anybody, notFound)
+	r.MethodNotAllowedHandler = a.serve(a.anybody, methodNotAllowed(r))
+	return r
+}
+
+// handler is one route's work: parse, call, render. An error that it returns
+// is answered and logged by serve.
+type handler func(w http.ResponseWriter, r *http.Request) error
+
+// guard refuses requests that the route is not meant for.
+type guard func(w http.ResponseWriter, r *http.Request) error
+
+func (a *API) serve(may guard, h handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		err := may(w, r)
+		if err == nil {
+			err = h(w, r)
+		}
+		if err != nil {
+			a.fail(w, err)
+		}
+	})
+}
+
+func notFound(http.ResponseWriter, *http.Request) error {
+	return &Error{Status: http.StatusNotFound, Code: "not_found", Message: "there is nothing at this path"}
+}
+
+// methodNotAllowed names the methods that the path has in Allow.
+func methodNotAllowed(r *mux.Router) handler {
+	return func(w http.ResponseWriter, req *http.Request) error {
+		var allowed []string
+		for _, method := range slices.Concat(get, post) {
+			try := *req
+			try.Method = method
+			var match mux.RouteMatch
+			if r.Match(&try, &match) && match.MatchErr == nil {
+				allowed = append(allowed, method)
+			}
+		}
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		return &Error{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Message: "this path does not have that method"}
+	}
+}

@@ -1,0 +1,94 @@
+package httpapi_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/httpapi"
+	"dealbox/internal/inbox"
+)
+
+func TestSurface_Unknown(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	for _, path := range []string{"/nothing", "/api/v1/stream", "/api/v1/alerts/", "//healthz", "/healthz/", "/assets/", "/assets/nothing.js", "/assets/../httpapi.go"} {
+		requireError(t, h.get(path), 404, "not_found")
+	}
+	for path, allow := range map[string]string{
+		"/api/v1/alerts": "GET, HEAD", "/healthz": "GET, HEAD", "/": "GET, HEAD",
+		"/api/v1/models/forecast/run": "POST", "/api/v1/webhooks/strapi": "POST",
+	} {
+		got := h.do(h.request(http.MethodDelete, path, nil))
+		requireError(t, got, 405, "method_not_allowed")
+		require.Equal(t, allow, got.Header.Get("Allow"), path)
+	}
+	require.Equal(t, 200, h.do(h.request(http.MethodHead, "/healthz", nil)).StatusCode)
+}
+
+func TestSurface_RequestID(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	for given, kept := range map[string]bool{
+		"":                      false,
+		"0193-abc.DEF":          true,
+		strings.Repeat("x", 64): true,
+		strings.Repeat("x", 65): false,
+		"two words":             false,
+		"ümlaut":                false,
+		"tab\tinside":           false,
+	} {
+		r := h.request(http.MethodGet, "/healthz", nil)
+		r.Header["X-Request-Id"] = []string{given}
+		got := h.do(r).Header.Get("X-Request-Id")
+		require.NotEmpty(t, got)
+		require.Equal(t, kept, got == given, given)
+	}
+	first, second := h.get("/healthz"), h.get("/healthz")
+	require.NotEqual(t, first.Header.Get("X-Request-Id"), second.Header.Get("X-Request-Id"))
+}
+
+func TestSurface_Panic(t *testing.T) {
+	t.Parallel()
+	h := open(t, func(_ *httpapi.Config, s *httpapi.Stages) {
+		s.Receive = func(context.Context, inbox.Delivery) (inbox.Receipt, error) { panic("the roof is on fire") }
+	})
+	got := h.do(h.delivery(`{}`))
+	e := requireError(t, got, 500, "internal")
+	require.Equal(t, "internal error", e["message"])
+	require.Equal(t, "ERROR", h.logs.of(t, got.Header.Get("X-Request-Id"))["level"])
+	require.Equal(t, 1, strings.Count(h.logs.String(), "the roof is on fire"))
+	require.Contains(t, h.logs.String(), "surface_test.go")
+	require.Equal(t, 200, h.get("/healthz").StatusCode)
+}
+
+// A stranger's path is one short, escaped value of one log line.
+func TestSurface_LogLine(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	got := h.get("/x%0A%7B%22level%22:%22ERROR%22%7D" + strings.Repeat("y", 1000) + "?token=" + secret)
+	line := h.logs.of(t, got.Header.Get("X-Request-Id"))
+	require.True(t, strings.HasPrefix(line["path"].(string), "/x\n{\"level\":\"ERROR\"}y"))
+	require.Less(t, len(line["path"].(string)), 300)
+	require.Equal(t, 1, strings.Count(h.logs.String(), "\n"))
+	require.NotContains(t, h.logs.String(), secret)
+}
+
+func TestSurface_DatabaseAway(t *testing.T) {
+	t.Parallel()
+	h := build(t, dead(t), withTokens)
+	for _, path := range []string{"/api/v1/alerts", "/api/v1/models/forecast/base"} {
+		r := h.request(http.MethodGet, path, nil)
+		r.Header.Set("Authorization", "Bearer "+readToken)
+		got := h.do(r)
+		requireError(t, got, 503, "database_unavailable")
+		require.Equal(t, "5", got.Header.Get("Retry-After"))
+		require.NotContains(t, string(got.body), "127.0.0.1", "the cause is for the log")
+	}
+	r := h.request(http.MethodPost, "/api/v1/models/forecast/run", nil)
+	r.Header.Set("Authorization", "Bearer "+adminToken)
+	requireError(t, h.do(r), 503, "database_unavailable")
+}
