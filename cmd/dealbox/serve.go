@@ -72,6 +72,7 @@ type service struct {
 	readPool   *pgxpool.Pool
 	clock      *jobs.Clock
 	alerts     *alerting.Alerts
+	forecast   *revenue.Forecast
 	receiver   *inbox.Receiver
 	sync       *mirror.SyncWorker
 	breaker    *circuit.Breaker
@@ -129,7 +130,7 @@ func (s *service) wire(version string) error {
 	}
 	outbox := notify.New(channels, inserter)
 	s.alerts = alerting.New(alerting.Config{}, outbox)
-	forecast := revenue.New(revenue.Config{
+	s.forecast = revenue.New(revenue.Config{
 		Currency: config.Forecast.Currency, HorizonMonths: config.Forecast.HorizonMonths, Location: config.Forecast.Location,
 	}, inserter)
 	s.breaker = circuit.New(s.pool, circuit.Config{
@@ -145,27 +146,27 @@ func (s *service) wire(version string) error {
 		return err
 	}
 	queue := mirror.NewQueue(inserter)
-	s.sync = mirror.NewSyncWorker(s.pool, queue, client, s.breaker, forecast, s.alerts, mirror.Config{
+	s.sync = mirror.NewSyncWorker(s.pool, queue, client, s.breaker, s.forecast, s.alerts, mirror.Config{
 		Types: config.Strapi.Types, MaxAttempts: config.Jobs.MaxAttempts, Retry: config.Retry, Logger: logger,
 	})
 	s.receiver = inbox.NewReceiver(s.ingestPool, queue, s.alerts, inbox.Config{
 		Types: config.Strapi.Types, Writers: int(s.ingestPool.Config().MaxConns), Logger: logger,
 	})
-	if s.worker, err = s.newWorker(forecast, outbox); err != nil {
+	if s.worker, err = s.newWorker(outbox); err != nil {
 		return err
 	}
-	return s.newServer(forecast, version)
+	return s.newServer(version)
 }
 
 // newWorker is nil in an API-only process: such a client is never started, so
 // it never leads.
-func (s *service) newWorker(forecast *revenue.Forecast, outbox *notify.Outbox) (*jobs.Client, error) {
+func (s *service) newWorker(outbox *notify.Outbox) (*jobs.Client, error) {
 	if s.role == roleAPI {
 		return nil, nil
 	}
 	workers := river.NewWorkers()
 	river.AddWorker(workers, s.sync)
-	river.AddWorker(workers, revenue.NewRecomputeWorker(forecast, s.pool, s.log))
+	river.AddWorker(workers, revenue.NewRecomputeWorker(s.forecast, s.pool, s.log))
 	river.AddWorker(workers, notify.NewSendWorker(s.pool, outbox, s.log))
 	river.AddWorker(workers, inbox.NewPartitionWorker(s.pool, s.alerts))
 	return jobs.NewWorker(s.pool, s.clock, s.log, jobs.Work{
@@ -181,7 +182,7 @@ func (s *service) newWorker(forecast *revenue.Forecast, outbox *notify.Outbox) (
 	})
 }
 
-func (s *service) newServer(forecast *revenue.Forecast, version string) error {
+func (s *service) newServer(version string) error {
 	verifier, err := strapi.NewVerifier(verifierConfig(s.config.Webhook))
 	if err != nil {
 		return err
@@ -190,7 +191,7 @@ func (s *service) newServer(forecast *revenue.Forecast, version string) error {
 		Version: version, Access: accessConfig(s.config.Access),
 		CORSOrigins: s.config.Access.CORSOrigins, TrustedProxies: s.config.Access.TrustedProxies, Logger: s.log,
 	}, httpapi.Stages{
-		DB: s.readPool, Verifier: verifier, Receive: s.receiver.Receive, Breaker: s.breaker, Forecast: forecast, Readiness: s.readiness,
+		DB: s.readPool, Verifier: verifier, Receive: s.receiver.Receive, Breaker: s.breaker, Forecast: s.forecast, Readiness: s.readiness,
 	})
 	if err != nil {
 		return err
@@ -313,6 +314,10 @@ func (s *service) start(ctx context.Context) (*sync.WaitGroup, error) {
 	}
 	if err := skew.waitUntilSane(ctx); err != nil {
 		return &loops, err
+	}
+	// The currency or the rules may have changed while Dealbox was stopped.
+	if err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return s.forecast.Request(ctx, tx) }); err != nil {
+		return &loops, fmt.Errorf("ask for a first forecast: %w", err)
 	}
 	// Not ctx: a job that runs when the stop is asked for may finish.
 	if err := s.worker.Start(context.WithoutCancel(ctx)); err != nil {
