@@ -190,7 +190,8 @@ func (r request) target() string {
 	return r.path + "?" + r.query.Encode()
 }
 
-func (r request) op() string { return "GET /api" + r.target() }
+// op leaves the query out: it is long, and the same for each request of a type.
+func (r request) op() string { return "GET /api" + r.path }
 
 func (r request) fail(kind ErrorKind, status int, message string) *Error {
 	return &Error{Kind: kind, Status: status, Op: r.op(), Message: message}
