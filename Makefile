@@ -1,0 +1,109 @@
+# Dealbox needs Go 1.26 and make. Everything else is fetched by Go, pinned to a version.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+BIN := bin/dealbox
+
+# What to test, and more flags for go test: make test PKG=./internal/mirror TESTFLAGS='-run Reconcile -v'
+PKG ?= ./...
+TESTFLAGS ?=
+TEST_TIMEOUT ?= 10m
+# How long make fuzz stays with each target.
+FUZZTIME ?= 20s
+# Arguments of make run and make bench: make run ARGS='--strapi-url http://localhost:1337'
+ARGS ?=
+
+GOLANGCI_LINT ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+SQLC ?= $(GO) run github.com/sqlc-dev/sqlc/cmd/sqlc@v1.31.1
+GOVULNCHECK ?= $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+WITHPG := $(GO) run ./internal/pgtest/withpg
+GOTEST := $(GO) test -count=1 -timeout=$(TEST_TIMEOUT)
+
+##@ Use it
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} \
+		/^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: postgres build ## Build Dealbox and start it with a private Postgres and a simulated Strapi (ARGS=…)
+	@exec $(BIN) dev $(ARGS)
+
+.PHONY: build
+build: ## Build bin/dealbox, a static binary
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) ./cmd/dealbox
+
+# Only root on Debian or Ubuntu gets it installed; others are told what to do by `dealbox dev`.
+.PHONY: postgres
+postgres:
+	@if ! command -v postgres >/dev/null && ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 \
+		&& [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "No Postgres on this machine: installing Debian's package postgresql (apt-get install postgresql)."; \
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends postgresql; \
+	fi
+
+##@ Check it
+
+.PHONY: test
+test: ## Run all tests on TEST_DATABASE_URL, else a container, else local Postgres binaries (PKG=… TESTFLAGS=…)
+	$(WITHPG) -- $(GOTEST) $(TESTFLAGS) $(PKG)
+
+.PHONY: test-container
+test-container: ## The same in a container (testcontainers; TEST_POSTGRES_IMAGE names another image)
+	$(WITHPG) -using container -- $(GOTEST) $(TESTFLAGS) $(PKG)
+
+.PHONY: test-local
+test-local: ## The same on local Postgres binaries
+	$(WITHPG) -using local -- $(GOTEST) $(TESTFLAGS) $(PKG)
+
+.PHONY: test-race
+test-race: ## The same with the race detector (needs a C compiler; several times slower)
+	CGO_ENABLED=1 $(WITHPG) -- $(GOTEST) -race $(TESTFLAGS) $(PKG)
+
+.PHONY: cover
+cover: ## Run all tests and show how much of the code they reach (coverage.html has the lines)
+	@mkdir -p bin
+	$(WITHPG) -- $(GOTEST) -coverpkg=./cmd/...,./internal/...,./db/... -coverprofile=bin/cover.out $(TESTFLAGS) $(PKG)
+	$(GO) tool cover -html=bin/cover.out -o coverage.html
+	@$(GO) tool cover -func=bin/cover.out | tail -n 1
+
+.PHONY: lint
+lint: ## Check style, the import rules, and that generated code is fresh
+	$(GO) vet ./...
+	$(GOLANGCI_LINT) run ./...
+	$(SQLC) diff
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (20s)
+	@for pkg in $$($(GO) list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./...); do \
+		dir=$$($(GO) list -f '{{.Dir}}' $$pkg); \
+		for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go | cut -d' ' -f2); do \
+			echo "$$pkg $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+.PHONY: vuln
+vuln: ## Look for known vulnerabilities that the code reaches
+	$(GOVULNCHECK) ./...
+
+.PHONY: bench
+bench: ## Measure ingest and the drain of a backlog on this machine (ARGS=…)
+	$(GO) run ./internal/bench $(ARGS)
+
+##@ Change it
+
+.PHONY: generate
+generate: ## Write internal/dbsqlc from db/queries and db/migrations
+	$(SQLC) generate
+
+.PHONY: clean
+clean: ## Remove what the targets above made
+	rm -rf bin coverage.html
