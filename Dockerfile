@@ -7,8 +7,8 @@ COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY . .
 ARG VERSION=dev
-RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /dealbox ./cmd/dealbox
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/cache/build \
+    CGO_ENABLED=0 GOCACHE=/cache/build go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /dealbox ./cmd/dealbox
 
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/

@@ -1,33 +1,38 @@
 -- name: InboxEventInsert :many
--- Stores deliveries once a UTC day; a duplicate returns no row. Rows go in by dedup_key,
--- so that two groups with the same deliveries wait for each other in one order.
-INSERT INTO inbox_event (id, received_on, received_at, dedup_key, scheme, event, uid, model,
-                         document_id, locale, sent_at, seq, body, quarantine_reason)
-SELECT k.id, (now() AT TIME ZONE 'UTC')::date, now(), k.dedup_key, k.scheme, nullif(k.event, ''), nullif(k.uid, ''),
-       nullif(k.model, ''), nullif(k.document_id, ''),
-       CASE WHEN k.seq > 0 THEN k.locale ELSE nullif(k.locale, '') END,
-       nullif(k.sent_at, 'epoch'), nullif(k.seq, 0), k.body, nullif(k.quarantine_reason, '')
-FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@dedup_keys::bytea[]) AS dedup_key, unnest(@schemes::text[]) AS scheme,
-             unnest(@events::text[]) AS event, unnest(@uids::text[]) AS uid, unnest(@models::text[]) AS model,
-             unnest(@document_ids::text[]) AS document_id, unnest(@locales::text[]) AS locale,
-             unnest(@sent_ats::timestamptz[]) AS sent_at, unnest(@seqs::bigint[]) AS seq,
-             unnest(@bodies::bytea[]) AS body, unnest(@quarantine_reasons::text[]) AS quarantine_reason) k
-ORDER BY k.dedup_key, k.id
-ON CONFLICT (received_on, dedup_key) DO NOTHING
-RETURNING id;
+-- Stores deliveries once a UTC day and counts what was stored; a duplicate returns no
+-- row and is not counted. Rows go in by dedup_key, so that two groups with the same
+-- deliveries wait for each other in one order.
+WITH stored AS (
+    INSERT INTO inbox_event (id, received_on, received_at, dedup_key, scheme, event, uid, model,
+                             document_id, locale, sent_at, seq, body, quarantine_reason)
+    SELECT k.id, (now() AT TIME ZONE 'UTC')::date, now(), k.dedup_key, k.scheme, nullif(k.event, ''), nullif(k.uid, ''),
+           nullif(k.model, ''), nullif(k.document_id, ''),
+           CASE WHEN k.seq > 0 THEN k.locale ELSE nullif(k.locale, '') END,
+           nullif(k.sent_at, 'epoch'), nullif(k.seq, 0), k.body, nullif(k.quarantine_reason, '')
+    FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@dedup_keys::bytea[]) AS dedup_key, unnest(@schemes::text[]) AS scheme,
+                 unnest(@events::text[]) AS event, unnest(@uids::text[]) AS uid, unnest(@models::text[]) AS model,
+                 unnest(@document_ids::text[]) AS document_id, unnest(@locales::text[]) AS locale,
+                 unnest(@sent_ats::timestamptz[]) AS sent_at, unnest(@seqs::bigint[]) AS seq,
+                 unnest(@bodies::bytea[]) AS body, unnest(@quarantine_reasons::text[]) AS quarantine_reason) k
+    ORDER BY k.dedup_key, k.id
+    ON CONFLICT (received_on, dedup_key) DO NOTHING
+    RETURNING id, seq, quarantine_reason
+), counted AS (
+    INSERT INTO inbox_counter AS c (slot, received, ignored, quarantined)
+    SELECT @slot::smallint, count(*), count(*) FILTER (WHERE seq IS NULL AND quarantine_reason IS NULL),
+           count(*) FILTER (WHERE quarantine_reason IS NOT NULL)
+    FROM stored HAVING count(*) > 0
+    ON CONFLICT (slot) DO UPDATE SET
+        received = c.received + excluded.received,
+        ignored = c.ignored + excluded.ignored,
+        quarantined = c.quarantined + excluded.quarantined
+)
+SELECT id FROM stored;
 
 -- name: InboxEventOriginals :many
 -- The stored events that today's duplicates repeat.
 SELECT dedup_key, id FROM inbox_event
 WHERE received_on = (now() AT TIME ZONE 'UTC')::date AND dedup_key = ANY (@dedup_keys::bytea[]);
-
--- name: InboxCounterAdd :exec
-INSERT INTO inbox_counter AS c (slot, received, ignored, quarantined)
-VALUES (@slot, @received, @ignored, @quarantined)
-ON CONFLICT (slot) DO UPDATE SET
-    received = c.received + excluded.received,
-    ignored = c.ignored + excluded.ignored,
-    quarantined = c.quarantined + excluded.quarantined;
 
 -- name: InboxMakePartitions :one
 SELECT inbox_make_partitions(@days_ahead);

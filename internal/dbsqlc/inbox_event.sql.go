@@ -12,47 +12,33 @@ import (
 	"github.com/google/uuid"
 )
 
-const inboxCounterAdd = `-- name: InboxCounterAdd :exec
-INSERT INTO inbox_counter AS c (slot, received, ignored, quarantined)
-VALUES ($1, $2, $3, $4)
-ON CONFLICT (slot) DO UPDATE SET
-    received = c.received + excluded.received,
-    ignored = c.ignored + excluded.ignored,
-    quarantined = c.quarantined + excluded.quarantined
-`
-
-type InboxCounterAddParams struct {
-	Slot        int16
-	Received    int64
-	Ignored     int64
-	Quarantined int64
-}
-
-func (q *Queries) InboxCounterAdd(ctx context.Context, db DBTX, arg InboxCounterAddParams) error {
-	_, err := db.Exec(ctx, inboxCounterAdd,
-		arg.Slot,
-		arg.Received,
-		arg.Ignored,
-		arg.Quarantined,
-	)
-	return err
-}
-
 const inboxEventInsert = `-- name: InboxEventInsert :many
-INSERT INTO inbox_event (id, received_on, received_at, dedup_key, scheme, event, uid, model,
-                         document_id, locale, sent_at, seq, body, quarantine_reason)
-SELECT k.id, (now() AT TIME ZONE 'UTC')::date, now(), k.dedup_key, k.scheme, nullif(k.event, ''), nullif(k.uid, ''),
-       nullif(k.model, ''), nullif(k.document_id, ''),
-       CASE WHEN k.seq > 0 THEN k.locale ELSE nullif(k.locale, '') END,
-       nullif(k.sent_at, 'epoch'), nullif(k.seq, 0), k.body, nullif(k.quarantine_reason, '')
-FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::bytea[]) AS dedup_key, unnest($3::text[]) AS scheme,
-             unnest($4::text[]) AS event, unnest($5::text[]) AS uid, unnest($6::text[]) AS model,
-             unnest($7::text[]) AS document_id, unnest($8::text[]) AS locale,
-             unnest($9::timestamptz[]) AS sent_at, unnest($10::bigint[]) AS seq,
-             unnest($11::bytea[]) AS body, unnest($12::text[]) AS quarantine_reason) k
-ORDER BY k.dedup_key, k.id
-ON CONFLICT (received_on, dedup_key) DO NOTHING
-RETURNING id
+WITH stored AS (
+    INSERT INTO inbox_event (id, received_on, received_at, dedup_key, scheme, event, uid, model,
+                             document_id, locale, sent_at, seq, body, quarantine_reason)
+    SELECT k.id, (now() AT TIME ZONE 'UTC')::date, now(), k.dedup_key, k.scheme, nullif(k.event, ''), nullif(k.uid, ''),
+           nullif(k.model, ''), nullif(k.document_id, ''),
+           CASE WHEN k.seq > 0 THEN k.locale ELSE nullif(k.locale, '') END,
+           nullif(k.sent_at, 'epoch'), nullif(k.seq, 0), k.body, nullif(k.quarantine_reason, '')
+    FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::bytea[]) AS dedup_key, unnest($3::text[]) AS scheme,
+                 unnest($4::text[]) AS event, unnest($5::text[]) AS uid, unnest($6::text[]) AS model,
+                 unnest($7::text[]) AS document_id, unnest($8::text[]) AS locale,
+                 unnest($9::timestamptz[]) AS sent_at, unnest($10::bigint[]) AS seq,
+                 unnest($11::bytea[]) AS body, unnest($12::text[]) AS quarantine_reason) k
+    ORDER BY k.dedup_key, k.id
+    ON CONFLICT (received_on, dedup_key) DO NOTHING
+    RETURNING id, seq, quarantine_reason
+), counted AS (
+    INSERT INTO inbox_counter AS c (slot, received, ignored, quarantined)
+    SELECT $13::smallint, count(*), count(*) FILTER (WHERE seq IS NULL AND quarantine_reason IS NULL),
+           count(*) FILTER (WHERE quarantine_reason IS NOT NULL)
+    FROM stored HAVING count(*) > 0
+    ON CONFLICT (slot) DO UPDATE SET
+        received = c.received + excluded.received,
+        ignored = c.ignored + excluded.ignored,
+        quarantined = c.quarantined + excluded.quarantined
+)
+SELECT id FROM stored
 `
 
 type InboxEventInsertParams struct {
@@ -68,10 +54,12 @@ type InboxEventInsertParams struct {
 	Seqs              []int64
 	Bodies            [][]byte
 	QuarantineReasons []string
+	Slot              int16
 }
 
-// Stores deliveries once a UTC day; a duplicate returns no row. Rows go in by dedup_key,
-// so that two groups with the same deliveries wait for each other in one order.
+// Stores deliveries once a UTC day and counts what was stored; a duplicate returns no
+// row and is not counted. Rows go in by dedup_key, so that two groups with the same
+// deliveries wait for each other in one order.
 func (q *Queries) InboxEventInsert(ctx context.Context, db DBTX, arg InboxEventInsertParams) ([]uuid.UUID, error) {
 	rows, err := db.Query(ctx, inboxEventInsert,
 		arg.Ids,
@@ -86,6 +74,7 @@ func (q *Queries) InboxEventInsert(ctx context.Context, db DBTX, arg InboxEventI
 		arg.Seqs,
 		arg.Bodies,
 		arg.QuarantineReasons,
+		arg.Slot,
 	)
 	if err != nil {
 		return nil, err

@@ -17,14 +17,14 @@ import (
 )
 
 // write is RECEIVE of the sync protocol: bump the documents and insert their
-// jobs, insert the events with the bumped seq, count, alert. The order also
+// jobs, insert and count the events with the bumped seq, alert. The order also
 // keeps the locks in one order over all writers: documents, events, counters, alerts.
 func (r *Receiver) write(ctx context.Context, tx pgx.Tx, writer int, facts []fact) ([]Receipt, error) {
 	seqs, err := r.mirror.Enqueue(ctx, tx, looks(facts))
 	if err != nil {
 		return nil, err
 	}
-	stored, err := dbsqlc.New().InboxEventInsert(ctx, tx, insertParams(facts, seqs))
+	stored, err := dbsqlc.New().InboxEventInsert(ctx, tx, insertParams(facts, seqs, r.slots[writer]))
 	if err != nil {
 		return nil, fmt.Errorf("insert events: %w", err)
 	}
@@ -40,9 +40,6 @@ func (r *Receiver) write(ctx context.Context, tx pgx.Tx, writer int, facts []fac
 		if err := r.settleDuplicates(ctx, tx, facts, receipts); err != nil {
 			return nil, err
 		}
-	}
-	if err := r.count(ctx, tx, writer, receipts); err != nil {
-		return nil, err
 	}
 	return receipts, r.alertQuarantined(ctx, tx, facts, receipts)
 }
@@ -67,8 +64,8 @@ func looks(facts []fact) []mirror.Look {
 	return all
 }
 
-func insertParams(facts []fact, seqs map[mirror.Key]int64) dbsqlc.InboxEventInsertParams {
-	var p dbsqlc.InboxEventInsertParams
+func insertParams(facts []fact, seqs map[mirror.Key]int64, slot int16) dbsqlc.InboxEventInsertParams {
+	p := dbsqlc.InboxEventInsertParams{Slot: slot}
 	for i := range facts {
 		f := &facts[i]
 		var seq int64
@@ -124,30 +121,6 @@ func (r *Receiver) settleDuplicates(ctx context.Context, tx pgx.Tx, facts []fact
 		if id, ok := ids[f.dedup]; ok && receipts[i].Duplicate {
 			receipts[i].EventID = id
 		}
-	}
-	return nil
-}
-
-func (r *Receiver) count(ctx context.Context, tx pgx.Tx, writer int, receipts []Receipt) error {
-	p := dbsqlc.InboxCounterAddParams{Slot: r.slots[writer]}
-	for _, receipt := range receipts {
-		if receipt.Duplicate {
-			continue
-		}
-		p.Received++
-		switch receipt.Action {
-		case ActionIgnored:
-			p.Ignored++
-		case ActionQuarantined:
-			p.Quarantined++
-		case ActionRecompute, ActionCleanup:
-		}
-	}
-	if p.Received == 0 {
-		return nil
-	}
-	if err := dbsqlc.New().InboxCounterAdd(ctx, tx, p); err != nil {
-		return fmt.Errorf("count events: %w", err)
 	}
 	return nil
 }
