@@ -58,3 +58,10 @@ SELECT month, confirmed, tentative, tier_high, tier_medium, tier_low, billed, co
 FROM forecast_month
 WHERE forecast_id = @forecast_id AND currency = @currency AND month BETWEEN @first_month::date AND @last_month::date
 ORDER BY month;
+
+-- name: ForecastOrphaned :one
+-- The forecast is dirty for long and its job is gone.
+SELECT EXISTS (SELECT FROM forecast_scope s WHERE s.scope = @scope AND s.done < s.want
+                 AND s.dirty_since < now() - interval '2 minutes'
+                 AND NOT EXISTS (SELECT FROM river.river_job j WHERE j.kind = 'forecast_recompute'
+                                 AND j.state IN ('available', 'pending', 'retryable', 'running', 'scheduled'))) AS orphaned;

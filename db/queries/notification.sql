@@ -59,3 +59,13 @@ SELECT (SELECT count(*) FROM notification WHERE status = 'pending') AS pending,
        (SELECT count(*) FROM notification
         WHERE status = 'failed' AND failed_at > now() - interval '24 hours') AS failed_24h,
        (SELECT sent_at FROM notification WHERE status = 'sent' ORDER BY sent_at DESC LIMIT 1) AS last_sent_at;
+
+-- name: NotificationOrphans :many
+-- Notifications that wait for long and whose job is gone.
+SELECT n.id FROM notification n
+WHERE n.status = 'pending' AND n.created_at < now() - interval '2 minutes'
+  AND (n.next_attempt_at IS NULL OR n.next_attempt_at < now() - interval '2 minutes')
+  AND NOT EXISTS (SELECT FROM river.river_job j WHERE j.kind = 'notification_send'
+                  AND j.state IN ('available', 'pending', 'retryable', 'running', 'scheduled')
+                  AND (j.args->>'notification_id')::bigint = n.id)
+ORDER BY n.id LIMIT 1000;

@@ -35,4 +35,19 @@ const (
 	// RuleClockSkew (warning): the clocks of this machine and of the database
 	// differ by more than 2 s. Subject: the machine. Resolved when they agree.
 	RuleClockSkew = "clock_skew"
+
+	// RuleMassDeleteGuard (critical): more documents vanished from Strapi than is
+	// plausible, so they are not deleted here. Subject: the type's REST plural.
+	// Resolved when a full reconciliation finds few again, or when an operator
+	// allows the deletions.
+	RuleMassDeleteGuard = "mass_delete_guard"
+
+	// RuleLostWebhooks (warning): Strapi changed documents and no webhook came.
+	// They are healed by then. No subject. Resolved by a later full
+	// reconciliation that finds none.
+	RuleLostWebhooks = "lost_webhooks"
+
+	// RuleReconciliationFailing (error): the mirror could not be compared with
+	// Strapi. No subject. Resolved by the next run that ends well.
+	RuleReconciliationFailing = "reconciliation_failing"
 )

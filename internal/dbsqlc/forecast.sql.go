@@ -248,6 +248,21 @@ func (q *Queries) ForecastMonths(ctx context.Context, db DBTX, arg ForecastMonth
 	return items, nil
 }
 
+const forecastOrphaned = `-- name: ForecastOrphaned :one
+SELECT EXISTS (SELECT FROM forecast_scope s WHERE s.scope = $1 AND s.done < s.want
+                 AND s.dirty_since < now() - interval '2 minutes'
+                 AND NOT EXISTS (SELECT FROM river.river_job j WHERE j.kind = 'forecast_recompute'
+                                 AND j.state IN ('available', 'pending', 'retryable', 'running', 'scheduled'))) AS orphaned
+`
+
+// The forecast is dirty for long and its job is gone.
+func (q *Queries) ForecastOrphaned(ctx context.Context, db DBTX, scope string) (bool, error) {
+	row := db.QueryRow(ctx, forecastOrphaned, scope)
+	var orphaned bool
+	err := row.Scan(&orphaned)
+	return orphaned, err
+}
+
 const forecastScope = `-- name: ForecastScope :one
 SELECT want, done, dirty_since, computed_at, clock_timestamp()::timestamptz AS read_at
 FROM forecast_scope WHERE scope = $1

@@ -10,8 +10,8 @@ import (
 )
 
 const mirrorChangeInsert = `-- name: MirrorChangeInsert :exec
-INSERT INTO mirror_change (uid, document_id, locale, seq, kind, before, after)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO mirror_change (uid, document_id, locale, seq, kind, signed, before, after)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 `
 
 type MirrorChangeInsertParams struct {
@@ -20,6 +20,7 @@ type MirrorChangeInsertParams struct {
 	Locale     string
 	Seq        int64
 	Kind       string
+	Signed     bool
 	Before     []byte
 	After      []byte
 }
@@ -31,6 +32,7 @@ func (q *Queries) MirrorChangeInsert(ctx context.Context, db DBTX, arg MirrorCha
 		arg.Locale,
 		arg.Seq,
 		arg.Kind,
+		arg.Signed,
 		arg.Before,
 		arg.After,
 	)

@@ -44,3 +44,49 @@ type InboxLedger struct {
 	Quarantined        int64
 	OldestPendingSince interface{}
 }
+
+// Comparisons of the mirror with Strapi. delta: what Strapi changed since the last one; full: every document and field.
+type ReconciliationRun struct {
+	ID   int64
+	Kind string
+	// Why: at start, by schedule, asked for (actor says by whom), or after webhooks were refused.
+	Trigger string
+	Actor   string
+	Status  string
+	// An operator says that the deletions which the guard holds back are right.
+	AllowDeletes bool
+	RequestedAt  time.Time
+	StartedAt    *time.Time
+	FinishedAt   *time.Time
+	// Raised by each claim. A runner whose generation is no longer this one writes nothing more.
+	Generation int64
+	Holder     *string
+	// While running: past it the runner has died and another goes on.
+	LeaseUntil *time.Time
+	// What is being worked: first each type's list, then, in a full run, each type's ghosts.
+	Stage int32
+	// Within the stage: the last documentId that was compared.
+	Cursor string
+	// delta: documents with updatedAt from here on are listed.
+	Since *time.Time
+	// Strapi's clock (Date header) at the first answer: the next delta starts from here, less RECONCILE_OVERLAP.
+	AnsweredAt *time.Time
+	// A full run was done before this one, so a difference means that something was missed, not that Dealbox is new.
+	Baseline bool
+	// Documents to list, as far as Strapi has said.
+	Expected int64
+	Listed   int64
+	// Documents that Strapi has and the mirror has not.
+	Missing int64
+	// Documents with a field that differs.
+	Stale int64
+	// full: documents that the mirror has and Strapi has not.
+	Ghosts int64
+	// Ghosts that the guard holds back: nothing was done about them.
+	Held int64
+	// Documents to which a look was asked for.
+	Enqueued int64
+	// Differences that no webhook told of, neither before nor within a minute after. Known a minute after the run.
+	LostWebhooks int64
+	Error        *string
+}

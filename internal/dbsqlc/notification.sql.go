@@ -156,6 +156,37 @@ func (q *Queries) NotificationGet(ctx context.Context, db DBTX, id int64) (Notif
 	return i, err
 }
 
+const notificationOrphans = `-- name: NotificationOrphans :many
+SELECT n.id FROM notification n
+WHERE n.status = 'pending' AND n.created_at < now() - interval '2 minutes'
+  AND (n.next_attempt_at IS NULL OR n.next_attempt_at < now() - interval '2 minutes')
+  AND NOT EXISTS (SELECT FROM river.river_job j WHERE j.kind = 'notification_send'
+                  AND j.state IN ('available', 'pending', 'retryable', 'running', 'scheduled')
+                  AND (j.args->>'notification_id')::bigint = n.id)
+ORDER BY n.id LIMIT 1000
+`
+
+// Notifications that wait for long and whose job is gone.
+func (q *Queries) NotificationOrphans(ctx context.Context, db DBTX) ([]int64, error) {
+	rows, err := db.Query(ctx, notificationOrphans)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int64
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const notificationRetry = `-- name: NotificationRetry :exec
 UPDATE notification SET last_error = $1,
     next_attempt_at = clock_timestamp() + make_interval(secs => $2::float8)

@@ -67,6 +67,15 @@ func NewInserter(pool *pgxpool.Pool, clock *Clock, logger *slog.Logger) (*Client
 	return client, nil
 }
 
+// LiveOnly makes a job unique among those that are still to be worked, so that
+// what is inserted in place of a lost one cannot multiply.
+func LiveOnly() *river.InsertOpts {
+	return &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
+		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable,
+		rivertype.JobStateRunning, rivertype.JobStateScheduled,
+	}}}
+}
+
 // Work is what a working client does.
 type Work struct {
 	Workers  *river.Workers

@@ -20,8 +20,14 @@ func (w *SyncWorker) apply(ctx context.Context, tx pgx.Tx, a attempt, cur curren
 		return false, err
 	}
 	var after []byte
+	signed := false
 	switch {
+	case !cur.found && !isAlive(before):
+		return false, nil
 	case !cur.found:
+		if signed, err = guardDeletion(ctx, tx, a, cur); err != nil {
+			return false, err
+		}
 		after, err = tombstone(ctx, tx, a)
 	case a.t.Kind == strapi.Deal:
 		after, err = upsertDeal(ctx, tx, a, cur)
@@ -36,7 +42,7 @@ func (w *SyncWorker) apply(ctx context.Context, tx pgx.Tx, a attempt, cur curren
 	}
 	err = dbsqlc.New().MirrorChangeInsert(ctx, tx, dbsqlc.MirrorChangeInsertParams{
 		UID: a.key.UID, DocumentID: a.key.DocumentID, Locale: a.key.Locale, Seq: a.row.WantSeq,
-		Kind: changeKind(before, after), Before: before, After: after,
+		Kind: changeKind(before, after), Signed: signed, Before: before, After: after,
 	})
 	if err != nil {
 		return false, fmt.Errorf("log the change: %w", err)

@@ -23,6 +23,8 @@ type current struct {
 	// version is which version answered: the published one, or only a draft.
 	version strapi.Version
 	doc     strapi.Document
+	// empty: the document is gone, and so is every other one of its type.
+	empty bool
 }
 
 // source asks Strapi. It is the one place that calls it for documents; every
@@ -56,10 +58,11 @@ func (s source) fetch(ctx context.Context, t strapi.ContentType, key Key, seen c
 	if !isNotFound(err) {
 		return current{}, s.blame(ctx, t, err)
 	}
-	if err := s.collection(bounded, t, seen); err != nil {
+	empty, err := s.isEmpty(bounded, t, seen)
+	if err != nil {
 		return current{}, aboutStrapi(fmt.Errorf("%s says that the document does not exist, but its list does not answer: %w", t.Plural, err))
 	}
-	return current{found: false}, nil
+	return current{found: false, empty: empty}, nil
 }
 
 func (s source) document(ctx context.Context, t strapi.ContentType, key Key, v strapi.Version, seen circuit.Snapshot) (doc strapi.Document, err error) {
@@ -71,10 +74,26 @@ func (s source) document(ctx context.Context, t strapi.ContentType, key Key, v s
 	return doc, err
 }
 
-func (s source) collection(ctx context.Context, t strapi.ContentType, seen circuit.Snapshot) error {
-	return s.call(ctx, "", seen, func(ctx context.Context) error {
-		return s.client.Collection(ctx, t, strapi.Query{Populate: relations(t)})
+// list reads one page of a type's list. It populates the relations, so that a
+// relation which Strapi does not know is noticed here, too.
+func (s source) list(ctx context.Context, t strapi.ContentType, q strapi.ListQuery, seen circuit.Snapshot) (page strapi.Page, err error) {
+	q.Populate = relations(t)
+	err = s.call(ctx, "", seen, func(ctx context.Context) error {
+		page, err = s.client.List(ctx, t, q)
+		return err
 	})
+	return page, err
+}
+
+// isEmpty says that Strapi has no document of the type, published or draft.
+func (s source) isEmpty(ctx context.Context, t strapi.ContentType, seen circuit.Snapshot) (bool, error) {
+	for _, v := range []strapi.Version{strapi.Published, strapi.Draft} {
+		page, err := s.list(ctx, t, strapi.ListQuery{Version: v, PageSize: 1}, seen)
+		if err != nil || len(page.Documents) > 0 {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // call runs one request by the retry policy and tells the breaker how each try

@@ -193,7 +193,7 @@ func (w *SyncWorker) write(ctx context.Context, a attempt, cur current) (written
 			break
 		}
 	}
-	if err != nil && !isBadValue(err) {
+	if err != nil && !isBadValue(err) && !isHeldBack(err) {
 		err = databaseError{err}
 	}
 	if err != nil {
@@ -244,6 +244,9 @@ func (w *SyncWorker) failed(ctx context.Context, a attempt, cause error) (done b
 		// Dealbox is stopping, or Postgres is in trouble: River tries the job again.
 		w.release(ctx, a)
 		return false, cause
+	}
+	if isHeldBack(cause) {
+		return w.holdBack(ctx, a)
 	}
 	if wait, ok := isAboutStrapi(cause); ok {
 		return w.postpone(ctx, a, cause, wait)

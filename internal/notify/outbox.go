@@ -79,6 +79,23 @@ func (o *Outbox) Enqueue(ctx context.Context, tx pgx.Tx, alertID int64, level in
 	return nil
 }
 
+// Rescue inserts a job for each notification that waits for long and whose job
+// is gone: River's rescuer can discard one without a word.
+func (o *Outbox) Rescue(ctx context.Context, tx pgx.Tx) error {
+	ids, err := dbsqlc.New().NotificationOrphans(ctx, tx)
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	params := make([]river.InsertManyParams, len(ids))
+	for i, id := range ids {
+		params[i] = river.InsertManyParams{Args: SendArgs{NotificationID: id}, InsertOpts: jobs.LiveOnly()}
+	}
+	if _, err := o.jobs.InsertManyTx(ctx, tx, params); err != nil {
+		return fmt.Errorf("insert the jobs of %d notifications that lost theirs: %w", len(ids), err)
+	}
+	return nil
+}
+
 // hearing are the channels that may get a notification, by their own settings.
 func (o *Outbox) hearing(level int, reason Reason) []string {
 	var names []string

@@ -84,6 +84,19 @@ func (f *Forecast) MarkDirty(ctx context.Context, tx pgx.Tx) error {
 // Request asks for a recompute on behalf of an operator. It is the same door.
 func (f *Forecast) Request(ctx context.Context, tx pgx.Tx) error { return f.MarkDirty(ctx, tx) }
 
+// Rescue inserts a job when the forecast waits for long and its job is gone:
+// River's rescuer can discard one without a word.
+func (f *Forecast) Rescue(ctx context.Context, tx pgx.Tx) error {
+	orphaned, err := dbsqlc.New().ForecastOrphaned(ctx, tx, scopeBase)
+	if err != nil || !orphaned {
+		return err
+	}
+	if _, err := f.jobs.InsertTx(ctx, tx, RecomputeArgs{}, jobs.LiveOnly()); err != nil {
+		return fmt.Errorf("insert the forecast job: %w", err)
+	}
+	return nil
+}
+
 func (f *Forecast) insertJob(ctx context.Context, tx pgx.Tx) error {
 	if _, err := f.jobs.InsertTx(ctx, tx, RecomputeArgs{}, nil); err != nil {
 		return fmt.Errorf("insert the forecast job: %w", err)

@@ -141,7 +141,7 @@ func (c *Client) Document(ctx context.Context, t ContentType, documentID, locale
 		r.query.Set("locale", locale)
 	}
 	q.addTo(r.query)
-	body, err := c.get(ctx, r)
+	body, _, err := c.get(ctx, r)
 	if err != nil {
 		return Document{}, err
 	}
@@ -158,10 +158,7 @@ func (c *Client) Document(ctx context.Context, t ContentType, documentID, locale
 func (c *Client) Collection(ctx context.Context, t ContentType, q Query) error {
 	r := request{path: "/" + url.PathEscape(t.Plural), query: url.Values{"pagination[pageSize]": {"1"}}}
 	q.addTo(r.query)
-	body, err := c.get(ctx, r)
-	if e, ok := errors.AsType[*Error](err); ok && e.Kind == NotFound {
-		e.Kind, e.Message = MissingRoute, "Strapi has no such collection; check the content type's REST plural"
-	}
+	body, _, err := c.collection(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -169,6 +166,15 @@ func (c *Client) Collection(ctx context.Context, t ContentType, q Query) error {
 		return r.fail(Unreadable, http.StatusOK, fault)
 	}
 	return nil
+}
+
+// collection is get for a list, where a 404 is a missing route.
+func (c *Client) collection(ctx context.Context, r request) ([]byte, http.Header, error) {
+	body, header, err := c.get(ctx, r)
+	if e, ok := errors.AsType[*Error](err); ok && e.Kind == NotFound {
+		e.Kind, e.Message = MissingRoute, "Strapi has no such collection; check the content type's REST plural"
+	}
+	return body, header, err
 }
 
 func (q Query) addTo(v url.Values) {
@@ -197,13 +203,13 @@ func (r request) fail(kind ErrorKind, status int, message string) *Error {
 	return &Error{Kind: kind, Status: status, Op: r.op(), Message: message}
 }
 
-// get gives the body of a 200.
-func (c *Client) get(ctx context.Context, r request) ([]byte, error) {
+// get gives the body and the header of a 200.
+func (c *Client) get(ctx context.Context, r request) ([]byte, http.Header, error) {
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(limited, http.MethodGet, c.base+r.target(), nil)
 	if err != nil {
-		return nil, r.fail(Rejected, 0, "not sent: the request's URL cannot be made")
+		return nil, nil, r.fail(Rejected, 0, "not sent: the request's URL cannot be made")
 	}
 	req.Header.Set("Authorization", bearerPrefix+c.token)
 	req.Header.Set("Accept", "application/json")
@@ -211,22 +217,22 @@ func (c *Client) get(ctx context.Context, r request) ([]byte, error) {
 
 	res, err := c.http.Do(req)
 	if err != nil {
-		return nil, c.unreachable(ctx, limited, r, err)
+		return nil, nil, c.unreachable(ctx, limited, r, err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(res.Body, c.maxBytes+1))
 	switch {
 	case err != nil && res.StatusCode == http.StatusOK:
-		return nil, c.unreachable(ctx, limited, r, err)
+		return nil, nil, c.unreachable(ctx, limited, r, err)
 	case err != nil && ctx.Err() != nil:
-		return nil, stopped(ctx, r)
+		return nil, nil, stopped(ctx, r)
 	case res.StatusCode != http.StatusOK:
 		// The status speaks, whatever became of the body.
-		return nil, c.refusal(r, res, body)
+		return nil, nil, c.refusal(r, res, body)
 	case int64(len(body)) > c.maxBytes:
-		return nil, r.fail(Unreadable, res.StatusCode, fmt.Sprintf("the answer is larger than %d bytes", c.maxBytes))
+		return nil, nil, r.fail(Unreadable, res.StatusCode, fmt.Sprintf("the answer is larger than %d bytes", c.maxBytes))
 	}
-	return body, nil
+	return body, res.Header, nil
 }
 
 // unreachable tells our own timeout from the caller's end and from the network.

@@ -1,0 +1,206 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+
+	"dealbox/internal/alerting"
+	"dealbox/internal/circuit"
+	"dealbox/internal/dbsqlc"
+	"dealbox/internal/jobs"
+	"dealbox/internal/notify"
+)
+
+const (
+	// sliceTime is how long one job works; then the next one goes on. So a long
+	// sweep never keeps a deploy waiting, nor a slot from other jobs.
+	sliceTime = 20 * time.Second
+	// sliceGrace is for the step that is under way when the slice ends.
+	sliceGrace = 7 * time.Second
+	// runLease is longer than a job may run: past it the runner has died.
+	runLease = jobs.Timeout + 15*time.Second
+)
+
+// ReconcileConfig of a ReconcileWorker.
+type ReconcileConfig struct {
+	Interval     time.Duration // between two deltas (default 2 m)
+	FullInterval time.Duration // between two full runs (default 1 h)
+	// Overlap is how far a delta looks back behind the run before it (default 2 m):
+	// updatedAt is taken before the commit, so a document can appear late.
+	Overlap time.Duration
+	// PageSize that Strapi is asked for (default 100).
+	PageSize int
+	// Outbox is where notifications that lost their job are looked for.
+	Outbox *notify.Outbox
+}
+
+// ReconcileWorker compares the mirror with Strapi. It never writes a mirrored
+// row: each difference becomes a look, and goes the way of a webhook.
+type ReconcileWorker struct {
+	river.WorkerDefaults[ReconcileArgs]
+
+	sync   *SyncWorker
+	cfg    ReconcileConfig
+	holder string
+}
+
+// NewReconcileWorker makes the worker. It shares the sync's pool, source and types.
+func NewReconcileWorker(sync *SyncWorker, cfg ReconcileConfig) *ReconcileWorker {
+	defaults := ReconcileConfig{Interval: 2 * time.Minute, FullInterval: time.Hour, Overlap: 2 * time.Minute, PageSize: 100}
+	if cfg.Interval <= 0 {
+		cfg.Interval = defaults.Interval
+	}
+	if cfg.FullInterval <= 0 {
+		cfg.FullInterval = defaults.FullInterval
+	}
+	if cfg.Overlap <= 0 {
+		cfg.Overlap = defaults.Overlap
+	}
+	if cfg.PageSize <= 0 {
+		cfg.PageSize = defaults.PageSize
+	}
+	host, _ := os.Hostname()
+	return &ReconcileWorker{sync: sync, cfg: cfg, holder: fmt.Sprintf("%s:%d", host, os.Getpid())}
+}
+
+// Work implements river.Worker: the checks of each minute, then a slice of the
+// run that is under way, waits or is due. While the breaker is not closed Strapi
+// is not asked, and a run that is under way stays where it is.
+func (w *ReconcileWorker) Work(ctx context.Context, job *river.Job[ReconcileArgs]) error {
+	seen, err := w.sync.source.breaker.Snapshot(ctx, w.sync.pool)
+	if err != nil {
+		return err
+	}
+	if !job.Args.GoOn {
+		if err := w.settle(ctx); err != nil {
+			return err
+		}
+	}
+	if seen.State != circuit.Closed {
+		return nil
+	}
+	if !job.Args.GoOn {
+		if err := w.rescue(ctx); err != nil {
+			return err
+		}
+	}
+	end := time.Now().Add(sliceTime)
+	steps, cancel := context.WithDeadline(ctx, end.Add(sliceGrace))
+	defer cancel()
+	for time.Now().Before(end) {
+		run, ok, err := w.claim(steps)
+		if err != nil || !ok {
+			return err
+		}
+		more, err := w.work(steps, run, end, seen)
+		if err != nil || !more {
+			return err
+		}
+	}
+	if _, err := w.sync.queue.jobs.Insert(ctx, ReconcileArgs{GoOn: true}, nil); err != nil {
+		return fmt.Errorf("insert the job of the next slice: %w", err)
+	}
+	return nil
+}
+
+// claim takes the run to work on, asking for one first if the schedule says so.
+func (w *ReconcileWorker) claim(ctx context.Context) (run dbsqlc.ReconciliationRun, ok bool, err error) {
+	facts, err := dbsqlc.New().ReconciliationFacts(ctx, w.sync.pool)
+	if err != nil {
+		return run, false, fmt.Errorf("read when reconciliation ran: %w", err)
+	}
+	if extent, is := due(facts, w.cfg); is {
+		_, err := dbsqlc.New().ReconciliationRequest(ctx, w.sync.pool, dbsqlc.ReconciliationRequestParams{
+			Kind: string(extent), Trigger: string(TriggerSchedule), Actor: "dealbox",
+		})
+		if err != nil {
+			return run, false, fmt.Errorf("ask for a scheduled reconciliation: %w", err)
+		}
+	}
+	run, err = dbsqlc.New().ReconciliationClaim(ctx, w.sync.pool, dbsqlc.ReconciliationClaimParams{
+		Holder: w.holder, LeaseSeconds: runLease.Seconds(), OverlapSeconds: w.cfg.Overlap.Seconds(),
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return run, false, nil
+	}
+	if err != nil {
+		return run, false, fmt.Errorf("claim a reconciliation: %w", err)
+	}
+	return run, true, nil
+}
+
+// work does steps of the run until it is over or the slice ends. more says that
+// there may be something else to do.
+func (w *ReconcileWorker) work(ctx context.Context, run dbsqlc.ReconciliationRun, end time.Time, seen circuit.Snapshot) (more bool, err error) {
+	s := &sweep{w: w, run: run, seen: seen, drafts: map[string]bool{}}
+	for first := true; ; first = false {
+		if !first && time.Now().After(end) {
+			return true, w.release(ctx, run)
+		}
+		over, err := s.step(ctx)
+		switch {
+		case err == nil && over:
+			return true, w.finish(ctx, run, "done", nil)
+		case err == nil:
+			continue
+		case errors.Is(err, errTakenOver):
+			return false, nil
+		case errors.Is(err, circuit.ErrOpen), errors.Is(err, context.Canceled):
+			return false, w.release(ctx, run)
+		case !first && errors.Is(err, context.DeadlineExceeded):
+			return true, w.release(ctx, run)
+		}
+		return false, w.finish(ctx, run, "failed", err)
+	}
+}
+
+// errTakenOver: another runner holds the run, so nothing more may be written.
+var errTakenOver = errors.New("another runner has taken the reconciliation over")
+
+// release lets another runner go on at once. If it cannot, the lease ends by itself.
+func (w *ReconcileWorker) release(ctx context.Context, run dbsqlc.ReconciliationRun) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+	defer cancel()
+	err := dbsqlc.New().ReconciliationRelease(ctx, w.sync.pool, dbsqlc.ReconciliationReleaseParams{ID: run.ID, Generation: run.Generation})
+	if err != nil {
+		return fmt.Errorf("release reconciliation %d: %w", run.ID, err)
+	}
+	return nil
+}
+
+// finish ends the run and raises or resolves its alert with it.
+func (w *ReconcileWorker) finish(ctx context.Context, run dbsqlc.ReconciliationRun, status string, cause error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+	defer cancel()
+	p := dbsqlc.ReconciliationFinishParams{ID: run.ID, Generation: run.Generation, Status: status}
+	if cause != nil {
+		text := notify.Line(cause.Error(), 1000)
+		p.Error = &text
+	}
+	err := pgx.BeginFunc(ctx, w.sync.pool, func(tx pgx.Tx) error {
+		rows, err := dbsqlc.New().ReconciliationFinish(ctx, tx, p)
+		if err != nil || rows == 0 {
+			return err
+		}
+		if cause == nil {
+			_, err = w.sync.alerts.Resolve(ctx, tx, alerting.RuleReconciliationFailing, "", "a reconciliation ended well")
+			return err
+		}
+		_, err = w.sync.alerts.Raise(ctx, tx, alerting.Alert{
+			Rule: alerting.RuleReconciliationFailing, Level: alerting.Error,
+			Message: fmt.Sprintf("the mirror could not be compared with Strapi (%s run %d): %s", run.Kind, run.ID, *p.Error),
+			Details: map[string]any{"run": run.ID, "kind": run.Kind, "error": *p.Error},
+		})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("end reconciliation %d: %w", run.ID, err)
+	}
+	return nil
+}

@@ -1,0 +1,136 @@
+package mirror
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"dealbox/internal/dbsqlc"
+	"dealbox/internal/strapi"
+)
+
+// row is a mirrored row; one of the two is set.
+type row struct {
+	deal    *dbsqlc.DealUpsertParams
+	billing *dbsqlc.BillingUpsertParams
+}
+
+func (r row) published() bool {
+	if r.deal != nil {
+		return r.deal.PublishedAt != nil
+	}
+	return r.billing.PublishedAt != nil
+}
+
+// differs says whether Strapi's document is not what the mirror has. A value that
+// fits no column differs: its sync says so as a dead letter.
+func (w *ReconcileWorker) differs(t strapi.ContentType, l listed, have row) bool {
+	if t.Kind == strapi.Deal {
+		want, err := dealRow(t, l.key, l.cur)
+		return err != nil || !sameDeal(want, *have.deal)
+	}
+	want, err := billingRow(t, w.sync.dealUIDs[0], l.key, l.cur)
+	if err == nil && len(w.sync.dealUIDs) > 1 {
+		// Strapi does not tell the deal's type; the sync looks it up.
+		want.DealUID = have.billing.DealUID
+	}
+	return err != nil || !sameBilling(want, *have.billing)
+}
+
+// rows reads the mirror's live rows of the listed documents.
+func (w *ReconcileWorker) rows(ctx context.Context, tx pgx.Tx, t strapi.ContentType, docs []listed) (map[Key]row, error) {
+	have := make(map[Key]row, len(docs))
+	if t.Kind == strapi.Deal {
+		all, err := dbsqlc.New().ReconciliationDeals(ctx, tx, dbsqlc.ReconciliationDealsParams{UID: t.UID, DocumentIds: ids(docs)})
+		if err != nil {
+			return nil, fmt.Errorf("read deals to compare: %w", err)
+		}
+		for _, r := range all {
+			deal := dbsqlc.DealUpsertParams(r)
+			have[Key{r.UID, r.DocumentID, r.Locale}] = row{deal: &deal}
+		}
+		return have, nil
+	}
+	all, err := dbsqlc.New().ReconciliationBillings(ctx, tx, dbsqlc.ReconciliationBillingsParams{UID: t.UID, DocumentIds: ids(docs)})
+	if err != nil {
+		return nil, fmt.Errorf("read billings to compare: %w", err)
+	}
+	for _, r := range all {
+		billing := dbsqlc.BillingUpsertParams(r)
+		have[Key{r.UID, r.DocumentID, r.Locale}] = row{billing: &billing}
+	}
+	return have, nil
+}
+
+// difference is a document that is not in step.
+type difference struct {
+	listed
+
+	kind string // missing or stale
+}
+
+// compare finds what differs in a range. In a delta a draft says nothing about
+// its published version, which may be older than the delta.
+func (w *ReconcileWorker) compare(ctx context.Context, tx pgx.Tx, run dbsqlc.ReconciliationRun, t strapi.ContentType, docs []listed) ([]difference, error) {
+	if len(docs) == 0 {
+		return nil, nil
+	}
+	have, err := w.rows(ctx, tx, t, docs)
+	if err != nil {
+		return nil, err
+	}
+	var found []difference
+	for _, l := range docs {
+		r, ok := have[l.key]
+		switch {
+		case !ok:
+			found = append(found, difference{l, "missing"})
+		case run.Kind == string(Delta) && l.cur.version == strapi.Draft && r.published():
+		case w.differs(t, l, r):
+			found = append(found, difference{l, "stale"})
+		}
+	}
+	return w.withoutDead(ctx, tx, t, found)
+}
+
+// withoutDead leaves out dead letters that nobody has corrected since: each run
+// would revive them, and they would fail again.
+func (w *ReconcileWorker) withoutDead(ctx context.Context, tx pgx.Tx, t strapi.ContentType, found []difference) ([]difference, error) {
+	if len(found) == 0 {
+		return nil, nil
+	}
+	docs := make([]listed, len(found))
+	for i, d := range found {
+		docs[i] = d.listed
+	}
+	dead, err := dbsqlc.New().EntityDead(ctx, tx, dbsqlc.EntityDeadParams{UID: t.UID, DocumentIds: ids(docs)})
+	if err != nil {
+		return nil, fmt.Errorf("read dead letters: %w", err)
+	}
+	hopeless := map[Key]bool{}
+	for _, e := range dead {
+		key := Key{t.UID, e.DocumentID, e.Locale}
+		for _, l := range docs {
+			changed := l.cur.doc.UpdatedAt
+			if l.key == key && (changed == nil || e.DeadAt != nil && !changed.After(*e.DeadAt)) {
+				hopeless[key] = true
+			}
+		}
+	}
+	kept := found[:0]
+	for _, d := range found {
+		if !hopeless[d.key] {
+			kept = append(kept, d)
+		}
+	}
+	return kept, nil
+}
+
+func ids(docs []listed) []string {
+	all := make([]string, len(docs))
+	for i, l := range docs {
+		all[i] = l.key.DocumentID
+	}
+	return all
+}

@@ -1,0 +1,105 @@
+package mirror
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+
+	"dealbox/internal/dbsqlc"
+	"dealbox/internal/jobs"
+)
+
+// Extent of a reconciliation.
+type Extent string
+
+// A delta lists what Strapi updated since the last run. A full run compares
+// every document: only that finds deletions, unpublished documents, relations
+// that moved silently, and edits in SQL.
+const (
+	Delta Extent = "delta"
+	Full  Extent = "full"
+)
+
+// Trigger is why a reconciliation runs.
+type Trigger string
+
+// The triggers.
+const (
+	TriggerStart        Trigger = "start"
+	TriggerSchedule     Trigger = "schedule"
+	TriggerDemand       Trigger = "demand"
+	TriggerAfterRefusal Trigger = "after_refusal"
+)
+
+// Request asks for a reconciliation.
+type Request struct {
+	Extent  Extent
+	Trigger Trigger
+	// Actor is who asks; "" is Dealbox itself.
+	Actor string
+	// AllowDeletes lifts the guard for an hour: the operator says that the
+	// deletions it holds back are right. Only for a full run.
+	AllowDeletes bool
+}
+
+// Reconcile asks for a reconciliation in tx and answers the run's id. A run of
+// the same extent that waits already is enough and is the one answered.
+func (q *Queue) Reconcile(ctx context.Context, tx pgx.Tx, r Request) (int64, error) {
+	if r.Actor == "" {
+		r.Actor = "dealbox"
+	}
+	id, err := dbsqlc.New().ReconciliationRequest(ctx, tx, dbsqlc.ReconciliationRequestParams{
+		Kind: string(r.Extent), Trigger: string(r.Trigger), Actor: r.Actor,
+		AllowDeletes: r.AllowDeletes && r.Extent == Full,
+	})
+	if err != nil {
+		return 0, fmt.Errorf("ask for a reconciliation: %w", err)
+	}
+	if _, err := q.jobs.InsertTx(ctx, tx, ReconcileArgs{GoOn: true}, nil); err != nil {
+		return 0, fmt.Errorf("insert the reconciliation job: %w", err)
+	}
+	return id, nil
+}
+
+// ReconcileArgs is the job that does whatever is due. It names no run: any
+// replica goes on with the one that is under way.
+type ReconcileArgs struct {
+	// GoOn: only the next slice; the checks of each minute are left to the periodic job.
+	GoOn bool `json:"go_on,omitempty"`
+}
+
+// Kind implements river.JobArgs.
+func (ReconcileArgs) Kind() string { return "mirror_reconcile" }
+
+// InsertOpts implements river.JobArgsWithInsertOpts.
+func (ReconcileArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: jobs.QueueMaintenance}
+}
+
+// reconcileTick is how often it is asked what is due. River keeps periodic jobs
+// in memory: an hourly one would restart its hour with every deploy.
+const reconcileTick = time.Minute
+
+// ReconcileSchedule runs the job every minute and at start.
+func ReconcileSchedule() *river.PeriodicJob {
+	return river.NewPeriodicJob(river.PeriodicInterval(reconcileTick),
+		func() (river.JobArgs, *river.InsertOpts) { return ReconcileArgs{}, nil },
+		&river.PeriodicJobOpts{RunOnStart: true})
+}
+
+// due says which run the schedule asks for, if any. Ages are in seconds. A run
+// that failed is tried again after the short interval.
+func due(f dbsqlc.ReconciliationFactsRow, cfg ReconcileConfig) (Extent, bool) {
+	switch {
+	case f.HasOpen, f.TryAge < min(cfg.Interval, cfg.FullInterval).Seconds():
+		return "", false
+	case f.FullAge >= cfg.FullInterval.Seconds():
+		return Full, true
+	case f.TryAge >= cfg.Interval.Seconds():
+		return Delta, true
+	}
+	return "", false
+}

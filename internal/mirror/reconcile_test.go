@@ -1,0 +1,421 @@
+package mirror
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/dbsqlc"
+	"dealbox/internal/fakestrapi"
+)
+
+func (h *house) reconciler(pageSize int) *ReconcileWorker {
+	return NewReconcileWorker(h.sync, ReconcileConfig{PageSize: pageSize, Interval: time.Hour})
+}
+
+func (h *house) request(r Request) (id int64) {
+	h.t.Helper()
+	require.NoError(h.t, pgx.BeginFunc(h.t.Context(), h.pool, func(tx pgx.Tx) (err error) {
+		id, err = h.queue.Reconcile(h.t.Context(), tx, r)
+		return err
+	}))
+	return id
+}
+
+func (h *house) run(w *ReconcileWorker) {
+	h.t.Helper()
+	require.NoError(h.t, w.Work(h.t.Context(), &river.Job[ReconcileArgs]{Args: ReconcileArgs{GoOn: true}}))
+}
+
+// sweep runs one reconciliation to its end and answers its row.
+func (h *house) sweep(r Request) dbsqlc.ReconciliationRun {
+	h.t.Helper()
+	r.Trigger = TriggerDemand
+	id := h.request(r)
+	h.run(h.reconciler(7))
+	return h.runRow(id)
+}
+
+func (h *house) runRow(id int64) dbsqlc.ReconciliationRun {
+	h.t.Helper()
+	run, err := dbsqlc.New().ReconciliationGet(h.t.Context(), h.pool, id)
+	require.NoError(h.t, err)
+	return run
+}
+
+// drain works everything that is asked for, as River would. Held documents stay.
+func (h *house) drain() {
+	h.t.Helper()
+	for range 10 {
+		rows, err := h.pool.Query(h.t.Context(), `SELECT uid, document_id, locale, want_seq FROM entity_sync
+			WHERE done_seq < want_seq AND state = 'pending' AND (next_attempt_at IS NULL OR next_attempt_at <= now())`)
+		require.NoError(h.t, err)
+		all, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (a SyncArgs, err error) {
+			err = r.Scan(&a.UID, &a.DocumentID, &a.Locale, &a.Seq)
+			return a, err
+		})
+		require.NoError(h.t, err)
+		if len(all) == 0 {
+			return
+		}
+		for _, a := range all {
+			_ = h.work(a) // a snooze is an error to River alone
+		}
+	}
+}
+
+// fill makes a pipeline in Strapi and brings the mirror in step by a first sweep.
+func (h *house) fill(deals int) []Key {
+	h.t.Helper()
+	var keys []Key
+	for i := range deals {
+		keys = append(keys, h.deal(fakestrapi.Values{"name": fmt.Sprint("deal ", i), "deal_value": json.Number("10.5")}))
+	}
+	run := h.sweep(Request{Extent: Full})
+	require.Equal(h.t, "done", run.Status)
+	h.drain()
+	return keys
+}
+
+// writes counts what a sweep in step must not write.
+func (h *house) writes() string {
+	return one[string](h, `SELECT concat_ws(' ', (SELECT count(*) FROM mirror_change), (SELECT sum(want_seq) FROM entity_sync),
+		(SELECT max(xmin::text::bigint) FROM deal), (SELECT max(xmin::text::bigint) FROM billing),
+		(SELECT count(*) FROM river.river_job WHERE kind = 'mirror_sync'))`)
+}
+
+func (h *house) live() int { return one[int](h, "SELECT count(*) FROM deal WHERE deleted_at IS NULL") }
+
+// requireInStep compares the mirror with Strapi, whatever way it came there.
+func (h *house) requireInStep() {
+	h.t.Helper()
+	run := h.sweep(Request{Extent: Full})
+	require.Equal(h.t, "done", run.Status)
+	require.Zero(h.t, run.Missing+run.Stale+run.Ghosts+run.Enqueued, "the mirror differs from Strapi")
+}
+
+// Strapi sent no webhook for any of these.
+func TestReconcile_HealsWhatWebhooksDidNotTell(t *testing.T) {
+	t.Parallel()
+	for _, config := range []struct {
+		name    string
+		options []option
+	}{{"plain", nil}, {"drafts", []option{drafts}}} {
+		t.Run(config.name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t, config.options...)
+			deals := h.fill(20)
+			b := h.billing(deals[0])
+			h.sweep(Request{Extent: Full})
+			h.drain()
+			h.requireInStep()
+
+			created := h.deal(fakestrapi.Values{"name": "new"})
+			_, err := h.fake.Update(fakestrapi.DealUID, deals[1].DocumentID, fakestrapi.Values{"name": "renamed"})
+			require.NoError(t, err)
+			require.NoError(t, h.fake.SilentEdit(fakestrapi.DealUID, deals[2].DocumentID, fakestrapi.Values{"deal_value": json.Number("99.99")}))
+			require.NoError(t, h.fake.Delete(fakestrapi.DealUID, deals[3].DocumentID))
+			_, err = h.fake.SetRelation(fakestrapi.DealUID, deals[4].DocumentID, "billings", b.DocumentID)
+			require.NoError(t, err)
+			want := int64(5) // created, renamed, edited, the deal of the relation and its billing
+			if config.name == "drafts" {
+				require.NoError(t, h.fake.Unpublish(fakestrapi.DealUID, deals[5].DocumentID))
+				_, err = h.fake.CreateDraft(fakestrapi.DealUID, fakestrapi.Values{"name": "only a draft"})
+				require.NoError(t, err)
+				want += 2
+			}
+
+			run := h.sweep(Request{Extent: Full})
+			require.Equal(t, "done", run.Status)
+			require.Equal(t, want, run.Missing+run.Stale)
+			require.Equal(t, int64(1), run.Ghosts)
+			require.Equal(t, want+1, run.Enqueued)
+			h.drain()
+
+			require.Equal(t, "new", one[string](h, "SELECT name FROM deal WHERE document_id = $1", created.DocumentID))
+			require.Equal(t, "99.99", one[string](h, "SELECT deal_value::text FROM deal WHERE document_id = $1", deals[2].DocumentID))
+			require.True(t, one[bool](h, "SELECT deleted_at IS NOT NULL FROM deal WHERE document_id = $1", deals[3].DocumentID))
+			require.Equal(t, deals[4].DocumentID, one[string](h, "SELECT deal_document_id FROM billing"))
+			if config.name == "drafts" {
+				require.Equal(t, 2, one[int](h, "SELECT count(*) FROM deal WHERE published_at IS NULL AND deleted_at IS NULL"))
+			}
+			h.requireInStep()
+		})
+	}
+}
+
+func TestReconcile_InStepWritesNothing(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, drafts)
+	deals := h.fill(30)
+	h.billing(deals[0])
+	h.sweep(Request{Extent: Full})
+	h.drain()
+	before := h.writes()
+	for _, extent := range []Extent{Full, Delta} {
+		run := h.sweep(Request{Extent: extent})
+		require.Equal(t, "done", run.Status)
+		require.Zero(t, run.Enqueued)
+	}
+	require.Equal(t, before, h.writes())
+	require.Equal(t, 1, one[int](h, "SELECT count(*) FROM reconciliation_difference"), "the billing, when it was new")
+}
+
+func TestReconcile_DeltaFindsUpdates(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, drafts)
+	deals := h.fill(30)
+	_, err := h.pool.Exec(t.Context(), "UPDATE reconciliation_run SET answered_at = now() + interval '1 hour'")
+	require.NoError(t, err)
+	run := h.sweep(Request{Extent: Delta})
+	require.Zero(t, run.Listed, "nothing was updated since the watermark")
+
+	_, err = h.pool.Exec(t.Context(), "UPDATE reconciliation_run SET answered_at = now()")
+	require.NoError(t, err)
+	_, err = h.fake.Update(fakestrapi.DealUID, deals[1].DocumentID, fakestrapi.Values{"name": "renamed"})
+	require.NoError(t, err)
+	_, err = h.fake.SaveDraft(fakestrapi.DealUID, deals[2].DocumentID, fakestrapi.Values{"name": "not yet published"})
+	require.NoError(t, err)
+	run = h.sweep(Request{Extent: Delta})
+	require.Equal(t, int64(1), run.Enqueued)
+	require.NotNil(t, run.Since)
+	h.drain()
+	require.Equal(t, "renamed", one[string](h, "SELECT name FROM deal WHERE document_id = $1", deals[1].DocumentID))
+}
+
+func TestReconcile_FirstContact(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	for i := range 10_000 {
+		_, err := h.fake.Create(fakestrapi.DealUID, fakestrapi.Values{"name": fmt.Sprint("deal ", i)})
+		require.NoError(t, err)
+	}
+	id := h.request(Request{Extent: Full, Trigger: TriggerStart})
+	w := h.reconciler(100)
+	require.Eventually(t, func() bool { h.run(w); return h.runRow(id).Status == "done" }, time.Minute, time.Millisecond)
+	run := h.runRow(id)
+	require.Equal(t, int64(10_000), run.Missing)
+	require.Equal(t, int64(10_000), run.Expected)
+	require.Equal(t, 10_000, one[int](h, "SELECT count(*) FROM river.river_job WHERE kind = 'mirror_sync'"))
+	require.Zero(t, one[int](h, "SELECT count(*) FROM reconciliation_difference"), "Dealbox is new: nothing was lost")
+}
+
+// Documents come, go and change while the pages are turned; none that stays is missed.
+func TestReconcile_RowsMoveDuringPaging(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	deals := h.fill(30)
+	h.during(func() {
+		for i := range 10 {
+			require.NoError(t, h.fake.Delete(fakestrapi.DealUID, deals[i].DocumentID))
+			h.deal(fakestrapi.Values{"name": fmt.Sprint("late ", i)})
+		}
+	})
+	run := h.sweep(Request{Extent: Full})
+	require.Equal(t, "done", run.Status)
+	require.Zero(t, run.Stale)
+	require.LessOrEqual(t, run.Ghosts, int64(10))
+	h.drain()
+	for range 2 {
+		h.sweep(Request{Extent: Full})
+		h.drain()
+	}
+	h.requireInStep()
+	require.Equal(t, 30, h.live())
+}
+
+func TestReconcile_GoesOnAfterACrash(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.fill(30)
+	h.deal(fakestrapi.Values{"name": "missing"})
+	id := h.request(Request{Extent: Full, Trigger: TriggerDemand})
+	dies := h.reconciler(7)
+	run, ok, err := dies.claim(t.Context())
+	require.NoError(t, err)
+	require.True(t, ok)
+	s := &sweep{w: dies, run: run, drafts: map[string]bool{}}
+	for range 2 {
+		_, err = s.step(t.Context())
+		require.NoError(t, err)
+	}
+	half := h.runRow(id)
+	require.Equal(t, int64(14), half.Listed)
+
+	other := h.reconciler(7)
+	_, ok, err = other.claim(t.Context())
+	require.NoError(t, err)
+	require.False(t, ok, "one runner over all replicas: the lease is not over")
+
+	_, err = h.pool.Exec(t.Context(), "UPDATE reconciliation_run SET lease_until = now() - interval '1 second' WHERE id = $1", id)
+	require.NoError(t, err)
+	h.run(other)
+	run = h.runRow(id)
+	require.Equal(t, "done", run.Status)
+	require.Equal(t, int64(31), run.Listed, "each document once: it went on from the cursor")
+	require.Equal(t, int64(1), run.Enqueued)
+
+	_, err = s.step(t.Context())
+	require.ErrorIs(t, err, errTakenOver, "the runner that was taken for dead writes nothing more")
+}
+
+func TestReconcile_OneRunner(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.fill(20)
+	for round := range 5 {
+		h.request(Request{Extent: Full, Trigger: TriggerDemand})
+		claimed := make(chan bool, 4)
+		for range 4 {
+			go func() {
+				_, ok, err := h.reconciler(7).claim(t.Context())
+				claimed <- ok && err == nil
+			}()
+		}
+		runners := 0
+		for range 4 {
+			if <-claimed {
+				runners++
+			}
+		}
+		require.Equal(t, 1, runners, round)
+		_, err := h.pool.Exec(t.Context(), "UPDATE reconciliation_run SET status = 'done', finished_at = now() WHERE status = 'running'")
+		require.NoError(t, err)
+	}
+}
+
+func TestReconcile_BrokenStrapiDeletesNothing(t *testing.T) {
+	t.Parallel()
+	for _, fault := range []fakestrapi.Fault{
+		{Kind: fakestrapi.FaultHTML}, {Kind: fakestrapi.FaultTruncated}, {Kind: fakestrapi.FaultCut},
+		{Kind: fakestrapi.FaultNullData}, {Kind: fakestrapi.FaultEmptyArray}, {Kind: fakestrapi.FaultUnauthorized},
+		{Kind: fakestrapi.FaultForbidden}, {Kind: fakestrapi.FaultMissingRoute}, {Kind: fakestrapi.FaultDown},
+		{Kind: fakestrapi.FaultStatus, Status: 500}, {Kind: fakestrapi.FaultStatus, Status: 502, Body: "<html>"},
+		{Kind: fakestrapi.FaultStatus, Status: 429, RetryAfter: "3600"},
+	} {
+		t.Run(fmt.Sprint(fault.Kind, fault.Status), func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t)
+			h.fill(20)
+			before := h.writes()
+			// It breaks in the middle of the run, when some of the list was read.
+			h.during(func() { h.fake.Faults.Set(fault) })
+			run := h.sweep(Request{Extent: Full})
+			require.Equal(t, "failed", run.Status)
+			require.NotNil(t, run.Error)
+			require.Equal(t, before, h.writes())
+			require.Equal(t, "error", h.openAlerts()["reconciliation_failing"])
+
+			h.fake.Faults.Clear()
+			h.requireInStep()
+			require.NotContains(t, h.openAlerts(), "reconciliation_failing")
+			require.Equal(t, 20, h.live())
+		})
+	}
+}
+
+func TestReconcile_LostWebhooks(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	deals := h.fill(20)
+	w := h.reconciler(7)
+	later := func() {
+		_, err := h.pool.Exec(t.Context(), `UPDATE reconciliation_difference SET found_at = found_at - interval '61 seconds';
+			UPDATE reconciliation_run SET started_at = started_at - interval '61 seconds', finished_at = finished_at - interval '61 seconds'`)
+		require.NoError(t, err)
+		require.NoError(t, w.settle(t.Context()))
+	}
+	for i := range 3 {
+		_, err := h.fake.Update(fakestrapi.DealUID, deals[i].DocumentID, fakestrapi.Values{"name": "changed"})
+		require.NoError(t, err)
+	}
+	h.event(deals[2], "entry.update", 1) // its webhook is only late
+
+	run := h.sweep(Request{Extent: Full})
+	require.Equal(t, int64(3), run.Stale)
+	require.NoError(t, w.settle(t.Context()))
+	require.NotContains(t, h.openAlerts(), "lost_webhooks", "a minute has not passed")
+	h.drain()
+	later()
+	require.Equal(t, int64(2), h.runRow(run.ID).LostWebhooks)
+	require.Equal(t, "warning", h.openAlerts()["lost_webhooks"])
+	require.Contains(t, one[string](h, "SELECT details::text FROM alert WHERE rule = 'lost_webhooks'"), deals[0].DocumentID)
+
+	later()
+	require.Contains(t, h.openAlerts(), "lost_webhooks", "no full run since")
+	h.requireInStep()
+	later()
+	require.NotContains(t, h.openAlerts(), "lost_webhooks")
+}
+
+// event stores a webhook of a document as the inbox does.
+func (h *house) event(key Key, event string, seq int64) {
+	h.t.Helper()
+	_, err := h.pool.Exec(h.t.Context(), `INSERT INTO inbox_event (id, received_on, received_at, dedup_key, scheme, event, uid, document_id, locale, seq, body)
+		VALUES (gen_random_uuid(), (now() AT TIME ZONE 'UTC')::date, now(), gen_random_uuid()::text::bytea, 'standard', $1, $2, $3, $4, $5, '')`,
+		event, key.UID, key.DocumentID, key.Locale, seq)
+	require.NoError(h.t, err)
+}
+
+func TestReconcile_DeadLettersAreLeftAlone(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	deals := h.fill(3)
+	_, err := h.pool.Exec(t.Context(), `UPDATE entity_sync SET state = 'dead', dead_at = now() + interval '1 minute', want_seq = want_seq + 1
+		WHERE document_id = $1`, deals[0].DocumentID)
+	require.NoError(t, err)
+	_, err = h.fake.Update(fakestrapi.DealUID, deals[0].DocumentID, fakestrapi.Values{"name": "x"})
+	require.NoError(t, err)
+	require.Zero(t, h.sweep(Request{Extent: Full}).Enqueued, "not corrected since it died")
+
+	_, err = h.pool.Exec(t.Context(), "UPDATE entity_sync SET dead_at = now() - interval '1 minute' WHERE document_id = $1", deals[0].DocumentID)
+	require.NoError(t, err)
+	require.Equal(t, int64(1), h.sweep(Request{Extent: Full}).Enqueued, "Strapi changed it since")
+}
+
+// What waits without a job gets one, once.
+func TestReconcile_RescuesOrphans(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.fill(3)
+	key := h.deal(fakestrapi.Values{"name": "stuck"})
+	h.enqueue(key)
+	_, err := h.pool.Exec(t.Context(), `DELETE FROM river.river_job;
+		UPDATE entity_sync SET pending_since = now() - interval '3 minutes' WHERE done_seq < want_seq;
+		UPDATE forecast_scope SET want = done + 1, dirty_since = now() - interval '3 minutes'`)
+	require.NoError(t, err)
+	for range 2 {
+		require.NoError(t, h.reconciler(7).rescue(t.Context()))
+		require.Equal(t, 1, one[int](h, "SELECT count(*) FROM river.river_job WHERE kind = 'mirror_sync'"))
+		require.Equal(t, 1, one[int](h, "SELECT count(*) FROM river.river_job WHERE kind = 'forecast_recompute'"))
+	}
+}
+
+func TestDue(t *testing.T) {
+	t.Parallel()
+	cfg := ReconcileConfig{Interval: 2 * time.Minute, FullInterval: time.Hour}
+	for name, test := range map[string]struct {
+		facts dbsqlc.ReconciliationFactsRow
+		want  Extent
+	}{
+		"never ran":              {dbsqlc.ReconciliationFactsRow{TryAge: 1e9, FullAge: 1e9}, Full},
+		"one is open":            {dbsqlc.ReconciliationFactsRow{HasOpen: true, TryAge: 1e9, FullAge: 1e9}, ""},
+		"delta":                  {dbsqlc.ReconciliationFactsRow{TryAge: 121, FullAge: 600}, Delta},
+		"not yet":                {dbsqlc.ReconciliationFactsRow{TryAge: 119, FullAge: 600}, ""},
+		"full":                   {dbsqlc.ReconciliationFactsRow{TryAge: 121, FullAge: 3600}, Full},
+		"full failed just now":   {dbsqlc.ReconciliationFactsRow{TryAge: 10, FullAge: 4000}, ""},
+		"full failed a bit ago":  {dbsqlc.ReconciliationFactsRow{TryAge: 130, FullAge: 4000}, Full},
+		"a delta ran in between": {dbsqlc.ReconciliationFactsRow{TryAge: 5, FullAge: 600}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, is := due(test.facts, cfg)
+			require.Equal(t, test.want, got)
+			require.Equal(t, test.want != "", is)
+		})
+	}
+}

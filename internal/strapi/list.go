@@ -1,0 +1,121 @@
+package strapi
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// ListQuery asks for one page of a type's list, in the order of documentIds.
+// Pages are cut by documentId and not by number: documents that come and go
+// while one turns the pages then neither hide others nor show them twice.
+type ListQuery struct {
+	Query
+
+	Version Version
+	// After is the last documentId of the page before; "" for the first page.
+	After string
+	// Since leaves out what was not updated since; zero: nothing.
+	Since time.Time
+	// PageSize that is asked for. Strapi may answer with smaller pages.
+	PageSize int
+}
+
+// Page is one page of a list.
+type Page struct {
+	Documents []Document
+	// More says that another page follows.
+	More bool
+	// Total counts this page and all that follow; 0 when Strapi did not say.
+	Total int
+	// Date is Strapi's clock (the Date header); zero when there was none.
+	Date time.Time
+}
+
+// Last is the documentId after which the next page begins; "" for an empty page.
+func (p Page) Last() string {
+	if len(p.Documents) == 0 {
+		return ""
+	}
+	return p.Documents[len(p.Documents)-1].DocumentID
+}
+
+// List asks for a page of the type's default locale. Errors as for Collection;
+// a page that contradicts itself, as one that was cut short does, is Unreadable.
+func (c *Client) List(ctx context.Context, t ContentType, q ListQuery) (Page, error) {
+	r := request{path: "/" + url.PathEscape(t.Plural), query: url.Values{
+		"sort[0]":              {"documentId:asc"},
+		"pagination[pageSize]": {strconv.Itoa(max(q.PageSize, 1))},
+	}}
+	if q.Version == Draft {
+		r.query.Set("status", "draft")
+	}
+	if q.After != "" {
+		r.query.Set("filters[documentId][$gt]", q.After)
+	}
+	if !q.Since.IsZero() {
+		r.query.Set("filters[updatedAt][$gte]", q.Since.UTC().Format("2006-01-02T15:04:05.000Z"))
+	}
+	q.addTo(r.query)
+	body, header, err := c.collection(ctx, r)
+	if err != nil {
+		return Page{}, err
+	}
+	page, fault := parsePage(body, q.After)
+	if fault != "" {
+		return Page{}, r.fail(Unreadable, http.StatusOK, fault)
+	}
+	page.Date, _ = http.ParseTime(header.Get("Date"))
+	return page, nil
+}
+
+// parsePage reads a list's answer. Its second result says what is wrong.
+//
+// Failure policy: closed. What a list lacks looks deleted, so an answer that is
+// not whole, or not in the order that the next page relies on, is none.
+func parsePage(body []byte, after string) (Page, string) {
+	if fault := checkListAnswer(body); fault != "" {
+		return Page{}, fault
+	}
+	var answer struct {
+		Data []json.RawMessage `json:"data"`
+		Meta struct {
+			Pagination struct {
+				PageSize int  `json:"pageSize"`
+				Total    *int `json:"total"`
+			} `json:"pagination"`
+		} `json:"meta"`
+	}
+	if json.Unmarshal(body, &answer) != nil {
+		return Page{}, "the list cannot be read"
+	}
+	var page Page
+	for _, raw := range answer.Data {
+		doc, fault := parseDocument(raw)
+		switch {
+		case fault != "":
+			return Page{}, fault
+		case doc.DocumentID <= after:
+			return Page{}, "the list is not in the order of documentIds that was asked for"
+		}
+		after = doc.DocumentID
+		page.Documents = append(page.Documents, doc)
+	}
+	p := answer.Meta.Pagination
+	switch {
+	case p.PageSize < 1:
+		return Page{}, "meta.pagination.pageSize is not a positive number"
+	case p.Total == nil:
+		page.More = len(page.Documents) >= p.PageSize
+	default:
+		page.Total = *p.Total
+		page.More = page.Total > len(page.Documents)
+	}
+	if page.More && len(page.Documents) == 0 {
+		return Page{}, "the list is empty, but says that it is not"
+	}
+	return page, ""
+}

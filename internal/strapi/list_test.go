@@ -1,0 +1,43 @@
+package strapi
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestParsePage(t *testing.T) {
+	t.Parallel()
+	const a, b = `{"documentId":"a"}`, `{"documentId":"b"}`
+	for name, test := range map[string]struct {
+		body  string
+		more  bool
+		fault string
+	}{
+		"last":           {`{"data":[` + a + `,` + b + `],"meta":{"pagination":{"pageSize":100,"total":2}}}`, false, ""},
+		"more":           {`{"data":[` + a + `],"meta":{"pagination":{"pageSize":1,"total":2}}}`, true, ""},
+		"short, more":    {`{"data":[` + a + `],"meta":{"pagination":{"pageSize":100,"total":2}}}`, true, ""},
+		"no total, full": {`{"data":[` + a + `],"meta":{"pagination":{"pageSize":1}}}`, true, ""},
+		"no total, last": {`{"data":[],"meta":{"pagination":{"pageSize":1}}}`, false, ""},
+		"empty":          {`{"data":[],"meta":{"pagination":{"pageSize":1,"total":0}}}`, false, ""},
+		"cut":            {`{"data":[],"meta":{"pagination":{"pageSize":1,"total":5}}}`, false, "says that it is not"},
+		"order":          {`{"data":[` + b + `,` + a + `],"meta":{"pagination":{"pageSize":9,"total":2}}}`, false, "order"},
+		"twice":          {`{"data":[` + a + `,` + a + `],"meta":{"pagination":{"pageSize":9,"total":2}}}`, false, "order"},
+		"no page size":   {`{"data":[],"meta":{"pagination":{}}}`, false, "pageSize"},
+		"not a list":     {`{"data":null,"meta":{"pagination":{"pageSize":1}}}`, false, "not an array"},
+		"bad document":   {`{"data":[{}],"meta":{"pagination":{"pageSize":1}}}`, false, "documentId"},
+		"html":           {`<html>`, false, "HTML"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			page, fault := parsePage([]byte(test.body), "")
+			if test.fault != "" {
+				require.Contains(t, fault, test.fault)
+				return
+			}
+			require.Empty(t, fault)
+			require.Equal(t, test.more, page.More)
+		})
+	}
+	_, fault := parsePage([]byte(`{"data":[`+a+`],"meta":{"pagination":{"pageSize":1,"total":1}}}`), "a")
+	require.Contains(t, fault, "order", "a page that begins before its cursor would go on for ever")
+}
