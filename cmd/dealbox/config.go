@@ -31,6 +31,7 @@ type Config struct {
 	Retry     retry.Policy
 	Circuit   CircuitConfig
 	Jobs      JobsConfig
+	Reconcile ReconcileConfig
 	Forecast  ForecastConfig
 	Alerts    AlertsConfig
 	Log       LogConfig
@@ -95,6 +96,13 @@ type JobsConfig struct {
 	MaxAttempts int // failures of one document before it is a dead letter
 }
 
+// ReconcileConfig says how often the mirror is compared with Strapi.
+type ReconcileConfig struct {
+	Interval     time.Duration // what Strapi updated since the last time
+	FullInterval time.Duration // every document
+	Overlap      time.Duration // how far the first looks back behind the last time
+}
+
 // ForecastConfig is for the forecast.
 type ForecastConfig struct {
 	Currency      string
@@ -122,7 +130,7 @@ type need func(s *settings, c *Config)
 // everything is what `serve` needs.
 var everything = []need{
 	needDatabase, needListen, needAccess, needWebhook, needStrapi,
-	needJobs, needForecast, needAlerts, needLog, needLifecycle,
+	needJobs, needReconcile, needForecast, needAlerts, needLog, needLifecycle,
 }
 
 // loadConfig reads the groups that the caller needs. The error is a
@@ -211,6 +219,13 @@ func needJobs(s *settings, c *Config) {
 	// River takes at most 10,000 workers a queue.
 	c.Jobs.WorkerCount = s.integer("WORKER_COUNT", 50, 1, 10_000)
 	c.Jobs.MaxAttempts = s.integer("JOB_MAX_ATTEMPTS", 12, 1, 1000)
+}
+
+func needReconcile(s *settings, c *Config) {
+	// It is asked once a minute what is due, so less than that makes no difference.
+	c.Reconcile.Interval = s.duration("RECONCILE_INTERVAL", 2*time.Minute, time.Second, 24*time.Hour)
+	c.Reconcile.FullInterval = s.duration("RECONCILE_FULL_INTERVAL", time.Hour, time.Second, 7*24*time.Hour)
+	c.Reconcile.Overlap = s.duration("RECONCILE_OVERLAP", 2*time.Minute, time.Second, 24*time.Hour)
 }
 
 func needForecast(s *settings, c *Config) {

@@ -57,6 +57,7 @@ func TestLoadConfig_Defaults(t *testing.T) {
 	require.InDelta(t, 2.0, c.Retry.Base, 0)
 	require.Equal(t, CircuitConfig{5, time.Minute}, c.Circuit)
 	require.Equal(t, JobsConfig{WorkerCount: 50, MaxAttempts: 12}, c.Jobs)
+	require.Equal(t, ReconcileConfig{2 * time.Minute, time.Hour, 2 * time.Minute}, c.Reconcile)
 	require.Equal(t, ForecastConfig{"THB", 12, time.UTC}, c.Forecast)
 	require.Equal(t, AlertsConfig{WebhookFormat: "standard", WebhookLevel: "error"}, c.Alerts)
 	require.Equal(t, LogConfig{Level: slog.LevelInfo}, c.Log)
@@ -73,6 +74,7 @@ func TestLoadConfig_EverySetting(t *testing.T) {
 		"RETRY_MAX_RETRIES", "0", "RETRY_INITIAL_DELAY", "0.5", "RETRY_MAX_DELAY", "5s", "RETRY_EXPONENTIAL_BASE", "1.5",
 		"JOB_MAX_ATTEMPTS", "3", "WORKER_COUNT", "7",
 		"CIRCUIT_BREAKER_FAILURE_THRESHOLD", "2", "CIRCUIT_BREAKER_RECOVERY_TIMEOUT", "1.0",
+		"RECONCILE_INTERVAL", "30s", "RECONCILE_FULL_INTERVAL", "6h", "RECONCILE_OVERLAP", "90",
 		"FORECAST_CURRENCY", "eur", "FORECAST_HORIZON_MONTHS", "24", "FORECAST_TIMEZONE", "Asia/Bangkok",
 		"ALERT_WEBHOOK_URL", "https://hooks.example.com/T0/B0?x=y", "ALERT_WEBHOOK_SECRET", goodAlert,
 		"ALERT_WEBHOOK_FORMAT", "slack", "ALERT_NOTIFY_LEVEL", "CRITICAL",
@@ -95,6 +97,7 @@ func TestLoadConfig_EverySetting(t *testing.T) {
 	require.InDelta(t, 1.5, c.Retry.Base, 0)
 	require.Equal(t, JobsConfig{WorkerCount: 7, MaxAttempts: 3}, c.Jobs)
 	require.Equal(t, CircuitConfig{2, time.Second}, c.Circuit)
+	require.Equal(t, ReconcileConfig{30 * time.Second, 6 * time.Hour, 90 * time.Second}, c.Reconcile)
 	require.Equal(t, "EUR", c.Forecast.Currency)
 	require.Equal(t, 24, c.Forecast.HorizonMonths)
 	require.Equal(t, "Asia/Bangkok", c.Forecast.Location.String())
@@ -138,6 +141,9 @@ var mistakes = environ{
 	"JOB_MAX_ATTEMPTS":                  "0",
 	"CIRCUIT_BREAKER_FAILURE_THRESHOLD": "0",
 	"CIRCUIT_BREAKER_RECOVERY_TIMEOUT":  "NaN",
+	"RECONCILE_INTERVAL":                "0",
+	"RECONCILE_FULL_INTERVAL":           "-1h",
+	"RECONCILE_OVERLAP":                 "x",
 	"FORECAST_CURRENCY":                 "BAHT",
 	"FORECAST_HORIZON_MONTHS":           "0",
 	"FORECAST_TIMEZONE":                 "Mars/Olympus",

@@ -254,6 +254,9 @@ func (d *dev) getenv(name string) string {
 		"CIRCUIT_BREAKER_RECOVERY_TIMEOUT": "10s",
 	}
 	if d.strapi != nil {
+		// The webhook that is held back must not be made good before it is pasted:
+		// after the reconciliation at start the next one comes in an hour.
+		defaults["RECONCILE_INTERVAL"] = "1h"
 		for name, value := range d.strapi.settings() {
 			fixed[name] = value
 		}
@@ -266,7 +269,7 @@ func (d *dev) getenv(name string) string {
 	return cmp.Or(d.app.getenv(name), defaults[name])
 }
 
-// waitInStep returns when nothing is pending, or after a while: then the
+// waitInStep returns when nothing is pending and no reconciliation runs, or after a while: then the
 // dashboard shows what is still to do.
 func waitInStep(ctx context.Context, pool *pgxpool.Pool) error {
 	for range 150 {
@@ -274,7 +277,11 @@ func waitInStep(ctx context.Context, pool *pgxpool.Pool) error {
 		if err != nil {
 			return fmt.Errorf("read the ledger: %w", err)
 		}
-		if ledger.Pending == 0 {
+		reconciliation, err := dbsqlc.New().ReconciliationFacts(ctx, pool)
+		if err != nil {
+			return fmt.Errorf("read whether a reconciliation runs: %w", err)
+		}
+		if ledger.Pending == 0 && !reconciliation.HasOpen {
 			return nil
 		}
 		if err := pause(ctx, 200*time.Millisecond); err != nil {

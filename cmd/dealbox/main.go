@@ -46,6 +46,7 @@ type cli struct {
 	Migrate MigrateCmd `cmd:"" help:"Bring the database's schema up to this program."`
 	Sign    SignCmd    `cmd:"" help:"Sign a webhook body, or sign and send it. Needs STRAPI_WEBHOOK_SECRET."`
 	Doctor  DoctorCmd  `cmd:"" help:"Check settings, database, Strapi and the rest; say what to do about what fails."`
+	Sync    SyncCmd    `cmd:"" help:"Compare the mirror with Strapi now. Needs DATABASE_URL and a service that runs."`
 
 	Version kong.VersionFlag `help:"Print the version."`
 }

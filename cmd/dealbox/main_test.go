@@ -87,7 +87,7 @@ func TestRun_ExitCode(t *testing.T) {
 // A command of the contract that no code stands behind must not exist.
 func TestRun_NothingStubbed(t *testing.T) {
 	t.Parallel()
-	for _, command := range []string{"sync", "events", "alerts", "breaker"} {
+	for _, command := range []string{"events", "alerts", "breaker"} {
 		require.Equal(t, exitUsage, dealbox(t, nil, "", command).code, command)
 	}
 }

@@ -74,6 +74,7 @@ type service struct {
 	alerts     *alerting.Alerts
 	forecast   *revenue.Forecast
 	receiver   *inbox.Receiver
+	queue      *mirror.Queue
 	sync       *mirror.SyncWorker
 	breaker    *circuit.Breaker
 	worker     *jobs.Client
@@ -145,11 +146,11 @@ func (s *service) wire(version string) error {
 	if err != nil {
 		return err
 	}
-	queue := mirror.NewQueue(inserter)
-	s.sync = mirror.NewSyncWorker(s.pool, queue, client, s.breaker, s.forecast, s.alerts, mirror.Config{
+	s.queue = mirror.NewQueue(inserter)
+	s.sync = mirror.NewSyncWorker(s.pool, s.queue, client, s.breaker, s.forecast, s.alerts, mirror.Config{
 		Types: config.Strapi.Types, MaxAttempts: config.Jobs.MaxAttempts, Retry: config.Retry, Logger: logger,
 	})
-	s.receiver = inbox.NewReceiver(s.ingestPool, queue, s.alerts, inbox.Config{
+	s.receiver = inbox.NewReceiver(s.ingestPool, s.queue, s.alerts, inbox.Config{
 		Types: config.Strapi.Types, Writers: int(s.ingestPool.Config().MaxConns), Logger: logger,
 	})
 	if s.worker, err = s.newWorker(outbox); err != nil {
@@ -166,6 +167,10 @@ func (s *service) newWorker(outbox *notify.Outbox) (*jobs.Client, error) {
 	}
 	workers := river.NewWorkers()
 	river.AddWorker(workers, s.sync)
+	river.AddWorker(workers, mirror.NewReconcileWorker(s.sync, mirror.ReconcileConfig{
+		Interval: s.config.Reconcile.Interval, FullInterval: s.config.Reconcile.FullInterval,
+		Overlap: s.config.Reconcile.Overlap, Outbox: outbox,
+	}))
 	river.AddWorker(workers, revenue.NewRecomputeWorker(s.forecast, s.pool, s.log))
 	river.AddWorker(workers, notify.NewSendWorker(s.pool, outbox, s.log))
 	river.AddWorker(workers, inbox.NewPartitionWorker(s.pool, s.alerts))
@@ -177,7 +182,7 @@ func (s *service) newWorker(outbox *notify.Outbox) (*jobs.Client, error) {
 			jobs.QueueNotify:      {MaxWorkers: 4},
 			jobs.QueueMaintenance: {MaxWorkers: 2},
 		},
-		Periodic: []*river.PeriodicJob{inbox.PartitionSchedule()},
+		Periodic: []*river.PeriodicJob{inbox.PartitionSchedule(), mirror.ReconcileSchedule()},
 		SoftStop: s.share(softStopShare),
 	})
 }
@@ -192,6 +197,7 @@ func (s *service) newServer(version string) error {
 		CORSOrigins: s.config.Access.CORSOrigins, TrustedProxies: s.config.Access.TrustedProxies, Logger: s.log,
 	}, httpapi.Stages{
 		DB: s.readPool, Verifier: verifier, Receive: s.receiver.Receive, Breaker: s.breaker, Forecast: s.forecast, Readiness: s.readiness,
+		Reconcile: s.queue.Reconcile,
 	})
 	if err != nil {
 		return err
@@ -315,9 +321,8 @@ func (s *service) start(ctx context.Context) (*sync.WaitGroup, error) {
 	if err := skew.waitUntilSane(ctx); err != nil {
 		return &loops, err
 	}
-	// The currency or the rules may have changed while Dealbox was stopped.
-	if err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return s.forecast.Request(ctx, tx) }); err != nil {
-		return &loops, fmt.Errorf("ask for a first forecast: %w", err)
+	if err := s.askAtStart(ctx); err != nil {
+		return &loops, err
 	}
 	// Not ctx: a job that runs when the stop is asked for may finish.
 	if err := s.worker.Start(context.WithoutCancel(ctx)); err != nil {
@@ -328,6 +333,21 @@ func (s *service) start(ctx context.Context) (*sync.WaitGroup, error) {
 	loops.Go(func() { s.sync.Watch(ctx) })
 	s.log.Info("ready", "workers", s.config.Jobs.WorkerCount)
 	return &loops, nil
+}
+
+// askAtStart asks for what may have been missed while Dealbox was stopped: the
+// currency or the rules may be others, and webhooks came to nobody.
+func (s *service) askAtStart(ctx context.Context) error {
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := s.queue.Reconcile(ctx, tx, mirror.Request{Extent: mirror.Full, Trigger: mirror.TriggerStart}); err != nil {
+			return err
+		}
+		return s.forecast.Request(ctx, tx)
+	})
+	if err != nil {
+		return fmt.Errorf("ask for a first reconciliation and forecast: %w", err)
+	}
+	return nil
 }
 
 // stop drains HTTP and softly stops River at the same time, then commits what

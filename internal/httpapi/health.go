@@ -61,7 +61,8 @@ type notificationsAnswer struct {
 	LastSentAt       *time.Time `json:"last_sent_at"`
 }
 
-// reconciliationAnswer is all null until there is reconciliation.
+// reconciliationAnswer: drift is how many documents the last full run found out
+// of step; null until there was one.
 type reconciliationAnswer struct {
 	LastRunAt       *time.Time `json:"last_run_at"`
 	LastFullRunAt   *time.Time `json:"last_full_run_at"`
@@ -122,6 +123,7 @@ func (a *API) showDetailedHealth(w http.ResponseWriter, r *http.Request) error {
 		healthAnswer: a.renderHealth(f, status), Checks: checks,
 		Alerts: renderSummary(f.alerts), Breaker: renderBreaker(f.breaker), Ledger: renderLedger(f.core),
 		Queues: renderQueues(f.queues), Notifications: renderOutbox(f.outbox), Forecast: renderOutlook(f.outlook),
+		Reconciliation: renderReconciliation(f.reconciliation),
 	}
 	code := http.StatusOK
 	if status == statusUnhealthy {
@@ -200,6 +202,17 @@ func renderOutbox(s *notify.Stats) notificationsAnswer {
 	}
 	age := round(s.OldestPendingAge.Seconds())
 	return notificationsAnswer{Pending: &s.Pending, Failed24h: &s.Failed24h, OldestPendingAge: &age, LastSentAt: s.LastSentAt}
+}
+
+func renderReconciliation(r *dbsqlc.ReconciliationStateRow) reconciliationAnswer {
+	if r == nil {
+		return reconciliationAnswer{}
+	}
+	answer := reconciliationAnswer{LastRunAt: utc(r.LastRunAt), LastFullRunAt: utc(r.LastFullRunAt), LostWebhooks24h: &r.Lost24h}
+	if r.Drift >= 0 {
+		answer.Drift = &r.Drift
+	}
+	return answer
 }
 
 func renderOutlook(s *revenue.Status) outlookAnswer {

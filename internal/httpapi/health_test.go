@@ -29,7 +29,7 @@ func TestHealth_Healthy(t *testing.T) {
 	require.Equal(t, "1.2.3", tree["version"])
 	require.Equal(t, map[string]any{"strapi": "connected", "database": "connected"}, tree["services"])
 	require.Equal(t, map[string]any{"state": "closed", "failure_count": json.Number("0"), "opened_at": nil, "retry_at": nil}, tree["circuit_breaker"])
-	require.Equal(t, map[string]any{"last_run_at": nil, "last_full_run_at": nil, "lost_webhooks_24h": nil, "drift": nil}, tree["reconciliation"])
+	require.Equal(t, map[string]any{"last_run_at": nil, "last_full_run_at": nil, "lost_webhooks_24h": json.Number("0"), "drift": nil}, tree["reconciliation"])
 	require.Equal(t, json.Number("2"), at(t, tree, "queues", "sync", "available"))
 	require.Equal(t, json.Number("0"), at(t, tree, "queues", "forecast", "running"))
 	require.Equal(t, false, at(t, tree, "forecast", "stale"))

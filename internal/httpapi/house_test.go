@@ -58,7 +58,8 @@ func build(t testing.TB, pool *pgxpool.Pool, changes ...func(*httpapi.Config, *h
 	inserter, err := jobs.NewInserter(pool, nil, nil)
 	require.NoError(t, err)
 	h.alerts = alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter))
-	receiver := inbox.NewReceiver(pool, mirror.NewQueue(inserter), h.alerts, inbox.Config{
+	queue := mirror.NewQueue(inserter)
+	receiver := inbox.NewReceiver(pool, queue, h.alerts, inbox.Config{
 		Types:  []strapi.ContentType{{Kind: strapi.Deal, UID: dealUID, Plural: "pipeline-deals"}},
 		Logger: slog.New(slog.DiscardHandler),
 	})
@@ -67,7 +68,7 @@ func build(t testing.TB, pool *pgxpool.Pool, changes ...func(*httpapi.Config, *h
 	require.NoError(t, err)
 	config := httpapi.Config{Version: "1.2.3", Logger: slog.New(slog.NewJSONHandler(h.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	stages := httpapi.Stages{
-		DB: pool, Verifier: verifier, Receive: receiver.Receive, Readiness: h.ready,
+		DB: pool, Verifier: verifier, Receive: receiver.Receive, Readiness: h.ready, Reconcile: queue.Reconcile,
 		Breaker:  circuit.New(pool, circuit.Config{}),
 		Forecast: revenue.New(revenue.Config{Currency: "THB"}, inserter),
 	}

@@ -13,10 +13,12 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"dealbox/internal/circuit"
 	"dealbox/internal/inbox"
+	"dealbox/internal/mirror"
 	"dealbox/internal/revenue"
 	"dealbox/internal/strapi"
 )
@@ -63,6 +65,8 @@ type Stages struct {
 	Breaker *circuit.Breaker
 	// Forecast answers and recomputes the forecast.
 	Forecast *revenue.Forecast
+	// Reconcile asks for a reconciliation in a transaction: (*mirror.Queue).Reconcile.
+	Reconcile func(context.Context, pgx.Tx, mirror.Request) (int64, error)
 	// Readiness is what serve knows about starting and stopping.
 	Readiness *Readiness
 }
@@ -71,6 +75,7 @@ func (s Stages) check() error {
 	missing := map[string]bool{
 		"DB": s.DB == nil, "Verifier": s.Verifier == nil, "Receive": s.Receive == nil,
 		"Breaker": s.Breaker == nil, "Forecast": s.Forecast == nil, "Readiness": s.Readiness == nil,
+		"Reconcile": s.Reconcile == nil,
 	}
 	for name, is := range missing {
 		if is {

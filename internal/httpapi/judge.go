@@ -31,7 +31,9 @@ type facts struct {
 	queues  *[]dbsqlc.HealthQueuesRow
 	alerts  *alerting.Summary
 	outlook *revenue.Status // of the forecast
-	err     error           // the first that was met
+
+	reconciliation *dbsqlc.ReconciliationStateRow
+	err            error // the first that was met
 }
 
 // check is one line of "checks", in the form of draft-inadarei-api-health-check.
@@ -61,6 +63,7 @@ func judge(f facts) (string, map[string][]check) {
 	j.add("strapi:token", warnIf(f.core.TokenRefused), word(f.core.TokenRefused, "refused", "accepted"), "")
 	j.breaker(f.breaker)
 	j.notifications(f.outbox)
+	j.reconciliation(f.reconciliation)
 	return j.status(), j.checks
 }
 
@@ -96,6 +99,14 @@ func (j *verdict) notifications(o *notify.Stats) {
 		return
 	}
 	j.add("notifications:failed", warnIf(o.Failed24h > 0), o.Failed24h, "in 24 h")
+}
+
+func (j *verdict) reconciliation(r *dbsqlc.ReconciliationStateRow) {
+	if r == nil {
+		j.add("reconciliation:last_run", "warn", nil, "")
+		return
+	}
+	j.add("reconciliation:last_run", warnIf(r.Failing), word(r.Failing, "failing", "working"), "")
 }
 
 func (j *verdict) status() string {

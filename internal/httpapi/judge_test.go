@@ -39,6 +39,8 @@ func TestJudge_Limits(t *testing.T) {
 		"BreakerUnknown":       {func(f *facts) { f.breaker = nil }, statusDegraded},
 		"NotificationsFail":    {func(f *facts) { f.outbox.Failed24h = 1 }, statusDegraded},
 		"NotificationsUnknown": {func(f *facts) { f.outbox = nil }, statusDegraded},
+		"ReconcileFails":       {func(f *facts) { f.reconciliation.Failing = true }, statusDegraded},
+		"ReconcileUnknown":     {func(f *facts) { f.reconciliation = nil }, statusDegraded},
 		"NoDatabase":           {func(f *facts) { *f = facts{at: f.at} }, statusUnhealthy},
 		"DeadAndNoPartition":   {func(f *facts) { f.core.Dead, f.core.PartitionDaysAhead = 1, -1 }, statusUnhealthy},
 	} {
@@ -48,6 +50,7 @@ func TestJudge_Limits(t *testing.T) {
 			f := facts{
 				at: now, core: &dbsqlc.HealthFactsRow{DatabaseNow: now, PartitionDaysAhead: 14},
 				breaker: &circuit.Snapshot{State: circuit.Closed}, outbox: &notify.Stats{},
+				reconciliation: &dbsqlc.ReconciliationStateRow{},
 			}
 			c.change(&f)
 			status, checks := judge(f)

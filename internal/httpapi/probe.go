@@ -41,6 +41,9 @@ func (a *API) gather(ctx context.Context) facts {
 	f.outbox = part(&f, func() (notify.Stats, error) { return notify.Pending(ctx, conn) })
 	f.alerts = part(&f, func() (alerting.Summary, error) { return alerting.Summarize(ctx, conn) })
 	f.outlook = part(&f, func() (revenue.Status, error) { return a.stages.Forecast.Status(ctx, conn) })
+	f.reconciliation = part(&f, func() (dbsqlc.ReconciliationStateRow, error) {
+		return dbsqlc.New().ReconciliationState(ctx, conn, alerting.RuleReconciliationFailing)
+	})
 	f.queues = part(&f, func() ([]dbsqlc.HealthQueuesRow, error) { return dbsqlc.New().HealthQueues(ctx, conn) })
 	return f
 }

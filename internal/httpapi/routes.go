@@ -27,6 +27,7 @@ func (a *API) Routes() http.Handler {
 	route(get, "/api/v1/alerts", a.reader, a.listAlerts)
 	route(get, "/api/v1/models/forecast/base", a.reader, a.showForecast)
 	route(post, "/api/v1/models/forecast/run", a.operator, a.runForecast)
+	route(post, "/api/v1/models/ingest/strapi-sync", a.operator, a.runSync)
 
 	route(get, "/healthz", a.anybody, a.showAlive)
 	route(get, "/readyz", a.anybody, a.showReady)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -57,6 +58,10 @@ type Receiver struct {
 	log    *slog.Logger
 	slots  []int16 // one counter row a writer
 	group  *groupcommit.Group[fact, Receipt]
+	// refused counts deliveries that were not told 2xx since the last commit.
+	// Strapi does not send them again. What a crash forgets of it, the full
+	// reconciliation at the next start makes good.
+	refused atomic.Int64
 }
 
 // NewReceiver makes a Receiver that writes through pool, which should be its
@@ -87,6 +92,7 @@ func NewReceiver(pool *pgxpool.Pool, queue *mirror.Queue, alerts *alerting.Alert
 func (r *Receiver) Receive(ctx context.Context, d Delivery) (Receipt, error) {
 	receipt, err := r.group.Submit(ctx, classify(d, r.types))
 	if err != nil {
+		r.refused.Add(1)
 		return Receipt{}, fmt.Errorf("commit delivery: %w", err)
 	}
 	return receipt, nil
@@ -131,16 +137,24 @@ func quarantined(f fact, cause error) fact {
 	return f
 }
 
-// store runs one transaction for the group, again after a conflict.
+// store runs one transaction for the group, again after a conflict. The first one
+// after deliveries were refused asks for a full reconciliation, too.
 func (r *Receiver) store(ctx context.Context, writer int, facts []fact) (receipts []Receipt, err error) {
+	refused := r.refused.Load()
 	for range conflictTries {
 		err = pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
-			receipts, err = r.write(ctx, tx, writer, facts)
+			if receipts, err = r.write(ctx, tx, writer, facts); err != nil || refused == 0 {
+				return err
+			}
+			_, err := r.mirror.Reconcile(ctx, tx, mirror.Request{Extent: mirror.Full, Trigger: mirror.TriggerAfterRefusal})
 			return err
 		})
 		if !mirror.IsConflict(err) {
 			break
 		}
+	}
+	if err == nil {
+		r.refused.Add(-refused)
 	}
 	return receipts, err
 }

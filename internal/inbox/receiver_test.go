@@ -237,3 +237,25 @@ func TestReceiver_MissingPartitionIsNobodysFault(t *testing.T) {
 	require.NoError(t, MakePartitions(t.Context(), h.pool))
 	h.receive("msg_1", update("abc"))
 }
+
+// Strapi does not send again what was refused, so a full reconciliation makes it good.
+func TestReceiver_AfterRefusal(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	exec := func(sql string) {
+		_, err := h.pool.Exec(t.Context(), sql)
+		require.NoError(t, err)
+	}
+	h.receive("msg_0", update("abc"))
+	require.Equal(t, "0", h.text("SELECT count(*)::text FROM reconciliation_run"))
+
+	exec("ALTER TABLE inbox_event RENAME TO inbox_event_away")
+	_, err := h.receiver.Receive(t.Context(), Delivery{Scheme: strapi.SchemeStandard, ID: "msg_1", Body: []byte(update("abc"))})
+	require.Error(t, err)
+	exec("ALTER TABLE inbox_event_away RENAME TO inbox_event")
+
+	h.receive("msg_2", update("abc"))
+	h.receive("msg_3", update("abc"))
+	require.Equal(t, "full after_refusal waiting", h.text("SELECT string_agg(concat_ws(' ', kind, trigger, status), ',') FROM reconciliation_run"))
+	require.Equal(t, "1", h.text("SELECT count(*)::text FROM river.river_job WHERE kind = 'mirror_reconcile'"), "once")
+}

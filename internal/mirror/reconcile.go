@@ -15,6 +15,7 @@ import (
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/jobs"
 	"dealbox/internal/notify"
+	"dealbox/internal/retry"
 )
 
 const (
@@ -98,9 +99,12 @@ func (w *ReconcileWorker) Work(ctx context.Context, job *river.Job[ReconcileArgs
 		if err != nil || !ok {
 			return err
 		}
-		more, err := w.work(steps, run, end, seen)
-		if err != nil || !more {
+		next, err := w.work(steps, run, end, seen)
+		if err != nil || next == afterStop {
 			return err
+		}
+		if next == afterSlice {
+			break
 		}
 	}
 	if _, err := w.sync.queue.jobs.Insert(ctx, ReconcileArgs{GoOn: true}, nil); err != nil {
@@ -135,28 +139,36 @@ func (w *ReconcileWorker) claim(ctx context.Context) (run dbsqlc.ReconciliationR
 	return run, true, nil
 }
 
-// work does steps of the run until it is over or the slice ends. more says that
-// there may be something else to do.
-func (w *ReconcileWorker) work(ctx context.Context, run dbsqlc.ReconciliationRun, end time.Time, seen circuit.Snapshot) (more bool, err error) {
+// after is what a job does when it has worked on a run.
+type after int
+
+const (
+	afterRun   after = iota // the run is over: another one may wait
+	afterSlice              // the run is not over: leave it to the next job
+	afterStop               // nothing can be done now
+)
+
+// work does steps of the run until it is over or the slice ends.
+func (w *ReconcileWorker) work(ctx context.Context, run dbsqlc.ReconciliationRun, end time.Time, seen circuit.Snapshot) (after, error) {
 	s := &sweep{w: w, run: run, seen: seen, drafts: map[string]bool{}}
 	for first := true; ; first = false {
 		if !first && time.Now().After(end) {
-			return true, w.release(ctx, run)
+			return afterSlice, w.release(ctx, run)
 		}
 		over, err := s.step(ctx)
 		switch {
 		case err == nil && over:
-			return true, w.finish(ctx, run, "done", nil)
+			return afterRun, w.finish(ctx, run, "done", nil)
 		case err == nil:
 			continue
 		case errors.Is(err, errTakenOver):
-			return false, nil
+			return afterStop, nil
 		case errors.Is(err, circuit.ErrOpen), errors.Is(err, context.Canceled):
-			return false, w.release(ctx, run)
-		case !first && errors.Is(err, context.DeadlineExceeded):
-			return true, w.release(ctx, run)
+			return afterStop, w.release(ctx, run)
+		case !first && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, retry.ErrTooLate)):
+			return afterSlice, w.release(ctx, run) // the next slice has time for retries
 		}
-		return false, w.finish(ctx, run, "failed", err)
+		return afterStop, w.finish(ctx, run, "failed", err)
 	}
 }
 

@@ -50,8 +50,10 @@ func (s *sweep) list(ctx context.Context, t strapi.ContentType) error {
 	if s.run.Cursor == "" {
 		move.Expected = int64(max(drafts.Total, published.Total))
 	}
-	if date := published.Date; !date.IsZero() {
-		move.AnsweredAt = &date // only the run's first one is kept
+	if date := drafts.Date; !date.IsZero() {
+		move.AnsweredAt = &date
+	} else if date = published.Date; !date.IsZero() {
+		move.AnsweredAt = &date
 	}
 	return s.transact(ctx, &move, func(tx pgx.Tx, move *dbsqlc.ReconciliationAdvanceParams) error {
 		found, err := s.w.compare(ctx, tx, s.run, t, docs)
@@ -85,7 +87,7 @@ func (s *sweep) pages(ctx context.Context, t strapi.ContentType) (drafts, publis
 			return drafts, published, err
 		}
 		if s.drafts[t.UID] = hasDrafts(drafts); !s.drafts[t.UID] {
-			drafts = strapi.Page{}
+			drafts = strapi.Page{Date: drafts.Date} // the same documents as the published ones
 		}
 	}
 	q.Version = strapi.Published

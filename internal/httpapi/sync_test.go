@@ -1,0 +1,44 @@
+package httpapi_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestSync(t *testing.T) {
+	t.Parallel()
+	h := open(t, withTokens)
+	sync := func(token, body string) answer {
+		r := h.request(http.MethodPost, "/api/v1/models/ingest/strapi-sync", strings.NewReader(body))
+		r.Header.Set("Authorization", "Bearer "+token)
+		return h.do(r)
+	}
+	requireError(t, sync(readToken, ""), 403, "forbidden")
+	requireError(t, sync(adminToken, `{"entity_types":`), 400, "invalid_body")
+	for _, body := range []string{"", `{}`, `{"entity_types":["pipeline-deals","billings"]}`} {
+		got := sync(adminToken, body)
+		require.Equal(t, 202, got.StatusCode, string(got.body))
+		require.Equal(t, "accepted", got.json(t)["status"])
+		require.Equal(t, "1", got.json(t)["run_id"], "one that waits is enough")
+	}
+	var row string
+	require.NoError(t, h.pool.QueryRow(t.Context(), "SELECT concat_ws(' ', kind, trigger, actor, status) FROM reconciliation_run").Scan(&row))
+	require.Equal(t, "full demand ada waiting", row)
+}
+
+func TestHealth_Reconciliation(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	h.exec(`INSERT INTO reconciliation_run (kind, trigger, status, finished_at, missing, ghosts) VALUES
+		('full', 'start', 'done', '2026-11-24T08:00:00Z', 2, 1), ('delta', 'schedule', 'done', '2026-11-24T08:30:00Z', 5, 0)`)
+	h.exec(`INSERT INTO reconciliation_difference (run_id, uid, document_id, locale, kind, enqueued, lost)
+		VALUES (1, 'u', 'd', '', 'stale', true, true), (1, 'u', 'e', '', 'stale', true, false)`)
+	got := at(t, h.get("/api/v1/health/detailed").json(t), "reconciliation").(map[string]any)
+	require.Equal(t, "2026-11-24T08:30:00Z", got["last_run_at"])
+	require.Equal(t, "2026-11-24T08:00:00Z", got["last_full_run_at"])
+	require.EqualValues(t, "1", got["lost_webhooks_24h"])
+	require.EqualValues(t, "3", got["drift"])
+}
