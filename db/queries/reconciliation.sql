@@ -67,17 +67,18 @@ FROM (SELECT unnest(@uids::text[]) AS uid, unnest(@document_ids::text[]) AS docu
 
 -- name: ReconciliationGhostInsert :execrows
 -- The mirror's live documents between two documentIds that Strapi does not list. They are
--- looked at when the whole list was read, so that a run which fails asks for none.
+-- looked at when the whole list was read, so that a run which fails asks for none. Both
+-- bounds are plain comparisons, so that only this part of the primary key is read.
 INSERT INTO reconciliation_difference (run_id, uid, document_id, locale, kind, enqueued, lost)
 SELECT @run_id, m.uid, m.document_id, m.locale, 'ghost', false,
        CASE WHEN NOT @baseline::boolean OR EXISTS (
            SELECT FROM entity_sync s WHERE s.uid = m.uid AND s.document_id = m.document_id
            AND s.locale = m.locale AND s.done_seq < s.want_seq) THEN false END
 FROM (SELECT d.uid, d.document_id, d.locale FROM deal d WHERE d.uid = @uid AND d.deleted_at IS NULL
-          AND d.document_id > @after AND (@upto::text = '' OR d.document_id <= @upto)
+          AND d.document_id > @after::text AND d.document_id <= @upto::text
       UNION ALL
       SELECT b.uid, b.document_id, b.locale FROM billing b WHERE b.uid = @uid AND b.deleted_at IS NULL
-          AND b.document_id > @after AND (@upto::text = '' OR b.document_id <= @upto)) m
+          AND b.document_id > @after::text AND b.document_id <= @upto::text) m
 WHERE m.document_id <> ALL (@listed::text[]);
 
 -- name: ReconciliationGhostCount :one

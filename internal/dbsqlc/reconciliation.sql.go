@@ -664,10 +664,10 @@ SELECT $1, m.uid, m.document_id, m.locale, 'ghost', false,
            SELECT FROM entity_sync s WHERE s.uid = m.uid AND s.document_id = m.document_id
            AND s.locale = m.locale AND s.done_seq < s.want_seq) THEN false END
 FROM (SELECT d.uid, d.document_id, d.locale FROM deal d WHERE d.uid = $3 AND d.deleted_at IS NULL
-          AND d.document_id > $4 AND ($5::text = '' OR d.document_id <= $5)
+          AND d.document_id > $4::text AND d.document_id <= $5::text
       UNION ALL
       SELECT b.uid, b.document_id, b.locale FROM billing b WHERE b.uid = $3 AND b.deleted_at IS NULL
-          AND b.document_id > $4 AND ($5::text = '' OR b.document_id <= $5)) m
+          AND b.document_id > $4::text AND b.document_id <= $5::text) m
 WHERE m.document_id <> ALL ($6::text[])
 `
 
@@ -681,7 +681,8 @@ type ReconciliationGhostInsertParams struct {
 }
 
 // The mirror's live documents between two documentIds that Strapi does not list. They are
-// looked at when the whole list was read, so that a run which fails asks for none.
+// looked at when the whole list was read, so that a run which fails asks for none. Both
+// bounds are plain comparisons, so that only this part of the primary key is read.
 func (q *Queries) ReconciliationGhostInsert(ctx context.Context, db DBTX, arg ReconciliationGhostInsertParams) (int64, error) {
 	result, err := db.Exec(ctx, reconciliationGhostInsert,
 		arg.RunID,

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -36,6 +37,9 @@ func (s *sweep) step(ctx context.Context) (over bool, err error) {
 	return true, nil
 }
 
+// endOfIDs sorts behind every documentId: it is the last character there is.
+const endOfIDs = "\U0010FFFF"
+
 // list compares one range of a type's list with the mirror.
 func (s *sweep) list(ctx context.Context, t strapi.ContentType) error {
 	drafts, published, err := s.pages(ctx, t)
@@ -65,7 +69,7 @@ func (s *sweep) list(ctx context.Context, t strapi.ContentType) error {
 		}
 		if s.run.Kind == string(Full) {
 			move.Ghosts, err = dbsqlc.New().ReconciliationGhostInsert(ctx, tx, dbsqlc.ReconciliationGhostInsertParams{
-				RunID: s.run.ID, Baseline: s.run.Baseline, UID: t.UID, After: s.run.Cursor, Upto: upto, Listed: ids(docs),
+				RunID: s.run.ID, Baseline: s.run.Baseline, UID: t.UID, After: s.run.Cursor, Upto: cmp.Or(upto, endOfIDs), Listed: ids(docs),
 			})
 			if err != nil {
 				return fmt.Errorf("find ghosts: %w", err)
