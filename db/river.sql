@@ -12,6 +12,7 @@ CREATE TABLE river.river_job (
     finalized_at timestamptz,
     scheduled_at timestamptz NOT NULL,
     kind         text NOT NULL,
+    queue        text NOT NULL,
     args         jsonb NOT NULL,
-    queue        text NOT NULL
+    errors       jsonb[]
 );

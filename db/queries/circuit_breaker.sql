@@ -56,3 +56,8 @@ RETURNING *;
 -- name: CircuitBreakerEventAppend :exec
 INSERT INTO circuit_breaker_event (name, at, generation, from_state, to_state, failure_count, actor, reason)
 VALUES (@name, @at, @generation, @from_state, @to_state, @failure_count, @actor, @reason);
+
+-- name: CircuitBreakerEventList :many
+-- The last transitions, newest first.
+SELECT at, generation, from_state, to_state, failure_count, actor, reason
+FROM circuit_breaker_event WHERE name = @name ORDER BY id DESC LIMIT @max_rows;

@@ -95,6 +95,55 @@ func (q *Queries) CircuitBreakerEventAppend(ctx context.Context, db DBTX, arg Ci
 	return err
 }
 
+const circuitBreakerEventList = `-- name: CircuitBreakerEventList :many
+SELECT at, generation, from_state, to_state, failure_count, actor, reason
+FROM circuit_breaker_event WHERE name = $1 ORDER BY id DESC LIMIT $2
+`
+
+type CircuitBreakerEventListParams struct {
+	Name    string
+	MaxRows int32
+}
+
+type CircuitBreakerEventListRow struct {
+	At           time.Time
+	Generation   int64
+	FromState    string
+	ToState      string
+	FailureCount int32
+	Actor        string
+	Reason       string
+}
+
+// The last transitions, newest first.
+func (q *Queries) CircuitBreakerEventList(ctx context.Context, db DBTX, arg CircuitBreakerEventListParams) ([]CircuitBreakerEventListRow, error) {
+	rows, err := db.Query(ctx, circuitBreakerEventList, arg.Name, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CircuitBreakerEventListRow
+	for rows.Next() {
+		var i CircuitBreakerEventListRow
+		if err := rows.Scan(
+			&i.At,
+			&i.Generation,
+			&i.FromState,
+			&i.ToState,
+			&i.FailureCount,
+			&i.Actor,
+			&i.Reason,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const circuitBreakerGet = `-- name: CircuitBreakerGet :one
 SELECT b.name, b.state, b.forced, b.generation, b.failure_count, b.failure_keys, b.last_error, b.opened_at, b.retry_at, b.probe_holder, b.probe_until, b.changed_at,
        coalesce(greatest(extract(epoch FROM CASE b.state WHEN 'open' THEN b.retry_at

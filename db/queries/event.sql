@@ -1,0 +1,33 @@
+-- name: EventGet :one
+-- The primary key starts with the day, so each day that has a partition is asked for
+-- the id: a lookup in a small index each.
+SELECT e.id, e.received_at, e.scheme, e.event, e.uid, e.model, e.document_id, e.locale, e.sent_at, e.seq,
+       e.body, e.quarantine_reason, e.status
+FROM generate_series((SELECT min(received_on) FROM inbox_event)::timestamp,
+                     (now() AT TIME ZONE 'UTC')::date::timestamp, '1 day') AS day
+CROSS JOIN LATERAL (SELECT * FROM inbox_event_status v WHERE v.received_on = day::date AND v.id = @id) e
+LIMIT 1;
+
+-- name: EventDocument :one
+-- How far the mirror of the event's document is.
+SELECT want_seq, done_seq, state, failures, last_error, pending_since, next_attempt_at, dead_at
+FROM entity_sync WHERE uid = @uid AND document_id = @document_id AND locale = @locale;
+
+-- name: EventJobs :many
+-- Jobs that serve the event and that River still has: finished ones go after some
+-- minutes. A job serves it when its seq is not lower. River's index on args finds them.
+SELECT id, state::text AS state, attempt, created_at, scheduled_at, attempted_at, finalized_at,
+       (args->>'seq')::bigint AS seq, coalesce(to_jsonb(errors), '[]')::jsonb AS errors
+FROM river.river_job
+WHERE args @> jsonb_build_object('uid', @uid::text, 'document_id', @document_id::text)
+  AND kind = 'mirror_sync' AND coalesce(args->>'locale', '') = @locale::text AND (args->>'seq')::bigint >= @seq::bigint
+ORDER BY id
+LIMIT @max_rows;
+
+-- name: EventChange :one
+-- The first change of the mirror by a sync that covered the event.
+SELECT id, changed_at, seq, kind, before, after
+FROM mirror_change
+WHERE uid = @uid AND document_id = @document_id AND locale = @locale AND seq >= @seq
+ORDER BY id
+LIMIT 1;

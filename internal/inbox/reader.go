@@ -1,0 +1,101 @@
+package inbox
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"dealbox/internal/dbsqlc"
+)
+
+// Event is a stored delivery and what became of it. Times are UTC. A text is ""
+// where the envelope had none; its JSON is that of the API and of the commands.
+type Event struct {
+	ID         uuid.UUID `json:"id"`
+	ReceivedAt time.Time `json:"received_at"`
+	Status     Status    `json:"status"`
+	Event      string    `json:"event"`
+	Entity     string    `json:"entity"` // the model: pipeline-deal
+	UID        string    `json:"uid"`
+	DocumentID string    `json:"document_id"`
+	Locale     string    `json:"locale"`
+	// Scheme is what authenticated it.
+	Scheme string `json:"scheme"`
+	// SentAt is when Strapi says that it sent it.
+	SentAt *time.Time `json:"sent_at"`
+	// Seq is the look at the document that it asked for; nil when it asked for none.
+	Seq              *int64 `json:"seq"`
+	QuarantineReason string `json:"quarantine_reason"`
+}
+
+// Page is a part of a list. NextCursor is nil at the end.
+type Page struct {
+	Events     []Event `json:"events"`
+	NextCursor *string `json:"next_cursor"`
+}
+
+// eventRow is a row of the statements in select.go, by name.
+type eventRow struct {
+	ID               uuid.UUID
+	ReceivedOn       time.Time
+	ReceivedAt       time.Time
+	Scheme           string
+	Event            string
+	UID              string `db:"uid"`
+	Model            string
+	DocumentID       string `db:"document_id"`
+	Locale           string
+	SentAt           *time.Time
+	Seq              *int64
+	QuarantineReason string
+	Status           Status
+}
+
+// List reads events, the newest first: by the database's day, then by id. A page
+// holds together with the next whatever arrives in between. A filter that
+// cannot be used gives a *FilterError.
+func List(ctx context.Context, db dbsqlc.DBTX, f Filter) (Page, error) {
+	args, err := f.args()
+	if err != nil {
+		return Page{}, err
+	}
+	rows, err := db.Query(ctx, f.listSQL(), args)
+	if err != nil {
+		return Page{}, fmt.Errorf("list events: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[eventRow])
+	if err != nil {
+		return Page{}, fmt.Errorf("list events: %w", err)
+	}
+	page := Page{Events: []Event{}}
+	// One more was asked for than fits: it says that there is another page.
+	if len(found) == args["max_rows"] {
+		found = found[:len(found)-1]
+		last := found[len(found)-1]
+		next := position{on: last.ReceivedOn, id: last.ID}.cursor()
+		page.NextCursor = &next
+	}
+	for _, row := range found {
+		page.Events = append(page.Events, row.event())
+	}
+	return page, nil
+}
+
+func (r eventRow) event() Event {
+	return Event{
+		ID: r.ID, ReceivedAt: r.ReceivedAt.UTC(), Status: r.Status, Event: r.Event, Entity: r.Model, UID: r.UID,
+		DocumentID: r.DocumentID, Locale: r.Locale, Scheme: r.Scheme, SentAt: utc(r.SentAt), Seq: r.Seq,
+		QuarantineReason: r.QuarantineReason,
+	}
+}
+
+func utc(t *time.Time) *time.Time {
+	if t == nil {
+		return nil
+	}
+	u := t.UTC()
+	return &u
+}

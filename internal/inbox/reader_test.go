@@ -1,0 +1,316 @@
+package inbox
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/jobs"
+	"dealbox/internal/mirror"
+)
+
+const dealUID = "api::pipeline-deal.pipeline-deal"
+
+func (h *house) exec(sql string, args ...any) {
+	h.t.Helper()
+	_, err := h.pool.Exec(h.t.Context(), sql, args...)
+	require.NoError(h.t, err)
+}
+
+// daysAgo moves what was stored today to an earlier day, under a partition of its own.
+func (h *house) daysAgo(days int) {
+	h.t.Helper()
+	h.exec(fmt.Sprintf(`DO $$ DECLARE day date := (now() AT TIME ZONE 'UTC')::date - %d; BEGIN
+		EXECUTE format('CREATE TABLE inbox_event_%%s PARTITION OF inbox_event FOR VALUES FROM (%%L) TO (%%L)', to_char(day, 'YYYYMMDD'), day, day + 1);
+		UPDATE inbox_event SET received_on = day, received_at = received_at - interval '%d days' WHERE received_on = (now() AT TIME ZONE 'UTC')::date;
+	END $$`, days, days))
+}
+
+// stock stores events of every status on three days and returns them by status.
+func (h *house) stock() map[Status][]uuid.UUID {
+	h.t.Helper()
+	all := map[Status][]uuid.UUID{}
+	for day := 3; day >= 1; day-- {
+		put := func(status Status, n int, body string) {
+			id := h.receive(fmt.Sprintf("msg_%d_%s_%d", day, status, n), body).EventID
+			all[status] = append(all[status], id)
+		}
+		for n := range 4 {
+			put(StatusProcessed, n, update(fmt.Sprintf("done%d", n)))
+			put(StatusDead, n, update(fmt.Sprintf("dead%d", n%2)))
+			put(StatusIgnored, n, `{"event":"entry.update","model":"page","uid":"api::page.page","entry":{"documentId":"page1"}}`)
+			put(StatusQuarantined, n, fmt.Sprintf(`{"event": %d`, n))
+		}
+		h.exec("UPDATE entity_sync SET done_seq = want_seq, events_done = events, state = 'ok', pending_since = NULL WHERE document_id LIKE 'done%'")
+		for n := range 4 {
+			put(StatusPending, n, update(fmt.Sprintf("done%d", n))) // the same documents, once more
+		}
+		if day > 1 {
+			for n := range 4 { // but for the last day the next ones are done as well
+				all[StatusProcessed] = append(all[StatusProcessed], all[StatusPending][n])
+			}
+			all[StatusPending] = nil
+			h.exec("UPDATE entity_sync SET done_seq = want_seq, events_done = events, state = 'ok', pending_since = NULL WHERE document_id LIKE 'done%'")
+			h.daysAgo(day)
+		}
+	}
+	h.exec("UPDATE entity_sync SET state = 'dead', dead_at = now(), failures = 12, last_error = 'no' WHERE document_id LIKE 'dead%'")
+	return all
+}
+
+// turn reads all pages of a list.
+func (h *house) turn(f Filter) []Event {
+	h.t.Helper()
+	var all []Event
+	for {
+		page, err := List(h.t.Context(), h.pool, f)
+		require.NoError(h.t, err)
+		require.LessOrEqual(h.t, len(page.Events), f.Limit)
+		all = append(all, page.Events...)
+		if page.NextCursor == nil {
+			return all
+		}
+		require.NotEmpty(h.t, page.Events)
+		f.Cursor = *page.NextCursor
+	}
+}
+
+func ids(events []Event) []string {
+	var all []string
+	for _, e := range events {
+		all = append(all, e.ID.String())
+	}
+	return all
+}
+
+func sorted(list []uuid.UUID) []string {
+	var all []string
+	for _, id := range list {
+		all = append(all, id.String())
+	}
+	slices.Sort(all)
+	return all
+}
+
+func TestList_EachEventExactlyOnce(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	stock := h.stock()
+	var everything []uuid.UUID
+	for status, want := range stock {
+		everything = append(everything, want...)
+		for _, limit := range []int{1, 5, 1000} {
+			got := ids(h.turn(Filter{Statuses: []Status{status}, Limit: limit}))
+			slices.Sort(got)
+			require.Equal(t, sorted(want), got, "%s by %d", status, limit)
+		}
+	}
+	for _, filter := range []Filter{{}, {Statuses: Statuses()}, {Event: "entry.update", Statuses: []Status{StatusPending, StatusDead, StatusProcessed}}} {
+		var listed []string
+		for _, limit := range []int{1, 7, 1000} {
+			filter.Limit = limit
+			got := ids(h.turn(filter))
+			if listed == nil {
+				listed = got
+			}
+			require.Equal(t, listed, got, "the same order whatever the page")
+		}
+		if filter.Event == "" {
+			slices.Sort(listed)
+			require.Equal(t, sorted(everything), listed)
+		}
+	}
+	all := h.turn(Filter{Limit: 1000})
+	for i := 1; i < len(all); i++ {
+		a, b := all[i-1], all[i]
+		require.True(t, a.ReceivedAt.After(b.ReceivedAt) || a.ID.String() > b.ID.String(), "newest first")
+	}
+}
+
+// Wherever the statement starts, it answers what the view says.
+func TestList_EveryFilterIsTheView(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.stock()
+	middle := time.Now().UTC().Add(-36 * time.Hour)
+	statuses := [][]Status{nil}
+	for set := 1; set < 1<<len(Statuses()); set++ {
+		var these []Status
+		for i, s := range Statuses() {
+			if set&(1<<i) != 0 {
+				these = append(these, s)
+			}
+		}
+		statuses = append(statuses, these)
+	}
+	for _, these := range statuses {
+		for _, f := range []Filter{
+			{}, {Event: "entry.update"}, {Event: "entry.delete"}, {Entity: "pipeline-deal"}, {Entity: dealUID}, {Entity: "page"},
+			{DocumentID: "done1"}, {DocumentID: "dead1"}, {DocumentID: "page1"}, {DocumentID: "nothing"},
+			{Since: middle}, {Until: middle}, {DocumentID: "done1", Since: middle}, {Since: middle, Until: middle},
+		} {
+			f.Statuses, f.Limit = these, 1000
+			args, err := f.args()
+			require.NoError(t, err)
+			rows, err := h.pool.Query(t.Context(), `SELECT id FROM inbox_event_status WHERE status = ANY (@statuses::text[])
+				AND (@event::text = '' OR event = @event) AND (@entity::text = '' OR @entity IN (model, uid)) AND (@document_id::text = '' OR document_id = @document_id)
+				AND received_at >= @since AND received_at < @until ORDER BY received_on DESC, id DESC`, args)
+			require.NoError(t, err)
+			want, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+			require.NoError(t, err)
+			got := h.turn(f)
+			require.Len(t, got, len(want), "%+v", f)
+			for i := range want {
+				require.Equal(t, want[i], got[i].ID, "%+v", f)
+			}
+			replayed, err := h.replayer().All(t.Context(), f, true)
+			require.NoError(t, err)
+			require.EqualValues(t, len(want), replayed.Events, "a replay chooses what the list shows: %+v", f)
+		}
+	}
+}
+
+func TestList_RefusesABadFilter(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	for field, f := range map[string]Filter{
+		"limit": {Limit: 1001}, "cursor": {Cursor: "MQ"}, "event": {Event: "a\x00"}, "entity": {Entity: "\xff"}, "document_id": {DocumentID: "a\nb"},
+	} {
+		_, err := List(t.Context(), h.pool, f)
+		var wrong *FilterError
+		require.ErrorAs(t, err, &wrong)
+		require.Equal(t, field, wrong.Field)
+	}
+}
+
+func TestTell(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.daysAgo(2)
+	body := update("abc")
+	id := h.receive("msg_1", body).EventID
+	h.exec("INSERT INTO mirror_change (uid, document_id, locale, seq, kind, after) VALUES ($1, 'abc', '', 1, 'created', '{\"name\": \"x\"}')", dealUID)
+	h.exec("INSERT INTO mirror_change (uid, document_id, locale, seq, kind) VALUES ($1, 'abc', '', 2, 'updated')", dealUID)
+	h.exec(`UPDATE river.river_job SET state = 'retryable', attempt = 3, errors = ARRAY['{"at":"2026-11-23T10:00:00Z","attempt":1,"error":"503","trace":"goroutine 1"}']::jsonb[]`)
+	h.exec("UPDATE entity_sync SET failures = 3, last_error = 'HTTP 503'")
+
+	s, err := Tell(t.Context(), h.pool, id)
+	require.NoError(t, err)
+	require.Equal(t, body, *s.Body)
+	require.Equal(t, StatusPending, s.Status)
+	require.Equal(t, "standard", s.Scheme)
+	require.Equal(t, "pipeline-deal", s.Entity)
+	require.NotNil(t, s.SentAt)
+	require.EqualValues(t, 1, *s.Seq)
+	require.Equal(t, "HTTP 503", *s.Document.LastError)
+	require.Equal(t, 3, s.Document.Failures)
+	require.Len(t, s.Jobs, 1)
+	require.Equal(t, 3, s.Jobs[0].Attempts)
+	require.Equal(t, []JobError{{At: time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC), Attempt: 1, Error: "503"}}, s.Jobs[0].Errors)
+	require.Equal(t, "created", s.Changed.Kind)
+
+	broken, err := Tell(t.Context(), h.pool, h.receive("msg_2", "{\xff").EventID)
+	require.NoError(t, err)
+	require.Nil(t, broken.Body)
+	require.Equal(t, "{\xff", string(broken.BodyBase64))
+	require.Equal(t, StatusQuarantined, broken.Status)
+	require.NotEmpty(t, broken.QuarantineReason)
+	require.Empty(t, broken.Jobs)
+
+	_, err = Tell(t.Context(), h.pool, uuid.New())
+	require.ErrorIs(t, err, ErrNoEvent)
+}
+
+// An event is found on whichever day it was stored.
+func TestTell_AnotherDay(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	id := h.receive("msg_1", update("abc")).EventID
+	h.daysAgo(40)
+	s, err := Tell(t.Context(), h.pool, id)
+	require.NoError(t, err)
+	require.Equal(t, id, s.ID)
+}
+
+func (h *house) replayer() *Replayer {
+	h.t.Helper()
+	inserter, err := jobs.NewInserter(h.pool, nil, nil)
+	require.NoError(h.t, err)
+	return NewReplayer(h.pool, mirror.NewQueue(inserter), contentTypes)
+}
+
+func TestReplayer_All_RevivesDead(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	stock := h.stock()
+	h.exec("DELETE FROM river.river_job")
+	before := h.ledger()
+	dead := Filter{Statuses: []Status{StatusDead}}
+
+	dry, err := h.replayer().All(t.Context(), dead, true)
+	require.NoError(t, err)
+	require.Equal(t, Replayed{DryRun: true, Events: int64(len(stock[StatusDead])), Documents: 2}, dry)
+	require.Equal(t, before, h.ledger(), "a dry run changes nothing")
+	require.Equal(t, "0", h.text("SELECT count(*)::text FROM river.river_job"))
+
+	done, err := h.replayer().All(t.Context(), dead, false)
+	require.NoError(t, err)
+	require.Equal(t, Replayed{Events: int64(len(stock[StatusDead])), Documents: 2}, done)
+	after := h.ledger()
+	require.Zero(t, after.Dead)
+	require.Equal(t, before.Pending+before.Dead, after.Pending)
+	require.Equal(t, before.Received, after.Received, "a replay is no event")
+	require.Equal(t, "pending 0 true", h.text("SELECT DISTINCT state || ' ' || failures || ' ' || (dead_at IS NULL) FROM entity_sync WHERE document_id LIKE 'dead%'"))
+	require.Equal(t, "2", h.text(`SELECT count(*)::text FROM river.river_job j JOIN entity_sync e
+		ON e.document_id = j.args->>'document_id' AND (j.args->>'seq')::bigint = e.want_seq`))
+}
+
+// More documents than one transaction takes.
+func TestReplayer_All_InChunks(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.exec("INSERT INTO entity_sync (uid, document_id, want_seq, events, state, dead_at) SELECT $1, 'd' || n, 1, 1, 'dead', now() FROM generate_series(1, 1201) n", dealUID)
+	h.exec(`INSERT INTO inbox_event (id, received_on, received_at, dedup_key, scheme, event, uid, document_id, locale, seq, body)
+		SELECT gen_random_uuid(), (now() AT TIME ZONE 'UTC')::date, now(), sha256(document_id::bytea), 'standard', 'entry.update', uid, document_id, '', 1, '' FROM entity_sync`)
+	done, err := h.replayer().All(t.Context(), Filter{Statuses: []Status{StatusDead}}, false)
+	require.NoError(t, err)
+	require.Equal(t, Replayed{Events: 1201, Documents: 1201}, done)
+	require.Equal(t, "1201", h.text("SELECT count(*)::text FROM river.river_job"))
+	require.Equal(t, "0", h.text("SELECT count(*)::text FROM entity_sync WHERE state = 'dead'"))
+}
+
+func TestReplayer_One(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	entry := func(uid string) string {
+		return `{"event":"entry.update","model":"thing","uid":"` + uid + `","entry":{"documentId":"late"}}`
+	}
+	for name, c := range map[string]struct {
+		body string
+		want Replayed
+	}{
+		"Mirrored":        {update("abc"), Replayed{Events: 1, Documents: 1}},
+		"OtherType":       {entry("api::page.page"), Replayed{Events: 1, NothingToReplay: 1}},
+		"NoEntry":         {`{"event":"trigger-test"}`, Replayed{Events: 1, NothingToReplay: 1}},
+		"Unreadable":      {`{"event":`, Replayed{Events: 1, NothingToReplay: 1}},
+		"ConfiguredSince": {entry("api::late.late"), Replayed{Events: 1, Documents: 1}},
+		"DraftDiscarded":  {`{"event":"entry.draft-discard","uid":"` + dealUID + `","entry":{"documentId":"abc"}}`, Replayed{Events: 1, Documents: 1}},
+	} {
+		id := h.receive("msg_"+name, c.body).EventID
+		r := h.replayer()
+		r.types["api::late.late"] = contentTypes[0] // was not configured when the event came
+		done, err := r.One(t.Context(), id, false)
+		require.NoError(t, err, name)
+		require.Equal(t, c.want, done, name)
+	}
+	require.Equal(t, "1 pending", h.text("SELECT want_seq || ' ' || state FROM entity_sync WHERE document_id = 'late'"))
+	require.Equal(t, "ignored", h.text("SELECT DISTINCT status FROM inbox_event_status WHERE document_id = 'late'"), "a stored row is never updated")
+	h.ledger()
+	_, err := h.replayer().One(t.Context(), uuid.New(), false)
+	require.ErrorIs(t, err, ErrNoEvent)
+}

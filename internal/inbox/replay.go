@@ -1,0 +1,185 @@
+package inbox
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"dealbox/internal/mirror"
+	"dealbox/internal/strapi"
+)
+
+// replayChunk is how many documents one transaction of a replay asks for. It
+// bounds how long ingest may wait for one of their rows.
+const replayChunk = 500
+
+// Replayer asks for another look at the documents of stored events. The mirror
+// is made from Strapi and not from the event, so that is all that a replay is:
+// doing it twice, or at any time, changes nothing that is right.
+type Replayer struct {
+	pool  *pgxpool.Pool
+	queue *mirror.Queue
+	types map[string]strapi.ContentType
+}
+
+// NewReplayer makes a Replayer. Types are the content types whose entries are mirrored.
+func NewReplayer(pool *pgxpool.Pool, queue *mirror.Queue, types []strapi.ContentType) *Replayer {
+	r := &Replayer{pool: pool, queue: queue, types: map[string]strapi.ContentType{}}
+	for _, t := range types {
+		r.types[t.UID] = t
+	}
+	return r
+}
+
+// Replayed says what a replay did, or would do.
+type Replayed struct {
+	DryRun bool `json:"dry_run"`
+	// Events were chosen. NothingToReplay of them name no document that is mirrored.
+	Events          int64 `json:"events"`
+	NothingToReplay int64 `json:"nothing_to_replay"`
+	// Documents are looked at again, each once. A dead one is alive again.
+	Documents int64 `json:"documents"`
+}
+
+// One replays one event: ErrNoEvent when there is none. An event whose document
+// is not mirrored has nothing to replay, which is an answer and not an error.
+func (r *Replayer) One(ctx context.Context, id uuid.UUID, dryRun bool) (Replayed, error) {
+	row, err := get(ctx, r.pool, id)
+	if err != nil {
+		return Replayed{}, err
+	}
+	p := plan{documents: map[mirror.Key]bool{}}
+	if row.Seq != nil {
+		p.add(mirror.Key{UID: deref(row.UID), DocumentID: deref(row.DocumentID), Locale: deref(row.Locale)}, 1)
+	} else {
+		r.addAside(&p, row.Body)
+	}
+	return r.run(ctx, p, dryRun)
+}
+
+// All replays the events that the filter chooses; its Limit and Cursor do not count.
+// A filter that cannot be used gives a *FilterError.
+func (r *Replayer) All(ctx context.Context, f Filter, dryRun bool) (Replayed, error) {
+	f.Limit, f.Cursor = 0, ""
+	args, err := f.args()
+	if err != nil {
+		return Replayed{}, err
+	}
+	// Chosen in one snapshot: a replay changes the status that it chooses by.
+	var p plan
+	err = pgx.BeginTxFunc(ctx, r.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		p, err = r.choose(ctx, tx, f, args)
+		return err
+	})
+	if err != nil {
+		return Replayed{}, fmt.Errorf("choose the events to replay: %w", err)
+	}
+	return r.run(ctx, p, dryRun)
+}
+
+// plan is what a replay is to do.
+type plan struct {
+	events    int64
+	nothing   int64
+	documents map[mirror.Key]bool
+}
+
+func (p *plan) add(key mirror.Key, events int64) {
+	p.events += events
+	p.documents[key] = true
+}
+
+func (r *Replayer) choose(ctx context.Context, tx pgx.Tx, f Filter, args pgx.NamedArgs) (plan, error) {
+	p := plan{documents: map[mirror.Key]bool{}}
+	if sql := f.documentsSQL(); sql != "" {
+		var key mirror.Key
+		var events int64
+		rows, err := tx.Query(ctx, sql, args)
+		if err != nil {
+			return p, err
+		}
+		_, err = pgx.ForEachRow(rows, []any{&key.UID, &key.DocumentID, &key.Locale, &events}, func() error {
+			p.add(key, events)
+			return nil
+		})
+		if err != nil {
+			return p, err
+		}
+	}
+	if f.only(StatusProcessed, StatusPending, StatusDead) {
+		return p, nil
+	}
+	var body []byte
+	rows, err := tx.Query(ctx, asideBodies, args)
+	if err != nil {
+		return p, err
+	}
+	_, err = pgx.ForEachRow(rows, []any{&body}, func() error {
+		r.addAside(&p, body)
+		return nil
+	})
+	return p, err
+}
+
+// addAside reads an ignored or quarantined event again, since the settings or
+// this program may have changed. The stored row stays as it is; if its envelope
+// names a document of a configured type, that document is looked at.
+func (r *Replayer) addAside(p *plan, body []byte) {
+	f := classify(Delivery{Body: body}, r.types)
+	if _, ours := r.types[f.env.UID]; !ours || f.env.DocumentID == "" || f.action == ActionQuarantined {
+		p.events++
+		p.nothing++
+		return
+	}
+	p.add(f.document(), 1)
+}
+
+// run asks for the looks in chunks, each in its own transaction. An error after
+// some of them leaves those asked for; to run the replay again is harmless.
+func (r *Replayer) run(ctx context.Context, p plan, dryRun bool) (Replayed, error) {
+	done := Replayed{DryRun: dryRun, Events: p.events, NothingToReplay: p.nothing}
+	if dryRun {
+		done.Documents = int64(len(p.documents))
+		return done, nil
+	}
+	looks := make([]mirror.Look, 0, len(p.documents))
+	for key := range p.documents {
+		looks = append(looks, mirror.Look{Key: key}) // Events 0: nothing new was stored
+	}
+	slices.SortFunc(looks, func(a, b mirror.Look) int { return compareKeys(a.Key, b.Key) })
+	for chunk := range slices.Chunk(looks, replayChunk) {
+		if err := r.enqueue(ctx, chunk); err != nil {
+			return done, fmt.Errorf("replay (%d of %d documents are asked for): %w", done.Documents, len(looks), err)
+		}
+		done.Documents += int64(len(chunk))
+	}
+	return done, nil
+}
+
+func compareKeys(a, b mirror.Key) int {
+	if c := strings.Compare(a.UID, b.UID); c != 0 {
+		return c
+	}
+	if c := strings.Compare(a.DocumentID, b.DocumentID); c != 0 {
+		return c
+	}
+	return strings.Compare(a.Locale, b.Locale)
+}
+
+func (r *Replayer) enqueue(ctx context.Context, looks []mirror.Look) (err error) {
+	for range conflictTries {
+		err = pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
+			_, err := r.queue.Enqueue(ctx, tx, looks)
+			return err
+		})
+		if !mirror.IsConflict(err) {
+			return err
+		}
+	}
+	return err
+}

@@ -1,0 +1,190 @@
+package inbox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"dealbox/internal/dbsqlc"
+)
+
+// ErrNoEvent is the answer for an id that no stored event has.
+var ErrNoEvent = errors.New("there is no event with this id (a duplicate delivery is answered with the id of the event that it repeats, and is not stored)")
+
+// maxStoryJobs bounds how many jobs of a document a story tells of.
+const maxStoryJobs = 20
+
+// Story is one event, from its delivery to what it changed.
+type Story struct {
+	Event
+
+	// Body is the delivery as text, nil when it is not UTF-8. BodyBase64 then has
+	// its bytes. Deliveries that repeated this one are not stored.
+	Body       *string `json:"body"`
+	BodyBase64 []byte  `json:"body_base64,omitempty"`
+	// Document is how far the mirror of its document is; nil when Dealbox keeps none.
+	Document *Document `json:"document"`
+	// Jobs are those of its document that cover it and that River still has.
+	Jobs []Job `json:"jobs"`
+	// Changed is the first change of the mirror by a sync that covered it; nil
+	// when nothing changed since. One sync may cover many events.
+	Changed *Change `json:"changed"`
+}
+
+// Document is how far the mirror of a document is behind.
+type Document struct {
+	WantSeq       int64      `json:"want_seq"`
+	DoneSeq       int64      `json:"done_seq"`
+	State         string     `json:"state"`
+	Failures      int        `json:"failures"`
+	LastError     *string    `json:"last_error"`
+	PendingSince  *time.Time `json:"pending_since"`
+	NextAttemptAt *time.Time `json:"next_attempt_at"`
+	DeadAt        *time.Time `json:"dead_at"`
+}
+
+// Job is one of River's. It is gone some minutes after it finished.
+type Job struct {
+	ID          string     `json:"id"`
+	State       string     `json:"state"`
+	Attempts    int        `json:"attempts"`
+	Seq         int64      `json:"seq"`
+	CreatedAt   time.Time  `json:"created_at"`
+	ScheduledAt time.Time  `json:"scheduled_at"`
+	AttemptedAt *time.Time `json:"attempted_at"`
+	FinalizedAt *time.Time `json:"finalized_at"`
+	Errors      []JobError `json:"errors"`
+}
+
+// JobError is why one attempt failed.
+type JobError struct {
+	At      time.Time `json:"at"`
+	Attempt int       `json:"attempt"`
+	Error   string    `json:"error"`
+}
+
+// Change is one row of mirror_change.
+type Change struct {
+	ID     string          `json:"id"`
+	At     time.Time       `json:"changed_at"`
+	Seq    int64           `json:"seq"`
+	Kind   string          `json:"kind"`
+	Before json.RawMessage `json:"before"`
+	After  json.RawMessage `json:"after"`
+}
+
+// Tell reads the story of one event; ErrNoEvent when there is none.
+func Tell(ctx context.Context, db dbsqlc.DBTX, id uuid.UUID) (Story, error) {
+	row, err := get(ctx, db, id)
+	if err != nil {
+		return Story{}, err
+	}
+	s := Story{Event: eventOf(row), Jobs: []Job{}}
+	if utf8.Valid(row.Body) {
+		text := string(row.Body)
+		s.Body = &text
+	} else {
+		s.BodyBase64 = row.Body
+	}
+	if s.UID == "" || s.DocumentID == "" {
+		return s, nil
+	}
+	if err := s.addDocument(ctx, db); err != nil {
+		return Story{}, fmt.Errorf("read the document of event %s: %w", id, err)
+	}
+	if s.Seq == nil {
+		return s, nil // it asked for nothing, so no job and no change is its own
+	}
+	if err := s.addJobs(ctx, db); err != nil {
+		return Story{}, fmt.Errorf("read the jobs of event %s: %w", id, err)
+	}
+	if err := s.addChange(ctx, db); err != nil {
+		return Story{}, fmt.Errorf("read what event %s changed: %w", id, err)
+	}
+	return s, nil
+}
+
+func get(ctx context.Context, db dbsqlc.DBTX, id uuid.UUID) (dbsqlc.EventGetRow, error) {
+	row, err := dbsqlc.New().EventGet(ctx, db, id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return row, ErrNoEvent
+	}
+	if err != nil {
+		return row, fmt.Errorf("read event %s: %w", id, err)
+	}
+	return row, nil
+}
+
+func eventOf(row dbsqlc.EventGetRow) Event {
+	return Event{
+		ID: row.ID, ReceivedAt: row.ReceivedAt.UTC(), Status: Status(row.Status), Event: deref(row.Event), Entity: deref(row.Model),
+		UID: deref(row.UID), DocumentID: deref(row.DocumentID), Locale: deref(row.Locale), Scheme: row.Scheme,
+		SentAt: utc(row.SentAt), Seq: row.Seq, QuarantineReason: deref(row.QuarantineReason),
+	}
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+func (s *Story) addDocument(ctx context.Context, db dbsqlc.DBTX) error {
+	row, err := dbsqlc.New().EventDocument(ctx, db, dbsqlc.EventDocumentParams{UID: s.UID, DocumentID: s.DocumentID, Locale: s.Locale})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.Document = &Document{
+		WantSeq: row.WantSeq, DoneSeq: row.DoneSeq, State: row.State, Failures: int(row.Failures), LastError: row.LastError,
+		PendingSince: utc(row.PendingSince), NextAttemptAt: utc(row.NextAttemptAt), DeadAt: utc(row.DeadAt),
+	}
+	return nil
+}
+
+func (s *Story) addJobs(ctx context.Context, db dbsqlc.DBTX) error {
+	rows, err := dbsqlc.New().EventJobs(ctx, db, dbsqlc.EventJobsParams{
+		UID: s.UID, DocumentID: s.DocumentID, Locale: s.Locale, Seq: *s.Seq, MaxRows: maxStoryJobs,
+	})
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		job := Job{
+			ID: strconv.FormatInt(row.ID, 10), State: row.State, Attempts: int(row.Attempt), Seq: row.Seq,
+			CreatedAt: row.CreatedAt.UTC(), ScheduledAt: row.ScheduledAt.UTC(),
+			AttemptedAt: utc(row.AttemptedAt), FinalizedAt: utc(row.FinalizedAt),
+		}
+		if err := json.Unmarshal(row.Errors, &job.Errors); err != nil {
+			return err
+		}
+		s.Jobs = append(s.Jobs, job)
+	}
+	return nil
+}
+
+func (s *Story) addChange(ctx context.Context, db dbsqlc.DBTX) error {
+	row, err := dbsqlc.New().EventChange(ctx, db, dbsqlc.EventChangeParams{
+		UID: s.UID, DocumentID: s.DocumentID, Locale: s.Locale, Seq: *s.Seq,
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.Changed = &Change{
+		ID: strconv.FormatInt(row.ID, 10), At: row.ChangedAt.UTC(), Seq: row.Seq, Kind: row.Kind, Before: row.Before, After: row.After,
+	}
+	return nil
+}
