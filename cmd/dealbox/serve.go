@@ -75,6 +75,7 @@ type service struct {
 	forecast   *revenue.Forecast
 	receiver   *inbox.Receiver
 	queue      *mirror.Queue
+	replays    *inbox.Replayer
 	sync       *mirror.SyncWorker
 	breaker    *circuit.Breaker
 	worker     *jobs.Client
@@ -153,6 +154,7 @@ func (s *service) wire(version string) error {
 	s.receiver = inbox.NewReceiver(s.ingestPool, s.queue, s.alerts, inbox.Config{
 		Types: config.Strapi.Types, Writers: int(s.ingestPool.Config().MaxConns), Logger: logger,
 	})
+	s.replays = inbox.NewReplayer(s.pool, s.queue, config.Strapi.Types)
 	if s.worker, err = s.newWorker(outbox); err != nil {
 		return err
 	}
@@ -197,7 +199,7 @@ func (s *service) newServer(version string) error {
 		CORSOrigins: s.config.Access.CORSOrigins, TrustedProxies: s.config.Access.TrustedProxies, Logger: s.log,
 	}, httpapi.Stages{
 		DB: s.readPool, Verifier: verifier, Receive: s.receiver.Receive, Breaker: s.breaker, Forecast: s.forecast, Readiness: s.readiness,
-		Reconcile: s.queue.Reconcile,
+		Replays: s.replays, Reconcile: s.queue.Reconcile, Groups: s.receiver.Groups,
 	})
 	if err != nil {
 		return err

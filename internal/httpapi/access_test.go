@@ -18,6 +18,8 @@ type call struct {
 	headers          http.Header
 }
 
+const noEvent = "0193a5a0-0000-7000-8000-000000000000"
+
 func (h *house) call(c call) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(or(c.method, http.MethodGet), or(c.path, "/api/v1/alerts"), nil)
 	r.RemoteAddr = or(c.peer, "127.0.0.1:50000")
@@ -66,6 +68,18 @@ func TestAccess_WithTokens(t *testing.T) {
 		"ReadFromAfar":             {call{bearer: readToken, peer: "203.0.113.9:1", host: "dealbox.example"}, 200},
 		"DetailedHealthNone":       {call{path: "/api/v1/health/detailed"}, 401},
 		"ForecastNone":             {call{path: "/api/v1/models/forecast/base"}, 401},
+		"EventsNone":               {call{path: "/api/v1/events"}, 401},
+		"EventsRead":               {call{path: "/api/v1/events", bearer: readToken}, 200},
+		"EventNone":                {call{path: "/api/v1/events/" + noEvent}, 401},
+		"EventRead":                {call{path: "/api/v1/events/" + noEvent, bearer: readToken}, 404},
+		"MetricsNone":              {call{path: "/metrics"}, 401},
+		"MetricsRead":              {call{path: "/metrics", bearer: readToken}, 200},
+		"ReplayOneNone":            {call{method: http.MethodPost, path: "/api/v1/events/" + noEvent + "/replay"}, 401},
+		"ReplayOneRead":            {call{method: http.MethodPost, path: "/api/v1/events/" + noEvent + "/replay", bearer: readToken}, 403},
+		"ReplayOneAdmin":           {call{method: http.MethodPost, path: "/api/v1/events/" + noEvent + "/replay", bearer: adminToken}, 404},
+		"ReplayAllNone":            {call{method: http.MethodPost, path: "/api/v1/events/replay"}, 401},
+		"ReplayAllRead":            {call{method: http.MethodPost, path: "/api/v1/events/replay", bearer: readToken}, 403},
+		"ReplayAllAdmin":           {call{method: http.MethodPost, path: "/api/v1/events/replay", bearer: adminToken}, 400},
 		"PageNone":                 {call{path: "/"}, 401},
 		"AssetNone":                {call{path: "/assets/dashboard.js"}, 401},
 		"PageBasic":                {call{path: "/", password: readToken}, 200},
@@ -138,6 +152,9 @@ func TestAccess_PublicReads(t *testing.T) {
 	afar := "203.0.113.9:1"
 	for _, path := range []string{"/api/v1/alerts", "/api/v1/health/detailed", "/api/v1/models/forecast/base", "/"} {
 		require.Equal(t, 200, h.call(call{path: path, peer: afar}).Code, path)
+	}
+	for _, path := range []string{"/api/v1/events", "/api/v1/events/" + noEvent, "/metrics"} {
+		require.Equal(t, 401, h.call(call{path: path, peer: afar}).Code, "%s holds what no frontend needs", path)
 	}
 	require.Equal(t, 401, h.call(call{method: http.MethodPost, path: "/api/v1/models/forecast/run", peer: afar}).Code)
 }

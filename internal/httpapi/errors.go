@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"dealbox/internal/alerting"
+	"dealbox/internal/inbox"
 	"dealbox/internal/revenue"
 	"dealbox/internal/strapi"
 )
@@ -52,6 +53,13 @@ func asError(err error) *Error {
 	var filter *alerting.FilterError
 	if errors.As(err, &filter) {
 		return invalidParameter(filter.Field, filter.Problem)
+	}
+	var events *inbox.FilterError
+	if errors.As(err, &events) {
+		return invalidParameter(events.Field, events.Problem)
+	}
+	if errors.Is(err, inbox.ErrNoEvent) {
+		return &Error{Status: http.StatusNotFound, Code: "not_found", Message: inbox.ErrNoEvent.Error()}
 	}
 	var window *revenue.WindowError
 	if errors.As(err, &window) {

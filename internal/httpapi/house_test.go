@@ -59,9 +59,9 @@ func build(t testing.TB, pool *pgxpool.Pool, changes ...func(*httpapi.Config, *h
 	require.NoError(t, err)
 	h.alerts = alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter))
 	queue := mirror.NewQueue(inserter)
+	types := []strapi.ContentType{{Kind: strapi.Deal, UID: dealUID, Plural: "pipeline-deals"}}
 	receiver := inbox.NewReceiver(pool, queue, h.alerts, inbox.Config{
-		Types:  []strapi.ContentType{{Kind: strapi.Deal, UID: dealUID, Plural: "pipeline-deals"}},
-		Logger: slog.New(slog.DiscardHandler),
+		Types: types, Logger: slog.New(slog.DiscardHandler),
 	})
 	t.Cleanup(func() { _ = receiver.Close(context.Background()) })
 	verifier, err := strapi.NewVerifier(strapi.VerifierConfig{Secrets: []string{secret}})
@@ -71,6 +71,7 @@ func build(t testing.TB, pool *pgxpool.Pool, changes ...func(*httpapi.Config, *h
 		DB: pool, Verifier: verifier, Receive: receiver.Receive, Readiness: h.ready, Reconcile: queue.Reconcile,
 		Breaker:  circuit.New(pool, circuit.Config{}),
 		Forecast: revenue.New(revenue.Config{Currency: "THB"}, inserter),
+		Replays:  inbox.NewReplayer(pool, queue, types), Groups: receiver.Groups,
 	}
 	for _, change := range changes {
 		change(&config, &stages)

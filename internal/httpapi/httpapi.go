@@ -67,6 +67,11 @@ type Stages struct {
 	Forecast *revenue.Forecast
 	// Reconcile asks for a reconciliation in a transaction: (*mirror.Queue).Reconcile.
 	Reconcile func(context.Context, pgx.Tx, mirror.Request) (int64, error)
+	// Replays asks for another look at the documents of stored events.
+	Replays *inbox.Replayer
+	// Groups is how many transactions committed deliveries, and how many deliveries
+	// those were: (*inbox.Receiver).Groups. Nil: not told.
+	Groups func() (groups, deliveries int64)
 	// Readiness is what serve knows about starting and stopping.
 	Readiness *Readiness
 }
@@ -75,7 +80,7 @@ func (s Stages) check() error {
 	missing := map[string]bool{
 		"DB": s.DB == nil, "Verifier": s.Verifier == nil, "Receive": s.Receive == nil,
 		"Breaker": s.Breaker == nil, "Forecast": s.Forecast == nil, "Readiness": s.Readiness == nil,
-		"Reconcile": s.Reconcile == nil,
+		"Reconcile": s.Reconcile == nil, "Replays": s.Replays == nil,
 	}
 	for name, is := range missing {
 		if is {
@@ -94,6 +99,7 @@ type API struct {
 	csrf    *http.CrossOriginProtection
 	assets  map[string]asset
 	logger  *slog.Logger
+	metrics *metrics
 	health  cached[facts]
 	ready   cached[error]
 	handler http.Handler
@@ -124,6 +130,7 @@ func New(config Config, stages Stages) (*API, error) {
 		return nil, err
 	}
 	a.assets = assets
+	a.metrics = newMetrics(config.Version, stages)
 	a.handler = a.observe(a.cors(a.Routes()))
 	return a, nil
 }

@@ -51,7 +51,9 @@ func (a *API) observe(next http.Handler) http.Handler {
 			if p := recover(); p != nil {
 				a.recovered(w, r, p)
 			}
-			a.logRequest(w, r, time.Since(start))
+			took := time.Since(start)
+			a.metrics.observe(r, w.status, took)
+			a.logRequest(w, r, took)
 		}()
 		next.ServeHTTP(w, r)
 	})

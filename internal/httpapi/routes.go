@@ -13,8 +13,10 @@ var (
 	post = []string{http.MethodPost}
 )
 
+const webhookPath = "/api/v1/webhooks/strapi"
+
 // Routes is the whole surface. Each route names who may call it: anybody, a
-// sender with a valid signature, a reader or an operator.
+// sender with a valid signature, a reader, an insider or an operator.
 func (a *API) Routes() http.Handler {
 	r := mux.NewRouter().SkipClean(true)
 	route := func(methods []string, path string, may guard, h handler) {
@@ -22,13 +24,19 @@ func (a *API) Routes() http.Handler {
 		r.Handle(path, a.serve(may, h)).Methods(slices.Clone(methods)...)
 	}
 
-	route(post, "/api/v1/webhooks/strapi", a.signed, a.receiveWebhook)
+	route(post, webhookPath, a.signed, a.receiveWebhook)
 
 	route(get, "/api/v1/alerts", a.reader, a.listAlerts)
 	route(get, "/api/v1/models/forecast/base", a.reader, a.showForecast)
 	route(post, "/api/v1/models/forecast/run", a.operator, a.runForecast)
 	route(post, "/api/v1/models/ingest/strapi-sync", a.operator, a.runSync)
 
+	route(get, "/api/v1/events", a.insider, a.listEvents)
+	route(post, "/api/v1/events/replay", a.operator, a.replayEvents)
+	route(get, "/api/v1/events/{id}", a.insider, a.showEvent)
+	route(post, "/api/v1/events/{id}/replay", a.operator, a.replayEvent)
+
+	route(get, "/metrics", a.insider, a.showMetrics)
 	route(get, "/healthz", a.anybody, a.showAlive)
 	route(get, "/readyz", a.anybody, a.showReady)
 	route(get, "/api/v1/health", a.anybody, a.showHealth)

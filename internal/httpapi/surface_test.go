@@ -20,6 +20,7 @@ func TestSurface_Unknown(t *testing.T) {
 	}
 	for path, allow := range map[string]string{
 		"/api/v1/alerts": "GET, HEAD", "/healthz": "GET, HEAD", "/": "GET, HEAD",
+		"/api/v1/events": "GET, HEAD", "/metrics": "GET, HEAD", "/api/v1/events/x/replay": "POST",
 		"/api/v1/models/forecast/run": "POST", "/api/v1/webhooks/strapi": "POST",
 	} {
 		got := h.do(h.request(http.MethodDelete, path, nil))
@@ -80,7 +81,7 @@ func TestSurface_LogLine(t *testing.T) {
 func TestSurface_DatabaseAway(t *testing.T) {
 	t.Parallel()
 	h := build(t, dead(t), withTokens)
-	for _, path := range []string{"/api/v1/alerts", "/api/v1/models/forecast/base"} {
+	for _, path := range []string{"/api/v1/alerts", "/api/v1/models/forecast/base", "/api/v1/events"} {
 		r := h.request(http.MethodGet, path, nil)
 		r.Header.Set("Authorization", "Bearer "+readToken)
 		got := h.do(r)

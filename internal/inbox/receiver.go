@@ -62,6 +62,8 @@ type Receiver struct {
 	// Strapi does not send them again. What a crash forgets of it, the full
 	// reconciliation at the next start makes good.
 	refused atomic.Int64
+	// Committed so far, by this process.
+	groups, deliveries atomic.Int64
 }
 
 // NewReceiver makes a Receiver that writes through pool, which should be its
@@ -98,6 +100,12 @@ func (r *Receiver) Receive(ctx context.Context, d Delivery) (Receipt, error) {
 	return receipt, nil
 }
 
+// Groups is how many transactions committed deliveries since the start, and how
+// many deliveries those were, duplicates too.
+func (r *Receiver) Groups() (groups, deliveries int64) {
+	return r.groups.Load(), r.deliveries.Load()
+}
+
 // Close commits what waits and refuses the rest.
 func (r *Receiver) Close(ctx context.Context) error {
 	return r.group.Close(ctx)
@@ -109,6 +117,8 @@ func (r *Receiver) commit(ctx context.Context, writer int, facts []fact) []group
 	receipts, err := r.store(ctx, writer, facts)
 	switch {
 	case err == nil:
+		r.groups.Add(1)
+		r.deliveries.Add(int64(len(facts)))
 		return results(receipts)
 	case !isBadRow(err):
 		return failed(len(facts), err)

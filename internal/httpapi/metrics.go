@@ -1,0 +1,157 @@
+package httpapi
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"dealbox/internal/circuit"
+)
+
+// metrics are what this process counts itself. All else is read from the
+// database at each scrape, so that replicas agree and a restart loses nothing.
+type metrics struct {
+	registry *prometheus.Registry
+	webhook  *prometheus.HistogramVec
+}
+
+func newMetrics(version string, stages Stages) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		webhook: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "dealbox_webhook_request_duration_seconds",
+			Help: "Requests to the webhook route of this process and how long they took, by HTTP status.",
+			// Usual is some milliseconds; Strapi gives up after 10 s.
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"status"}),
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "dealbox_build_info", Help: "Always 1; the version is the label.", ConstLabels: prometheus.Labels{"version": version},
+	})
+	build.Set(1)
+	m.registry.MustRegister(m.webhook, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if groups := stages.Groups; groups != nil {
+		m.registry.MustRegister(
+			prometheus.NewCounterFunc(prometheus.CounterOpts{
+				Name: "dealbox_ingest_groups_total", Help: "Transactions of this process that committed deliveries.",
+			}, func() float64 { n, _ := groups(); return float64(n) }),
+			prometheus.NewCounterFunc(prometheus.CounterOpts{
+				Name: "dealbox_ingest_deliveries_total", Help: "Deliveries that they committed, duplicates too: divided by the groups it is the mean group.",
+			}, func() float64 { _, n := groups(); return float64(n) }),
+		)
+	}
+	return m
+}
+
+// observe counts a request to the webhook route.
+func (m *metrics) observe(r *http.Request, status int, took time.Duration) {
+	// Statuses are this package's own, so the label has few values.
+	if r.URL.Path == webhookPath && status != 0 {
+		m.webhook.WithLabelValues(strconv.Itoa(status)).Observe(took.Seconds())
+	}
+}
+
+// showMetrics answers GET /metrics in the format of Prometheus. When the
+// database is away it answers what the process knows, and dealbox_database_up 0.
+func (a *API) showMetrics(w http.ResponseWriter, r *http.Request) error {
+	f := a.gather(r.Context())
+	if rec, ok := w.(*recorder); ok {
+		rec.err = f.err // a metric is missing; the log says why
+	}
+	shared := prometheus.NewRegistry()
+	if err := shared.Register(scrape{f}); err != nil {
+		return err
+	}
+	w.Header()["Cache-Control"] = valueNoStore
+	promhttp.HandlerFor(prometheus.Gatherers{a.metrics.registry, shared}, promhttp.HandlerOpts{}).ServeHTTP(w, r)
+	return nil
+}
+
+// scrape tells the facts of one probe, the same that health is judged by.
+type scrape struct{ facts }
+
+var (
+	descUp            = describe("database_up", "1 when the database answered this scrape.")
+	descReceived      = describe("events_received_total", "Events stored: the sum of dealbox_events over all statuses.")
+	descEvents        = describe("events", "Events stored, by what became of them.", "status")
+	descPendingAge    = describe("events_oldest_pending_age_seconds", "How long the oldest pending event waits; 0 when none does.")
+	descPartitions    = describe("inbox_partition_days_ahead", "Days after today that have a partition; -1 when today has none.")
+	descBreaker       = describe("breaker_state", "1 for the state that Strapi's breaker is in.", "state")
+	descFailures      = describe("breaker_failures", "Failures in a row that the breaker counted.")
+	descJobs          = describe("jobs", "Jobs that are not finished.", "queue", "state")
+	descNotifications = describe("notifications_pending", "Notifications that wait to be sent.")
+	descNotifyFailed  = describe("notifications_failed_24h", "Notifications that failed for good in the last 24 hours.")
+	descNotifyAge     = describe("notifications_oldest_pending_age_seconds", "How long the oldest waits; 0 when none does.")
+	descAlerts        = describe("alerts", "Alerts kept, by status.", "status")
+	descStale         = describe("forecast_stale", "1 while the forecast is behind the mirror.")
+)
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("dealbox_"+name, help, labels, nil)
+}
+
+// Describe implements prometheus.Collector.
+func (s scrape) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		descUp, descReceived, descEvents, descPendingAge, descPartitions, descBreaker, descFailures,
+		descJobs, descNotifications, descNotifyFailed, descNotifyAge, descAlerts, descStale,
+	} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector. What could not be read is left out:
+// a missing metric alerts, a made-up 0 does not.
+func (s scrape) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	gauge(descUp, one(s.core != nil))
+	if s.core != nil {
+		ch <- prometheus.MustNewConstMetric(descReceived, prometheus.CounterValue, float64(s.core.Received))
+		gauge(descEvents, float64(s.core.Processed), "processed")
+		gauge(descEvents, float64(s.core.Pending), "pending")
+		gauge(descEvents, float64(s.core.Dead), "dead")
+		gauge(descEvents, float64(s.core.Ignored), "ignored")
+		gauge(descEvents, float64(s.core.Quarantined), "quarantined")
+		gauge(descPendingAge, s.core.OldestPendingAgeSeconds)
+		gauge(descPartitions, float64(s.core.PartitionDaysAhead))
+	}
+	if s.breaker != nil {
+		for _, state := range []circuit.State{circuit.Closed, circuit.Open, circuit.HalfOpen} {
+			gauge(descBreaker, one(s.breaker.State == state), string(state))
+		}
+		gauge(descFailures, float64(s.breaker.FailureCount))
+	}
+	if s.queues != nil {
+		for queue, states := range renderQueues(s.queues) {
+			for state, jobs := range states {
+				gauge(descJobs, float64(*jobs), queue, state)
+			}
+		}
+	}
+	if s.outbox != nil {
+		gauge(descNotifications, float64(s.outbox.Pending))
+		gauge(descNotifyFailed, float64(s.outbox.Failed24h))
+		gauge(descNotifyAge, s.outbox.OldestPendingAge.Seconds())
+	}
+	if s.alerts != nil {
+		for status, alerts := range s.alerts.ByStatus {
+			gauge(descAlerts, float64(alerts), string(status))
+		}
+	}
+	if s.outlook != nil {
+		gauge(descStale, one(s.outlook.Stale))
+	}
+}
+
+func one(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
+}
