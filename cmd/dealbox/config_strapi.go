@@ -14,7 +14,7 @@ import (
 )
 
 func needStrapi(s *settings, c *Config) {
-	c.Strapi.Types = s.contentTypes()
+	needTypes(s, c)
 	s.required("STRAPI_URL", "Give the address of Strapi 5, such as https://cms.example.com, with or without /api.")
 	if u := s.webURL("STRAPI_URL"); u != nil {
 		c.Strapi.URL = u.String()
@@ -30,6 +30,9 @@ func needStrapi(s *settings, c *Config) {
 	needRetry(s, c)
 	needCircuit(s, c)
 }
+
+// needTypes reads the types alone, for a command that asks nothing of Strapi.
+func needTypes(s *settings, c *Config) { c.Strapi.Types = s.contentTypes() }
 
 func needRetry(s *settings, c *Config) {
 	r := &c.Retry

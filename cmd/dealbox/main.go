@@ -44,6 +44,8 @@ type cli struct {
 	Dev     DevCmd     `cmd:"" help:"Run everything on this machine with nothing configured: a private Postgres, a simulated Strapi, the service."`
 	Serve   ServeCmd   `cmd:"" help:"Run the service: HTTP and workers."`
 	Migrate MigrateCmd `cmd:"" help:"Bring the database's schema up to this program."`
+	Events  EventsCmd  `cmd:"" help:"Look at what was received, and replay it."`
+	Breaker BreakerCmd `cmd:"" help:"Look at the breaker in front of Strapi, and hold it open or closed."`
 	Sign    SignCmd    `cmd:"" help:"Sign a webhook body, or sign and send it. Needs STRAPI_WEBHOOK_SECRET."`
 	Doctor  DoctorCmd  `cmd:"" help:"Check settings, database, Strapi and the rest; say what to do about what fails."`
 	Sync    SyncCmd    `cmd:"" help:"Compare the mirror with Strapi now. Needs DATABASE_URL and a service that runs."`

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"os/user"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/alerting"
+	"dealbox/internal/inbox"
+	"dealbox/internal/jobs"
+	"dealbox/internal/mirror"
+	"dealbox/internal/notify"
+	"dealbox/internal/pgtest"
+	"dealbox/internal/strapi"
+)
+
+// desk is a database with some events, as an operator meets it: the commands
+// get DATABASE_URL and nothing else.
+type desk struct {
+	t    *testing.T
+	env  environ
+	pool *pgxpool.Pool
+}
+
+func newDesk(t *testing.T) *desk {
+	t.Helper()
+	d := &desk{t: t, env: environ{"DATABASE_URL": pgtest.URL(t)}}
+	d.pool = mustOpen(t, d.env["DATABASE_URL"], commandPool)
+	return d
+}
+
+// store receives the bodies and answers the ids of their events.
+func (d *desk) store(bodies ...string) (ids []string) {
+	d.t.Helper()
+	inserter, err := jobs.NewInserter(d.pool, nil, nil)
+	require.NoError(d.t, err)
+	receiver := inbox.NewReceiver(d.pool, mirror.NewQueue(inserter), alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter)), inbox.Config{
+		Types: []strapi.ContentType{{Kind: strapi.Deal, UID: "api::pipeline-deal.pipeline-deal", Plural: "pipeline-deals"}},
+	})
+	for _, body := range bodies {
+		receipt, err := receiver.Receive(d.t.Context(), inbox.Delivery{Scheme: strapi.SchemeStrapi, Body: []byte(body)})
+		require.NoError(d.t, err)
+		ids = append(ids, receipt.EventID.String())
+	}
+	require.NoError(d.t, receiver.Close(context.Background()))
+	return ids
+}
+
+func (d *desk) run(commandLine string) output {
+	d.t.Helper()
+	return dealbox(d.t, d.env, "", commandLine)
+}
+
+// done runs a command that must succeed.
+func (d *desk) done(commandLine string) string {
+	d.t.Helper()
+	out := d.run(commandLine)
+	require.Equal(d.t, exitDone, out.code, out.stderr)
+	return out.stdout
+}
+
+func dealBody(documentID string) string {
+	return `{"event":"entry.update","createdAt":"2026-11-23T10:00:00Z","model":"pipeline-deal","uid":"api::pipeline-deal.pipeline-deal","entry":{"documentId":"` + documentID + `"}}`
+}
+
+func TestEvents_Commands(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	require.Equal(t, "no events\n", d.done("events list"))
+	ids := d.store(dealBody("alive"), dealBody("gone"), `{"event":"trigger-test"}`, "{\xff\x1b")
+	mustExec(t, d.env["DATABASE_URL"], "UPDATE entity_sync SET state = 'dead', dead_at = now(), failures = 12, last_error = 'HTTP 500' WHERE document_id = 'gone'")
+
+	list := d.done("events list")
+	for _, id := range ids {
+		require.Contains(t, list, id)
+	}
+	require.Regexp(t, `dead +entry\.update +pipeline-deal +gone +`+ids[1], list)
+	require.NotContains(t, d.done("events list --status=dead"), ids[0])
+	require.NotContains(t, d.done("events list --until=1h"), ids[0])
+	require.Contains(t, d.done("events list --since=1h --type=pipeline-deal --document=alive --event=entry.update"), ids[0])
+	require.Contains(t, d.done("events list --limit=2"), "there are more: --cursor ")
+	var page inbox.Page
+	require.NoError(t, json.Unmarshal([]byte(d.done("events list --limit=3 --json")), &page))
+	require.Len(t, page.Events, 3)
+	require.NotContains(t, d.done("events list --cursor="+*page.NextCursor), page.Events[0].ID.String())
+
+	story := d.done("events show " + ids[1])
+	require.Contains(t, story, "HTTP 500 (12 failures in a row)")
+	require.Contains(t, story, dealBody("gone"))
+	require.Contains(t, story, "not stored")
+	require.Contains(t, d.done("events show "+ids[3]), "the body is 3 bytes and no text")
+	var told inbox.Story
+	require.NoError(t, json.Unmarshal([]byte(d.done("events show --json "+ids[1])), &told))
+	require.Equal(t, inbox.StatusDead, told.Status)
+	missing := d.run("events show 0193a5a0-0000-7000-8000-000000000000")
+	require.Equal(t, exitFailed, missing.code)
+	require.Contains(t, missing.stderr, "no event with this id")
+
+	require.Equal(t, "1 event: 1 document would be looked at again (nothing was changed)\n", d.done("events replay --dead --dry-run"))
+	require.Contains(t, d.done("events list --status=dead"), ids[1])
+	require.Equal(t, "1 event: a look at 1 document is asked for\n", d.done("events replay --dead"))
+	require.Equal(t, "no events\n", d.done("events list --status=dead"))
+	require.Equal(t, "1 event: a look at 1 document is asked for\n", d.done("events replay "+ids[0]))
+	require.Contains(t, d.done("events replay "+ids[2]), "there is nothing to replay")
+	require.JSONEq(t, `{"dry_run":true,"events":2,"documents":2,"nothing_to_replay":0}`, d.done("events replay --type=pipeline-deal --dry-run --json"))
+}
+
+func TestEvents_Usage(t *testing.T) {
+	t.Parallel()
+	for commandLine, says := range map[string]string{
+		"events":                                `expected one of "list", "show", "replay"`,
+		"events replay":                         "say what to replay",
+		"events replay --dry-run":               "say what to replay",
+		"events replay --dead --status=pending": "give one of them",
+		"events replay --dead 0193a5a0-0000-7000-8000-000000000000": "not both",
+		"events replay 17":           "invalid UUID",
+		"events list --limit=0":      "--limit must be 1 to 1000",
+		"events list --status=lost":  `"lost" is not one of`,
+		"events list --since=monday": `"monday" is not a time`,
+		"events show":                "expected \"<id>\"",
+		"breaker force-open":         "give a --reason",
+		"breaker reset --reason=":    "give a --reason",
+	} {
+		out := dealbox(t, nil, "", commandLine)
+		require.Equal(t, exitUsage, out.code, commandLine)
+		require.Contains(t, out.stderr, says, commandLine)
+	}
+	for _, commandLine := range []string{"events list", "events replay --dead", "breaker show", "breaker reset --reason=x"} {
+		out := dealbox(t, nil, "", commandLine)
+		require.Equal(t, exitFailed, out.code, commandLine)
+		require.Contains(t, out.stderr, "DATABASE_URL is not set", commandLine)
+		require.Contains(t, out.stderr, "1 setting is wrong", commandLine)
+	}
+}
+
+func TestBreaker_Commands(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	me, err := user.Current()
+	require.NoError(t, err)
+	open := func() (n int) {
+		require.NoError(t, d.pool.QueryRow(t.Context(), "SELECT count(*) FROM alert WHERE rule = $1 AND resolved_at IS NULL", alerting.RuleBreakerOpened).Scan(&n))
+		return n
+	}
+	require.Equal(t, "closed, 0 failures in a row\n", d.done("breaker show"))
+
+	require.Contains(t, d.done("breaker force-open --reason=maintenance"), "held open")
+	require.Contains(t, d.done("breaker force-open --reason=again"), "already")
+	require.Equal(t, 1, open(), "raised with the transition")
+	require.Contains(t, d.done("breaker show"), "open, forced by an operator")
+	require.Contains(t, d.done("breaker show"), "cli:"+me.Username)
+
+	require.Contains(t, d.done("breaker force-close --reason=back"), "held closed")
+	require.Zero(t, open())
+	require.Contains(t, d.done("breaker show"), "closed, forced by an operator")
+	require.Contains(t, d.done("breaker reset --reason=done"), "reset")
+
+	var shown breakerShown
+	require.NoError(t, json.Unmarshal([]byte(d.done("breaker show --json")), &shown))
+	require.False(t, shown.Forced)
+	require.EqualValues(t, "closed", shown.State)
+	require.Len(t, shown.Transitions, 3)
+	require.Equal(t, "done", shown.Transitions[0].Reason, "newest first")
+	require.Equal(t, "cli:"+me.Username, shown.Transitions[2].Actor)
+	require.WithinDuration(t, time.Now(), shown.Transitions[0].At, time.Minute)
+}
