@@ -1,12 +1,15 @@
 -- name: EventGet :one
--- The primary key starts with the day, so each day that has a partition is asked for
--- the id: a lookup in a small index each.
+-- The primary key starts with the day, so the days are named that may hold it: a
+-- lookup in a small index each.
 SELECT e.id, e.received_at, e.scheme, e.event, e.uid, e.model, e.document_id, e.locale, e.sent_at, e.seq,
        e.body, e.quarantine_reason, e.status
-FROM generate_series((SELECT min(received_on) FROM inbox_event)::timestamp,
-                     (now() AT TIME ZONE 'UTC')::date::timestamp, '1 day') AS day
-CROSS JOIN LATERAL (SELECT * FROM inbox_event_status v WHERE v.received_on = day::date AND v.id = @id) e
+FROM inbox_event_status e
+WHERE e.received_on = ANY (@days::date[]) AND e.id = @id
 LIMIT 1;
+
+-- name: EventOldestDay :one
+-- Today when nothing is stored.
+SELECT coalesce((SELECT min(received_on) FROM inbox_event), (now() AT TIME ZONE 'UTC')::date)::date AS day;
 
 -- name: EventDocument :one
 -- How far the mirror of the event's document is.

@@ -98,11 +98,15 @@ func (q *Queries) EventDocument(ctx context.Context, db DBTX, arg EventDocumentP
 const eventGet = `-- name: EventGet :one
 SELECT e.id, e.received_at, e.scheme, e.event, e.uid, e.model, e.document_id, e.locale, e.sent_at, e.seq,
        e.body, e.quarantine_reason, e.status
-FROM generate_series((SELECT min(received_on) FROM inbox_event)::timestamp,
-                     (now() AT TIME ZONE 'UTC')::date::timestamp, '1 day') AS day
-CROSS JOIN LATERAL (SELECT id, received_on, received_at, dedup_key, scheme, event, uid, model, document_id, locale, sent_at, seq, body, quarantine_reason, status FROM inbox_event_status v WHERE v.received_on = day::date AND v.id = $1) e
+FROM inbox_event_status e
+WHERE e.received_on = ANY ($1::date[]) AND e.id = $2
 LIMIT 1
 `
+
+type EventGetParams struct {
+	Days []time.Time
+	ID   uuid.UUID
+}
 
 type EventGetRow struct {
 	ID               uuid.UUID
@@ -120,10 +124,10 @@ type EventGetRow struct {
 	Status           string
 }
 
-// The primary key starts with the day, so each day that has a partition is asked for
-// the id: a lookup in a small index each.
-func (q *Queries) EventGet(ctx context.Context, db DBTX, id uuid.UUID) (EventGetRow, error) {
-	row := db.QueryRow(ctx, eventGet, id)
+// The primary key starts with the day, so the days are named that may hold it: a
+// lookup in a small index each.
+func (q *Queries) EventGet(ctx context.Context, db DBTX, arg EventGetParams) (EventGetRow, error) {
+	row := db.QueryRow(ctx, eventGet, arg.Days, arg.ID)
 	var i EventGetRow
 	err := row.Scan(
 		&i.ID,
@@ -209,4 +213,16 @@ func (q *Queries) EventJobs(ctx context.Context, db DBTX, arg EventJobsParams) (
 		return nil, err
 	}
 	return items, nil
+}
+
+const eventOldestDay = `-- name: EventOldestDay :one
+SELECT coalesce((SELECT min(received_on) FROM inbox_event), (now() AT TIME ZONE 'UTC')::date)::date AS day
+`
+
+// Today when nothing is stored.
+func (q *Queries) EventOldestDay(ctx context.Context, db DBTX) (time.Time, error) {
+	row := db.QueryRow(ctx, eventOldestDay)
+	var day time.Time
+	err := row.Scan(&day)
+	return day, err
 }

@@ -46,6 +46,8 @@ const (
 	MaxLimit     = 1000
 )
 
+const day = 24 * time.Hour
+
 // maxSought is the longest text that a filter may look for, in bytes: no
 // identifier of a stored event is longer.
 const maxSought = 255
@@ -104,9 +106,25 @@ func (f Filter) args() (pgx.NamedArgs, error) {
 	}
 	return pgx.NamedArgs{
 		"statuses": f.statuses(), "event": f.Event, "entity": f.Entity, "document_id": f.DocumentID,
-		"since": f.Since.UTC(), "until": f.Until.UTC(),
+		"since": f.Since.UTC(), "until": f.Until.UTC(), "first_day": dayOf(f.Since), "last_day": earlier(dayOf(f.Until), from.on),
 		"before_on": from.on, "before_id": from.id, "max_rows": f.Limit + 1,
 	}, nil
+}
+
+func dayOf(t time.Time) time.Time { return t.UTC().Truncate(day) }
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 func (f Filter) statuses() []Status {

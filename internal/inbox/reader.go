@@ -62,11 +62,7 @@ func List(ctx context.Context, db dbsqlc.DBTX, f Filter) (Page, error) {
 	if err != nil {
 		return Page{}, err
 	}
-	rows, err := db.Query(ctx, f.listSQL(), args)
-	if err != nil {
-		return Page{}, fmt.Errorf("list events: %w", err)
-	}
-	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[eventRow])
+	found, err := f.find(ctx, db, args)
 	if err != nil {
 		return Page{}, fmt.Errorf("list events: %w", err)
 	}
@@ -82,6 +78,46 @@ func List(ctx context.Context, db dbsqlc.DBTX, f Filter) (Page, error) {
 		page.Events = append(page.Events, row.event())
 	}
 	return page, nil
+}
+
+// find reads one page. Where no index leads to the rows, it goes back day by day
+// in growing steps, so that a page which the last days fill reads no more than those:
+// over all days at once the planner prefers to read and sort everything.
+func (f Filter) find(ctx context.Context, db dbsqlc.DBTX, args pgx.NamedArgs) ([]eventRow, error) {
+	sql := f.listSQL()
+	if sql != listAll {
+		return query(ctx, db, sql, args)
+	}
+	oldest, err := dbsqlc.New().EventOldestDay(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	first, last, limit := args["first_day"].(time.Time), args["last_day"].(time.Time), args["max_rows"].(int)
+	first = later(first, oldest)
+	// The database's day, even when this machine's clock is a day behind.
+	last = earlier(last, dayOf(time.Now()).Add(2*day))
+	var found []eventRow
+	for step := 4 * day; !last.Before(first) && len(found) < limit; step *= 2 {
+		args["first_day"], args["last_day"], args["max_rows"] = later(first, last.Add(day-step)), last, limit-len(found)
+		rows, err := query(ctx, db, sql, args)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, rows...)
+		last = last.Add(-step)
+	}
+	args["max_rows"] = limit
+	return found, nil
+}
+
+// query plans for the given values each time: which partitions and indexes are
+// worth reading depends on them.
+func query(ctx context.Context, db dbsqlc.DBTX, sql string, args pgx.NamedArgs) ([]eventRow, error) {
+	rows, err := db.Query(ctx, sql, pgx.QueryExecModeCacheDescribe, args)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByName[eventRow])
 }
 
 func (r eventRow) event() Event {

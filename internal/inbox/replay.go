@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"dealbox/internal/dbsqlc"
 	"dealbox/internal/mirror"
 	"dealbox/internal/strapi"
 )
@@ -94,12 +95,12 @@ func (p *plan) add(key mirror.Key, events int64) {
 	p.documents[key] = true
 }
 
-func (r *Replayer) choose(ctx context.Context, tx pgx.Tx, f Filter, args pgx.NamedArgs) (plan, error) {
+func (r *Replayer) choose(ctx context.Context, db dbsqlc.DBTX, f Filter, args pgx.NamedArgs) (plan, error) {
 	p := plan{documents: map[mirror.Key]bool{}}
 	if sql := f.documentsSQL(); sql != "" {
 		var key mirror.Key
 		var events int64
-		rows, err := tx.Query(ctx, sql, args)
+		rows, err := db.Query(ctx, sql, pgx.QueryExecModeCacheDescribe, args)
 		if err != nil {
 			return p, err
 		}
@@ -115,7 +116,7 @@ func (r *Replayer) choose(ctx context.Context, tx pgx.Tx, f Filter, args pgx.Nam
 		return p, nil
 	}
 	var body []byte
-	rows, err := tx.Query(ctx, asideBodies, args)
+	rows, err := db.Query(ctx, asideBodies, pgx.QueryExecModeCacheDescribe, args)
 	if err != nil {
 		return p, err
 	}

@@ -6,7 +6,7 @@ package inbox
 // starts from entity_sync. All parts are constants; values are named arguments.
 
 const (
-	// fromAll walks the partitions in the order of the list.
+	// fromAll reads the partitions of the days that the statement names.
 	fromAll = ` FROM inbox_event_status e WHERE true`
 
 	// fromOpen starts from the documents that are behind, of which there are few.
@@ -43,7 +43,7 @@ const (
 	AND (@entity::text = '' OR e.model = @entity OR e.uid = @entity)
 	AND (@document_id::text = '' OR e.document_id = @document_id)
 	AND e.received_at >= @since::timestamptz AND e.received_at < @until::timestamptz
-	AND e.received_on BETWEEN (@since::timestamptz AT TIME ZONE 'UTC')::date AND (@until::timestamptz AT TIME ZONE 'UTC')::date
+	AND e.received_on BETWEEN @first_day::date AND @last_day::date
 	AND e.status = ANY (@statuses::text[])`
 
 	listColumns = `SELECT e.id, e.received_on, e.received_at, e.scheme, coalesce(e.event, '') AS event, coalesce(e.uid, '') AS uid,
@@ -51,7 +51,7 @@ const (
 	e.sent_at, e.seq, coalesce(e.quarantine_reason, '') AS quarantine_reason, e.status`
 
 	page = `
-	AND (e.received_on, e.id) < (@before_on::date, @before_id::uuid) AND e.received_on <= @before_on::date
+	AND (e.received_on, e.id) < (@before_on::date, @before_id::uuid)
 ORDER BY e.received_on DESC, e.id DESC
 LIMIT @max_rows`
 

@@ -112,7 +112,10 @@ func Tell(ctx context.Context, db dbsqlc.DBTX, id uuid.UUID) (Story, error) {
 }
 
 func get(ctx context.Context, db dbsqlc.DBTX, id uuid.UUID) (dbsqlc.EventGetRow, error) {
-	row, err := dbsqlc.New().EventGet(ctx, db, id)
+	row, err := dbsqlc.New().EventGet(ctx, db, dbsqlc.EventGetParams{ID: id, Days: likelyDays(id)})
+	if errors.Is(err, pgx.ErrNoRows) {
+		row, err = search(ctx, db, id)
+	}
 	if errors.Is(err, pgx.ErrNoRows) {
 		return row, ErrNoEvent
 	}
@@ -120,6 +123,30 @@ func get(ctx context.Context, db dbsqlc.DBTX, id uuid.UUID) (dbsqlc.EventGetRow,
 		return row, fmt.Errorf("read event %s: %w", id, err)
 	}
 	return row, nil
+}
+
+// likelyDays are those around the time in a UUIDv7. The id has the time of the
+// machine that received the event, the day is the database's.
+func likelyDays(id uuid.UUID) []time.Time {
+	if id.Version() != 7 {
+		return nil
+	}
+	seconds, nanoseconds := id.Time().UnixTime()
+	made := dayOf(time.Unix(seconds, nanoseconds))
+	return []time.Time{made.Add(-day), made, made.Add(day)}
+}
+
+// search looks on every day, for an id whose time is wrong.
+func search(ctx context.Context, db dbsqlc.DBTX, id uuid.UUID) (dbsqlc.EventGetRow, error) {
+	oldest, err := dbsqlc.New().EventOldestDay(ctx, db)
+	if err != nil {
+		return dbsqlc.EventGetRow{}, err
+	}
+	var days []time.Time
+	for d := oldest; d.Before(time.Now().Add(2 * day)); d = d.Add(day) {
+		days = append(days, d)
+	}
+	return dbsqlc.New().EventGet(ctx, db, dbsqlc.EventGetParams{ID: id, Days: days})
 }
 
 func eventOf(row dbsqlc.EventGetRow) Event {
