@@ -128,9 +128,12 @@ func TestLedger_IsExactUnderLoad(t *testing.T) {
 	h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 500, Documents: documents[:3]})
 
 	ctx, stop := context.WithTimeout(t.Context(), 5*time.Second)
-	defer stop()
 	var refused atomic.Int64
 	var hammering sync.WaitGroup
+	defer func() {
+		stop()
+		hammering.Wait() // also when the test fails
+	}()
 	hammering.Go(func() { h.hammer(ctx, documents, &refused) })
 	var seen counts
 	moments := 0

@@ -80,12 +80,13 @@ func List(ctx context.Context, db dbsqlc.DBTX, f Filter) (Page, error) {
 	return page, nil
 }
 
-// find reads one page. Where no index leads to the rows, it goes back day by day
-// in growing steps, so that a page which the last days fill reads no more than those:
-// over all days at once the planner prefers to read and sort everything.
+// find reads one page. Where no small index leads to the rows, it goes back by days
+// in growing steps, so that a page which the last days fill reads no more than those.
+// Over all days at once the planner prefers to read and sort everything, and each
+// document that is behind is looked up in every partition.
 func (f Filter) find(ctx context.Context, db dbsqlc.DBTX, args pgx.NamedArgs) ([]eventRow, error) {
 	sql := f.listSQL()
-	if sql != listAll {
+	if sql == listAside || sql == listDocument {
 		return query(ctx, db, sql, args)
 	}
 	oldest, err := dbsqlc.New().EventOldestDay(ctx, db)
