@@ -98,15 +98,12 @@ func (p *plan) add(key mirror.Key, events int64) {
 func (r *Replayer) choose(ctx context.Context, db dbsqlc.DBTX, f Filter, args pgx.NamedArgs) (plan, error) {
 	p := plan{documents: map[mirror.Key]bool{}}
 	if sql := f.documentsSQL(); sql != "" {
-		var key mirror.Key
-		var events int64
-		rows, err := db.Query(ctx, sql, pgx.QueryExecModeCacheDescribe, args)
-		if err != nil {
-			return p, err
-		}
-		_, err = pgx.ForEachRow(rows, []any{&key.UID, &key.DocumentID, &key.Locale, &events}, func() error {
+		err := each(ctx, db, sql, args, func(row pgx.Rows) error {
+			var key mirror.Key
+			var events int64
+			err := row.Scan(&key.UID, &key.DocumentID, &key.Locale, &events)
 			p.add(key, events)
-			return nil
+			return err
 		})
 		if err != nil {
 			return p, err
@@ -115,16 +112,28 @@ func (r *Replayer) choose(ctx context.Context, db dbsqlc.DBTX, f Filter, args pg
 	if f.only(StatusProcessed, StatusPending, StatusDead) {
 		return p, nil
 	}
-	var body []byte
-	rows, err := db.Query(ctx, asideBodies, pgx.QueryExecModeCacheDescribe, args)
-	if err != nil {
-		return p, err
-	}
-	_, err = pgx.ForEachRow(rows, []any{&body}, func() error {
+	err := each(ctx, db, asideBodies, args, func(row pgx.Rows) error {
+		var body []byte
+		err := row.Scan(&body)
 		r.addAside(&p, body)
-		return nil
+		return err
 	})
 	return p, err
+}
+
+// each hands on one row after the other: the bodies of all would be too many to hold.
+func each(ctx context.Context, db dbsqlc.DBTX, sql string, args pgx.NamedArgs, take func(pgx.Rows) error) error {
+	rows, err := db.Query(ctx, sql, pgx.QueryExecModeCacheDescribe, args)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := take(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
 }
 
 // addAside reads an ignored or quarantined event again, since the settings or
