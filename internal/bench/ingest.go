@@ -92,7 +92,7 @@ func measure(ctx context.Context, pool *pgxpool.Pool, receive receive, n, connec
 	api, err := httpapi.New(httpapi.Config{}, httpapi.Stages{
 		DB: pool, Verifier: verifier, Receive: receive, Readiness: readiness,
 		Breaker: circuit.New(pool, circuit.Config{}), Forecast: revenue.New(revenue.Config{Currency: "THB"}, nil),
-		Replays: inbox.NewReplayer(pool, nil, nil),
+		Replays: inbox.NewReplayer(pool, nil, nil), Reconcile: mirror.NewQueue(nil).Reconcile,
 	})
 	if err != nil {
 		return rates{}, err
