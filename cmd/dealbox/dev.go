@@ -127,7 +127,7 @@ func (d *dev) start(ctx context.Context) (err error) {
 // reset empties the database and the simulated Strapi. It runs once Postgres
 // has started, so it never empties the folder of another `dev` that runs.
 func (d *dev) reset(ctx context.Context, pool *pgxpool.Pool) error {
-	_, err := pool.Exec(ctx, "DROP SCHEMA IF EXISTS "+"river CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+	_, err := pool.Exec(ctx, "DROP SCHEMA IF EXISTS river CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public")
 	if err != nil {
 		return fmt.Errorf("empty the database: %w", err)
 	}
@@ -154,38 +154,39 @@ func (d *dev) serve(ctx context.Context, listener net.Listener) error {
 	if err != nil {
 		return err
 	}
-	served := make(chan error, 1)
-	go func() { served <- s.run(serviceCtx, listener) }()
+	ended := make(chan struct{})
+	var serviceErr error // read after ended is closed
+	go func() {
+		defer close(ended)
+		serviceErr = s.run(serviceCtx, listener)
+	}()
 
-	err = d.live(ctx, s, served)
+	err = d.unlessStopped(ctx, d.live(ctx, s, ended))
 	d.say("\nStopping …")
 	if d.strapi != nil {
 		d.strapi.drain(context.WithoutCancel(ctx))
 	}
 	stopService()
-	if ctx.Err() != nil || err == nil {
-		err = errors.Join(d.unlessStopped(ctx, err), <-served)
-	}
-	return err
+	<-ended
+	return errors.Join(err, serviceErr)
 }
 
-// live fills the simulated Strapi, tells what there is, and keeps it moving.
-func (d *dev) live(ctx context.Context, s *service, served <-chan error) error {
-	ended := make(chan error, 1)
+// live fills the simulated Strapi, tells what there is, and keeps it moving,
+// until ctx or the service ends.
+func (d *dev) live(ctx context.Context, s *service, ended <-chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
 		select {
-		case err := <-served:
-			ended <- cmp.Or(err, errors.New("the service ended"))
+		case <-ended:
 			cancel()
 		case <-ctx.Done():
 		}
 	}()
 	err := d.tellAndRun(ctx, s)
 	select {
-	case serviceErr := <-ended:
-		return serviceErr
+	case <-ended:
+		return errors.New("the service ended by itself")
 	default:
 		return err
 	}
@@ -214,7 +215,7 @@ func (d *dev) tellAndRun(ctx context.Context, s *service) error {
 	if err := waitInStep(ctx, s.pool); err != nil {
 		return err
 	}
-	held, err := d.strapi.holdBack(ctx, deal, mirrored(ctx, s.pool, deal))
+	held, err := d.strapi.holdBack(ctx, d.address(), deal, mirrored(ctx, s.pool, deal))
 	if err != nil {
 		return err
 	}

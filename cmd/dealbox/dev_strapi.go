@@ -120,12 +120,12 @@ func (s *simulation) seed(ctx context.Context, say func(string, ...any)) error {
 type held struct {
 	documentID, name string
 	now, before      string // deal_value in Strapi, and in Dealbox
-	curl             string // with %s for Dealbox's address
+	curl             string
 }
 
 // holdBack changes one deal in Strapi, to another value than Dealbox has, and
 // keeps its webhook, signed over the body alone, so that it does not expire.
-func (s *simulation) holdBack(ctx context.Context, documentID, before string) (*held, error) {
+func (s *simulation) holdBack(ctx context.Context, address, documentID, before string) (*held, error) {
 	now := "9000000"
 	if before == now {
 		now = "1000000"
@@ -143,11 +143,11 @@ func (s *simulation) holdBack(ctx context.Context, documentID, before string) (*
 		return nil, err
 	}
 	h := &held{documentID: documentID, name: heldName, before: before, now: now}
-	h.curl = "curl -sS -X POST %s/api/v1/webhooks/strapi -H 'Content-Type: application/json'"
+	h.curl = "curl -sS -X POST " + address + "/api/v1/webhooks/strapi -H 'Content-Type: application/json'"
 	for name := range header {
 		h.curl += " \\\n    -H " + shellQuote(name+": "+header.Get(name))
 	}
-	h.curl += " \\\n    --data-binary " + strings.ReplaceAll(shellQuote(string(webhook.Body)), "%", "%%")
+	h.curl += " \\\n    --data-binary " + shellQuote(string(webhook.Body))
 	return h, nil
 }
 
@@ -210,7 +210,7 @@ Deliver it, and watch the deal and this month's forecast change on the dashboard
   %s
 
   %s -c "select name, deal_value from deal where document_id = '%s'"
-`, h.name, h.now, h.before, fmt.Sprintf(h.curl, d.address()), d.postgres.PSQL(), h.documentID)
+`, h.name, h.now, h.before, h.curl, d.postgres.PSQL(), h.documentID)
 }
 
 func (d *dev) strapiName() string {

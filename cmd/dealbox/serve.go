@@ -152,7 +152,7 @@ func (s *service) wire(version string) error {
 		Types: config.Strapi.Types, MaxAttempts: config.Jobs.MaxAttempts, Retry: config.Retry, Logger: logger,
 	})
 	s.receiver = inbox.NewReceiver(s.ingestPool, s.queue, s.alerts, inbox.Config{
-		Types: config.Strapi.Types, Writers: int(s.ingestPool.Config().MaxConns), Logger: logger,
+		Types: config.Strapi.Types, Writers: int(s.ingestPool.Config().MaxConns),
 	})
 	s.replays = inbox.NewReplayer(s.pool, s.queue, config.Strapi.Types)
 	if s.worker, err = s.newWorker(outbox); err != nil {

@@ -61,7 +61,7 @@ func build(t testing.TB, pool *pgxpool.Pool, changes ...func(*httpapi.Config, *h
 	queue := mirror.NewQueue(inserter)
 	types := []strapi.ContentType{{Kind: strapi.Deal, UID: dealUID, Plural: "pipeline-deals"}}
 	receiver := inbox.NewReceiver(pool, queue, h.alerts, inbox.Config{
-		Types: types, Logger: slog.New(slog.DiscardHandler),
+		Types: types,
 	})
 	t.Cleanup(func() { _ = receiver.Close(context.Background()) })
 	verifier, err := strapi.NewVerifier(strapi.VerifierConfig{Secrets: []string{secret}})

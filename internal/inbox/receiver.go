@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -46,7 +45,6 @@ type Config struct {
 	Writers int
 	// MaxGroup is how many deliveries one transaction may take (default 256).
 	MaxGroup int
-	Logger   *slog.Logger
 }
 
 // Receiver commits deliveries in groups.
@@ -55,7 +53,6 @@ type Receiver struct {
 	mirror *mirror.Queue
 	alerts *alerting.Alerts
 	types  map[string]strapi.ContentType
-	log    *slog.Logger
 	slots  []int16 // one counter row a writer
 	group  *groupcommit.Group[fact, Receipt]
 	// refused counts deliveries that were not told 2xx since the last commit.
@@ -75,7 +72,7 @@ func NewReceiver(pool *pgxpool.Pool, queue *mirror.Queue, alerts *alerting.Alert
 	if cfg.MaxGroup <= 0 {
 		cfg.MaxGroup = maxGroup
 	}
-	r := &Receiver{pool: pool, mirror: queue, alerts: alerts, log: cfg.Logger, types: map[string]strapi.ContentType{}}
+	r := &Receiver{pool: pool, mirror: queue, alerts: alerts, types: map[string]strapi.ContentType{}}
 	for _, t := range cfg.Types {
 		r.types[t.UID] = t
 	}
@@ -169,18 +166,11 @@ func (r *Receiver) store(ctx context.Context, writer int, facts []fact) (receipt
 	return receipts, err
 }
 
-// isBadRow: data exceptions, constraint violations and program limits. 23514 is
-// a missing partition: the same for every row, and no row's fault.
+// isBadRow: a row's values are to blame. A missing partition has the code of a
+// check constraint, but is the same for every row and no row's fault.
 func isBadRow(err error) bool {
 	var pg *pgconn.PgError
-	if !errors.As(err, &pg) || len(pg.Code) != 5 || pg.Code == "23514" {
-		return false
-	}
-	switch pg.Code[:2] {
-	case "22", "23", "54":
-		return true
-	}
-	return false
+	return mirror.IsBadValue(err) && errors.As(err, &pg) && pg.Code != "23514"
 }
 
 func results(receipts []Receipt) []groupcommit.Result[Receipt] {

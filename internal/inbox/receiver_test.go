@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
@@ -258,4 +259,19 @@ func TestReceiver_AfterRefusal(t *testing.T) {
 	h.receive("msg_3", update("abc"))
 	require.Equal(t, "full after_refusal waiting", h.text("SELECT string_agg(concat_ws(' ', kind, trigger, status), ',') FROM reconciliation_run"))
 	require.Equal(t, "1", h.text("SELECT count(*)::text FROM river.river_job WHERE kind = 'mirror_reconcile'"), "once")
+}
+
+func TestIsBadRow(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[string]bool{
+		"22021": true,  // a NUL in a text
+		"23505": true,  // a constraint
+		"54000": true,  // a key too long for its index
+		"23514": false, // no partition: every row would be refused
+		"40P01": false, // a deadlock
+		"57P01": false, // Postgres is being stopped
+	} {
+		require.Equal(t, want, isBadRow(fmt.Errorf("insert: %w", &pgconn.PgError{Code: code})), code)
+	}
+	require.False(t, isBadRow(context.DeadlineExceeded))
 }

@@ -52,7 +52,7 @@ func TestDealRow_BadValues(t *testing.T) {
 			cur := current{version: strapi.Published, doc: document(t, `{"`+attribute+`":`+value+`}`)}
 			_, err := dealRow(strapi.ContentType{UID: "api::d.d"}, Key{}, cur)
 			require.ErrorContains(t, err, "attribute "+attribute+" of api::d.d is not")
-			require.True(t, isBadValue(err), "it is the document's fault")
+			require.True(t, IsBadValue(err), "it is the document's fault")
 		})
 	}
 }

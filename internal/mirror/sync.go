@@ -193,7 +193,7 @@ func (w *SyncWorker) write(ctx context.Context, a attempt, cur current) (written
 			break
 		}
 	}
-	if err != nil && !isBadValue(err) && !isHeldBack(err) {
+	if err != nil && !IsBadValue(err) && !isHeldBack(err) {
 		err = databaseError{err}
 	}
 	if err != nil {
@@ -324,9 +324,9 @@ type databaseError struct{ error }
 
 func (e databaseError) Unwrap() error { return e.error }
 
-// isBadValue: a value of the document does not fit its column, by our mapping or
+// IsBadValue says that a value does not fit its column, by our mapping or
 // by what Postgres says (data exception, constraint, program limit).
-func isBadValue(err error) bool {
+func IsBadValue(err error) bool {
 	var field fieldError
 	if errors.As(err, &field) {
 		return true

@@ -354,3 +354,21 @@ func TestSync_OpenBreakerAsksNothing(t *testing.T) {
 	require.Zero(t, h.fake.Requests.Counts().Gets())
 	require.Zero(t, h.entity(keys[5]).Failures)
 }
+
+// A panic is counted against the document before River reports it.
+func TestSync_PanicIsCounted(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	key := h.deal(fakestrapi.Values{"name": "poison"})
+	args := h.enqueue(key)
+	h.during(func() { panic("poison") })
+	require.PanicsWithValue(t, "poison", func() { _ = h.work(args) })
+	e := h.entity(key)
+	require.Equal(t, 1, e.Failures)
+	require.Equal(t, "panic: poison", *e.LastError)
+	require.NotNil(t, e.Next, "it is tried again, later")
+
+	h.due(key)
+	require.NoError(t, h.work(args))
+	require.Equal(t, "ok", h.entity(key).State)
+}
