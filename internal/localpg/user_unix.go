@@ -217,5 +217,7 @@ func (l *dirLock) release() error {
 	}
 	file := l.file
 	l.file = nil
-	return file.Close()
+	// Closing alone does not do: a child being started by another goroutine shares
+	// the open file, and with it the lock, until it runs its own program.
+	return errors.Join(syscall.Flock(int(file.Fd()), syscall.LOCK_UN), file.Close())
 }
