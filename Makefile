@@ -67,6 +67,10 @@ test-local: ## The same on local Postgres binaries
 test-race: ## The same with the race detector (needs a C compiler; several times slower)
 	CGO_ENABLED=1 $(WITHPG) -- $(GOTEST) -race $(TESTFLAGS) $(PKG)
 
+.PHONY: test-plugin
+test-plugin: ## Run the tests of the plugin for Strapi (needs Node 20 or later, installs nothing)
+	cd strapi/plugin && node --test test/*.test.js
+
 .PHONY: cover
 cover: ## Run all tests and show how much of the code they reach (coverage.html has the lines)
 	@mkdir -p bin

@@ -1,0 +1,67 @@
+'use strict';
+
+// Strapi's webhook runner as it is in 5.0 to 5.54, without its event hub: the
+// same call of fetch, the same queue. The real one is tested end to end.
+class WebhookRunner {
+  constructor({ fetch, concurrency = 5 }) {
+    this.fetch = fetch;
+    this.config = { defaultHeaders: {} };
+    this.concurrency = concurrency;
+    this.running = 0;
+    this.queue = [];
+    this.results = [];
+  }
+
+  run(webhook, event, info = {}) {
+    return this.fetch(webhook.url, {
+      method: 'post',
+      body: JSON.stringify({ event, createdAt: new Date(), ...info }),
+      headers: { ...this.config.defaultHeaders, ...webhook.headers, 'X-Strapi-Event': event, 'Content-Type': 'application/json' },
+      signal: AbortSignal.timeout(10000),
+    }).then(async (res) => (res.ok ? { statusCode: res.status } : { statusCode: res.status, message: await res.text() }))
+      .catch((err) => ({ statusCode: 500, message: err.message }));
+  }
+
+  enqueue(webhook, event, info) {
+    this.queue.push({ webhook, event, info });
+    if (this.running < this.concurrency) {
+      this.running += 1;
+      this.#work();
+    }
+  }
+
+  async #work() {
+    for (let job = this.queue.shift(); job !== undefined; job = this.queue.shift()) {
+      this.results.push(await this.run(job.webhook, job.event, job.info));
+    }
+    this.running -= 1;
+  }
+}
+
+/** As much of Strapi as the plugin asks for. */
+class Strapi {
+  constructor(config, services) {
+    this.config = { get: (key) => (key === 'plugin::dealbox-webhooks' ? config : undefined) };
+    this.services = services;
+    this.lines = [];
+    const line = (level) => (text) => this.lines.push(`${level}: ${text}`);
+    this.log = { info: line('info'), warn: line('warn'), error: line('error'), debug: line('debug') };
+  }
+
+  has(name) { return name in this.services; }
+
+  get(name) { return this.services[name]; }
+}
+
+const SECRET = 'the-first-secret-long-enough';
+
+/** A started Strapi with the plugin, and its webhook runner. */
+async function startStrapi(t, config = {}, plugin = require('../server')) {
+  const runner = new WebhookRunner({ fetch: (url, init) => fetch(url, init) });
+  const strapi = new Strapi({ secret: SECRET, ...config }, { webhookRunner: runner });
+  await plugin.register({ strapi });
+  t.after(() => plugin.destroy?.({ strapi }));
+  return { strapi, runner };
+}
+
+module.exports = { startStrapi, Strapi, WebhookRunner, SECRET };
