@@ -6,22 +6,31 @@ const { Outbox } = require('./outbox');
 
 const NAME = 'dealbox-webhooks';
 
+const outboxes = new WeakMap(); // by Strapi
+
 async function register({ strapi }) {
   const settings = readSettings(strapi.config.get(`plugin::${NAME}`));
   // v5 throws for a service that is not there.
   const runner = strapi.has('webhookRunner') ? strapi.get('webhookRunner') : undefined;
   await checkRunner(runner);
-  const outbox = new Outbox(settings, runner.fetch);
+  const outbox = new Outbox({ settings, send: runner.fetch, log: strapi.log });
   runner.fetch = (url, init) => outbox.fetch(url, init);
+  outboxes.set(strapi, outbox);
   strapi.log.info(`${NAME}: ${summary(settings)}`);
 }
 
-function summary({ keys, urls }) {
+function summary({ keys, urls, retries }) {
   const target = urls === undefined ? 'every URL' : `${urls.size} URL(s)`;
-  return `webhooks to ${target} are signed with ${keys.length} secret(s)`;
+  return `webhooks to ${target} are signed with ${keys.length} secret(s), and tried again up to ${retries} times`;
+}
+
+// Strapi destroys its plugins first, so its own queue still works meanwhile.
+async function destroy({ strapi }) {
+  await outboxes.get(strapi)?.close();
 }
 
 module.exports = {
   config: { default: fromEnvironment, validator: readSettings },
   register,
+  destroy,
 };

@@ -1,31 +1,100 @@
 'use strict';
 
+const { setTimeout: sleep } = require('node:timers/promises');
 const { canonicalURL } = require('./settings');
 const { Delivery } = require('./delivery');
+const { Report } = require('./report');
+const { RetryQueue } = require('./retry-queue');
 
-/** What stands between Strapi's webhook runner and its fetch. */
+// Strapi's queue starts its next delivery a moment after one ends, so that it is
+// empty only when nothing was sent for a while. In milliseconds.
+const QUIET = { step: 20, steps: 5 };
+
+/**
+ * What stands between Strapi's webhook runner and its fetch. The runner waits
+ * for the first try only, as it does without the plugin; the others happen
+ * outside its queue.
+ */
 class Outbox {
   #settings;
   #send;
+  #log;
+  #timing;
+  #lanes = new Map(); // by URL; there are as many as webhooks were registered
+  #firstTries = 0;
+  #closing = false;
 
   /**
    * @param {object} settings as readSettings gives them
    * @param {typeof fetch} send the runner's own
+   * @param {{ info, warn, error }} log
+   * @param {object} [timing] as TIMING of retry.js
    */
-  constructor(settings, send) {
+  constructor({ settings, send, log, timing }) {
     this.#settings = settings;
     this.#send = send;
+    this.#log = log;
+    this.#timing = timing;
   }
 
-  /** Sends a webhook in the place of the runner's fetch. */
+  /** Sends a webhook in the place of the runner's fetch, and gives the answer to the first try. */
   async fetch(url, init) {
     if (!this.#signs(url)) return this.#send(url, init);
-    return new Delivery(url, init).try(this.#send, this.#settings.keys, init.signal);
+    const delivery = new Delivery(url, init);
+    this.#firstTries += 1;
+    const outcome = await this.#attempt(delivery, init.signal);
+    this.#firstTries -= 1;
+    if (!delivery.isTest) this.#lane(url).queue.settle(delivery, outcome);
+    if (outcome.error) throw outcome.error;
+    return outcome.response;
+  }
+
+  /**
+   * Gives Strapi's own queue and all that waits for another try their last
+   * chance, for at most graceSeconds.
+   */
+  async close() {
+    this.#closing = true;
+    for (const { queue } of this.#lanes.values()) queue.flush();
+    const end = Date.now() + this.#settings.graceSeconds * 1000;
+    for (let quiet = 0; quiet < QUIET.steps && Date.now() < end;) {
+      await sleep(QUIET.step);
+      quiet = this.#isIdle() ? quiet + 1 : 0;
+    }
+    for (const { queue, report } of this.#lanes.values()) {
+      queue.drop();
+      report.flush();
+    }
   }
 
   #signs(url) {
     const { urls } = this.#settings;
     return urls === undefined || urls.has(canonicalURL(url));
+  }
+
+  async #attempt(delivery, signal) {
+    try {
+      return { response: await delivery.try(this.#send, this.#settings.keys, signal) };
+    } catch (error) {
+      return { error };
+    }
+  }
+
+  #lane(url) {
+    if (!this.#lanes.has(url)) this.#lanes.set(url, this.#newLane(url));
+    return this.#lanes.get(url);
+  }
+
+  #newLane(url) {
+    const report = new Report({ log: this.#log, url });
+    const attempt = (delivery, signal) => this.#attempt(delivery, signal);
+    const queue = new RetryQueue({ settings: this.#settings, attempt, report, timing: this.#timing });
+    if (this.#closing) queue.flush();
+    return { queue, report };
+  }
+
+  #isIdle() {
+    return this.#firstTries === 0 && [...this.#lanes.values()].every(({ queue }) => queue.size === 0);
   }
 }
 

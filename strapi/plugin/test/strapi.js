@@ -1,5 +1,10 @@
 'use strict';
 
+const plugin = require('../server');
+const { Outbox } = require('../server/outbox');
+const { TIMING } = require('../server/retry');
+const { readSettings } = require('../server/settings');
+
 // Strapi's webhook runner as it is in 5.0 to 5.54, without its event hub: the
 // same call of fetch, the same queue. The real one is tested end to end.
 class WebhookRunner {
@@ -55,13 +60,26 @@ class Strapi {
 
 const SECRET = 'the-first-secret-long-enough';
 
+/** A webhook runner with the plugin's outbox, and what that logs; `settings` and `timing` may be shorter than a user's. */
+function startOutbox(t, settings = {}, timing = {}) {
+  const strapi = new Strapi();
+  const outbox = new Outbox({
+    settings: { ...readSettings({ secret: SECRET, graceSeconds: 0 }), ...settings },
+    send: (url, init) => fetch(url, init),
+    log: strapi.log,
+    timing: { ...TIMING, ...timing },
+  });
+  t.after(() => outbox.close());
+  return { outbox, runner: new WebhookRunner({ fetch: (url, init) => outbox.fetch(url, init) }), lines: strapi.lines };
+}
+
 /** A started Strapi with the plugin, and its webhook runner. */
-async function startStrapi(t, config = {}, plugin = require('../server')) {
+async function startStrapi(t, config = {}) {
   const runner = new WebhookRunner({ fetch: (url, init) => fetch(url, init) });
-  const strapi = new Strapi({ secret: SECRET, ...config }, { webhookRunner: runner });
+  const strapi = new Strapi({ secret: SECRET, graceSeconds: 0, ...config }, { webhookRunner: runner });
   await plugin.register({ strapi });
-  t.after(() => plugin.destroy?.({ strapi }));
+  t.after(() => plugin.destroy({ strapi }));
   return { strapi, runner };
 }
 
-module.exports = { startStrapi, Strapi, WebhookRunner, SECRET };
+module.exports = { startStrapi, startOutbox, Strapi, WebhookRunner, SECRET };
