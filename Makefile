@@ -69,7 +69,7 @@ test-race: ## The same with the race detector (needs a C compiler; several times
 
 .PHONY: test-plugin
 test-plugin: ## Run the tests of the plugin for Strapi (needs Node 20 or later, installs nothing)
-	cd strapi/plugin && node --test test/*.test.js
+	npm --prefix strapi/plugin --silent test
 
 .PHONY: cover
 cover: ## Run all tests and show how much of the code they reach (coverage.html has the lines)

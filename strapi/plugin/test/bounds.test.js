@@ -56,6 +56,19 @@ test('bounds/what waited too long for its turn is given up', () => {
   assert.equal(queue.size, 0);
 });
 
+test('bounds/what was dropped is counted once, though a try was under way', async () => {
+  const report = counting();
+  let end;
+  const attempt = () => new Promise((resolve) => { end = resolve; });
+  const queue = new RetryQueue({ settings: { ...LONG, maxWaiting: 10 }, attempt, report });
+  queue.settle({ tries: 1, startedAt: Date.now(), body: { length: 1 } }, unavailable);
+  queue.flush();
+  queue.drop();
+  end(unavailable);
+  await new Promise(setImmediate);
+  assert.deepEqual(report.counts, { kept: 1, stopped: 1 });
+});
+
 test('report/one line at once, then all that was counted in one', () => {
   const { lines, log } = collect();
   const report = new Report({ log, url: 'https://user:canary@dealbox.example/canary?token=canary', interval: 3_600_000 });

@@ -76,13 +76,20 @@ test('delivery/an URL that cannot be read fails as it does in Strapi', async (t)
   assert.equal(result.statusCode, 500);
 });
 
-test('delivery/other code around fetch may spread the headers', async (t) => {
-  const receiver = await startReceiver(t);
-  const { strapi, runner } = await startStrapi(t);
-  const signing = runner.fetch;
-  runner.fetch = (url, init) => signing(url, { ...init, headers: { ...init.headers, 'X-More': 'yes' } });
-  await runner.run({ url: receiver.url }, 'entry.update');
-  assertSigned(receiver.requests[0], SECRET);
-  assert.equal(receiver.requests[0].headers['x-more'], 'yes');
-  assert.equal(strapi.lines.length, 1);
-});
+for (const [name, wrap] of Object.entries({
+  'before the plugin': (t, send) => startStrapi(t, {}, send(fetch)),
+  'after the plugin': async (t, send) => {
+    const { runner } = await startStrapi(t);
+    runner.fetch = send(runner.fetch);
+    return { runner };
+  },
+})) {
+  test(`delivery/other code may wrap fetch and spread the headers: ${name}`, async (t) => {
+    const receiver = await startReceiver(t);
+    const { runner } = await wrap(t, (send) => (url, init) => send(url, { ...init, headers: { ...init.headers, 'X-More': 'yes' } }));
+    await runner.run({ url: receiver.url }, 'entry.update');
+    assertSigned(receiver.requests[0], SECRET);
+    assert.equal(receiver.requests[0].headers['content-type'], 'application/json');
+    assert.equal(receiver.requests[0].headers['x-more'], 'yes');
+  });
+}

@@ -74,8 +74,8 @@ function startOutbox(t, settings = {}, timing = {}) {
 }
 
 /** A started Strapi with the plugin, and its webhook runner. */
-async function startStrapi(t, config = {}) {
-  const runner = new WebhookRunner({ fetch: (url, init) => fetch(url, init) });
+async function startStrapi(t, config = {}, send = fetch) {
+  const runner = new WebhookRunner({ fetch: (url, init) => send(url, init) });
   const strapi = new Strapi({ secret: SECRET, graceSeconds: 0, ...config }, { webhookRunner: runner });
   await plugin.register({ strapi });
   t.after(() => plugin.destroy({ strapi }));
