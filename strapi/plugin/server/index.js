@@ -13,7 +13,13 @@ async function register({ strapi }) {
   // v5 throws for a service that is not there.
   const runner = strapi.has('webhookRunner') ? strapi.get('webhookRunner') : undefined;
   await checkRunner(runner);
-  const outbox = new Outbox({ settings, send: runner.fetch, log: strapi.log });
+  const outbox = new Outbox({
+    settings,
+    send: runner.fetch,
+    log: strapi.log,
+    // Where it is missing, a shutdown only knows less.
+    backlog: () => runner.queue?.queue?.length ?? 0,
+  });
   runner.fetch = (url, init) => outbox.fetch(url, init);
   outboxes.set(strapi, outbox);
   strapi.log.info(`${NAME}: ${summary(settings)}`);

@@ -6,8 +6,8 @@ const { Delivery } = require('./delivery');
 const { Report } = require('./report');
 const { RetryQueue } = require('./retry-queue');
 
-// Strapi's queue starts its next delivery a moment after one ends, so that it is
-// empty only when nothing was sent for a while. In milliseconds.
+// Strapi's queue starts its next delivery a moment after one ends, so that all is
+// sent only when nothing was under way for a while. In milliseconds.
 const QUIET = { step: 20, steps: 5 };
 
 /**
@@ -19,6 +19,7 @@ class Outbox {
   #settings;
   #send;
   #log;
+  #backlog;
   #timing;
   #lanes = new Map(); // by URL; there are as many as webhooks were registered
   #firstTries = 0;
@@ -28,12 +29,14 @@ class Outbox {
    * @param {object} settings as readSettings gives them
    * @param {typeof fetch} send the runner's own
    * @param {{ info, warn, error }} log
+   * @param {() => number} backlog how many webhooks wait in Strapi's own queue
    * @param {object} [timing] as TIMING of retry.js
    */
-  constructor({ settings, send, log, timing }) {
+  constructor({ settings, send, log, backlog, timing }) {
     this.#settings = settings;
     this.#send = send;
     this.#log = log;
+    this.#backlog = backlog;
     this.#timing = timing;
   }
 
@@ -65,6 +68,8 @@ class Outbox {
       queue.drop();
       report.flush();
     }
+    const unsent = this.#firstTries + this.#backlog();
+    if (unsent > 0) this.#log.error(`dealbox-webhooks: Strapi stops with ${unsent} webhooks in its own queue: they are lost`);
   }
 
   #signs(url) {
@@ -94,7 +99,7 @@ class Outbox {
   }
 
   #isIdle() {
-    return this.#firstTries === 0 && [...this.#lanes.values()].every(({ queue }) => queue.size === 0);
+    return this.#firstTries === 0 && this.#backlog() === 0 && [...this.#lanes.values()].every(({ queue }) => queue.size === 0);
   }
 }
 

@@ -34,6 +34,14 @@ test('close/ends after its grace, and counts what is lost', async (t) => {
   assert.match(lines.at(-1), /^error: .*: 1 given up, because Strapi stops/);
 });
 
+test('close/counts what is lost of Strapi\'s own queue', async (t) => {
+  const receiver = await startReceiver(t, () => {}); // never answers
+  const { strapi, runner } = await startStrapi(t);
+  for (let i = 0; i < 12; i += 1) runner.enqueue({ url: receiver.url }, 'entry.update');
+  await plugin.destroy({ strapi });
+  assert.equal(strapi.lines.at(-1), 'error: dealbox-webhooks: Strapi stops with 12 webhooks in its own queue: they are lost');
+});
+
 test('close/a delivery that fails meanwhile does not wait', async (t) => {
   const receiver = await startReceiver(t, (_, res) => res.writeHead(503).end());
   const { outbox, runner, lines } = startOutbox(t, { ...LONG, graceSeconds: 30 }, NEVER);

@@ -13,7 +13,7 @@ class WebhookRunner {
     this.config = { defaultHeaders: {} };
     this.concurrency = concurrency;
     this.running = 0;
-    this.queue = [];
+    this.queue = { queue: [] };
     this.results = [];
   }
 
@@ -28,7 +28,7 @@ class WebhookRunner {
   }
 
   enqueue(webhook, event, info) {
-    this.queue.push({ webhook, event, info });
+    this.queue.queue.push({ webhook, event, info });
     if (this.running < this.concurrency) {
       this.running += 1;
       this.#work();
@@ -36,7 +36,8 @@ class WebhookRunner {
   }
 
   async #work() {
-    for (let job = this.queue.shift(); job !== undefined; job = this.queue.shift()) {
+    const { queue } = this.queue;
+    for (let job = queue.shift(); job !== undefined; job = queue.shift()) {
       this.results.push(await this.run(job.webhook, job.event, job.info));
     }
     this.running -= 1;
@@ -63,14 +64,16 @@ const SECRET = 'the-first-secret-long-enough';
 /** A webhook runner with the plugin's outbox, and what that logs; `settings` and `timing` may be shorter than a user's. */
 function startOutbox(t, settings = {}, timing = {}) {
   const strapi = new Strapi();
+  const runner = new WebhookRunner({ fetch: (url, init) => outbox.fetch(url, init) });
   const outbox = new Outbox({
     settings: { ...readSettings({ secret: SECRET, graceSeconds: 0 }), ...settings },
     send: (url, init) => fetch(url, init),
     log: strapi.log,
+    backlog: () => runner.queue.queue.length,
     timing: { ...TIMING, ...timing },
   });
   t.after(() => outbox.close());
-  return { outbox, runner: new WebhookRunner({ fetch: (url, init) => outbox.fetch(url, init) }), lines: strapi.lines };
+  return { outbox, runner, lines: strapi.lines };
 }
 
 /** A started Strapi with the plugin, and its webhook runner. */
