@@ -10,8 +10,7 @@ const outboxes = new WeakMap(); // by Strapi
 
 async function register({ strapi }) {
   const settings = readSettings(strapi.config.get(`plugin::${NAME}`));
-  // v5 throws for a service that is not there.
-  const runner = strapi.has('webhookRunner') ? strapi.get('webhookRunner') : undefined;
+  const runner = findRunner(strapi);
   await checkRunner(runner);
   const outbox = new Outbox({
     settings,
@@ -23,6 +22,14 @@ async function register({ strapi }) {
   runner.fetch = (url, init) => outbox.fetch(url, init);
   outboxes.set(strapi, outbox);
   strapi.log.info(`${NAME}: ${summary(settings)}`);
+}
+
+function findRunner(strapi) {
+  try {
+    return strapi.get('webhookRunner');
+  } catch {
+    return undefined; // Strapi throws for a service that is not there.
+  }
 }
 
 function summary({ keys, urls, retries }) {

@@ -54,16 +54,17 @@ class Strapi {
     this.log = { info: line('info'), warn: line('warn'), error: line('error'), debug: line('debug') };
   }
 
-  has(name) { return name in this.services; }
-
-  get(name) { return this.services[name]; }
+  get(name) {
+    if (!(name in this.services)) throw new Error(`Could not resolve service ${name}`);
+    return this.services[name];
+  }
 }
 
 const SECRET = 'the-first-secret-long-enough';
 
 /** A webhook runner with the plugin's outbox, and what that logs; `settings` and `timing` may be shorter than a user's. */
 function startOutbox(t, settings = {}, timing = {}) {
-  const strapi = new Strapi();
+  const strapi = new Strapi({}, {});
   const runner = new WebhookRunner({ fetch: (url, init) => outbox.fetch(url, init) });
   const outbox = new Outbox({
     settings: { ...readSettings({ secret: SECRET, graceSeconds: 0 }), ...settings },
