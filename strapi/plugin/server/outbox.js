@@ -68,8 +68,7 @@ class Outbox {
       queue.drop();
       report.flush();
     }
-    const unsent = this.#firstTries + this.#backlog();
-    if (unsent > 0) this.#log.error(`dealbox-webhooks: Strapi stops with ${unsent} webhooks in its own queue: they are lost`);
+    this.#countUnsent();
   }
 
   #signs(url) {
@@ -96,6 +95,12 @@ class Outbox {
     const queue = new RetryQueue({ settings: this.#settings, attempt, report, timing: this.#timing });
     if (this.#closing) queue.flush();
     return { queue, report };
+  }
+
+  #countUnsent() {
+    const [underWay, queued] = [this.#firstTries, this.#backlog()];
+    if (underWay + queued === 0) return;
+    this.#log.error(`dealbox-webhooks: Strapi stops with ${underWay} webhooks under way and ${queued} in its own queue: they may be lost`);
   }
 
   #isIdle() {

@@ -39,7 +39,7 @@ test('close/counts what is lost of Strapi\'s own queue', async (t) => {
   const { strapi, runner } = await startStrapi(t);
   for (let i = 0; i < 12; i += 1) runner.enqueue({ url: receiver.url }, 'entry.update');
   await plugin.destroy({ strapi });
-  assert.equal(strapi.lines.at(-1), 'error: dealbox-webhooks: Strapi stops with 12 webhooks in its own queue: they are lost');
+  assert.equal(strapi.lines.at(-1), 'error: dealbox-webhooks: Strapi stops with 5 webhooks under way and 7 in its own queue: they may be lost');
 });
 
 test('close/a delivery that fails meanwhile does not wait', async (t) => {
