@@ -33,8 +33,7 @@ function findRunner(strapi) {
 }
 
 function summary({ keys, urls, retries }) {
-  const target = urls === undefined ? 'every URL' : `${urls.size} URL(s)`;
-  return `webhooks to ${target} are signed with ${keys.length} secret(s), and tried again up to ${retries} times`;
+  return `webhooks are signed (URLs: ${urls?.size ?? 'all'}, secrets: ${keys.length}, retries: ${retries})`;
 }
 
 // Strapi destroys its plugins first, so its own queue still works meanwhile.

@@ -3,7 +3,7 @@
 const { setTimeout: sleep } = require('node:timers/promises');
 const { canonicalURL } = require('./settings');
 const { Delivery } = require('./delivery');
-const { Report } = require('./report');
+const { Report, hostOf } = require('./report');
 const { RetryQueue } = require('./retry-queue');
 
 // Strapi's queue starts its next delivery a moment after one ends, so that all is
@@ -22,6 +22,7 @@ class Outbox {
   #backlog;
   #timing;
   #lanes = new Map(); // by URL; there are as many as webhooks were registered
+  #unsigned = new Set(); // hosts that the log has named
   #firstTries = 0;
   #closing = false;
 
@@ -42,7 +43,7 @@ class Outbox {
 
   /** Sends a webhook in the place of the runner's fetch, and gives the answer to the first try. */
   async fetch(url, init) {
-    if (!this.#signs(url)) return this.#send(url, init);
+    if (!this.#signs(url)) return this.#sendUnsigned(url, init);
     const delivery = new Delivery(url, init);
     this.#firstTries += 1;
     const outcome = await this.#attempt(delivery, init.signal);
@@ -74,6 +75,16 @@ class Outbox {
   #signs(url) {
     const { urls } = this.#settings;
     return urls === undefined || urls.has(canonicalURL(url));
+  }
+
+  // As Strapi does, and said once: an URL may be left out by a slip.
+  #sendUnsigned(url, init) {
+    const host = hostOf(url);
+    if (!this.#unsigned.has(host)) {
+      this.#unsigned.add(host);
+      this.#log.warn(`dealbox-webhooks: ${host}: a webhook is sent unsigned, because the setting urls does not name its URL`);
+    }
+    return this.#send(url, init);
   }
 
   async #attempt(delivery, signal) {

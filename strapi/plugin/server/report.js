@@ -27,8 +27,7 @@ class Report {
 
   constructor({ log, url, interval = INTERVAL_MS }) {
     this.#log = log;
-    // Path, query and user of a webhook's URL may be secrets.
-    this.#host = URL.canParse(url) ? new URL(url).host : 'a URL that cannot be read';
+    this.#host = hostOf(url);
     this.#interval = interval;
   }
 
@@ -57,9 +56,14 @@ class Report {
   }
 }
 
+/** What of a webhook's URL may be shown: its path, query and user may be secrets. */
+function hostOf(url) {
+  return URL.canParse(url) ? new URL(url).host : 'a URL that cannot be read';
+}
+
 function level(kinds) {
   if (kinds.some((kind) => LOST.includes(kind))) return 'error';
   return kinds.includes('kept') ? 'warn' : 'info';
 }
 
-module.exports = { Report };
+module.exports = { Report, hostOf };

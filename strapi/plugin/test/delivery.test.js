@@ -58,16 +58,18 @@ for (const status of [301, 302, 303, 307, 308]) {
   });
 }
 
-test('delivery/only the named URLs are signed', async (t) => {
+test('delivery/only the named URLs are signed, and the log names the others once', async (t) => {
   const signed = await startReceiver(t);
   const plain = await startReceiver(t);
-  const { runner } = await startStrapi(t, { urls: [signed.url] });
+  const { strapi, runner } = await startStrapi(t, { urls: [signed.url] });
   await runner.run({ url: signed.url }, 'entry.update');
-  await runner.run({ url: plain.url }, 'entry.update');
+  for (let i = 0; i < 2; i += 1) await runner.run({ url: plain.url }, 'entry.update');
   await runner.run({ url: `${signed.url}/other` }, 'entry.update');
   assertSigned(signed.requests[0], SECRET);
   assert.equal(plain.requests[0].headers['webhook-signature'], undefined);
   assert.equal(signed.requests[1].headers['webhook-signature'], undefined);
+  const unsigned = (receiver) => `warn: dealbox-webhooks: 127.0.0.1:${receiver.port}: a webhook is sent unsigned, because the setting urls does not name its URL`;
+  assert.deepEqual(strapi.lines.slice(1), [unsigned(plain), unsigned(signed)]);
 });
 
 test('delivery/an URL that cannot be read fails as it does in Strapi', async (t) => {

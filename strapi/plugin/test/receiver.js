@@ -5,16 +5,18 @@ const { once } = require('node:events');
 
 /**
  * A receiver of webhooks on loopback. `answer` writes the answer to the request
- * of that number, counted from 1; by default 202.
+ * of that number, counted from 1, and is told whether its delivery came before;
+ * by default 202.
  */
 async function startReceiver(t, answer = (_, res) => res.writeHead(202).end()) {
   const requests = [];
   const server = createServer(async (req, res) => {
     const chunks = [];
     for await (const chunk of req) chunks.push(chunk);
+    const again = requests.some(({ headers }) => headers['webhook-id'] === req.headers['webhook-id']);
     requests.push({ method: req.method, path: req.url, headers: req.headers, body: Buffer.concat(chunks) });
     server.emit('received');
-    answer(requests.length, res);
+    answer(requests.length, res, again);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -42,7 +42,7 @@ for (const [name, services, part] of [
 
 test('register/says what is signed, and shows no secret', async (t) => {
   const { strapi } = await startStrapi(t, { urls: ['https://a.example/canary'] });
-  assert.deepEqual(strapi.lines, ['info: dealbox-webhooks: webhooks to 1 URL(s) are signed with 1 secret(s), and tried again up to 6 times']);
+  assert.deepEqual(strapi.lines, ['info: dealbox-webhooks: webhooks are signed (URLs: 1, secrets: 1, retries: 6)']);
 });
 
 test('config/the validator refuses what register would', () => {
