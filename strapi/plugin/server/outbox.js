@@ -6,9 +6,9 @@ const { Delivery } = require('./delivery');
 const { Report, hostOf } = require('./report');
 const { RetryQueue } = require('./retry-queue');
 
-// Strapi's queue starts its next delivery a moment after one ends, so that all is
-// sent only when nothing was under way for a while. In milliseconds.
-const QUIET = { step: 20, steps: 5 };
+// Strapi starts the next of an event's webhooks a moment after one ends, so that
+// all is sent only when nothing was under way for a while. In milliseconds.
+const QUIET = { step: 20, steps: 10 };
 
 /**
  * What stands between Strapi's webhook runner and its fetch. The runner waits

@@ -26,6 +26,18 @@ test('close/waits for Strapi\'s own queue', async (t) => {
   assert.equal(runner.results.length, 31);
 });
 
+test('close/waits for the next webhook of the same event', async (t) => {
+  const failing = await startReceiver(t, (_, res) => {
+    res.writeHead(500).flushHeaders();
+    setTimeout(() => res.end('why'), 40); // Strapi reads it before it goes on
+  });
+  const next = await startReceiver(t);
+  const { outbox, runner } = startOutbox(t, { ...LONG, graceSeconds: 60 }, NEVER);
+  runner.run({ url: failing.url }, 'entry.update').then(() => runner.run({ url: next.url }, 'entry.update'));
+  await outbox.close();
+  assert.equal(next.requests.length, 1);
+});
+
 test('close/ends after its grace, and counts what is lost', async (t) => {
   const receiver = await startReceiver(t, (count, res) => count === 1 && res.writeHead(503).end());
   const { outbox, runner, lines } = startOutbox(t, { ...LONG, graceSeconds: 0.05 }, NEVER);
