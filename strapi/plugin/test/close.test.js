@@ -60,7 +60,8 @@ test('close/a delivery that fails meanwhile does not wait', async (t) => {
   runner.enqueue({ url: receiver.url }, 'entry.update');
   await outbox.close();
   assert.equal(receiver.requests.length, 1);
-  assert.match(lines.at(-1), /^error: .*: 1 given up, because Strapi stops/);
+  assert.equal(lines.length, 1); // no word of another try
+  assert.match(lines[0], /^error: .*: 1 given up, because Strapi stops/);
 });
 
 test('close/by the plugin\'s destroy', async (t) => {
