@@ -159,7 +159,7 @@ func TestDoctor_Database(t *testing.T) {
 	t.Run("Behind", func(t *testing.T) {
 		t.Parallel()
 		e, _ := healthy(t)
-		findings, _ := mustExamine(t, e.with("DATABASE_URL", emptyDatabase(t)))
+		findings, _ := mustExamine(t, e.with("DATABASE_URL", pgtest.EmptyURL(t)))
 		requireVerdicts(t, findings, map[string]verdict{"migrations": verdictFail, "partitions": verdictSkip})
 		require.Equal(t, "Run 'dealbox migrate up'.", findings["migrations"].Fix)
 	})

@@ -16,14 +16,6 @@ import (
 	"dealbox/internal/pgtest"
 )
 
-// emptyDatabase is the URL of a database without any table.
-func emptyDatabase(t *testing.T) string {
-	t.Helper()
-	rawURL := pgtest.URL(t)
-	mustExec(t, rawURL, "DROP SCHEMA river CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-	return rawURL
-}
-
 func mustExec(t *testing.T, rawURL, sql string) {
 	t.Helper()
 	_, err := mustOpen(t, rawURL, migratePool).Exec(t.Context(), sql)
@@ -41,7 +33,7 @@ func mustStatus(t *testing.T, e environ) migrateStatus {
 
 func TestMigrate_UpAndStatus(t *testing.T) {
 	t.Parallel()
-	e := environ{"DATABASE_URL": emptyDatabase(t)} // and nothing else
+	e := environ{"DATABASE_URL": pgtest.EmptyURL(t)} // and nothing else
 
 	before := mustStatus(t, e)
 	require.False(t, before.UpToDate)
@@ -66,7 +58,7 @@ func TestMigrate_UpAndStatus(t *testing.T) {
 
 func TestMigrate_AtOnce(t *testing.T) {
 	t.Parallel()
-	e := environ{"DATABASE_URL": emptyDatabase(t)}
+	e := environ{"DATABASE_URL": pgtest.EmptyURL(t)}
 	outs := make([]output, 3)
 	var all sync.WaitGroup
 	for i := range outs {
@@ -101,7 +93,7 @@ func TestMigrate_Unreachable(t *testing.T) {
 // A role that owns nothing is told which setting is for that.
 func TestMigrate_NoPrivilege(t *testing.T) {
 	t.Parallel()
-	u, err := url.Parse(emptyDatabase(t))
+	u, err := url.Parse(pgtest.EmptyURL(t))
 	require.NoError(t, err)
 	database := strings.TrimPrefix(u.Path, "/")
 	role := mustRole(t, u.String(), "reader_"+database)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -92,10 +93,19 @@ func Up(ctx context.Context, pool *pgxpool.Pool, report func(Migration)) (applie
 			return applied, nil
 		}
 		if err != nil {
-			return applied, fmt.Errorf("migrate: %w", err)
+			return applied, stepError(err)
 		}
 		note("dealbox", step.Source.Version, step.Source.Path)
 	}
+}
+
+// stepError names the file of the step that failed.
+func stepError(err error) error {
+	var step *goose.PartialError
+	if errors.As(err, &step) {
+		return fmt.Errorf("migrate: %s, which is undone: %w", step.Failed.Source.Path, step.Err)
+	}
+	return fmt.Errorf("migrate: %w", err)
 }
 
 // Status lists every known step and whether the database has it. Steps that
@@ -106,16 +116,14 @@ func Status(ctx context.Context, pool *pgxpool.Pool) ([]Migration, error) {
 	if err != nil {
 		return nil, err
 	}
-	has := map[int]bool{}
-	existing, err := river.ExistingVersions(ctx)
+	// A dry run and not ExistingVersions, which fails on a step that a newer River made.
+	missing, err := river.Migrate(ctx, rivermigrate.DirectionUp, &rivermigrate.MigrateOpts{DryRun: true})
 	if err != nil {
 		return nil, fmt.Errorf("read River's migrations: %w", err)
 	}
-	for _, v := range existing {
-		has[v.Version] = true
-	}
 	for _, v := range river.AllVersions() {
-		all = append(all, Migration{Set: "river", Version: int64(v.Version), Name: v.Name, Applied: has[v.Version]})
+		lacks := slices.ContainsFunc(missing.Versions, func(m rivermigrate.MigrateVersion) bool { return m.Version == v.Version })
+		all = append(all, Migration{Set: "river", Version: int64(v.Version), Name: v.Name, Applied: !lacks})
 	}
 
 	ours, closeDB, err := provider(pool)

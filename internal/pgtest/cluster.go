@@ -77,10 +77,10 @@ func (c *cluster) url(database string) string {
 	return u.String()
 }
 
-// clone makes a database from the template and answers its name.
-func (c *cluster) clone(ctx context.Context) (string, error) {
+// clone makes a database from a template and answers its name.
+func (c *cluster) clone(ctx context.Context, template string) (string, error) {
 	name := clonePrefix + strconv.FormatInt(time.Now().Unix(), 36) + "_" + randomHex(4)
-	if err := c.exec(ctx, "CREATE DATABASE "+name+" TEMPLATE "+c.template+" STRATEGY "+c.strategy); err != nil {
+	if err := c.exec(ctx, "CREATE DATABASE "+name+" TEMPLATE "+template+" STRATEGY "+c.strategy); err != nil {
 		return "", fmt.Errorf("clone the template database: %w", err)
 	}
 	return name, nil

@@ -63,12 +63,24 @@ func Pool(t testing.TB) *pgxpool.Pool {
 // the test ends, whoever is still connected to it.
 func URL(t testing.TB) string {
 	t.Helper()
+	return newDatabase(t, func(c *cluster) string { return c.template })
+}
+
+// EmptyURL is the connection URL of a new database without any table, for tests
+// of the migrations themselves. It is dropped when the test ends.
+func EmptyURL(t testing.TB) string {
+	t.Helper()
+	return newDatabase(t, func(*cluster) string { return "template0" })
+}
+
+func newDatabase(t testing.TB, template func(*cluster) string) string {
+	t.Helper()
 	ctx := t.Context()
 	s, err := shared.get()
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
-	name, err := s.clone(ctx)
+	name, err := s.clone(ctx, template(s))
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}

@@ -44,7 +44,7 @@ func makeTemplate(template string) error {
 	if err := c.makeTemplate(ctx); err != nil {
 		return err
 	}
-	name, err := c.clone(ctx)
+	name, err := c.clone(ctx, c.template)
 	if err != nil {
 		return err
 	}
