@@ -199,7 +199,7 @@ func (s *service) newServer(version string) error {
 		CORSOrigins: s.config.Access.CORSOrigins, TrustedProxies: s.config.Access.TrustedProxies, Logger: s.log,
 	}, httpapi.Stages{
 		DB: s.readPool, Verifier: verifier, Receive: s.receiver.Receive, Breaker: s.breaker, Forecast: s.forecast, Readiness: s.readiness,
-		Replays: s.replays, Reconcile: s.queue.Reconcile, Groups: s.receiver.Groups,
+		Types: s.config.Strapi.Types, Replays: s.replays, Reconcile: s.queue.Reconcile, Groups: s.receiver.Groups,
 	})
 	if err != nil {
 		return err

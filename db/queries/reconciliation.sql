@@ -131,14 +131,16 @@ DELETE FROM reconciliation_run WHERE finished_at < now() - interval '30 days'
   AND id < (SELECT coalesce(max(f.id), 0) FROM reconciliation_run f WHERE f.kind = 'full' AND f.status = 'done');
 
 -- name: ReconciliationState :one
--- For the health page. drift: differences that the last full run found; -1 when there was none.
+-- For the health page. drift: differences that the last full run found, 0 when Dealbox was
+-- new then; -1 when there was none.
 SELECT l.last_run_at, f.last_full_run_at, coalesce(f.drift, -1)::bigint AS drift,
        (SELECT count(*) FROM reconciliation_difference d WHERE d.lost AND d.found_at > now() - interval '24 hours') AS lost_24h,
-       EXISTS (SELECT FROM alert a WHERE a.rule = @failing_rule AND a.resolved_at IS NULL) AS failing
+       EXISTS (SELECT FROM alert a WHERE a.rule = @failing_rule AND a.resolved_at IS NULL) AS failing,
+       EXISTS (SELECT FROM deletion_guard g WHERE g.tripped_at IS NOT NULL) AS guard_tripped
 FROM (SELECT 1) one
 LEFT JOIN LATERAL (SELECT r.finished_at AS last_run_at FROM reconciliation_run r WHERE r.status = 'done'
                    ORDER BY r.finished_at DESC LIMIT 1) l ON true
-LEFT JOIN LATERAL (SELECT r.finished_at AS last_full_run_at, r.missing + r.stale + r.ghosts AS drift
+LEFT JOIN LATERAL (SELECT r.finished_at AS last_full_run_at, CASE WHEN r.baseline THEN r.missing + r.stale + r.ghosts ELSE 0 END AS drift
                    FROM reconciliation_run r WHERE r.kind = 'full' AND r.status = 'done'
                    ORDER BY r.finished_at DESC LIMIT 1) f ON true;
 

@@ -59,7 +59,10 @@ func build(t testing.TB, pool *pgxpool.Pool, changes ...func(*httpapi.Config, *h
 	require.NoError(t, err)
 	h.alerts = alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter))
 	queue := mirror.NewQueue(inserter)
-	types := []strapi.ContentType{{Kind: strapi.Deal, UID: dealUID, Plural: "pipeline-deals"}}
+	types := []strapi.ContentType{
+		{Kind: strapi.Deal, UID: dealUID, Plural: "pipeline-deals"},
+		{Kind: strapi.Billing, UID: "api::billing.billing", Plural: "billings"},
+	}
 	receiver := inbox.NewReceiver(pool, queue, h.alerts, inbox.Config{
 		Types: types,
 	})
@@ -71,6 +74,7 @@ func build(t testing.TB, pool *pgxpool.Pool, changes ...func(*httpapi.Config, *h
 		DB: pool, Verifier: verifier, Receive: receiver.Receive, Readiness: h.ready, Reconcile: queue.Reconcile,
 		Breaker:  circuit.New(pool, circuit.Config{}),
 		Forecast: revenue.New(revenue.Config{Currency: "THB"}, inserter),
+		Types:    types,
 		Replays:  inbox.NewReplayer(pool, queue, types), Groups: receiver.Groups,
 	}
 	for _, change := range changes {

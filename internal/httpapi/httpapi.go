@@ -67,6 +67,8 @@ type Stages struct {
 	Forecast *revenue.Forecast
 	// Reconcile asks for a reconciliation in a transaction: (*mirror.Queue).Reconcile.
 	Reconcile func(context.Context, pgx.Tx, mirror.Request) (int64, error)
+	// Types are the content types that may be named in a request.
+	Types []strapi.ContentType
 	// Replays asks for another look at the documents of stored events.
 	Replays *inbox.Replayer
 	// Groups is how many transactions committed deliveries, and how many deliveries

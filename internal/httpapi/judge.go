@@ -107,6 +107,7 @@ func (j *verdict) reconciliation(r *dbsqlc.ReconciliationStateRow) {
 		return
 	}
 	j.add("reconciliation:last_run", warnIf(r.Failing), word(r.Failing, "failing", "working"), "")
+	j.add("reconciliation:guard", warnIf(r.GuardTripped), word(r.GuardTripped, "tripped", "watching"), "")
 }
 
 func (j *verdict) status() string {

@@ -4,21 +4,25 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
 	"dealbox/internal/mirror"
+	"dealbox/internal/strapi"
 )
 
 // maxCommand bounds the body of an operator action, in bytes.
 const maxCommand = 64 << 10
 
 // runSync answers POST /api/v1/models/ingest/strapi-sync: 202 once a full
-// reconciliation is asked for, not when it is done. entity_types is read, so
-// that a mistake is told, but a full reconciliation is always of every type.
+// reconciliation is asked for, not when it is done. It is always of every type:
+// entity_types is checked, so that a mistake is told, and narrows nothing.
 func (a *API) runSync(w http.ResponseWriter, r *http.Request) error {
 	var body struct {
 		EntityTypes []string `json:"entity_types"`
@@ -29,6 +33,9 @@ func (a *API) runSync(w http.ResponseWriter, r *http.Request) error {
 			Status: http.StatusBadRequest, Code: "invalid_body", cause: err,
 			Message: `the body must be empty or JSON such as {"entity_types":["pipeline-deals"]}`,
 		}
+	}
+	if err := a.checkEntityTypes(body.EntityTypes); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
 	defer cancel()
@@ -47,4 +54,20 @@ func (a *API) runSync(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusAccepted, map[string]string{
 		"status": "accepted", "action": "reconciliation_queued", "run_id": strconv.FormatInt(id, 10),
 	})
+}
+
+// checkEntityTypes accepts what STRAPI_DEAL_TYPES and STRAPI_BILLING_TYPES name,
+// by the REST plural or by the uid.
+func (a *API) checkEntityTypes(names []string) error {
+	var known []string
+	for _, t := range a.stages.Types {
+		known = append(known, t.Plural)
+	}
+	for _, name := range names {
+		is := func(t strapi.ContentType) bool { return name == t.Plural || name == t.UID }
+		if !slices.ContainsFunc(a.stages.Types, is) {
+			return invalidParameter("entity_types", fmt.Sprintf("no type %q is configured; there are %s", name, strings.Join(known, ", ")))
+		}
+	}
+	return nil
 }

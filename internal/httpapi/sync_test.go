@@ -18,7 +18,12 @@ func TestSync(t *testing.T) {
 	}
 	requireError(t, sync(readToken, ""), 403, "forbidden")
 	requireError(t, sync(adminToken, `{"entity_types":`), 400, "invalid_body")
-	for _, body := range []string{"", `{}`, `{"entity_types":["pipeline-deals","billings"]}`} {
+	requireError(t, sync(adminToken, `{"entity_types":"billings"}`), 400, "invalid_body")
+	unknown := sync(adminToken, `{"entity_types":["pipeline-deals","invoices"]}`)
+	requireError(t, unknown, 400, "invalid_parameter")
+	require.Equal(t, "entity_types", at(t, unknown.json(t), "error", "details", "field"))
+	require.Contains(t, string(unknown.body), `no type \"invoices\" is configured; there are pipeline-deals, billings`)
+	for _, body := range []string{"", `{}`, `{"entity_types":[]}`, `{"entity_types":["pipeline-deals","billings"]}`, `{"entity_types":["api::billing.billing"]}`} {
 		got := sync(adminToken, body)
 		require.Equal(t, 202, got.StatusCode, string(got.body))
 		require.Equal(t, "accepted", got.json(t)["status"])
@@ -32,13 +37,32 @@ func TestSync(t *testing.T) {
 func TestHealth_Reconciliation(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	h.exec(`INSERT INTO reconciliation_run (kind, trigger, status, finished_at, missing, ghosts) VALUES
-		('full', 'start', 'done', '2026-11-24T08:00:00Z', 2, 1), ('delta', 'schedule', 'done', '2026-11-24T08:30:00Z', 5, 0)`)
+	h.exec(`INSERT INTO reconciliation_run (kind, trigger, status, finished_at, baseline, missing, ghosts) VALUES
+		('full', 'start', 'done', '2026-11-24T07:00:00Z', false, 10000, 0)`)
+	require.EqualValues(t, "0", at(t, h.get("/api/v1/health/detailed").json(t), "reconciliation", "drift"), "Dealbox was new: nothing had drifted")
+	h.exec(`INSERT INTO reconciliation_run (kind, trigger, status, finished_at, baseline, missing, ghosts) VALUES
+		('full', 'start', 'done', '2026-11-24T08:00:00Z', true, 2, 1), ('delta', 'schedule', 'done', '2026-11-24T08:30:00Z', true, 5, 0)`)
 	h.exec(`INSERT INTO reconciliation_difference (run_id, uid, document_id, locale, kind, enqueued, lost)
-		VALUES (1, 'u', 'd', '', 'stale', true, true), (1, 'u', 'e', '', 'stale', true, false)`)
+		VALUES (2, 'u', 'd', '', 'stale', true, true), (2, 'u', 'e', '', 'stale', true, false)`)
 	got := at(t, h.get("/api/v1/health/detailed").json(t), "reconciliation").(map[string]any)
 	require.Equal(t, "2026-11-24T08:30:00Z", got["last_run_at"])
 	require.Equal(t, "2026-11-24T08:00:00Z", got["last_full_run_at"])
 	require.EqualValues(t, "1", got["lost_webhooks_24h"])
 	require.EqualValues(t, "3", got["drift"])
+}
+
+// Deletions that are held back are an operator's business, whatever else is well.
+func TestHealth_TrippedGuard(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	h.exec("INSERT INTO deletion_guard (uid) VALUES ('never-tripped')")
+	require.Equal(t, "healthy", h.get("/api/v1/health/detailed").json(t)["status"])
+	h.exec("INSERT INTO deletion_guard (uid, tripped_at) VALUES ('tripped', now())")
+	got := h.get("/api/v1/health/detailed").json(t)
+	require.Equal(t, "degraded", got["status"])
+	check := at(t, got, "checks", "reconciliation:guard").([]any)[0].(map[string]any)
+	require.Equal(t, "warn", check["status"])
+	require.Equal(t, "tripped", check["observedValue"])
+	h.exec("UPDATE deletion_guard SET tripped_at = NULL")
+	require.Equal(t, "healthy", h.get("/api/v1/health/detailed").json(t)["status"])
 }
