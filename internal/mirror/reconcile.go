@@ -49,6 +49,7 @@ type ReconcileWorker struct {
 	sync   *SyncWorker
 	cfg    ReconcileConfig
 	holder string
+	slice  time.Duration // sliceTime; tests take less
 }
 
 // NewReconcileWorker makes the worker. It shares the sync's pool, source and types.
@@ -67,7 +68,7 @@ func NewReconcileWorker(sync *SyncWorker, cfg ReconcileConfig) *ReconcileWorker 
 		cfg.PageSize = defaults.PageSize
 	}
 	host, _ := os.Hostname()
-	return &ReconcileWorker{sync: sync, cfg: cfg, holder: fmt.Sprintf("%s:%d", host, os.Getpid())}
+	return &ReconcileWorker{sync: sync, cfg: cfg, holder: fmt.Sprintf("%s:%d", host, os.Getpid()), slice: sliceTime}
 }
 
 // Work implements river.Worker: the checks of each minute, then a slice of the
@@ -91,7 +92,7 @@ func (w *ReconcileWorker) Work(ctx context.Context, job *river.Job[ReconcileArgs
 			return err
 		}
 	}
-	end := time.Now().Add(sliceTime)
+	end := time.Now().Add(w.slice)
 	steps, cancel := context.WithDeadline(ctx, end.Add(sliceGrace))
 	defer cancel()
 	for time.Now().Before(end) {

@@ -1,0 +1,128 @@
+package mirror
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/circuit"
+	"dealbox/internal/fakestrapi"
+)
+
+// A run that is longer than a slice is handed on from job to job, and from
+// replica to replica: no page is asked for twice and no document is left out.
+func TestReconcile_HandOverBetweenSlices(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.fill(40)
+	whole := h.pagesOf(func() { h.sweep(Request{Extent: Full}) })
+
+	h.deal(fakestrapi.Values{"name": "missing"})
+	id := h.request(Request{Extent: Full, Trigger: TriggerDemand})
+	waiting := one[int](h, "SELECT count(*) FROM river.river_job WHERE kind = 'mirror_reconcile'")
+	slices := 0
+	pages := h.pagesOf(func() {
+		for h.runRow(id).FinishedAt == nil {
+			w := h.reconciler(7) // another replica each time
+			w.slice = time.Millisecond
+			before := h.runRow(id)
+			h.run(w)
+			slices++
+			require.Less(t, slices, 1000, "the run does not come to its end")
+			after := h.runRow(id)
+			require.GreaterOrEqual(t, after.Listed, before.Listed, "it goes on from the cursor")
+		}
+	})
+	run := h.runRow(id)
+	require.Equal(t, "done", run.Status)
+	require.Equal(t, int64(41), run.Listed, "each document once")
+	require.Equal(t, int64(1), run.Enqueued)
+	require.Greater(t, run.Generation, int64(3), "it was handed on")
+	require.LessOrEqual(t, run.Generation, int64(slices), "each slice claims it once")
+	// Each job asks for the next; the last one only if its time was over, too.
+	require.GreaterOrEqual(t, one[int](h, "SELECT count(*) FROM river.river_job WHERE kind = 'mirror_reconcile'")-waiting, slices-1)
+	// A slice does not remember whether a type has drafts: that is one page more at most.
+	require.LessOrEqual(t, pages, whole+int(run.Generation))
+}
+
+// pagesOf is how many pages of a list Strapi was asked for while do ran.
+func (h *house) pagesOf(do func()) int {
+	before := h.fake.Requests.Counts().Lists
+	do()
+	return h.fake.Requests.Counts().Lists - before
+}
+
+// The breaker opens in the middle of a run: the run waits where it is, asks
+// nothing, and goes on when the breaker is closed.
+func TestReconcile_WaitsForTheBreaker(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, func(_ *fakestrapi.Config, _ *Config, c *circuit.Config) {
+		c.FailureThreshold, c.RecoveryTimeout = 2, time.Millisecond // nothing but this test probes
+	})
+	h.fill(40)
+	h.deal(fakestrapi.Values{"name": "missing"})
+	id := h.request(Request{Extent: Full, Trigger: TriggerDemand})
+	h.during(func() { h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 502}) })
+	w := h.reconciler(7)
+	h.run(w)
+	require.Equal(t, "open", one[string](h, "SELECT state FROM circuit_breaker"))
+	half := h.runRow(id)
+	require.Equal(t, "running", half.Status, "it waits and has not failed")
+	require.NotContains(t, h.openAlerts(), "reconciliation_failing")
+
+	asked := h.fake.Requests.Counts()
+	require.NoError(t, w.Work(t.Context(), &river.Job[ReconcileArgs]{})) // the tick of the next minute
+	require.Equal(t, asked, h.fake.Requests.Counts(), "Strapi is not asked while the breaker is open")
+	require.Equal(t, half.Cursor, h.runRow(id).Cursor)
+
+	h.fake.Faults.Clear()
+	probed, err := h.sync.source.breaker.Probe(t.Context(), h.sync.Probe)
+	require.NoError(t, err)
+	require.True(t, probed)
+	require.NoError(t, w.Work(t.Context(), &river.Job[ReconcileArgs]{}))
+	run := h.runRow(id)
+	require.Equal(t, "done", run.Status)
+	require.Equal(t, int64(41), run.Listed)
+	require.Equal(t, int64(1), run.Missing)
+	require.Greater(t, run.Generation, half.Generation)
+}
+
+// A sweep holds one page at a time, however many documents there are. It is not
+// parallel: the heap is everybody's.
+func TestReconcile_BoundedMemory(t *testing.T) {
+	const documents, bound = 10_000, 4 << 20 // all of them would be some 30 MB
+	h := newHouse(t)
+	for i := range documents {
+		_, err := h.fake.Create(fakestrapi.DealUID, fakestrapi.Values{"name": fmt.Sprint("deal ", i), "owner": "somebody"})
+		require.NoError(t, err)
+	}
+	h.request(Request{Extent: Full, Trigger: TriggerDemand})
+	w := h.reconciler(100)
+	run, ok, err := w.claim(t.Context())
+	require.NoError(t, err)
+	require.True(t, ok)
+	s := &sweep{w: w, run: run, drafts: map[string]bool{}}
+	_, err = s.step(t.Context()) // what is made once is made by now
+	require.NoError(t, err)
+	start, most := heap(), uint64(0)
+	for over := false; !over; {
+		over, err = s.step(t.Context())
+		require.NoError(t, err)
+		most = max(most, heap())
+	}
+	require.Equal(t, int64(documents), h.runRow(run.ID).Listed)
+	t.Logf("a sweep over %d documents: the heap grows by %d kB at most", documents, (int64(most)-int64(start))/1024)
+	require.Less(t, int64(most)-int64(start), int64(bound))
+}
+
+// heap is what is in use after a collection.
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}

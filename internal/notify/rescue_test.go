@@ -1,0 +1,57 @@
+package notify_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/alerting"
+	"dealbox/internal/jobs"
+	"dealbox/internal/notify"
+	"dealbox/internal/pgtest"
+)
+
+// A notification whose job is gone gets one new job, and is sent. Those that are
+// young, have a job, are not due or are sent already are left alone.
+func TestOutbox_Rescue(t *testing.T) {
+	t.Parallel()
+	s := newSink(t)
+	config := notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url})}}
+	pool := pgtest.Pool(t)
+	inserter, err := jobs.NewInserter(pool, nil, nil)
+	require.NoError(t, err)
+	outbox := notify.New(config, inserter)
+	asleep := &house{t: t, pool: pool, alerts: alerting.New(alerting.Config{}, outbox)} // nobody works its jobs
+	asleep.raise(breakerOpened(alerting.Critical))
+	require.Len(t, asleep.rows(), 1)
+	rescue := func() string {
+		t.Helper()
+		asleep.inTx(func(ctx context.Context, tx pgx.Tx) error { return outbox.Rescue(ctx, tx) })
+		return asleep.text("SELECT count(*)::text FROM river.river_job WHERE kind = 'notification_send'")
+	}
+	exec := func(sql string) {
+		t.Helper()
+		_, err := pool.Exec(t.Context(), sql)
+		require.NoError(t, err)
+	}
+
+	require.Equal(t, "1", rescue(), "it has its job")
+	exec("UPDATE notification SET created_at = created_at - interval '3 minutes'")
+	require.Equal(t, "1", rescue(), "it still has its job")
+	exec("DELETE FROM river.river_job")
+	exec("UPDATE notification SET next_attempt_at = now() + interval '1 minute'")
+	require.Equal(t, "0", rescue(), "it waits for its next attempt")
+	exec("UPDATE notification SET next_attempt_at = NULL, created_at = now()")
+	require.Equal(t, "0", rescue(), "it is young")
+	exec("UPDATE notification SET created_at = now() - interval '3 minutes'")
+	require.Equal(t, "1", rescue(), "nobody would have sent it")
+	require.Equal(t, "1", rescue(), "once")
+
+	awake := newHouseOn(t, pool, config)
+	require.Equal(t, "sent", awake.settled(1)[0].Status)
+	require.Len(t, s.got(), 1)
+	exec("DELETE FROM river.river_job")
+	require.Equal(t, "0", rescue(), "it was sent")
+}
