@@ -176,30 +176,13 @@ func (l *crashLoad) stop(t *testing.T) []string {
 	return l.acknowledged
 }
 
-var binary = struct {
-	sync.Once
-	path string
-	err  error
-}{}
-
-// buildBinary builds the program once.
+// buildBinary builds the program.
 func buildBinary(t *testing.T) string {
 	t.Helper()
-	binary.Do(func() {
-		dir, err := os.MkdirTemp("", "dealbox-binary-")
-		if err != nil {
-			binary.err = err
-			return
-		}
-		binary.path = filepath.Join(dir, "dealbox")
-		out, err := exec.Command("go", "build", "-o", binary.path, ".").CombinedOutput()
-		if err != nil {
-			binary.err = fmt.Errorf("%w: %s", err, out)
-		}
-	})
-	require.NoError(t, binary.err)
-	t.Cleanup(func() { _ = os.RemoveAll(filepath.Dir(binary.path)) })
-	return binary.path
+	path := filepath.Join(t.TempDir(), "dealbox")
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, ".").CombinedOutput()
+	require.NoError(t, err, string(out))
+	return path
 }
 
 // startBinary starts `dealbox serve` and waits until it takes webhooks.

@@ -68,7 +68,8 @@ FROM (SELECT unnest(@uids::text[]) AS uid, unnest(@document_ids::text[]) AS docu
 -- name: ReconciliationGhostInsert :execrows
 -- The mirror's live documents between two documentIds that Strapi does not list. They are
 -- looked at when the whole list was read, so that a run which fails asks for none. Both
--- bounds are plain comparisons, so that only this part of the primary key is read.
+-- bounds are plain comparisons, so that only this part of the primary key is read. The list
+-- is of Strapi's default locale, so of a localized type it says nothing about other locales.
 INSERT INTO reconciliation_difference (run_id, uid, document_id, locale, kind, enqueued, lost)
 SELECT @run_id, m.uid, m.document_id, m.locale, 'ghost', false,
        CASE WHEN NOT @baseline::boolean OR EXISTS (
@@ -79,7 +80,7 @@ FROM (SELECT d.uid, d.document_id, d.locale FROM deal d WHERE d.uid = @uid AND d
       UNION ALL
       SELECT b.uid, b.document_id, b.locale FROM billing b WHERE b.uid = @uid AND b.deleted_at IS NULL
           AND b.document_id > @after::text AND b.document_id <= @upto::text) m
-WHERE m.document_id <> ALL (@listed::text[]);
+WHERE m.document_id <> ALL (@listed::text[]) AND (@list_locale::text = '' OR m.locale IN ('', @list_locale));
 
 -- name: ReconciliationGhostCount :one
 -- Ghosts of a type in this run: all that wait, those that no verified entry.delete names,

@@ -668,21 +668,23 @@ FROM (SELECT d.uid, d.document_id, d.locale FROM deal d WHERE d.uid = $3 AND d.d
       UNION ALL
       SELECT b.uid, b.document_id, b.locale FROM billing b WHERE b.uid = $3 AND b.deleted_at IS NULL
           AND b.document_id > $4::text AND b.document_id <= $5::text) m
-WHERE m.document_id <> ALL ($6::text[])
+WHERE m.document_id <> ALL ($6::text[]) AND ($7::text = '' OR m.locale IN ('', $7))
 `
 
 type ReconciliationGhostInsertParams struct {
-	RunID    int64
-	Baseline bool
-	UID      string
-	After    string
-	Upto     string
-	Listed   []string
+	RunID      int64
+	Baseline   bool
+	UID        string
+	After      string
+	Upto       string
+	Listed     []string
+	ListLocale string
 }
 
 // The mirror's live documents between two documentIds that Strapi does not list. They are
 // looked at when the whole list was read, so that a run which fails asks for none. Both
-// bounds are plain comparisons, so that only this part of the primary key is read.
+// bounds are plain comparisons, so that only this part of the primary key is read. The list
+// is of Strapi's default locale, so of a localized type it says nothing about other locales.
 func (q *Queries) ReconciliationGhostInsert(ctx context.Context, db DBTX, arg ReconciliationGhostInsertParams) (int64, error) {
 	result, err := db.Exec(ctx, reconciliationGhostInsert,
 		arg.RunID,
@@ -691,6 +693,7 @@ func (q *Queries) ReconciliationGhostInsert(ctx context.Context, db DBTX, arg Re
 		arg.After,
 		arg.Upto,
 		arg.Listed,
+		arg.ListLocale,
 	)
 	if err != nil {
 		return 0, err

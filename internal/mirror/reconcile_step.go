@@ -70,6 +70,7 @@ func (s *sweep) list(ctx context.Context, t strapi.ContentType) error {
 		if s.run.Kind == string(Full) {
 			move.Ghosts, err = dbsqlc.New().ReconciliationGhostInsert(ctx, tx, dbsqlc.ReconciliationGhostInsertParams{
 				RunID: s.run.ID, Baseline: s.run.Baseline, UID: t.UID, After: s.run.Cursor, Upto: cmp.Or(upto, endOfIDs), Listed: ids(docs),
+				ListLocale: localeOf(docs),
 			})
 			if err != nil {
 				return fmt.Errorf("find ghosts: %w", err)
@@ -77,6 +78,15 @@ func (s *sweep) list(ctx context.Context, t strapi.ContentType) error {
 		}
 		return nil
 	})
+}
+
+// localeOf is the locale that the list is of, "" where the type has none or
+// nothing is listed.
+func localeOf(docs []listed) string {
+	if len(docs) == 0 {
+		return ""
+	}
+	return docs[0].key.Locale
 }
 
 // pages asks for both versions, drafts first: a document that is published or
