@@ -23,16 +23,18 @@ func main() {
 	n := flag.Int("requests", 60_000, "requests of each ingest run")
 	connections := flag.Int("connections", 64, "connections that send")
 	events := flag.Int("events", 5_000, "events to drain")
+	documents := flag.Int("documents", 10_000, "documents to reconcile")
+	only := flag.String("only", "", "ingest, drain or sweep alone")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *n, *connections, *events); err != nil {
+	if err := run(ctx, *only, *n, *connections, *events, *documents); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, n, connections, events int) error {
+func run(ctx context.Context, only string, n, connections, events, documents int) error {
 	dir, err := os.MkdirTemp("", "dealbox-bench-")
 	if err != nil {
 		return err
@@ -47,12 +49,30 @@ func run(ctx context.Context, n, connections, events int) error {
 
 	fmt.Printf("%s, %d cores, %s, Postgres with fsync and synchronous_commit on\n\n",
 		time.Now().Format(time.DateOnly), runtime.NumCPU(), runtime.Version())
-	fmt.Printf("ingest, %d requests about distinct deals, %d connections\n", n, connections)
-	if err := ingest(ctx, server.URL(), n, connections); err != nil {
-		return err
+	for _, part := range []struct {
+		name, title string
+		measure     func() error
+	}{
+		{"ingest", fmt.Sprintf("ingest, %d requests about distinct deals, %d connections", n, connections), func() error {
+			return ingest(ctx, server.URL(), n, connections)
+		}},
+		{"drain", fmt.Sprintf("drain of %d events about distinct deals; Strapi takes 5 ms and 0.1 ms a document", events), func() error {
+			return drain(ctx, server.URL(), events)
+		}},
+		{"sweep", fmt.Sprintf("full reconciliation of %d deals; Strapi takes 5 ms and 0.1 ms a document", documents), func() error {
+			return sweep(ctx, server.URL(), documents)
+		}},
+	} {
+		if only != "" && only != part.name {
+			continue
+		}
+		fmt.Println(part.title)
+		if err := part.measure(); err != nil {
+			return err
+		}
+		fmt.Println()
 	}
-	fmt.Printf("\ndrain of %d events about distinct deals; Strapi takes 5 ms and 0.1 ms a document\n", events)
-	return drain(ctx, server.URL(), events)
+	return nil
 }
 
 // freshPool is a pool on an empty, migrated database.
