@@ -31,8 +31,7 @@ func sweep(ctx context.Context, url string, documents int) error {
 	defer func() { _ = s.worker.Stop(context.WithoutCancel(ctx)) }()
 
 	start := time.Now()
-	run, err := s.reconcile(ctx)
-	if err != nil {
+	if _, err := s.reconcile(ctx); err != nil {
 		return err
 	}
 	listed := time.Since(start)
@@ -46,7 +45,8 @@ func sweep(ctx context.Context, url string, documents int) error {
 		return err
 	}
 	start = time.Now()
-	if run, err = s.reconcile(ctx); err != nil {
+	run, err := s.reconcile(ctx)
+	if err != nil {
 		return err
 	}
 	took := time.Since(start)
