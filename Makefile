@@ -71,6 +71,10 @@ test-race: ## The same with the race detector (needs a C compiler; several times
 test-plugin: ## Run the tests of the plugin for Strapi (needs Node 20 or later, installs nothing)
 	npm --prefix strapi/plugin --silent test
 
+.PHONY: test-migrations
+test-migrations: ## Race three replicas to migrate an empty database, 100 times
+	$(WITHPG) -- $(GOTEST) -v -run TestUp_Race -races=100 ./db/migrations
+
 .PHONY: cover
 cover: ## Run all tests and show how much of the code they reach (coverage.html has the lines)
 	@mkdir -p bin

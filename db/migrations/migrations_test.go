@@ -3,6 +3,7 @@ package migrations_test
 import (
 	"context"
 	"database/sql"
+	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -21,10 +22,13 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
+// races is how often an empty database is migrated. One takes a second of a core,
+// so `make test-migrations` runs 100 and every other test run fewer.
+var races = flag.Int("races", 20, "how many races TestUp_Race runs")
+
 const (
-	races  = 100 // how often an empty database is migrated
-	racers = 3   // by how many replicas at once
-	lanes  = 4   // on how many databases; emptying one is cheaper than making one
+	racers = 3 // replicas at once
+	lanes  = 4 // databases; emptying one is cheaper than making one
 )
 
 // Any number of replicas may migrate one database at once: each of them
@@ -32,10 +36,6 @@ const (
 // migration makes.
 func TestUp_Race(t *testing.T) {
 	t.Parallel()
-	races := races
-	if testing.Short() {
-		races = lanes
-	}
 	lone := open(t, pgtest.EmptyURL(t))
 	steps := len(mustUp(t, lone))
 	want := schema(t, lone)
@@ -43,7 +43,7 @@ func TestUp_Race(t *testing.T) {
 		t.Run(fmt.Sprint("lane ", lane), func(t *testing.T) {
 			t.Parallel()
 			url := pgtest.EmptyURL(t)
-			for n := lane; n < races; n += lanes {
+			for n := lane; n < *races; n += lanes {
 				race(t, url, steps, want)
 			}
 		})
