@@ -73,7 +73,7 @@ test-plugin: ## Run the tests of the plugin for Strapi (needs Node 20 or later, 
 
 .PHONY: test-migrations
 test-migrations: ## Race three replicas to migrate an empty database, 100 times
-	$(WITHPG) -- $(GOTEST) -v -run TestUp_Race -races=100 ./db/migrations
+	$(WITHPG) -- $(GOTEST) -v -run TestUp_Race ./db/migrations -races=100
 
 .PHONY: cover
 cover: ## Run all tests and show how much of the code they reach (coverage.html has the lines)
