@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"dealbox/internal/dbsqlc"
 )
@@ -50,15 +49,22 @@ type Config struct {
 	OnTransition func(ctx context.Context, tx pgx.Tx, t Transition) error
 }
 
+// store is what a Breaker needs of the database: *pgxpool.Pool has it. The
+// simulation runs the same code in memory.
+type store interface {
+	dbsqlc.DBTX
+	Begin(ctx context.Context) (pgx.Tx, error)
+}
+
 // Breaker is this replica's view of the shared row. It keeps no state of its
 // own, so any number of them agree. Safe for concurrent use.
 type Breaker struct {
-	pool   *pgxpool.Pool
+	pool   store
 	config Config
 }
 
 // New makes a Breaker. It does not touch the database.
-func New(pool *pgxpool.Pool, config Config) *Breaker {
+func New(pool store, config Config) *Breaker {
 	if config.Name == "" {
 		config.Name = "strapi"
 	}

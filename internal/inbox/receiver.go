@@ -12,7 +12,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"dealbox/internal/alerting"
 	"dealbox/internal/groupcommit"
@@ -47,9 +46,15 @@ type Config struct {
 	MaxGroup int
 }
 
+// store is what a Receiver needs of the database: *pgxpool.Pool has it. The
+// simulation runs the same code in memory.
+type store interface {
+	Begin(ctx context.Context) (pgx.Tx, error)
+}
+
 // Receiver commits deliveries in groups.
 type Receiver struct {
-	pool   *pgxpool.Pool
+	pool   store
 	mirror *mirror.Queue
 	alerts *alerting.Alerts
 	types  map[string]strapi.ContentType
@@ -65,7 +70,7 @@ type Receiver struct {
 
 // NewReceiver makes a Receiver that writes through pool, which should be its
 // own: ingest must not wait behind the workers' connections.
-func NewReceiver(pool *pgxpool.Pool, queue *mirror.Queue, alerts *alerting.Alerts, cfg Config) *Receiver {
+func NewReceiver(pool store, queue *mirror.Queue, alerts *alerting.Alerts, cfg Config) *Receiver {
 	if cfg.Writers <= 0 {
 		cfg.Writers = 2
 	}

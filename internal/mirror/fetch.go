@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"dealbox/internal/circuit"
 	"dealbox/internal/retry"
 	"dealbox/internal/strapi"
@@ -30,7 +28,7 @@ type current struct {
 // source asks Strapi. It is the one place that calls it for documents; every
 // call goes through the retry policy and the breaker.
 type source struct {
-	pool    *pgxpool.Pool
+	pool    store
 	client  *strapi.Client
 	breaker *circuit.Breaker
 	policy  retry.Policy

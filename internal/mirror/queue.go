@@ -54,10 +54,10 @@ func (SyncArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: j
 func (a SyncArgs) key() Key { return Key{a.UID, a.DocumentID, a.Locale} }
 
 // Queue is the door of the mirror.
-type Queue struct{ jobs *jobs.Client }
+type Queue struct{ jobs inserter }
 
 // NewQueue makes the door. The client only inserts.
-func NewQueue(client *jobs.Client) *Queue { return &Queue{jobs: client} }
+func NewQueue(client inserter) *Queue { return &Queue{jobs: client} }
 
 // Enqueue asks for one more look at each of the documents, which must be
 // distinct, and inserts a job for each, all in tx. It returns the seq that each

@@ -108,10 +108,7 @@ func (w *ReconcileWorker) Work(ctx context.Context, job *river.Job[ReconcileArgs
 			break
 		}
 	}
-	if _, err := w.sync.queue.jobs.Insert(ctx, ReconcileArgs{GoOn: true}, nil); err != nil {
-		return fmt.Errorf("insert the job of the next slice: %w", err)
-	}
-	return nil
+	return pgx.BeginFunc(ctx, w.sync.pool, func(tx pgx.Tx) error { return w.sync.queue.goOn(ctx, tx) })
 }
 
 // claim takes the run to work on, asking for one first if the schedule says so.

@@ -58,10 +58,15 @@ func (q *Queue) Reconcile(ctx context.Context, tx pgx.Tx, r Request) (int64, err
 	if err != nil {
 		return 0, fmt.Errorf("ask for a reconciliation: %w", err)
 	}
+	return id, q.goOn(ctx, tx)
+}
+
+// goOn inserts the job that works on whatever run is under way or waits.
+func (q *Queue) goOn(ctx context.Context, tx pgx.Tx) error {
 	if _, err := q.jobs.InsertTx(ctx, tx, ReconcileArgs{GoOn: true}, nil); err != nil {
-		return 0, fmt.Errorf("insert the reconciliation job: %w", err)
+		return fmt.Errorf("insert the reconciliation job: %w", err)
 	}
-	return id, nil
+	return nil
 }
 
 // ReconcileArgs is the job that does whatever is due. It names no run: any

@@ -10,7 +10,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 
 	"dealbox/internal/alerting"
@@ -41,13 +40,15 @@ type Config struct {
 	// Retry is for one request; attempts of the whole job have a policy of their own.
 	Retry  retry.Policy
 	Logger *slog.Logger
+	// Random gives the jitter of the waits, from 0 up to and without 1; nil means math/rand/v2.
+	Random func() float64
 }
 
 // SyncWorker brings one document in step with Strapi.
 type SyncWorker struct {
 	river.WorkerDefaults[SyncArgs]
 
-	pool     *pgxpool.Pool
+	pool     store
 	queue    *Queue
 	source   source
 	forecast *revenue.Forecast
@@ -59,9 +60,12 @@ type SyncWorker struct {
 }
 
 // NewSyncWorker makes the worker.
-func NewSyncWorker(pool *pgxpool.Pool, queue *Queue, client *strapi.Client, breaker *circuit.Breaker,
+func NewSyncWorker(pool store, queue *Queue, client *strapi.Client, breaker *circuit.Breaker,
 	forecast *revenue.Forecast, alerts *alerting.Alerts, cfg Config,
 ) *SyncWorker {
+	if cfg.Random == nil {
+		cfg.Random = rand.Float64
+	}
 	w := &SyncWorker{
 		pool: pool, queue: queue, forecast: forecast, alerts: alerts, cfg: cfg,
 		source: source{pool: pool, client: client, breaker: breaker, policy: cfg.Retry},
@@ -79,7 +83,7 @@ func NewSyncWorker(pool *pgxpool.Pool, queue *Queue, client *strapi.Client, brea
 // NextRetry implements river.Worker for errors that were not turned into a
 // snooze. The document's row says when it is really due.
 func (w *SyncWorker) NextRetry(job *river.Job[SyncArgs]) time.Time {
-	return time.Now().Add(attemptDelay(job.Attempt, rand.Float64))
+	return time.Now().Add(attemptDelay(job.Attempt, w.cfg.Random))
 }
 
 // attempt is one pass of the protocol over a document.
@@ -101,7 +105,7 @@ func (w *SyncWorker) Work(ctx context.Context, job *river.Job[SyncArgs]) error {
 		case next == stepDone:
 			return nil
 		case next == stepSnooze:
-			return river.JobSnooze(spread(wait))
+			return river.JobSnooze(w.spread(wait))
 		case next == stepAgain:
 			continue
 		}
@@ -114,8 +118,8 @@ func (w *SyncWorker) Work(ctx context.Context, job *river.Job[SyncArgs]) error {
 
 // spread adds up to a fifth, so that jobs which wait for the same thing do not
 // come back in one instant.
-func spread(wait time.Duration) time.Duration {
-	return wait + time.Duration(rand.Float64()*float64(wait)/5)
+func (w *SyncWorker) spread(wait time.Duration) time.Duration {
+	return wait + time.Duration(w.cfg.Random()*float64(wait)/5)
 }
 
 // begin is step 1. want_seq is read here, before Strapi is asked: what is
@@ -287,7 +291,7 @@ func (w *SyncWorker) countFailure(ctx context.Context, a attempt, cause error) (
 		after, err = dbsqlc.New().EntityFailed(ctx, tx, dbsqlc.EntityFailedParams{
 			UID: a.key.UID, DocumentID: a.key.DocumentID, Locale: a.key.Locale, Version: a.row.Version,
 			LastError: &text, WantSeq: a.row.WantSeq, MaxFailures: int32(w.cfg.MaxAttempts),
-			DelaySeconds: attemptDelay(int(a.row.Failures), rand.Float64).Seconds(),
+			DelaySeconds: attemptDelay(int(a.row.Failures), w.cfg.Random).Seconds(),
 		})
 		if errors.Is(err, pgx.ErrNoRows) || err != nil || after.State != "dead" {
 			return err

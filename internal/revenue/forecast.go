@@ -34,11 +34,11 @@ type Config struct {
 // Forecast is the door of this stage and the reader of its results.
 type Forecast struct {
 	config Config
-	jobs   *jobs.Client
+	jobs   inserter
 }
 
 // New makes the forecast. The client only inserts.
-func New(config Config, inserter *jobs.Client) *Forecast {
+func New(config Config, client inserter) *Forecast {
 	config.Currency = currencyCode(config.Currency, "")
 	if config.HorizonMonths <= 0 {
 		config.HorizonMonths = 12
@@ -49,7 +49,7 @@ func New(config Config, inserter *jobs.Client) *Forecast {
 	if config.MinInterval <= 0 {
 		config.MinInterval = 500 * time.Millisecond
 	}
-	return &Forecast{config: config, jobs: inserter}
+	return &Forecast{config: config, jobs: client}
 }
 
 // RecomputeArgs is the job that computes the forecast again.

@@ -7,7 +7,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/shopspring/decimal"
 
 	"dealbox/internal/dbsqlc"
@@ -20,7 +19,7 @@ import (
 // is the one that tally needs; the primary key's index has it (100,000 deals in
 // 75 ms, sorting them took 140 ms).
 const (
-	selectDeals = `
+	selectDeals = `-- name: ForecastDeals :many
 SELECT uid, document_id, locale, coalesce(status, ''), coalesce(stage, ''), coalesce(currency, ''),
        deal_value, probability, confidence_override,
        recognition_start_month, recognition_end_month, expected_close_date
@@ -28,7 +27,7 @@ FROM deal
 WHERE published_at IS NOT NULL AND deleted_at IS NULL
 ORDER BY uid, document_id, locale`
 
-	selectBillings = `
+	selectBillings = `-- name: ForecastBillings :many
 SELECT uid, document_id, locale, coalesce(currency, ''), amount, recognition_month, invoice_date, collected_date
 FROM billing
 WHERE published_at IS NOT NULL AND deleted_at IS NULL
@@ -38,7 +37,7 @@ ORDER BY uid, document_id, locale`
 // computeMirror computes the forecast of the mirror as it is now. Deals and
 // billings are read from one snapshot of the database, which takes no lock that
 // a writer would wait for.
-func (f *Forecast) computeMirror(ctx context.Context, pool *pgxpool.Pool) (Snapshot, error) {
+func (f *Forecast) computeMirror(ctx context.Context, pool store) (Snapshot, error) {
 	t := newTally(f.config.Currency)
 	consistent := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	err := pgx.BeginTxFunc(ctx, pool, consistent, func(tx pgx.Tx) error {

@@ -25,7 +25,7 @@ func TestForecast_Base(t *testing.T) {
 	require.Equal(t, ModelVersion, never.ModelVersion)
 	require.True(t, never.Summary.Total.IsZero() && never.Summary.ConversionRate.IsZero() && never.Summary.Deals == 0)
 
-	store(t, pool, f, Input{Currency: "THB", Deals: []Deal{
+	storeSnapshot(t, pool, f, Input{Currency: "THB", Deals: []Deal{
 		deal(func(d *Deal) { d.DocumentID, d.Stage, d.Value = "won", "closed-won", num("1000") }), // 2026-03
 		deal(func(d *Deal) {
 			d.DocumentID, d.Value, d.Start, d.End = "open", num("4000"), month("2026-05"), month("2026-06")
@@ -181,7 +181,7 @@ func TestForecast_Status(t *testing.T) {
 }
 
 // store stores the forecast of the input as the worker does.
-func store(t *testing.T, pool *pgxpool.Pool, f *Forecast, in Input) {
+func storeSnapshot(t *testing.T, pool *pgxpool.Pool, f *Forecast, in Input) {
 	t.Helper()
 	mark(t, pool, f)
 	inTx(t, pool, func(tx pgx.Tx) error { return f.record(t.Context(), tx, scope(t, pool), Compute(in)) })

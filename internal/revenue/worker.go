@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 
@@ -25,12 +24,12 @@ type RecomputeWorker struct {
 	river.WorkerDefaults[RecomputeArgs]
 
 	forecast *Forecast
-	pool     *pgxpool.Pool
+	pool     store
 	logger   *slog.Logger
 }
 
 // NewRecomputeWorker makes the worker. It opens its own transactions on pool.
-func NewRecomputeWorker(forecast *Forecast, pool *pgxpool.Pool, logger *slog.Logger) *RecomputeWorker {
+func NewRecomputeWorker(forecast *Forecast, pool store, logger *slog.Logger) *RecomputeWorker {
 	return &RecomputeWorker{forecast: forecast, pool: pool, logger: logger}
 }
 
@@ -41,12 +40,21 @@ func (*RecomputeWorker) NextRetry(job *river.Job[RecomputeArgs]) time.Time {
 	return time.Now().Add(min(delay, maxRetryDelay))
 }
 
-// Work implements river.Worker. The order of its steps is what makes it right:
-// want is read and that statement is over before the mirror is read, so the
+// Work implements river.Worker.
+func (w *RecomputeWorker) Work(ctx context.Context, job *river.Job[RecomputeArgs]) error {
+	return w.Recompute(ctx, func(tx pgx.Tx) error {
+		_, err := river.JobCompleteTx[*riverpgxv5.Driver](ctx, tx, job)
+		return err
+	})
+}
+
+// Recompute computes the forecast, unless nothing is wanted, and stores it in one
+// transaction with what complete does. The order of its steps is what makes it
+// right: want is read and that statement is over before the mirror is read, so the
 // result holds at least every change that was marked up to want. A change that
 // comes later raises want once more and leads to another run. A job that runs
 // twice, or finds that another did its work, changes nothing.
-func (w *RecomputeWorker) Work(ctx context.Context, job *river.Job[RecomputeArgs]) error {
+func (w *RecomputeWorker) Recompute(ctx context.Context, complete func(pgx.Tx) error) error {
 	seen, err := w.due(ctx)
 	if err != nil {
 		return err
@@ -66,8 +74,7 @@ func (w *RecomputeWorker) Work(ctx context.Context, job *river.Job[RecomputeArgs
 		if err := w.forecast.record(ctx, tx, seen, snapshot); err != nil {
 			return err
 		}
-		_, err := river.JobCompleteTx[*riverpgxv5.Driver](ctx, tx, job)
-		return err
+		return complete(tx)
 	})
 	if err != nil {
 		return fmt.Errorf("store the forecast: %w", err)
