@@ -139,7 +139,7 @@ func (w *SyncWorker) movedBillings(ctx context.Context, tx pgx.Tx, a attempt, cu
 }
 
 // differing compares the billings of one type that Strapi lists under a deal with
-// those that the mirror has there. A published deal lists published billings only.
+// those that the mirror has there.
 func differing(ctx context.Context, tx pgx.Tx, deal Key, billingUID string, ids []string,
 	linked []dbsqlc.BillingOfDealRow, version strapi.Version,
 ) ([]Look, error) {
@@ -150,8 +150,7 @@ func differing(ctx context.Context, tx pgx.Tx, deal Key, billingUID string, ids 
 			continue
 		}
 		have[b.DocumentID] = true
-		listed := version == strapi.Draft || b.Published
-		if listed && !slices.Contains(ids, b.DocumentID) {
+		if unlinked(b, version, slices.Contains(ids, b.DocumentID)) {
 			looks = append(looks, Look{Key: Key{b.UID, b.DocumentID, b.Locale}})
 		}
 	}
@@ -176,6 +175,16 @@ func differing(ctx context.Context, tx pgx.Tx, deal Key, billingUID string, ids 
 		}
 	}
 	return looks, nil
+}
+
+// unlinked says whether a billing that the mirror has under the deal may no longer
+// be there. A published deal lists published billings only, and a deal that is not
+// published has silently lost those.
+func unlinked(b dbsqlc.BillingOfDealRow, deal strapi.Version, listed bool) bool {
+	if deal == strapi.Draft {
+		return b.Published || !listed
+	}
+	return b.Published && !listed
 }
 
 // lock takes the locks of all the documents that the transaction is about to

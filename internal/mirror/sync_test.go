@@ -135,6 +135,30 @@ func TestSync_Relations(t *testing.T) {
 	require.Nil(t, one[*time.Time](h, "SELECT deleted_at FROM billing"))
 }
 
+func TestSync_UnpublishedDealLosesItsPublishedBillings(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, drafts)
+	deal := h.deal(fakestrapi.Values{"name": "deal"})
+	billing := h.billing(deal)
+	require.NoError(t, h.look(deal))
+	require.NoError(t, h.look(billing))
+	link := func() *string { return one[*string](h, "SELECT deal_document_id FROM billing") }
+	require.Equal(t, deal.DocumentID, *link())
+
+	// The draft of the deal keeps the draft of the billing; of the published
+	// billing, which counts here, nobody says a word.
+	require.NoError(t, h.fake.Unpublish(fakestrapi.DealUID, deal.DocumentID))
+	require.NoError(t, h.look(deal))
+	h.workPending()
+	require.Nil(t, link())
+
+	_, err := h.fake.Publish(fakestrapi.DealUID, deal.DocumentID, nil)
+	require.NoError(t, err)
+	require.NoError(t, h.look(deal))
+	h.workPending()
+	require.Equal(t, deal.DocumentID, *link())
+}
+
 // workPending works the newest job of each document that is behind.
 func (h *house) workPending() {
 	h.t.Helper()
