@@ -152,11 +152,14 @@ func quarantined(f fact, cause error) fact {
 // store runs one transaction for the group, again after a conflict. The first one
 // after deliveries were refused asks for a full reconciliation, too.
 func (r *Receiver) store(ctx context.Context, writer int, facts []fact) (receipts []Receipt, err error) {
-	refused := r.refused.Load()
+	var refused int64
 	for range conflictTries {
 		err = pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
-			if receipts, err = r.write(ctx, tx, writer, facts); err != nil || refused == 0 {
+			if receipts, err = r.write(ctx, tx, writer, facts); err != nil {
 				return err
+			}
+			if refused = r.refused.Load(); refused == 0 {
+				return nil
 			}
 			_, err := r.mirror.Reconcile(ctx, tx, mirror.Request{Extent: mirror.Full, Trigger: mirror.TriggerAfterRefusal})
 			return err
