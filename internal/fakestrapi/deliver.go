@@ -201,9 +201,12 @@ var errRedirect = errors.New("a signed webhook follows no redirect")
 
 // newClient is like Node's fetch: no proxy, and a 302 turns the POST into a
 // GET without a body.
-func newClient() *http.Client {
+func newClient(transport http.RoundTripper) *http.Client {
+	if transport == nil {
+		transport = &http.Transport{MaxIdleConnsPerHost: concurrency, IdleConnTimeout: 4 * time.Second}
+	}
 	return &http.Client{
-		Transport: &http.Transport{MaxIdleConnsPerHost: concurrency, IdleConnTimeout: 4 * time.Second},
+		Transport: transport,
 		CheckRedirect: func(req *http.Request, via []*http.Request) error {
 			if signed, _ := req.Context().Value(signedKey{}).(bool); signed {
 				return errRedirect

@@ -12,6 +12,7 @@ package fakestrapi
 import (
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"time"
 )
@@ -28,6 +29,8 @@ type Config struct {
 	Webhooks []Webhook
 	// WebhookTimeout is how long one POST may take. Default 10 s, as Strapi.
 	WebhookTimeout time.Duration
+	// WebhookTransport makes the POSTs; nil means one of its own.
+	WebhookTransport http.RoundTripper
 	// WebhookJitter delays each webhook by up to this long before it is sent,
 	// as a network does, so that they overtake each other. Default none.
 	WebhookJitter time.Duration

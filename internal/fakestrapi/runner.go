@@ -61,7 +61,7 @@ type Runner struct {
 func newRunner(c Config, chance *chance) *Runner {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Runner{
-		client: newClient(), timeout: c.WebhookTimeout, jitter: c.WebhookJitter, keep: c.KeepDeliveries,
+		client: newClient(c.WebhookTransport), timeout: c.WebhookTimeout, jitter: c.WebhookJitter, keep: c.KeepDeliveries,
 		now: c.Now, chance: chance, logger: c.Logger, ctx: ctx, cancel: cancel,
 		webhooks: c.Webhooks, changed: make(chan struct{}),
 	}
