@@ -14,6 +14,10 @@ TESTFLAGS ?=
 TEST_TIMEOUT ?= 10m
 # How long make fuzz stays with each target.
 FUZZTIME ?= 20s
+# How many histories make simulate tries in memory, and a thirtieth of that over
+# Postgres; SEED=123 tells the story of one of them instead.
+SEEDS ?= 100000
+SEED ?=
 # Arguments of make run and make bench: make run ARGS='--strapi-url http://localhost:1337'
 ARGS ?=
 
@@ -87,6 +91,10 @@ lint: ## Check style, the import rules, and that generated code is fresh
 	$(GO) vet ./...
 	$(GOLANGCI_LINT) run ./...
 	$(SQLC) diff
+
+.PHONY: simulate
+simulate: ## Simulate histories of sync, forecast and reconciliation (SEEDS=… how many; SEED=… replays one)
+	SEEDS=$(SEEDS) SEED=$(SEED) $(WITHPG) -- $(GO) test -count=1 -timeout=0 -v -run '^TestSimulation_' ./internal/simulation
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (20s)

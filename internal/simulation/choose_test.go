@@ -1,0 +1,343 @@
+package simulation
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"dealbox/internal/mirror"
+)
+
+// workersAtOnce bounds how many jobs run together.
+const workersAtOnce = 4
+
+// choose does the next thing of the history, by chance.
+func (h *history) choose() error {
+	jobs, err := h.live()
+	if err != nil {
+		return err
+	}
+	ready, waiting := h.ready()
+	due := dueJobs(jobs)
+	var options []func() error
+	add := func(weight int, when bool, do func() error) {
+		for range weight {
+			if when {
+				options = append(options, do)
+			}
+		}
+	}
+	add(12, len(ready) > 0, func() error { return h.goOn(ready[h.random.IntN(len(ready))]) })
+	add(5, len(due) > 0 && h.working() < workersAtOnce, func() error { return h.startJob(due[h.random.IntN(len(due))]) })
+	add(3, len(h.webhook) > 0, func() error {
+		if !h.profile.lossless && h.chance(5) {
+			return h.lose(h.random.IntN(len(h.webhook)))
+		}
+		return h.deliver(h.random.IntN(len(h.webhook)), false)
+	})
+	add(2, h.profile.changes > 0, func() error { h.profile.changes--; return h.change() })
+	add(1, true, func() error { return h.upset(jobs) })
+	add(4, len(ready) == 0 && len(waiting) > 0, func() error { return h.give(waiting[0], victim) })
+	return options[h.random.IntN(len(options))]()
+}
+
+func (h *history) working() (n int) {
+	for _, t := range h.tasks {
+		if t.job != 0 {
+			n++
+		}
+	}
+	return n
+}
+
+func dueJobs(jobs []jobRow) (due []jobRow) {
+	for _, j := range jobs {
+		if j.State == "available" && !j.Due.After(time.Now()) {
+			due = append(due, j)
+		}
+	}
+	return due
+}
+
+// verdicts that a stop can get besides going on.
+var verdicts = map[point][]verdict{
+	statementPoint: {crash, fail},
+	commitPoint:    {crash, fail, ambiguous},
+	committedPoint: {crash},
+	requestPoint:   {crash, fail, refuse, breakDown, garble},
+	answerPoint:    {crash},
+}
+
+// goOn resumes a goroutine, now and then with a fault.
+func (h *history) goOn(p *stop) error {
+	v := proceed
+	spared := h.calm || h.profile.faults == 0 || h.profile.lossless && strings.HasPrefix(p.who, receiverName)
+	if !spared && h.chance(h.profile.faults) {
+		of := verdicts[p.point]
+		v = of[h.random.IntN(len(of))]
+	}
+	return h.give(p, v)
+}
+
+func (h *history) give(p *stop, v verdict) error {
+	if v == proceed {
+		h.note("%s: %s", p.who, p.where)
+	} else {
+		h.note("%s: %s: %s", p.who, p.where, verdictNames[v])
+	}
+	h.resume(p, v)
+	return h.settle()
+}
+
+// passes are how long time may pass at once. Leases, backoff and snoozes end in it.
+var passes = []time.Duration{
+	10 * time.Millisecond, 100 * time.Millisecond, time.Second, time.Second, 5 * time.Second, 15 * time.Second, 70 * time.Second,
+}
+
+// upset does something that is neither a change of Strapi nor work.
+func (h *history) upset(jobs []jobRow) error {
+	switch h.random.IntN(12) {
+	case 0, 1, 2:
+		d := passes[h.random.IntN(len(passes))]
+		if h.working() < len(h.tasks) {
+			d = min(d, time.Second) // Strapi waits 10 s for its answer
+		}
+		h.pass(d)
+	case 3, 4:
+		return h.rescue(jobs)
+	case 5:
+		if len(h.webhook) > 0 {
+			return h.deliver(h.random.IntN(len(h.webhook)), true)
+		}
+	case 6:
+		h.probe()
+	case 7:
+		h.askRecompute()
+	case 8:
+		h.disturbStrapi()
+	case 9:
+		h.forceBreaker()
+	default:
+		if !h.profile.lossless {
+			return h.lossy()
+		}
+	}
+	return nil
+}
+
+func (h *history) pass(d time.Duration) {
+	h.note("%s pass", d)
+	time.Sleep(d) //nolint:forbidigo // of the history, not of the test
+}
+
+// rescue is River's rescuer: it makes a running job available again, whether its
+// worker has died or is only slow.
+func (h *history) rescue(jobs []jobRow) error {
+	var running []jobRow
+	for _, j := range jobs {
+		if j.State == "running" {
+			running = append(running, j)
+		}
+	}
+	if len(running) == 0 {
+		return nil
+	}
+	j := running[h.random.IntN(len(running))]
+	h.note("rescue %s", jobName(j.Args))
+	return h.move(j.ID, "running", "available", time.Now())
+}
+
+// askRecompute asks for a forecast, as an operator does.
+func (h *history) askRecompute() {
+	r := h.replicas[0]
+	h.spawn("ask for a recompute", 0, func(ctx context.Context) error {
+		return pgx.BeginFunc(ctx, h.gate, func(tx pgx.Tx) error { return r.forecast.Request(ctx, tx) })
+	}, nil)
+}
+
+func (h *history) disturbStrapi() {
+	if h.profile.faults == 0 {
+		return
+	}
+	if h.chance(2) {
+		h.outage = !h.outage
+		h.note("Strapi is away: %v", h.outage)
+		return
+	}
+	if len(h.documents) == 0 {
+		return
+	}
+	id := h.documents[h.random.IntN(len(h.documents))].DocumentID
+	h.poisoned[id] = !h.poisoned[id]
+	h.note("Strapi answers 500 for %s: %v", id, h.poisoned[id])
+}
+
+func (h *history) forceBreaker() {
+	if h.profile.faults == 0 {
+		return
+	}
+	b := h.replicas[0].breaker
+	how := []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"open", func(ctx context.Context) error { _, err := b.ForceOpen(ctx, "operator", "test"); return err }},
+		{"closed", func(ctx context.Context) error { _, err := b.ForceClose(ctx, "operator", "test"); return err }},
+		{"to its own decision", func(ctx context.Context) error { return b.Reset(ctx, "operator", "test") }},
+		{"to its own decision", func(ctx context.Context) error { return b.Reset(ctx, "operator", "test") }},
+	}[h.random.IntN(4)]
+	h.note("an operator sets the breaker %s", how.name)
+	h.spawn("operator", 0, how.do, nil)
+}
+
+// lossy is what a reconciliation makes good, and reconciliation itself.
+func (h *history) lossy() error {
+	switch h.random.IntN(4) {
+	case 0:
+		h.askReconcile(mirror.Delta)
+	case 1:
+		h.askReconcile(mirror.Full)
+	case 2:
+		h.tick()
+	case 3:
+		return h.silentChange()
+	}
+	return nil
+}
+
+// lose takes away a webhook: Strapi does not send it again.
+func (h *history) lose(i int) error {
+	h.note("lose %s", h.webhook[i].name)
+	h.webhook = slices.Delete(h.webhook, i, i+1)
+	h.lost = true
+	return nil
+}
+
+// end heals everything, waits for rest, and looks at the promises.
+func (h *history) end() error {
+	h.note("everything heals")
+	h.calm, h.outage = true, false
+	clear(h.poisoned)
+	h.resetBreaker()
+	if err := h.rest(); err != nil {
+		return err
+	}
+	if err := h.watch.atRest(h, !h.lost, false); err != nil {
+		return err
+	}
+	h.askReconcile(mirror.Full)
+	if err := h.rest(); err != nil {
+		return err
+	}
+	if err := h.watch.atRest(h, true, true); err != nil {
+		return fmt.Errorf("after one reconciliation: %w", err)
+	}
+	return h.watch.forecastFromNothing(h)
+}
+
+// restless is how many steps the way to rest may take.
+const restless = 20_000
+
+// rest goes on until nothing is left to be done.
+func (h *history) rest() error {
+	for range restless {
+		if err := h.settle(); err != nil {
+			return err
+		}
+		done, err := h.restStep()
+		if done || err != nil {
+			return err
+		}
+	}
+	return violated("progress", "not at rest after %d steps", restless)
+}
+
+func (h *history) restStep() (done bool, err error) {
+	jobs, err := h.live()
+	if err != nil {
+		return false, err
+	}
+	ready, waiting := h.ready()
+	due := dueJobs(jobs)
+	switch {
+	case len(ready) > 0 && !h.chance(4):
+		return false, h.give(ready[h.random.IntN(len(ready))], proceed)
+	case len(h.webhook) > 0:
+		return false, h.deliver(h.random.IntN(len(h.webhook)), false)
+	case len(due) > 0 && h.working() < workersAtOnce:
+		return false, h.startJob(due[h.random.IntN(len(due))])
+	case len(ready) > 0:
+		return false, h.give(ready[0], proceed)
+	case len(waiting) > 0:
+		return false, h.give(waiting[0], victim)
+	case len(h.tasks) == 0 && len(jobs) == 0:
+		return h.reconciled()
+	}
+	h.pass(h.untilNext(jobs))
+	return false, h.upkeep(jobs)
+}
+
+// reconciled says that no reconciliation is open. One whose runner died goes on
+// with the periodic job when the lease has ended.
+func (h *history) reconciled() (bool, error) {
+	open, err := h.facts.openRuns()
+	if err != nil || open == 0 {
+		return true, err
+	}
+	h.pass(time.Minute)
+	h.tick()
+	return false, nil
+}
+
+// upkeep is what River's rescuer and the prober do now and then.
+func (h *history) upkeep(jobs []jobRow) error {
+	for _, j := range jobs {
+		if j.State == "running" && !h.works(j.ID) {
+			h.note("rescue %s", jobName(j.Args))
+			if err := h.move(j.ID, "running", "available", time.Now()); err != nil {
+				return err
+			}
+		}
+	}
+	state, forced, err := h.facts.breaker()
+	switch {
+	case err != nil || state == "closed":
+		return err
+	case forced: // by an operator whose word came late
+		h.resetBreaker()
+	default:
+		h.probe()
+	}
+	return nil
+}
+
+func (h *history) resetBreaker() {
+	h.spawn("operator", 0, func(ctx context.Context) error { return h.replicas[0].breaker.Reset(ctx, "operator", "healed") }, nil)
+}
+
+func (h *history) works(job int64) bool {
+	for _, t := range h.tasks {
+		if t.job == job {
+			return true
+		}
+	}
+	return false
+}
+
+// untilNext is how long nothing can happen, at most so long that leases end, too.
+func (h *history) untilNext(jobs []jobRow) time.Duration {
+	wait := time.Minute
+	if len(h.tasks) > 0 {
+		wait = 100 * time.Millisecond // somebody sleeps
+	}
+	for _, j := range jobs {
+		if j.State == "available" {
+			wait = min(wait, max(time.Until(j.Due), time.Millisecond))
+		}
+	}
+	return wait
+}

@@ -1,0 +1,80 @@
+package simulation
+
+import "dealbox/internal/mirror"
+
+// statements are those of the protocol, by their names in db/queries.
+var statements = map[string]statement{
+	"EntityBump":    many(entityBump),
+	"EntityUncount": exec(entityUncount),
+	"EntityLock":    exec(entityLock),
+	"EntityBegin":   one(entityBegin),
+	"EntityDone":    exec(entityDone),
+	"EntityFailed":  one(entityFailed),
+	"EntityRelease": exec(entityRelease),
+	"EntityHold":    exec(entityHold),
+	"EntityUnhold":  exec(entityUnhold),
+	"EntityDead":    many(entityDead),
+	"EntityOrphans": many(entityOrphans),
+
+	"DealBefore":         before(func(db *memory) *table[mirror.Key, deal] { return &db.deals }),
+	"DealUpsert":         one(dealUpsert),
+	"DealTombstone":      one(dealTombstone),
+	"BillingBefore":      before(func(db *memory) *table[mirror.Key, billing] { return &db.billings }),
+	"BillingUpsert":      one(billingUpsert),
+	"BillingTombstone":   one(billingTombstone),
+	"BillingOfDeal":      many(billingOfDeal),
+	"BillingLocales":     many(billingLocales),
+	"MirrorChangeInsert": exec(mirrorChangeInsert),
+
+	"InboxEventInsert":    many(inboxEventInsert),
+	"InboxEventOriginals": many(inboxEventOriginals),
+
+	"ReconciliationRequest":          one(reconciliationRequest),
+	"ReconciliationFacts":            one(reconciliationFacts),
+	"ReconciliationClaim":            one(reconciliationClaim),
+	"ReconciliationAdvance":          exec(reconciliationAdvance),
+	"ReconciliationRelease":          exec(reconciliationRelease),
+	"ReconciliationFinish":           exec(reconciliationFinish),
+	"ReconciliationDifferenceInsert": exec(reconciliationDifferenceInsert),
+	"ReconciliationGhostInsert":      exec(reconciliationGhostInsert),
+	"ReconciliationGhostCount":       one(reconciliationGhostCount),
+	"ReconciliationGhostTake":        many(reconciliationGhostTake),
+	"ReconciliationSettle":           many(reconciliationSettle),
+	"ReconciliationLostSinceFull":    one(reconciliationLostSinceFull),
+	"ReconciliationForget":           exec(func(*memoryTx, none) int64 { return 0 }), // no history lasts 30 days
+	"ReconciliationDeals":            many(reconciliationDeals),
+	"ReconciliationBillings":         many(reconciliationBillings),
+	"GuardLock":                      one(guardLock),
+	"GuardCount":                     one(guardCount),
+	"GuardSigned":                    one(guardSigned),
+	"GuardTrip":                      exec(guardTrip),
+	"GuardRelease":                   exec(guardRelease),
+	"GuardAllow":                     exec(guardAllow),
+
+	"ForecastMark":           one(forecastMark),
+	"ForecastScope":          one(forecastScope),
+	"ForecastAdvance":        one(forecastAdvance),
+	"ForecastInsert":         one(forecastInsert),
+	"ForecastCurrencyInsert": exec(forecastCurrencyInsert),
+	"ForecastMonthInsert":    exec(forecastMonthInsert),
+	"ForecastOrphaned":       one(forecastOrphaned),
+	"ForecastDeals":          many(forecastDeals),
+	"ForecastBillings":       many(forecastBillings),
+
+	"CircuitBreakerGet":         one(circuitBreakerGet),
+	"CircuitBreakerLock":        one(circuitBreakerLock),
+	"CircuitBreakerCount":       one(circuitBreakerCount),
+	"CircuitBreakerClear":       exec(circuitBreakerClear),
+	"CircuitBreakerMove":        one(circuitBreakerMove),
+	"CircuitBreakerEventAppend": exec(circuitBreakerEventAppend),
+
+	"AlertLockOpen":          one(alertLockOpen),
+	"AlertOpen":              one(alertOpen),
+	"AlertRepeat":            one(alertRepeat),
+	"AlertResolve":           one(alertResolve),
+	"AlertEventAppend":       exec(alertEventAppend),
+	"AlertEventAppendRepeat": exec(alertEventAppendRepeat),
+
+	"JobInsert":   exec(jobInsert),
+	"JobComplete": exec(jobComplete),
+}

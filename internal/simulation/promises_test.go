@@ -1,0 +1,306 @@
+package simulation
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"strings"
+	"time"
+
+	"dealbox/internal/fakestrapi"
+	"dealbox/internal/mirror"
+)
+
+// facts are what a history is judged by, read past the gate.
+type facts interface {
+	entities() (map[mirror.Key]entityFacts, error)
+	// shown is every mirrored row.
+	shown() (map[mirror.Key]shown, error)
+	// changes are those of mirror_change that are not known yet, by id. Ids are
+	// given before the commit, so a lower one can appear later.
+	changes(known map[int64]bool) ([]changeFacts, error)
+	ledger() (ledger, error)
+	stored() (map[string]bool, error) // dedup_keys of inbox_event
+	scope() (want, done int64, err error)
+	forecasts() (int64, error)
+	deadAlerts() (map[string]bool, error) // by the document's name
+	breaker() (state string, forced bool, err error)
+	openRuns() (int64, error) // reconciliations that are not over
+}
+
+type entityFacts struct {
+	Want, Done, Version, Events, EventsDone int64
+	State                                   string
+}
+
+// shown is a mirrored row.
+type shown struct {
+	Deleted, Published bool
+	Content            string
+	Deal               string // to which a billing leads
+	Row                []byte // as mirror_change keeps it
+}
+
+type changeFacts struct {
+	ID            int64
+	Key           mirror.Key
+	Before, After []byte
+}
+
+// ledger is counted twice: by the counters, and by the rows.
+type ledger struct {
+	Received, Pending, Dead, Ignored, Quarantined int64
+	Rows, RowsPending, RowsDead, RowsProcessed    int64
+	RowsIgnored, RowsQuarantined                  int64
+}
+
+// watch judges a history after each step that wrote something.
+type watch struct {
+	commits  int
+	entities map[mirror.Key]entityFacts
+	last     map[mirror.Key][]byte // the row as the last change left it
+	changes  map[int64]bool
+}
+
+func newWatch() *watch {
+	return &watch{last: map[mirror.Key][]byte{}, changes: map[int64]bool{}, commits: -1}
+}
+
+func (w *watch) look(h *history) error {
+	if w.commits == h.gate.commits {
+		return nil
+	}
+	w.commits = h.gate.commits
+	for _, check := range []func(*history) error{w.forward, w.append, w.order} {
+		if err := check(h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forward: counters only grow, and done never passes want.
+func (w *watch) forward(h *history) error {
+	now, err := h.facts.entities()
+	if err != nil {
+		return err
+	}
+	for key, e := range now {
+		before := w.entities[key]
+		if e.Done > e.Want || e.EventsDone > e.Events {
+			return violated("done <= want", "%s: %+v", key, e)
+		}
+		if e.Done < before.Done || e.Want < before.Want || e.Version < before.Version {
+			return violated("done <= want", "%s went back from %+v to %+v", key, before, e)
+		}
+	}
+	w.entities = now
+	return nil
+}
+
+// append: the history of changes leads from row to row without a gap.
+func (w *watch) append(h *history) error {
+	added, err := h.facts.changes(w.changes)
+	if err != nil {
+		return err
+	}
+	for _, c := range added {
+		if !bytes.Equal(c.Before, w.last[c.Key]) {
+			return violated("append-only", "change %d of %s begins with %s, the one before it ended with %s", c.ID, c.Key, c.Before, w.last[c.Key])
+		}
+		w.last[c.Key], w.changes[c.ID] = c.After, true
+	}
+	return nil
+}
+
+// order: the mirror shows states that Strapi had, and never an older one than before.
+func (w *watch) order(h *history) error {
+	rows, err := h.facts.shown()
+	if err != nil {
+		return err
+	}
+	for key, row := range rows {
+		if !bytes.Equal(row.Row, w.last[key]) {
+			return violated("append-only", "the row of %s is %s, its last change says %s", key, row.Row, w.last[key])
+		}
+	}
+	for _, d := range h.documents {
+		row, ok := rows[d.Key]
+		if !ok {
+			if d.shown >= 0 {
+				return violated("no regression", "the row of %s is gone", d)
+			}
+			continue
+		}
+		if bytes.Equal(row.Row, d.row) {
+			continue
+		}
+		from := max(d.shown, 0)
+		if at := d.find(row, from); at >= 0 {
+			d.shown, d.row = at, row.Row
+			d.dealVersion = w.entities[dealKey(row.Deal)].Version
+			continue
+		}
+		switch {
+		case d.find(row, 0) < 0:
+			return violated("no invention", "the mirror shows %s of %s, Strapi never had that", row, d)
+		case d.states[from].deleted:
+			return violated("no resurrection", "%s is deleted, the mirror shows %s again", d, row)
+		}
+		return violated("no regression", "the mirror went back to %s of %s, it had shown %+v", row, d, d.states[from])
+	}
+	return nil
+}
+
+func (s shown) String() string {
+	switch {
+	case s.Deleted:
+		return "the tombstone"
+	case s.Published:
+		return "published " + s.Content
+	}
+	return "unpublished " + s.Content
+}
+
+// find is the first state from on that the row can show. A document that is not
+// published is read in two requests: first that it is not, then its draft.
+func (d *document) find(row shown, from int) int {
+	unpublished := false
+	for i := from; i < len(d.states); i++ {
+		s := d.states[i]
+		unpublished = unpublished || s.published == "" && !s.deleted
+		switch {
+		case row.Deleted:
+			if s.deleted {
+				return i
+			}
+		case row.Published:
+			if s.published == row.Content {
+				return i
+			}
+		case unpublished && s.draft == row.Content && !s.deleted:
+			return i
+		}
+	}
+	return -1
+}
+
+// atRest: the ledger is right, the forecast has caught up, dead letters have
+// their alerts and, unless something was lost, the mirror equals Strapi.
+func (w *watch) atRest(h *history, inStep, reconciled bool) error {
+	entities, err := h.facts.entities()
+	if err != nil {
+		return err
+	}
+	alerts, err := h.facts.deadAlerts()
+	if err != nil {
+		return err
+	}
+	for key, e := range entities {
+		switch {
+		case e.State == "dead" && !alerts[key.String()]:
+			return violated("dead with an alert", "%s is dead and nobody was told", key)
+		case e.State != "dead" && e.Done < e.Want:
+			return violated("reflected or dead", "at rest %s is at %d of %d", key, e.Done, e.Want)
+		}
+	}
+	if err := w.ledger(h); err != nil {
+		return err
+	}
+	want, done, err := h.facts.scope()
+	if err != nil {
+		return err
+	}
+	if want != done {
+		return violated("forecast", "at rest it is at %d of %d", done, want)
+	}
+	if !inStep {
+		return nil
+	}
+	return w.inStep(h, entities, !reconciled)
+}
+
+func dealKey(id string) mirror.Key { return mirror.Key{UID: fakestrapi.DealUID, DocumentID: id} }
+
+func (w *watch) inStep(h *history, entities map[mirror.Key]entityFacts, lateLinks bool) error {
+	rows, err := h.facts.shown()
+	if err != nil {
+		return err
+	}
+	for _, d := range h.documents {
+		if entities[d.Key].State == "dead" {
+			continue
+		}
+		want, row := d.states[len(d.states)-1], rows[d.Key]
+		_, ok := rows[d.Key]
+		if lateLinks && w.lateLink(d, row) {
+			want.published, want.draft, row.Content = withoutLink(want.published), withoutLink(want.draft), withoutLink(row.Content)
+		}
+		same := !ok && want.deleted || row.Deleted && want.deleted ||
+			ok && !row.Deleted && !want.deleted && (row.Published && row.Content == want.published || !row.Published && want.published == "" && row.Content == want.draft)
+		if !same {
+			return violated("mirror = Strapi", "at rest the mirror shows %s of %s", row, d)
+		}
+	}
+	return nil
+}
+
+// lateLink says that the link of a billing may be wrong until the next reconciliation,
+// because Strapi tells nobody that it changed:
+//   - the billing is not published: a published deal lists published billings only;
+//   - it was read before the deal lost it, and written when the deal's sync had
+//     looked for billings already. One sync of the deal may have overlapped; one
+//     that began later finds it.
+func (w *watch) lateLink(d *document, row shown) bool {
+	return !row.Published || row.Deal != "" && w.entities[dealKey(row.Deal)].Version <= d.dealVersion+1
+}
+
+func withoutLink(content string) string {
+	own, _, _ := strings.Cut(content, leadsTo)
+	return own
+}
+
+func (d *document) String() string {
+	last := d.states[len(d.states)-1]
+	return fmt.Sprintf("%s (%+v)", d.Key, last)
+}
+
+func (w *watch) ledger(h *history) error {
+	l, err := h.facts.ledger()
+	if err != nil {
+		return err
+	}
+	processed := l.Received - l.Pending - l.Dead - l.Ignored - l.Quarantined
+	if l.Received != l.Rows || l.Pending != l.RowsPending || l.Dead != l.RowsDead || processed != l.RowsProcessed ||
+		l.Ignored != l.RowsIgnored || l.Quarantined != l.RowsQuarantined {
+		return violated("ledger", "%+v", l)
+	}
+	stored, err := h.facts.stored()
+	if err != nil {
+		return err
+	}
+	for body := range h.acked {
+		if sum := sha256.Sum256([]byte(body)); !stored[string(sum[:])] {
+			return violated("acknowledged = committed", "no event for %s", body)
+		}
+	}
+	return nil
+}
+
+// forecastFromNothing computes the forecast once more: nothing may change.
+func (w *watch) forecastFromNothing(h *history) error {
+	before, err := h.facts.forecasts()
+	if err != nil {
+		return err
+	}
+	h.askRecompute()
+	h.pass(time.Second)
+	if err := h.rest(); err != nil {
+		return err
+	}
+	now, err := h.facts.forecasts()
+	if err == nil && now != before && before > 0 {
+		err = violated("forecast", "computed from nothing it is another one")
+	}
+	return err
+}
