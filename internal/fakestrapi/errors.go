@@ -1,6 +1,7 @@
 package fakestrapi
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -11,7 +12,8 @@ import (
 var ErrNotFound = errors.New("not found")
 
 // Error is what Strapi answers when it refuses something. Details nil writes
-// an empty object; an internal error has no details at all.
+// an empty object; an internal error has no details at all. Without a Name the
+// answer is the message as plain text.
 type Error struct {
 	Status  int
 	Name    string
@@ -34,7 +36,7 @@ func notFound() *Error {
 }
 
 func methodNotAllowed() *Error {
-	return &Error{Status: http.StatusMethodNotAllowed, Name: "MethodNotAllowedError", Message: "Method Not Allowed"}
+	return &Error{Status: http.StatusMethodNotAllowed, Message: "Method Not Allowed"}
 }
 
 func unauthorized() *Error {
@@ -49,36 +51,54 @@ func internalError() *Error {
 	return &Error{Status: http.StatusInternalServerError, Name: "InternalServerError", Message: "Internal Server Error"}
 }
 
-// invalidKey is Strapi's answer to a name that the type does not have.
-func invalidKey(key, path string) *Error {
-	message := "Invalid key " + key
+// keyDetails are the details of an invalid key. Param is the query's parameter;
+// in a body there is none. Path is null unless the key is below another.
+type keyDetails struct {
+	Key    string  `json:"key"`
+	Path   *string `json:"path"`
+	Source string  `json:"source"`
+	Param  string  `json:"param,omitempty"`
+}
+
+// invalidKey is Strapi's answer to a name that the type does not have, in a
+// parameter of the query. path leads to it from the parameter; "" is null.
+func invalidKey(param, key, path string) *Error {
+	message, details := "Invalid key "+key, keyDetails{Key: key, Source: "query", Param: param}
+	if path != "" {
+		details.Path = &path
+	}
 	if path != "" && path != key {
 		message += " at " + path
-	} else {
-		path = key
 	}
-	return &Error{
-		Status: http.StatusBadRequest, Name: "ValidationError", Message: message,
-		Details: struct {
-			Key  string `json:"key"`
-			Path string `json:"path"`
-		}{key, path},
-	}
+	return &Error{Status: http.StatusBadRequest, Name: "ValidationError", Message: message, Details: details}
+}
+
+// unknownAttribute is the same for an attribute in the body of a write.
+func unknownAttribute(name string) *Error {
+	e := invalidKey("", name, "")
+	e.Details = keyDetails{Key: name, Source: "body"}
+	return e
+}
+
+// rejected is Strapi's answer to a request that it cannot take as a whole: an
+// error without details.
+func rejected(format string, args ...any) *Error {
+	return &Error{Status: http.StatusBadRequest, Name: "ValidationError", Message: fmt.Sprintf(format, args...)}
 }
 
 type fieldError struct {
-	Path    []string `json:"path"`
-	Message string   `json:"message"`
-	Name    string   `json:"name"`
+	Path    []string        `json:"path"`
+	Message string          `json:"message"`
+	Name    string          `json:"name"`
+	Value   json.RawMessage `json:"value"` // as cast to the attribute's kind: null where that failed
 }
 
-// invalid is Strapi's answer to a value that it cannot take.
-func invalid(path, format string, args ...any) *Error {
-	message := fmt.Sprintf(format, args...)
+// invalid is Strapi's answer to a value of an attribute that it cannot take.
+func invalid(path string, value json.RawMessage, message string) *Error {
 	return &Error{
 		Status: http.StatusBadRequest, Name: "ValidationError", Message: message,
 		Details: struct {
 			Errors []fieldError `json:"errors"`
-		}{[]fieldError{{Path: []string{path}, Message: message, Name: "ValidationError"}}},
+		}{[]fieldError{{Path: []string{path}, Message: message, Name: "ValidationError", Value: orNull(value)}}},
 	}
 }

@@ -22,11 +22,11 @@ type Config struct {
 	Types []Type
 	// Token is the API token that requests must carry as Bearer. Empty: none is needed.
 	Token string
-	// Forbidden lists plurals that the token may not use: 403.
+	// ReadToken is a token of the read-only kind: its writes get 403.
+	ReadToken string
+	// Forbidden lists plurals that the tokens may not use: 403.
 	Forbidden []string
-	// ReadOnly makes the token one of the read-only kind: writes get 403.
-	ReadOnly bool
-	Webhooks []Webhook
+	Webhooks  []Webhook
 	// WebhookTimeout is how long one POST may take. Default 10 s, as Strapi.
 	WebhookTimeout time.Duration
 	// WebhookTransport makes the POSTs; nil means one of its own.

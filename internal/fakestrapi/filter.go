@@ -42,7 +42,7 @@ func (t *table) parseCondition(key string, n *node, where slot, path string) (fi
 	}
 	kind, known := t.kind(key)
 	if !known {
-		return nil, invalidKey(key, strings.TrimPrefix(path+"."+key, "."))
+		return nil, invalidKey("filters", key, path)
 	}
 	return parseField(key, kind, n)
 }
@@ -104,11 +104,11 @@ func operate(name string, kind AttributeKind, operator string, operands []string
 		wanted = append(wanted, raw)
 	}
 	if len(wanted) == 0 && operator != "$in" && operator != "$notIn" {
-		return nil, invalid(name, "the operator %s needs a value", operator)
+		return nil, rejected("the operator %s of %s needs a value", operator, name)
 	}
 	test, ok := operators[operator]
 	if !ok {
-		return nil, invalidKey(operator, name)
+		return nil, invalidKey("filters", operator, name)
 	}
 	return func(_ string, r *row) bool { return test(kind, r.field(name), wanted) }, nil
 }
@@ -122,7 +122,11 @@ func operand(name string, kind AttributeKind, operator, text string) (json.RawMe
 	if kind == Boolean {
 		raw = json.RawMessage(text)
 	}
-	return Attribute{Name: name, Kind: kind, Precision: 400, Scale: 30}.stored(raw)
+	value, problem := Attribute{Name: name, Kind: kind, Precision: 400, Scale: 30}.stored(raw)
+	if problem != nil && kind != Date && kind != DateTime {
+		problem = internalError() // Strapi leaves it to Postgres, which refuses it
+	}
+	return value, problem
 }
 
 // operators compare a row's value (nil: null, which no comparison matches)

@@ -47,7 +47,7 @@ func (t *table) parseOne(e edit, name string, raw json.RawMessage) *Error {
 		return problem
 	}
 	if r, ok := t.relation(name); ok {
-		l, problem := parseLinks(r, raw)
+		l, problem := parseLinks(raw)
 		if problem == nil {
 			problem = t.checkTargets(r, l)
 		}
@@ -57,29 +57,25 @@ func (t *table) parseOne(e edit, name string, raw json.RawMessage) *Error {
 	if reserved(name, t.Drafts) {
 		return nil // Strapi leaves out what it sets itself
 	}
-	return invalidKey(name, "")
+	return unknownAttribute(name)
 }
 
 func (t *table) checkTargets(r Relation, l linkEdit) *Error {
-	missing := 0
 	for _, id := range l.targets {
 		if t.store.tables[r.Target].docs[id] == nil {
-			missing++
+			return rejected("Document with id %q, locale \"null\" not found", id)
 		}
-	}
-	if missing > 0 {
-		return invalid(r.Name, "%d relation(s) of type %s associated with this entity do not exist", missing, r.Target)
 	}
 	return nil
 }
 
 // parseLinks reads the ways in which Strapi lets a relation be written.
-func parseLinks(r Relation, raw json.RawMessage) (linkEdit, *Error) {
+func parseLinks(raw json.RawMessage) (linkEdit, *Error) {
 	raw = bytes.TrimSpace(raw)
 	if len(raw) == 0 || raw[0] != '{' {
 		targets, ok := parseTargets(raw)
 		if !ok {
-			return linkEdit{}, invalid(r.Name, "Invalid relations")
+			return linkEdit{}, rejected("Invalid relations")
 		}
 		return linkEdit{set: true, targets: targets}, nil
 	}
@@ -90,7 +86,7 @@ func parseLinks(r Relation, raw json.RawMessage) (linkEdit, *Error) {
 		DocumentID string          `json:"documentId"`
 	}
 	if json.Unmarshal(raw, &ops) != nil {
-		return linkEdit{}, invalid(r.Name, "Invalid relations")
+		return linkEdit{}, rejected("Invalid relations")
 	}
 	if ops.DocumentID != "" {
 		return linkEdit{set: true, targets: []string{ops.DocumentID}}, nil
@@ -99,7 +95,7 @@ func parseLinks(r Relation, raw json.RawMessage) (linkEdit, *Error) {
 	connect, ok2 := parseTargets(ops.Connect)
 	remove, ok3 := parseTargets(ops.Disconnect)
 	if !ok1 || !ok2 || !ok3 {
-		return linkEdit{}, invalid(r.Name, "Invalid relations")
+		return linkEdit{}, rejected("Invalid relations")
 	}
 	return linkEdit{set: ops.Set != nil, targets: slices.Concat(set, connect), remove: remove}, nil
 }

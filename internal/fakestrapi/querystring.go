@@ -30,7 +30,7 @@ func parseQuery(raw string) (*node, *Error) {
 		k, err1 := url.QueryUnescape(key)
 		v, err2 := url.QueryUnescape(value)
 		if err1 != nil || err2 != nil {
-			return nil, invalid(key, "the query parameter %s cannot be decoded", key)
+			return nil, rejected("the query parameter %s cannot be decoded", key)
 		}
 		n := root
 		for _, part := range splitKey(k) {
@@ -73,7 +73,7 @@ func (n *node) child(key string) *node {
 func (n *node) checkIndexes() *Error {
 	for key, c := range n.children {
 		if i, err := strconv.Atoi(key); err == nil && i > maxIndex {
-			return invalid(key, "the query has a list with the index %d; a real Strapi reads lists up to %d only", i, maxIndex)
+			return rejected("the query has a list with the index %d; a real Strapi reads lists up to %d only", i, maxIndex)
 		}
 		if problem := c.checkIndexes(); problem != nil {
 			return problem

@@ -113,6 +113,9 @@ func (s *Strapi) failure(err error) answer {
 }
 
 func (e *Error) answer() answer {
+	if e.Name == "" { // the router's own, which is no JSON
+		return answer{status: e.Status, body: []byte(e.Message), header: http.Header{"Content-Type": {"text/plain; charset=utf-8"}}}
+	}
 	var b bytes.Buffer
 	b.WriteString(`{"data":null,"error":{"status":` + strconv.Itoa(e.Status))
 	writeKey(&b, "name")
@@ -175,14 +178,19 @@ func (s *Strapi) permit(r *http.Request, q request) error {
 	if !allowed(q) {
 		return methodNotAllowed()
 	}
-	want := "Bearer " + s.config.Token
-	if s.config.Token != "" && subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), []byte(want)) != 1 {
+	reader := carries(r, s.config.ReadToken)
+	if s.config.Token != "" && !reader && !carries(r, s.config.Token) {
 		return unauthorized()
 	}
-	if slices.Contains(s.config.Forbidden, q.plural) || s.config.ReadOnly && q.method != http.MethodGet {
+	if slices.Contains(s.config.Forbidden, q.plural) || reader && q.method != http.MethodGet {
 		return forbidden()
 	}
 	return nil
+}
+
+func carries(r *http.Request, token string) bool {
+	got, want := r.Header.Get("Authorization"), "Bearer "+token
+	return token != "" && subtle.ConstantTimeCompare([]byte(got), []byte(want)) == 1
 }
 
 func allowed(q request) bool {
@@ -192,16 +200,14 @@ func allowed(q request) bool {
 	return q.method == http.MethodGet || q.method == http.MethodPut || q.method == http.MethodDelete
 }
 
-// version reads status=draft|published. Types without drafts ignore it.
-func (t *table) version(q request) (slot, error) {
+// version reads status. Anything but published is draft. Types without drafts
+// ignore it.
+func (t *table) version(q request) slot {
 	status, given := q.query.get("status").value()
 	if !t.Drafts || !given || status == "published" {
-		return published, nil
+		return published
 	}
-	if status != "draft" {
-		return 0, invalid("status", "Invalid status")
-	}
-	return draft, nil
+	return draft
 }
 
 // selection reads fields and populate.
@@ -225,7 +231,7 @@ func (t *table) parseFields(n *node) ([]string, *Error) {
 	}
 	for _, name := range names {
 		if _, known := t.kind(name); !known {
-			return nil, invalidKey(name, "")
+			return nil, invalidKey("fields", name, "")
 		}
 	}
 	return names, nil
@@ -244,20 +250,32 @@ func (t *table) parsePopulate(n *node) (map[string]selection, *Error) {
 	for _, name := range n.keys {
 		relation, known := t.relation(name)
 		if !known {
-			return nil, invalidKey(name, "")
+			return nil, invalidKey("populate", name, "")
 		}
 		if v, given := n.children[name].value(); given && v == "false" {
 			continue
 		}
 		sel, err := t.store.tables[relation.Target].selection(n.children[name])
 		if err != nil {
-			var problem *Error
-			errors.As(err, &problem)
-			return nil, problem
+			return nil, inPopulate(err)
 		}
 		populate[name] = sel
 	}
 	return populate, nil
+}
+
+// inPopulate is an error about what is wanted of a relation: to Strapi the
+// parameter is the outer one.
+func inPopulate(err error) *Error {
+	var problem *Error
+	if !errors.As(err, &problem) {
+		return internalError()
+	}
+	if details, ok := problem.Details.(keyDetails); ok {
+		details.Param = "populate"
+		problem.Details = details
+	}
+	return problem
 }
 
 func (t *table) populateNames(names []string) (map[string]selection, *Error) {
@@ -267,7 +285,7 @@ func (t *table) populateNames(names []string) (map[string]selection, *Error) {
 			return t.allRelations().populate, nil
 		}
 		if _, known := t.relation(name); !known {
-			return nil, invalidKey(name, "")
+			return nil, invalidKey("populate", name, name)
 		}
 		populate[name] = selection{}
 	}

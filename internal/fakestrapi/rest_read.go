@@ -12,10 +12,7 @@ func (s *Strapi) getOne(t *table, q request, fault Fault) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	where, err := t.version(q)
-	if err != nil {
-		return nil, err
-	}
+	where := t.version(q)
 	if fault.hides(q.documentID) {
 		return nil, notFound()
 	}
@@ -72,11 +69,8 @@ func (s *Strapi) getList(t *table, q request, fault Fault) ([]byte, int, int, er
 }
 
 func (s *Strapi) parseList(t *table, q request) (listing, error) {
-	var l listing
+	l := listing{where: t.version(q)}
 	var err error
-	if l.where, err = t.version(q); err != nil {
-		return l, err
-	}
 	if l.sel, err = t.selection(q.query); err != nil {
 		return l, err
 	}
@@ -148,7 +142,7 @@ func (s *Strapi) parsePage(n *node) (page, *Error) {
 	_, hasLimit := n.get("limit").value()
 	p := page{byOffset: hasStart || hasLimit, countTotal: true}
 	if p.byOffset && (hasPage || hasSize) {
-		return p, invalid("pagination", "Invalid pagination attributes. The page parameters are incorrect and must be in the same pagination mode")
+		return p, &Error{Status: http.StatusBadRequest, Name: "PaginationError", Message: "Cannot use both page & offset pagination in the same query"}
 	}
 	if v, given := n.get("withCount").value(); given {
 		p.countTotal = v != "false" && v != "0"

@@ -9,10 +9,7 @@ import (
 
 // write answers POST /api/<plural> and PUT /api/<plural>/<documentId>.
 func (s *Strapi) write(t *table, r *http.Request, q request) ([]byte, int, error) {
-	where, err := t.version(q)
-	if err != nil {
-		return nil, 0, err
-	}
+	where := t.version(q)
 	sel, err := t.selection(q.query)
 	if err != nil {
 		return nil, 0, err
@@ -42,13 +39,13 @@ func (s *Strapi) writeDocument(t *table, q request, values Values, publish bool)
 func readData(body io.Reader) (Values, error) {
 	raw, err := io.ReadAll(io.LimitReader(body, maxBody))
 	if err != nil {
-		return nil, invalid("data", "the body cannot be read: %v", err)
+		return nil, rejected("the body cannot be read: %v", err)
 	}
 	var envelope struct {
 		Data map[string]json.RawMessage `json:"data"`
 	}
 	if err := json.Unmarshal(raw, &envelope); err != nil || envelope.Data == nil {
-		return nil, invalid("data", `Missing "data" payload in the request body`)
+		return nil, rejected(`Missing "data" payload in the request body`)
 	}
 	values := Values{}
 	for name, value := range envelope.Data {
@@ -60,11 +57,7 @@ func readData(body io.Reader) (Values, error) {
 // delete answers DELETE /api/<plural>/<documentId>: 204 also for a document
 // that is not there, and 500 with status=draft.
 func (s *Strapi) delete(t *table, q request) error {
-	where, err := t.version(q)
-	if err != nil {
-		return err
-	}
-	if where == draft {
+	if t.version(q) == draft {
 		return internalError()
 	}
 	if err := s.Delete(t.UID, q.documentID); err != nil && !errors.Is(err, ErrNotFound) {

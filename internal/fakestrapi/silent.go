@@ -113,7 +113,7 @@ func (tx *transaction) importRow(documentID string, where slot, r *row, all map[
 	}
 	for _, relation := range tx.Relations {
 		if raw, ok := all[relation.Name]; ok && !isCount(raw) {
-			l, problem := parseLinks(relation, raw)
+			l, problem := parseLinks(raw)
 			if problem != nil {
 				return problem
 			}

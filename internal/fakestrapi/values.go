@@ -3,6 +3,7 @@ package fakestrapi
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"math"
 	"math/big"
 	"strconv"
@@ -40,7 +41,7 @@ func (a Attribute) stored(raw json.RawMessage) (json.RawMessage, *Error) {
 	case String:
 		return a.storedString(raw)
 	default:
-		return nil, invalid(a.Name, "the fake Strapi knows no attribute kind %q", a.Kind)
+		return nil, rejected("the fake Strapi knows no attribute kind %q", a.Kind)
 	}
 }
 
@@ -116,7 +117,7 @@ func (a Attribute) storedTime(raw json.RawMessage) (json.RawMessage, *Error) {
 	}
 	at, ok := parseTime(s)
 	if !ok {
-		return nil, invalid(a.Name, "Invalid format, expected an ISO 8601 %s, got %q", a.Kind, s)
+		return nil, badTime(a.Kind)
 	}
 	if a.Kind == Date {
 		return encodeString(at.Format(dateLayout)), nil
@@ -124,8 +125,20 @@ func (a Attribute) storedTime(raw json.RawMessage) (json.RawMessage, *Error) {
 	return encodeString(at.Format(timeLayout)), nil
 }
 
+func badTime(kind AttributeKind) *Error {
+	if kind == Date {
+		return rejected("Invalid format, expected yyyy-MM-dd")
+	}
+	return rejected("Invalid format, expected a timestamp or an ISO date")
+}
+
+// mustBe is the answer to a value of another kind. Text is cast to a number first.
 func (a Attribute) mustBe(kind string, raw json.RawMessage) *Error {
-	return invalid(a.Name, "%s must be a `%s` type, but the final value was: `%.100s`.", a.Name, kind, raw)
+	message := fmt.Sprintf("%s must be a `%s` type, but the final value was: `%.100s`.", a.Name, kind, raw)
+	if kind == "number" && raw[0] == '"' {
+		return invalid(a.Name, nil, fmt.Sprintf("%s must be a `number` type, but the final value was: `NaN` (cast from the value `%.100s`).", a.Name, raw))
+	}
+	return invalid(a.Name, raw, message)
 }
 
 func number(text string) (*big.Rat, bool) {

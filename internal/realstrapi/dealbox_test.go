@@ -1,0 +1,169 @@
+package realstrapi_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/pgtest"
+)
+
+// webhookToken is the static header of a stock Strapi.
+const webhookToken = "a-static-token-for-tests-only"
+
+// dealbox is the real program, `dealbox serve`, as a process.
+type dealbox struct {
+	t       *testing.T
+	address string
+	env     map[string]string
+	pool    *pgxpool.Pool
+	process *exec.Cmd
+}
+
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "dealbox-binary-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "dealbox")
+	out, err := exec.Command("go", "build", "-o", path, "../../cmd/dealbox").CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("%w: %s", err, out)
+	}
+	return path, err
+})
+
+// newDealbox prepares one with a database of its own; start starts it.
+func newDealbox(t *testing.T, settings map[string]string) *dealbox {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	d := &dealbox{t: t, address: "http://127.0.0.1:" + port}
+	d.env = map[string]string{
+		"DATABASE_URL": pgtest.URL(t), "PORT": port, "LOG_LEVEL": "error",
+		"STRAPI_BILLING_TYPES":  "api::billing.billing=billings," + construction + "=construction-billings",
+		"STRAPI_DEAL_FIELDS":    "status=deal_status",
+		"STRAPI_BILLING_FIELDS": "status=billing_status," + construction + ".amount=total",
+		// Only what a test asks for compares the mirror with Strapi: what is right before came by webhooks.
+		"RECONCILE_INTERVAL": "24h", "RECONCILE_FULL_INTERVAL": "168h",
+		"RETRY_INITIAL_DELAY": "10ms", "RETRY_MAX_DELAY": "20ms", "CIRCUIT_BREAKER_RECOVERY_TIMEOUT": "1s",
+	}
+	for name, value := range settings {
+		d.env[name] = value
+	}
+	d.pool, err = pgxpool.New(context.Background(), d.env["DATABASE_URL"])
+	require.NoError(t, err)
+	t.Cleanup(d.pool.Close)
+	return d
+}
+
+func (d *dealbox) command(args ...string) *exec.Cmd {
+	d.t.Helper()
+	path, err := binary()
+	require.NoError(d.t, err)
+	cmd := exec.Command(path, args...)
+	for name, value := range d.env {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	return cmd
+}
+
+// start starts it and waits until it takes webhooks.
+func (d *dealbox) start() {
+	d.t.Helper()
+	d.process = d.command("serve")
+	d.process.Stderr = os.Stderr
+	require.NoError(d.t, d.process.Start())
+	d.t.Cleanup(d.kill)
+	require.Eventually(d.t, func() bool {
+		response, err := http.Get(d.address + "/readyz")
+		if err != nil {
+			return false
+		}
+		_ = response.Body.Close()
+		return response.StatusCode == http.StatusOK
+	}, time.Minute, 20*time.Millisecond, "Dealbox does not become ready")
+}
+
+func (d *dealbox) end(signal os.Signal) {
+	if d.process != nil {
+		_ = d.process.Process.Signal(signal)
+		_ = d.process.Wait()
+		d.process = nil
+	}
+}
+
+func (d *dealbox) kill() { d.end(syscall.SIGKILL) }
+func (d *dealbox) stop() { d.end(syscall.SIGTERM) }
+
+// sync runs `dealbox sync --full --wait`, and answers what it says.
+func (d *dealbox) sync() string {
+	d.t.Helper()
+	out, err := d.command("sync", "--full", "--wait").CombinedOutput()
+	require.NoError(d.t, err, string(out))
+	return strings.TrimSpace(string(out))
+}
+
+// settle waits until everything that was received is in the mirror and the forecast.
+func (d *dealbox) settle() {
+	d.t.Helper()
+	require.Eventually(d.t, func() bool {
+		return d.text(`SELECT concat_ws(' ',
+			(SELECT string_agg(document_id || ' ' || state || ' ' || coalesce(last_error, ''), ', ') FROM entity_sync WHERE done_seq < want_seq),
+			(SELECT 'forecast' FROM forecast_scope WHERE done < want),
+			(SELECT 'reconciliation' FROM reconciliation_run WHERE finished_at IS NULL AND started_at IS NOT NULL LIMIT 1))`) == ""
+	}, 4*time.Minute, 20*time.Millisecond, "Dealbox does not come to rest")
+}
+
+func (d *dealbox) text(sql string, args ...any) string {
+	d.t.Helper()
+	var s *string
+	require.NoError(d.t, d.pool.QueryRow(d.t.Context(), sql, args...).Scan(&s))
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// emptyDatabase is one for Strapi, beside those of Dealbox.
+func emptyDatabase(t *testing.T) string {
+	t.Helper()
+	// Any database of the server will do to ask for another.
+	config, err := pgx.ParseConfig(pgtest.URL(t))
+	require.NoError(t, err)
+	ctx := context.Background()
+	conn, err := pgx.ConnectConfig(ctx, config)
+	require.NoError(t, err)
+	defer func() { _ = conn.Close(ctx) }()
+	name := fmt.Sprintf("strapi_%d_%d", os.Getpid(), time.Now().UnixNano())
+	_, err = conn.Exec(ctx, "CREATE DATABASE "+name+" TEMPLATE template0")
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		conn, err := pgx.ConnectConfig(ctx, config)
+		require.NoError(t, err)
+		defer func() { _ = conn.Close(ctx) }()
+		_, err = conn.Exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)")
+		require.NoError(t, err)
+	})
+	password := ""
+	if config.Password != "" {
+		password = ":" + config.Password
+	}
+	return fmt.Sprintf("postgres://%s%s@%s/%s", config.User, password, net.JoinHostPort(config.Host, fmt.Sprint(config.Port)), name)
+}

@@ -1,0 +1,148 @@
+package realstrapi_test
+
+import (
+	"context"
+	"flag"
+	"maps"
+	"net/http"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/realstrapi"
+)
+
+var update = flag.Bool("update", false, "write what the real Strapi shows to testdata, in place of comparing")
+
+// stage is a real Strapi, the real Dealbox, and between them what notes the webhooks.
+type stage struct {
+	strapi   *realstrapi.Strapi
+	recorder *recorder
+	dealbox  *dealbox
+	drafts   bool
+}
+
+// newStage starts both, empty.
+func newStage(t *testing.T, config realstrapi.Config, settings map[string]string) *stage {
+	t.Helper()
+	config.Source, config.Modules, config.DatabaseURL = source, needStrapi(t), emptyDatabase(t)
+	st := &stage{recorder: newRecorder(t), drafts: config.Drafts}
+	config.DealboxURL = st.recorder.URL
+	if testing.Verbose() && os.Getenv("TEST_STRAPI") == "log" {
+		config.Log = os.Stderr
+	}
+	ctx := context.WithoutCancel(t.Context())
+	var err error
+	st.strapi, err = realstrapi.New(ctx, config)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, st.strapi.Close()) })
+	start := time.Now()
+	require.NoError(t, st.strapi.Start(ctx))
+	t.Logf("Strapi started in %.1f s", time.Since(start).Seconds())
+	require.NoError(t, st.strapi.Connect(ctx))
+
+	env := map[string]string{"STRAPI_URL": st.strapi.URL, "STRAPI_API_TOKEN": genuine{t, st.strapi}.token("read")}
+	if config.WebhookToken != "" {
+		env["STRAPI_WEBHOOK_TOKEN"] = config.WebhookToken
+	}
+	if !config.Stock {
+		env["STRAPI_WEBHOOK_SECRET"], err = st.strapi.Setting("STRAPI_WEBHOOK_SECRET")
+		require.NoError(t, err)
+	}
+	maps.Copy(env, settings)
+	st.dealbox = newDealbox(t, env)
+	st.dealbox.start()
+	st.recorder.to(st.dealbox.address)
+	return st
+}
+
+// restart gives Strapi and Dealbox other settings: signed by the plugin, or
+// stock with a static token.
+func (st *stage) restart(t *testing.T, signed bool) {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context())
+	st.strapi.Stop()
+	st.dealbox.stop()
+	st.strapi.Configure(func(c *realstrapi.Config) { c.Stock, c.WebhookToken = !signed, webhookToken })
+	delete(st.dealbox.env, "STRAPI_WEBHOOK_SECRET")
+	st.dealbox.env["STRAPI_WEBHOOK_TOKEN"] = webhookToken
+	if signed {
+		st.strapi.Configure(func(c *realstrapi.Config) { c.WebhookToken = "" })
+		delete(st.dealbox.env, "STRAPI_WEBHOOK_TOKEN")
+		st.dealbox.env["STRAPI_WEBHOOK_SECRET"] = genuine{t, st.strapi}.setting("STRAPI_WEBHOOK_SECRET")
+	}
+	require.NoError(t, st.strapi.Start(ctx))
+	require.NoError(t, st.strapi.Connect(ctx))
+	st.dealbox.start()
+}
+
+// TestStrapi is all that is tried with a real Strapi: one after the other, because
+// each Strapi takes 300 MB and a core.
+func TestStrapi(t *testing.T) {
+	t.Run("without drafts", func(t *testing.T) {
+		st := newStage(t, realstrapi.Config{Stock: true, WebhookToken: webhookToken}, nil)
+		scenariosOn(t, st)
+		if *update {
+			return
+		}
+		t.Run("media", st.media)
+		t.Run("stock", func(t *testing.T) {
+			t.Run("ten writers on one deal", st.tenWriters)
+			t.Run("Dealbox is down during writes", st.dealboxDown)
+			t.Run("Dealbox is restarted during 200 writes", st.restartDuringWrites)
+		})
+		st.restart(t, true)
+		t.Run("signed", func(t *testing.T) {
+			t.Run("Dealbox is down during writes", st.dealboxDown)
+			t.Run("Dealbox is restarted during 200 writes", st.restartDuringWrites)
+			t.Run("Dealbox is killed during writes", st.dealboxKilled)
+			t.Run("Strapi is killed with a full queue", st.strapiKilled)
+			t.Run("the secret is changed", st.secretChanged)
+		})
+	})
+	t.Run("with drafts", func(t *testing.T) {
+		st := newStage(t, realstrapi.Config{Drafts: true}, nil)
+		scenariosOn(t, st)
+		if !*update {
+			t.Run("ten writers on one deal", st.tenWriters)
+		}
+	})
+}
+
+// scenariosOn does every scenario to an empty Strapi. After each the mirror is
+// what Strapi's REST API says, by webhooks alone, and what could be observed is
+// what testdata has.
+func scenariosOn(t *testing.T, st *stage) {
+	t.Helper()
+	s := newSession(t, genuine{t, st.strapi}, st.recorder)
+	var want map[string]observation
+	if !*update {
+		want = readGolden(t, st.drafts)
+	}
+	start := time.Now()
+	for _, step := range scenarios() {
+		if !step.runs(st.drafts) {
+			continue
+		}
+		var expected *observation
+		if !*update {
+			o, known := want[step.name]
+			require.True(t, known, "testdata lacks %q: record it with -update", step.name)
+			expected = &o
+		}
+		got := s.run(step, expected)
+		if expected != nil {
+			require.Equal(t, *expected, got, step.name)
+		}
+		st.dealbox.requireMirror(st.strapi, st.drafts, step.name)
+	}
+	for _, d := range st.recorder.since(0) {
+		require.Equal(t, http.StatusAccepted, d.status, d.body)
+	}
+	t.Logf("%d scenarios, %d webhooks in %.1f s: after each the mirror and the forecast were right", len(s.seen), st.recorder.count(), time.Since(start).Seconds())
+	if *update {
+		writeGolden(t, st.drafts, s.seen)
+	}
+}

@@ -1,0 +1,29 @@
+package realstrapi_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestFake_TellsTheTruth does the same scenarios to the fake. What a client can
+// see of it is what the real Strapi showed, but for ids and moments.
+func TestFake_TellsTheTruth(t *testing.T) {
+	t.Parallel()
+	for name, drafts := range map[string]bool{"without drafts": false, "with drafts": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			recorder := newRecorder(t)
+			s := newSession(t, newFake(t, drafts, recorder.URL), recorder)
+			want := readGolden(t, drafts)
+			for _, step := range scenarios() {
+				if !step.runs(drafts) {
+					continue
+				}
+				expected, known := want[step.name]
+				require.True(t, known, "testdata lacks %q: record it with make test-strapi", step.name)
+				require.Equal(t, expected, s.run(step, &expected), step.name)
+			}
+		})
+	}
+}

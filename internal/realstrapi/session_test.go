@@ -1,0 +1,204 @@
+package realstrapi_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// session does the scenarios to a Strapi and notes what can be observed from
+// outside: the answers of its REST API and the webhooks.
+type session struct {
+	backend
+	t        *testing.T
+	recorder *recorder
+
+	ids     map[string]string // documentIds by the name that the scenarios give them
+	aliases aliases
+	seen    []observation
+}
+
+// observation is what one step showed. Webhooks that belong to one step come in
+// no fixed order, so they are sorted.
+type observation struct {
+	step     string
+	answers  []string
+	webhooks []string
+}
+
+func newSession(t *testing.T, b backend, r *recorder) *session {
+	t.Helper()
+	return &session{backend: b, t: t, recorder: r, ids: map[string]string{}, aliases: aliases{}}
+}
+
+// step is one thing that is done to a Strapi.
+type step struct {
+	name string
+	only variant
+	do   func(*session)
+}
+
+type variant int
+
+const (
+	both variant = iota
+	withDrafts
+	withoutDrafts
+)
+
+func (s step) runs(drafts bool) bool {
+	return s.only == both || (s.only == withDrafts) == drafts
+}
+
+// run does one step and waits for as many webhooks as are expected of it. When
+// nothing is known (want nil) it waits until no more come.
+func (s *session) run(st step, want *observation) observation {
+	s.t.Helper()
+	from := s.recorder.count()
+	s.seen = append(s.seen, observation{step: st.name})
+	st.do(s)
+	if want == nil {
+		s.waitQuiet()
+	} else {
+		s.recorder.answered(s.t, from, len(want.webhooks))
+	}
+	o := &s.seen[len(s.seen)-1]
+	for _, d := range s.recorder.since(from) {
+		o.webhooks = append(o.webhooks, d.body)
+	}
+	// Aliases are given in the order of first appearance, so the bodies are sorted first.
+	slices.SortFunc(o.webhooks, func(a, b string) int { return strings.Compare(sortKey(a), sortKey(b)) })
+	for i, body := range o.webhooks {
+		o.webhooks[i] = s.aliases.normalize(body)
+	}
+	return *o
+}
+
+// quiet is how long no webhook comes until it is believed that none will; only
+// what records uses it.
+const quiet = 700 * time.Millisecond
+
+func (s *session) waitQuiet() {
+	s.t.Helper()
+	count, since := s.recorder.count(), time.Now()
+	require.Eventually(s.t, func() bool {
+		if n := s.recorder.count(); n != count {
+			count, since = n, time.Now()
+		}
+		return time.Since(since) >= quiet
+	}, time.Minute, 20*time.Millisecond)
+}
+
+// rest asks the REST API with full access and notes the answer. $name in path
+// and body is the documentId of that name; a body of a write is what stands in data.
+func (s *session) rest(method, path, data string) string {
+	s.t.Helper()
+	if data != "" {
+		data = `{"data":` + data + `}`
+	}
+	return s.ask("full", method, path, data)
+}
+
+func (s *session) ask(token, method, path, body string) string {
+	s.t.Helper()
+	request, err := http.NewRequestWithContext(s.t.Context(), method, s.url()+s.expand(path, ""), strings.NewReader(s.expand(body, `"`)))
+	require.NoError(s.t, err)
+	if body != "" {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	if v := s.token(token); v != "" {
+		request.Header.Set("Authorization", "Bearer "+v)
+	}
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(s.t, err)
+	defer func() { _ = response.Body.Close() }()
+	answer, err := io.ReadAll(response.Body)
+	require.NoError(s.t, err)
+	o := &s.seen[len(s.seen)-1]
+	o.answers = append(o.answers, fmt.Sprintf("%s %s %s -> %d %s", method, path, body, response.StatusCode, s.aliases.normalize(string(answer))))
+	return string(answer)
+}
+
+// post makes a document and gives it a name.
+func (s *session) post(name, plural, query, data string) {
+	s.t.Helper()
+	answer := s.rest(http.MethodPost, "/api/"+plural+query, data)
+	var document struct{ Data struct{ DocumentID string } }
+	require.NoError(s.t, json.Unmarshal([]byte(answer), &document))
+	require.NotEmpty(s.t, document.Data.DocumentID, answer)
+	s.ids[name] = document.Data.DocumentID
+}
+
+func (s *session) put(name, plural, query, data string) {
+	s.t.Helper()
+	s.rest(http.MethodPut, "/api/"+plural+"/$"+name+query, data)
+}
+
+// named is $name, for brackets and the like that os.Expand takes for itself.
+var named = regexp.MustCompile(`\$[a-z][a-z0-9]*`)
+
+func (s *session) expand(text, quote string) string {
+	return named.ReplaceAllStringFunc(text, func(name string) string {
+		if id, ok := s.ids[name[1:]]; ok {
+			return quote + id + quote
+		}
+		return name // such as [$gte]
+	})
+}
+
+// aliases are short names for documentIds, in the order in which they appear.
+type aliases map[string]string
+
+var (
+	documentID = regexp.MustCompile(`"documentId":"([a-z0-9]{24})"`)
+	moment     = regexp.MustCompile(`"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"`)
+)
+
+// normalize takes out what differs between two Strapis that are told the same:
+// documentIds, moments, and the order of keys, which varies in a real one.
+func (a aliases) normalize(body string) string {
+	for _, m := range documentID.FindAllStringSubmatch(body, -1) {
+		if _, known := a[m[1]]; !known {
+			a[m[1]] = fmt.Sprint("doc", len(a)+1)
+		}
+	}
+	for id, alias := range a {
+		body = strings.ReplaceAll(body, id, alias)
+	}
+	return sortKeys(moment.ReplaceAllString(body, `"moment"`))
+}
+
+// sortKeys writes JSON with its keys sorted; what is no JSON stays as it is.
+func sortKeys(body string) string {
+	var v any
+	decoder := json.NewDecoder(strings.NewReader(body))
+	decoder.UseNumber()
+	if decoder.Decode(&v) != nil {
+		return body
+	}
+	var b strings.Builder
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if encoder.Encode(v) != nil {
+		return body
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// sortKey is the event and the row that it is about.
+func sortKey(body string) string {
+	var e struct {
+		Event, UID string
+		Entry      struct{ ID int }
+	}
+	_ = json.Unmarshal([]byte(body), &e)
+	return fmt.Sprintf("%s %s %06d", e.Event, e.UID, e.Entry.ID)
+}
