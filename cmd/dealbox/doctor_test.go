@@ -101,7 +101,7 @@ func TestDoctor_Healthy(t *testing.T) {
 	require.Equal(t, exitDone, out.code, out.stdout)
 	requireVerdicts(t, findings, nil)
 	for _, check := range []string{
-		"settings", "access", "webhook secret", "database", "migrations", "partitions", "clock", "strapi", "strapi token",
+		"settings", "access", "webhook secret", "database", "migrations", "partitions", "clock", "webhooks", "strapi", "strapi token", "strapi clock",
 		"type " + dealUID, "fields " + dealUID, "type " + billingUID, "fields " + billingUID, "alert webhook",
 	} {
 		require.Contains(t, findings, check)
@@ -141,7 +141,7 @@ func TestDoctor_EveryMistake(t *testing.T) {
 
 func TestDoctor_Database(t *testing.T) {
 	t.Parallel()
-	skips := map[string]verdict{"database": verdictFail, "migrations": verdictSkip, "partitions": verdictSkip, "clock": verdictSkip}
+	skips := map[string]verdict{"database": verdictFail, "migrations": verdictSkip, "partitions": verdictSkip, "clock": verdictSkip, "webhooks": verdictSkip}
 	t.Run("Away", func(t *testing.T) {
 		t.Parallel()
 		e, _ := healthy(t)
@@ -160,7 +160,7 @@ func TestDoctor_Database(t *testing.T) {
 		t.Parallel()
 		e, _ := healthy(t)
 		findings, _ := mustExamine(t, e.with("DATABASE_URL", pgtest.EmptyURL(t)))
-		requireVerdicts(t, findings, map[string]verdict{"migrations": verdictFail, "partitions": verdictSkip})
+		requireVerdicts(t, findings, map[string]verdict{"migrations": verdictFail, "partitions": verdictSkip, "webhooks": verdictSkip})
 		require.Equal(t, "Run 'dealbox migrate up'.", findings["migrations"].Fix)
 	})
 	t.Run("FewPartitions", func(t *testing.T) {
@@ -187,6 +187,39 @@ func dropPartitions(condition string) string {
 		LOOP EXECUTE 'DROP TABLE ' || part; END LOOP; END $$`
 }
 
+func TestDoctor_StrapiClock(t *testing.T) {
+	t.Parallel()
+	for ahead, want := range map[time.Duration]verdict{
+		0: verdictOK, 2 * time.Minute: verdictOK, -2 * time.Minute: verdictOK,
+		4 * time.Minute: verdictWarn, -4 * time.Minute: verdictWarn, 6 * time.Minute: verdictFail, -6 * time.Minute: verdictFail,
+	} {
+		require.Equal(t, want, judgeStrapiClock(ahead, 5*time.Minute).Verdict, ahead)
+	}
+	fake, err := fakestrapi.New(fakestrapi.Config{
+		Types: fakestrapi.PipelineTypes(false, false), Token: testToken,
+		Now: func() time.Time { return time.Now().Add(-time.Hour) },
+	})
+	require.NoError(t, err)
+	server, err := fake.Listen("127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = server.Close(t.Context()) })
+	e, _ := healthy(t)
+	findings, _ := mustExamine(t, e.with("STRAPI_URL", server.URL))
+	require.Equal(t, verdictFail, findings["strapi clock"].Verdict)
+	require.Contains(t, findings["strapi clock"].Detail, "1h0m0s ahead of Strapi: signed webhooks are refused (timestamp_out_of_tolerance, over 5m0s)")
+}
+
+func TestDoctor_Webhooks(t *testing.T) {
+	t.Parallel()
+	e, _ := healthy(t)
+	findings, _ := mustExamine(t, e)
+	require.Contains(t, findings["webhooks"].Detail, "none has arrived yet")
+	mustExec(t, e["DATABASE_URL"], `INSERT INTO inbox_event (id, received_on, received_at, dedup_key, scheme, body)
+		VALUES (gen_random_uuid(), (now() AT TIME ZONE 'UTC')::date, now() - interval '3 min', 'x', 'standard', '{}')`)
+	findings, _ = mustExamine(t, e)
+	require.Regexp(t, `the last one arrived 3m\d+s ago, proved by scheme standard`, findings["webhooks"].Detail)
+}
+
 func TestDoctor_Strapi(t *testing.T) {
 	t.Parallel()
 	deal, billing := "type "+dealUID, "type "+billingUID
@@ -201,6 +234,7 @@ func TestDoctor_Strapi(t *testing.T) {
 		return more
 	}
 	away := and(map[string]verdict{"strapi": verdictFail, "strapi token": verdictSkip})
+	silent := and(map[string]verdict{"strapi": verdictFail, "strapi token": verdictSkip, "strapi clock": verdictSkip})
 	noRoute := and(map[string]verdict{"strapi token": verdictSkip, deal: verdictFail, billing: verdictFail})
 	for _, test := range []struct {
 		name  string
@@ -209,8 +243,8 @@ func TestDoctor_Strapi(t *testing.T) {
 		check string
 		fix   string
 	}{
-		{"Down", fakestrapi.Fault{Kind: fakestrapi.FaultDown}, away, "strapi", "Check STRAPI_URL, that Strapi runs"},
-		{"Hangs", fakestrapi.Fault{Kind: fakestrapi.FaultHang}, away, "strapi", "Check STRAPI_URL, that Strapi runs"},
+		{"Down", fakestrapi.Fault{Kind: fakestrapi.FaultDown}, silent, "strapi", "Check STRAPI_URL, that Strapi runs"},
+		{"Hangs", fakestrapi.Fault{Kind: fakestrapi.FaultHang}, silent, "strapi", "Check STRAPI_URL, that Strapi runs"},
 		{"BadGateway", fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 502}, away, "strapi", "the proxy in front of it"},
 		{"HTML", fakestrapi.Fault{Kind: fakestrapi.FaultHTML}, away, "strapi", "Point STRAPI_URL to Strapi 5 itself"},
 		{
