@@ -60,16 +60,31 @@ func (c *Client) List(ctx context.Context, t ContentType, q ListQuery) (Page, er
 		r.query.Set("filters[updatedAt][$gte]", q.Since.UTC().Format("2006-01-02T15:04:05.000Z"))
 	}
 	q.addTo(r.query)
-	body, header, err := c.collection(ctx, r)
-	if err != nil {
-		return Page{}, err
+	page, fault, err := c.page(ctx, r, q.After)
+	if fault == emptyButMore {
+		page, fault, err = c.page(ctx, r, q.After)
 	}
-	page, fault := parsePage(body, q.After)
-	if fault != "" {
+	switch {
+	case err != nil:
+		return Page{}, err
+	case fault != "":
 		return Page{}, r.fail(Unreadable, http.StatusOK, fault)
 	}
-	page.Date, _ = http.ParseTime(header.Get("Date"))
 	return page, nil
+}
+
+// emptyButMore is also what Strapi answers, once, when the first document is made
+// between its two queries, for the rows and for their count.
+const emptyButMore = "the list is empty, but says that it is not"
+
+func (c *Client) page(ctx context.Context, r request, after string) (page Page, fault string, err error) {
+	body, header, err := c.collection(ctx, r)
+	if err != nil {
+		return Page{}, "", err
+	}
+	page, fault = parsePage(body, after)
+	page.Date, _ = http.ParseTime(header.Get("Date"))
+	return page, fault, nil
 }
 
 // parsePage reads a list's answer. Its second result says what is wrong.
@@ -115,7 +130,7 @@ func parsePage(body []byte, after string) (Page, string) {
 		page.More = page.Total > len(page.Documents)
 	}
 	if page.More && len(page.Documents) == 0 {
-		return Page{}, "the list is empty, but says that it is not"
+		return Page{}, emptyButMore
 	}
 	return page, ""
 }
