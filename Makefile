@@ -40,6 +40,11 @@ help: ## Show this list
 run: postgres build ## Build Dealbox and start it with a private Postgres and a simulated Strapi (ARGS=…)
 	@exec $(BIN) dev $(ARGS)
 
+.PHONY: strapi
+strapi: postgres build ## Start a real Strapi with the plugin beside Dealbox; needs Node 20 (ARGS='-drafts' or '-stock')
+	@$(GO) build -o bin/realstrapi ./internal/realstrapi/run
+	@exec bin/realstrapi up -dealbox $(BIN) $(ARGS)
+
 .PHONY: build
 build: ## Build bin/dealbox, a static binary
 	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) ./cmd/dealbox
@@ -66,6 +71,10 @@ test-container: ## The same in a container (testcontainers; TEST_POSTGRES_IMAGE 
 .PHONY: test-local
 test-local: ## The same on local Postgres binaries
 	$(WITHPG) -using local -- $(GOTEST) $(TESTFLAGS) $(PKG)
+
+.PHONY: test-strapi
+test-strapi: ## Run the tests with a real Strapi; needs Node 20 and installs 690 MB, once
+	TEST_STRAPI=1 $(WITHPG) -- $(GO) test -count=1 -timeout=20m -v -run TestStrapi $(TESTFLAGS) ./internal/realstrapi
 
 .PHONY: test-race
 test-race: ## The same with the race detector (needs a C compiler; several times slower)
