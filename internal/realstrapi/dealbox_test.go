@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
@@ -139,31 +138,4 @@ func (d *dealbox) text(sql string, args ...any) string {
 		return ""
 	}
 	return *s
-}
-
-// emptyDatabase is one for Strapi, beside those of Dealbox.
-func emptyDatabase(t *testing.T) string {
-	t.Helper()
-	// Any database of the server will do to ask for another.
-	config, err := pgx.ParseConfig(pgtest.URL(t))
-	require.NoError(t, err)
-	ctx := context.Background()
-	conn, err := pgx.ConnectConfig(ctx, config)
-	require.NoError(t, err)
-	defer func() { _ = conn.Close(ctx) }()
-	name := fmt.Sprintf("strapi_%d_%d", os.Getpid(), time.Now().UnixNano())
-	_, err = conn.Exec(ctx, "CREATE DATABASE "+name+" TEMPLATE template0")
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		conn, err := pgx.ConnectConfig(ctx, config)
-		require.NoError(t, err)
-		defer func() { _ = conn.Close(ctx) }()
-		_, err = conn.Exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)")
-		require.NoError(t, err)
-	})
-	password := ""
-	if config.Password != "" {
-		password = ":" + config.Password
-	}
-	return fmt.Sprintf("postgres://%s%s@%s/%s", config.User, password, net.JoinHostPort(config.Host, fmt.Sprint(config.Port)), name)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"dealbox/internal/pgtest"
 	"dealbox/internal/realstrapi"
 )
 
@@ -27,7 +28,7 @@ type stage struct {
 // newStage starts both, empty.
 func newStage(t *testing.T, config realstrapi.Config, settings map[string]string) *stage {
 	t.Helper()
-	config.Source, config.Modules, config.DatabaseURL = source, needStrapi(t), emptyDatabase(t)
+	config.Source, config.Modules, config.DatabaseURL = source, needStrapi(t), pgtest.EmptyURL(t)
 	st := &stage{recorder: newRecorder(t), drafts: config.Drafts}
 	config.DealboxURL = st.recorder.URL
 	if testing.Verbose() && os.Getenv("TEST_STRAPI") == "log" {
