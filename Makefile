@@ -74,7 +74,7 @@ test-local: ## The same on local Postgres binaries
 
 .PHONY: test-strapi
 test-strapi: ## Run the tests with a real Strapi; needs Node 20 and installs 690 MB, once
-	TEST_STRAPI=1 $(WITHPG) -- $(GO) test -count=1 -timeout=20m -v -run TestStrapi $(TESTFLAGS) ./internal/realstrapi
+	TEST_STRAPI=1 $(WITHPG) -- $(GO) test -count=1 -timeout=20m -v -run 'TestStrapi|TestInstall' $(TESTFLAGS) ./internal/realstrapi
 
 .PHONY: test-race
 test-race: ## The same with the race detector (needs a C compiler; several times slower)

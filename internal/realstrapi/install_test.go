@@ -1,0 +1,43 @@
+package realstrapi_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/realstrapi"
+)
+
+// A machine that cannot have a Strapi is told apart from a failure: CI then goes on.
+func TestInstall_NoNode(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	_, err := realstrapi.Install(t.Context(), source, t.TempDir())
+	require.ErrorIs(t, err, realstrapi.ErrUnavailable)
+	require.ErrorContains(t, err, "node is not installed")
+}
+
+func TestInstall_OldNode(t *testing.T) {
+	bin := t.TempDir()
+	for _, name := range []string{"node", "npm"} {
+		require.NoError(t, os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\necho v18.20.4\n"), 0o755))
+	}
+	t.Setenv("PATH", bin)
+	_, err := realstrapi.Install(t.Context(), source, t.TempDir())
+	require.ErrorIs(t, err, realstrapi.ErrUnavailable)
+	require.ErrorContains(t, err, "Node is v18.20.4, Strapi needs 20 or later")
+}
+
+func TestInstall_NoRegistry(t *testing.T) {
+	needStrapi(t)
+	t.Setenv("npm_config_registry", "http://127.0.0.1:1")
+	t.Setenv("npm_config_cache", t.TempDir())
+	t.Setenv("npm_config_fetch_retries", "0")
+	cache := t.TempDir()
+	_, err := realstrapi.Install(t.Context(), source, cache)
+	require.ErrorIs(t, err, realstrapi.ErrUnavailable)
+	left, err := os.ReadDir(cache)
+	require.NoError(t, err)
+	require.Empty(t, left, "what was cut off is not kept")
+}
