@@ -164,7 +164,7 @@ func moveText(moved bool, done, already string) string {
 }
 
 // moveBreaker makes an operator's move. Its alert belongs to the transition's
-// transaction, as in the service. It is not notified: this process knows no channel.
+// transaction, as in the service. This process knows no channel: the service notifies of it within a minute.
 func (a *app) moveBreaker(ctx context.Context, move func(*circuit.Breaker) (string, error)) error {
 	pool, err := a.commandPool(ctx)
 	if err != nil {

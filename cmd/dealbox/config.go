@@ -116,6 +116,9 @@ type AlertsConfig struct {
 	WebhookSecret secret
 	WebhookFormat string // standard or slack
 	WebhookLevel  string // lowest level sent there: info, warning, error or critical
+	// RemindEvery is how long an alert that nobody acknowledged goes on before its
+	// channels hear of it again.
+	RemindEvery time.Duration
 }
 
 // LifecycleConfig is for the process.
@@ -257,6 +260,7 @@ func needAlerts(s *settings, c *Config) {
 	lowest := s.choice("ALERT_NOTIFY_LEVEL", "error", levels...)
 	c.Alerts.WebhookLevel = s.choice("ALERT_WEBHOOK_LEVEL", lowest, levels...)
 	c.Alerts.WebhookFormat = s.choice("ALERT_WEBHOOK_FORMAT", "standard", "standard", "slack")
+	c.Alerts.RemindEvery = s.duration("ALERT_REPEAT_INTERVAL", 4*time.Hour, time.Minute, 30*24*time.Hour)
 	if v := s.text("ALERT_WEBHOOK_URL"); v != "" {
 		if _, wrong := parseWebURL(v); wrong != "" {
 			s.wrong("ALERT_WEBHOOK_URL", wrong, "Give the http or https URL that takes alerts, without user and fragment.")

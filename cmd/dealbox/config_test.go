@@ -59,7 +59,7 @@ func TestLoadConfig_Defaults(t *testing.T) {
 	require.Equal(t, JobsConfig{WorkerCount: 50, MaxAttempts: 12}, c.Jobs)
 	require.Equal(t, ReconcileConfig{2 * time.Minute, time.Hour, 2 * time.Minute}, c.Reconcile)
 	require.Equal(t, ForecastConfig{"THB", 12, time.UTC}, c.Forecast)
-	require.Equal(t, AlertsConfig{WebhookFormat: "standard", WebhookLevel: "error"}, c.Alerts)
+	require.Equal(t, AlertsConfig{WebhookFormat: "standard", WebhookLevel: "error", RemindEvery: 4 * time.Hour}, c.Alerts)
 	require.Equal(t, LogConfig{Level: slog.LevelInfo}, c.Log)
 	require.Equal(t, 20*time.Second, c.Lifecycle.ShutdownTimeout)
 }
@@ -77,7 +77,7 @@ func TestLoadConfig_EverySetting(t *testing.T) {
 		"RECONCILE_INTERVAL", "30s", "RECONCILE_FULL_INTERVAL", "6h", "RECONCILE_OVERLAP", "90",
 		"FORECAST_CURRENCY", "eur", "FORECAST_HORIZON_MONTHS", "24", "FORECAST_TIMEZONE", "Asia/Bangkok",
 		"ALERT_WEBHOOK_URL", "https://hooks.example.com/T0/B0?x=y", "ALERT_WEBHOOK_SECRET", goodAlert,
-		"ALERT_WEBHOOK_FORMAT", "slack", "ALERT_NOTIFY_LEVEL", "CRITICAL",
+		"ALERT_WEBHOOK_FORMAT", "slack", "ALERT_NOTIFY_LEVEL", "CRITICAL", "ALERT_REPEAT_INTERVAL", "90m",
 		"API_TOKEN", goodAPIToken, "ADMIN_TOKEN", "ann="+goodAdmin, "PUBLIC_READS", "TRUE",
 		"TRUSTED_PROXIES", "10.1.2.3/8, ::ffff:192.0.2.1", "CORS_ORIGINS", "https://App.example.com/,http://localhost:3000",
 		"LOG_LEVEL", "debug", "LOG_FORMAT", "text", "SHUTDOWN_TIMEOUT", "45s",
@@ -103,7 +103,7 @@ func TestLoadConfig_EverySetting(t *testing.T) {
 	require.Equal(t, "Asia/Bangkok", c.Forecast.Location.String())
 	require.Equal(t, AlertsConfig{
 		WebhookURL: "https://hooks.example.com/T0/B0?x=y", WebhookSecret: goodAlert,
-		WebhookFormat: "slack", WebhookLevel: "critical",
+		WebhookFormat: "slack", WebhookLevel: "critical", RemindEvery: 90 * time.Minute,
 	}, c.Alerts)
 	require.Equal(t, AccessConfig{
 		APIToken: goodAPIToken, AdminTokens: []AdminToken{{"ann", goodAdmin}}, PublicReads: true,
@@ -152,6 +152,7 @@ var mistakes = environ{
 	"ALERT_WEBHOOK_FORMAT":              "teams",
 	"ALERT_WEBHOOK_LEVEL":               "loud",
 	"ALERT_NOTIFY_LEVEL":                "fatal",
+	"ALERT_REPEAT_INTERVAL":             "1s",
 	"API_TOKEN":                         canary[:20],
 	"ADMIN_TOKEN":                       "ann=" + canary[:18],
 	"PUBLIC_READS":                      "maybe",

@@ -45,6 +45,7 @@ type cli struct {
 	Serve   ServeCmd   `cmd:"" help:"Run the service: HTTP and workers."`
 	Migrate MigrateCmd `cmd:"" help:"Bring the database's schema up to this program."`
 	Events  EventsCmd  `cmd:"" help:"Look at what was received, and replay it."`
+	Alerts  AlertsCmd  `cmd:"" help:"Look at alerts; acknowledge, resolve and silence them."`
 	Breaker BreakerCmd `cmd:"" help:"Look at the breaker in front of Strapi, and hold it open or closed."`
 	Sign    SignCmd    `cmd:"" help:"Sign a webhook body, or sign and send it. Needs STRAPI_WEBHOOK_SECRET."`
 	Doctor  DoctorCmd  `cmd:"" help:"Check settings, database, Strapi and the rest; say what to do about what fails."`

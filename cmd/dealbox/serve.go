@@ -131,7 +131,7 @@ func (s *service) wire(version string) error {
 		return err
 	}
 	outbox := notify.New(channels, inserter)
-	s.alerts = alerting.New(alerting.Config{}, outbox)
+	s.alerts = alerting.New(alerting.Config{RemindEvery: config.Alerts.RemindEvery}, outbox)
 	s.forecast = revenue.New(revenue.Config{
 		Currency: config.Forecast.Currency, HorizonMonths: config.Forecast.HorizonMonths, Location: config.Forecast.Location,
 	}, inserter)
@@ -176,6 +176,7 @@ func (s *service) newWorker(outbox *notify.Outbox) (*jobs.Client, error) {
 	river.AddWorker(workers, revenue.NewRecomputeWorker(s.forecast, s.pool, s.log))
 	river.AddWorker(workers, notify.NewSendWorker(s.pool, outbox, s.log))
 	river.AddWorker(workers, inbox.NewPartitionWorker(s.pool, s.alerts))
+	river.AddWorker(workers, alerting.NewTendWorker(s.pool, s.alerts))
 	return jobs.NewWorker(s.pool, s.clock, s.log, jobs.Work{
 		Workers: workers,
 		Queues: map[string]river.QueueConfig{
@@ -184,7 +185,7 @@ func (s *service) newWorker(outbox *notify.Outbox) (*jobs.Client, error) {
 			jobs.QueueNotify:      {MaxWorkers: 4},
 			jobs.QueueMaintenance: {MaxWorkers: 2},
 		},
-		Periodic: []*river.PeriodicJob{inbox.PartitionSchedule(), mirror.ReconcileSchedule()},
+		Periodic: []*river.PeriodicJob{inbox.PartitionSchedule(), mirror.ReconcileSchedule(), alerting.TendSchedule()},
 		SoftStop: s.share(softStopShare),
 	})
 }
@@ -199,7 +200,7 @@ func (s *service) newServer(version string) error {
 		CORSOrigins: s.config.Access.CORSOrigins, TrustedProxies: s.config.Access.TrustedProxies, Logger: s.log,
 	}, httpapi.Stages{
 		DB: s.readPool, Verifier: verifier, Receive: s.receiver.Receive, Breaker: s.breaker, Forecast: s.forecast, Readiness: s.readiness,
-		Types: s.config.Strapi.Types, Replays: s.replays, Reconcile: s.queue.Reconcile, Groups: s.receiver.Groups,
+		Alerts: s.alerts, Types: s.config.Strapi.Types, Replays: s.replays, Reconcile: s.queue.Reconcile, Groups: s.receiver.Groups,
 	})
 	if err != nil {
 		return err

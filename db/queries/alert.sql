@@ -1,32 +1,96 @@
 -- name: AlertLockOpen :one
 -- The open episode of a fingerprint, locked until the transaction ends.
-SELECT id, level FROM alert
+SELECT id, level, status FROM alert
 WHERE fingerprint = @fingerprint AND resolved_at IS NULL
 FOR NO KEY UPDATE;
 
+-- name: AlertLock :one
+-- An episode, locked until the transaction ends.
+SELECT * FROM alert WHERE id = @id FOR NO KEY UPDATE;
+
+-- name: AlertMute :one
+-- What keeps a rule and subject from being told, if anything: a silence, or an
+-- open episode of a rule that explains it.
+SELECT coalesce((SELECT s.id FROM silence s
+                 WHERE s.rule IN (@rule::text, '*') AND (s.subject IS NULL OR s.subject = @subject::text)
+                   AND s.ended_at IS NULL AND s.expires_at > statement_timestamp()
+                 ORDER BY s.expires_at DESC, s.id LIMIT 1), 0)::bigint AS silence_id,
+       coalesce((SELECT a.id FROM alert a
+                 WHERE a.rule = ANY(@inhibitors::text[]) AND a.status IN ('firing', 'acknowledged', 'suppressed')
+                 ORDER BY a.id LIMIT 1), 0)::bigint AS inhibitor_id;
+
 -- name: AlertOpen :one
--- Opens an episode. No row when another transaction has just opened it.
-INSERT INTO alert (fingerprint, rule, subject, level, message, details, first_seen, last_seen)
-VALUES (@fingerprint, @rule, @subject, @level, @message, @details, statement_timestamp(), statement_timestamp())
+-- Opens an episode. No row when another transaction has just opened it. The ids
+-- of what mutes it are 0 when nothing does. Told: the caller knows the channels.
+INSERT INTO alert (fingerprint, rule, subject, level, status, message, details, first_seen, last_seen,
+                   silence_id, inhibitor_id, notified_at)
+VALUES (@fingerprint, @rule, @subject, @level, @status, @message, @details, statement_timestamp(), statement_timestamp(),
+        nullif(@silence_id::bigint, 0), nullif(@inhibitor_id::bigint, 0),
+        CASE WHEN @told::boolean AND @status <> 'suppressed' THEN statement_timestamp() END)
 ON CONFLICT (fingerprint) WHERE resolved_at IS NULL DO NOTHING
 RETURNING id;
 
 -- name: AlertRepeat :one
--- One more occurrence of an episode that the caller has locked.
+-- One more occurrence of an episode that the caller has locked. One that worsens
+-- is told, so it is firing again when somebody had acknowledged what it was.
 UPDATE alert SET
     occurrences = occurrences + 1,
     level = @level,
     message = @message,
     details = @details,
-    last_seen = statement_timestamp()
+    last_seen = statement_timestamp(),
+    status = CASE WHEN @worse::boolean AND status = 'acknowledged' THEN 'firing' ELSE status END,
+    notified_at = CASE WHEN @worse AND @told::boolean AND status <> 'suppressed' THEN statement_timestamp() ELSE notified_at END
 WHERE id = @id
 RETURNING occurrences;
 
--- name: AlertResolve :one
--- Closes the open episode of a fingerprint; no row when there is none.
-UPDATE alert SET status = 'resolved', resolved_at = greatest(last_seen, clock_timestamp())
-WHERE fingerprint = @fingerprint AND resolved_at IS NULL
-RETURNING id, level, occurrences, first_seen, resolved_at::timestamptz AS resolved_at;
+-- name: AlertClose :one
+-- Resolves an episode that the caller has locked.
+UPDATE alert SET status = 'resolved', resolved_at = greatest(last_seen, clock_timestamp()), silence_id = NULL, inhibitor_id = NULL
+WHERE id = @id
+RETURNING *;
+
+-- name: AlertAcknowledge :one
+UPDATE alert SET status = 'acknowledged', silence_id = NULL, inhibitor_id = NULL WHERE id = @id RETURNING *;
+
+-- name: AlertSuppress :exec
+-- Mutes an open episode that the caller has locked.
+UPDATE alert SET status = 'suppressed', silence_id = nullif(@silence_id::bigint, 0), inhibitor_id = nullif(@inhibitor_id::bigint, 0)
+WHERE id = @id;
+
+-- name: AlertTold :exec
+-- An open episode that the caller has locked is told (again).
+UPDATE alert SET status = 'firing', silence_id = NULL, inhibitor_id = NULL, notified_at = statement_timestamp() WHERE id = @id;
+
+-- name: AlertLockSilenced :many
+-- The episodes that a new silence is about, in the order of their ids, locked.
+SELECT * FROM alert
+WHERE status = 'firing' AND (@rule::text = '*' OR rule = @rule) AND (sqlc.narg(subject)::text IS NULL OR subject = sqlc.narg(subject))
+ORDER BY id
+FOR NO KEY UPDATE;
+
+-- name: AlertLockReleasable :many
+-- Suppressed episodes whose silence is over, or whose inhibitor ended long enough
+-- ago for them to have ended, too. Those that a transaction holds are left for later.
+SELECT alert.* FROM alert
+WHERE alert.status = 'suppressed'
+  AND NOT EXISTS (SELECT FROM silence s WHERE s.id = alert.silence_id
+                  AND s.ended_at IS NULL AND s.expires_at > statement_timestamp())
+  AND NOT EXISTS (SELECT FROM alert i WHERE i.id = alert.inhibitor_id
+                  AND (i.resolved_at IS NULL OR i.resolved_at > statement_timestamp() - make_interval(secs => @grace_seconds::float8)))
+ORDER BY alert.id
+LIMIT @max_rows
+FOR NO KEY UPDATE SKIP LOCKED;
+
+-- name: AlertLockReminders :many
+-- Episodes that were last told longer ago than the given seconds, or never, as a
+-- command knows no channel; locked.
+SELECT * FROM alert
+WHERE status = 'firing'
+  AND (notified_at IS NULL OR notified_at < statement_timestamp() - make_interval(secs => @every_seconds::float8))
+ORDER BY notified_at NULLS FIRST
+LIMIT @max_rows
+FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: AlertEventAppend :exec
 INSERT INTO alert_event (alert_id, kind, level, actor, reason, details)
@@ -40,10 +104,19 @@ WHERE NOT EXISTS (
     SELECT FROM (SELECT e.at FROM alert_event e WHERE e.alert_id = @alert_id ORDER BY e.id DESC LIMIT 1) last
     WHERE last.at > clock_timestamp() - make_interval(secs => @quiet_seconds::float8));
 
+-- name: AlertGet :one
+SELECT * FROM alert WHERE id = @id;
+
+-- name: AlertEvents :many
+-- The newest rows of an episode's history, newest first.
+SELECT id, at, kind, level, actor, reason, details FROM alert_event
+WHERE alert_id = @alert_id
+ORDER BY id DESC
+LIMIT @max_rows;
+
 -- name: AlertList :many
 -- Newest first, from before (before_seen, before_id).
-SELECT id, rule, subject, level, status, message, details, occurrences, first_seen, last_seen, resolved_at
-FROM alert
+SELECT * FROM alert
 WHERE level = ANY(@levels::text[])
   AND status = ANY(@statuses::text[])
   AND (@rule::text = '' OR rule = @rule)

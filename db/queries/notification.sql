@@ -1,36 +1,44 @@
 -- name: NotificationEnqueue :many
--- One row for each of the channels. The caller holds the lock of the alert's row,
--- so two transactions cannot take the same sequence. The first notification of an
--- episode on a channel is always 'first'; 'resolved' goes only where a firing was
--- enqueued and has not failed for good.
-INSERT INTO notification (alert_id, channel, reason, sequence)
+-- One row for each of the channels; 'resolved' asks for none, as it goes to those
+-- that heard of the episode, whoever ends it. The caller holds the lock of the alert's row,
+-- so two transactions cannot take the same sequence. What a channel hears first of
+-- an episode is always 'first'; 'resolved' goes only where a firing was enqueued
+-- that has not failed for good. With suppressed_by the rows say what is not sent.
+INSERT INTO notification (alert_id, channel, reason, sequence, status, suppressed_by, suppressed_at)
 SELECT @alert_id, c.channel,
-       CASE WHEN @reason::text = 'escalated' AND told.last IS NULL THEN 'first' ELSE @reason END,
-       coalesce(told.last, 0) + 1
-FROM unnest(@channels::text[]) AS c (channel)
+       CASE WHEN @reason::text IN ('escalated', 'reminder') AND NOT told.firing THEN 'first' ELSE @reason END,
+       coalesce(told.last, 0) + 1,
+       CASE WHEN @suppressed_by::text = '' THEN 'pending' ELSE 'suppressed' END,
+       nullif(@suppressed_by, ''),
+       CASE WHEN @suppressed_by <> '' THEN clock_timestamp() END
+FROM (SELECT unnest(@channels::text[]) AS channel
+      UNION SELECT heard.channel FROM notification heard WHERE heard.alert_id = @alert_id AND @reason = 'resolved') c
 CROSS JOIN LATERAL (
     SELECT max(n.sequence) AS last,
-           coalesce(bool_or(n.reason <> 'resolved' AND n.status <> 'failed'), false) AS firing
+           coalesce(bool_or(n.reason <> 'resolved' AND (n.status IN ('pending', 'sent') OR n.suppressed_by = 'storm')), false) AS firing
     FROM notification n WHERE n.alert_id = @alert_id AND n.channel = c.channel) told
 WHERE @reason <> 'resolved' OR told.firing
-RETURNING id;
+RETURNING id, channel, status;
 
 -- name: NotificationGet :one
--- A notification with its alert as it is now, and how many of the same episode and
--- channel must go before it.
+-- A notification with its alert as it is now, how many of the same episode and
+-- channel must go before it, and how many notices of it went out.
 SELECT n.id, n.alert_id, n.channel, n.reason, n.sequence, n.status, n.created_at,
        extract(epoch FROM clock_timestamp() - n.created_at)::float8 AS age_seconds,
        ahead.waiting AS ahead,
        coalesce(extract(epoch FROM ahead.next_attempt_at - clock_timestamp()), 0)::float8 AS ahead_seconds,
+       ahead.notices, ahead.told,
        a.rule, a.subject, a.level, a.status AS alert_status, a.message, a.details,
-       a.occurrences, a.first_seen, a.last_seen, a.resolved_at
+       a.occurrences, a.first_seen, a.last_seen, a.resolved_at, (a.silence_id IS NOT NULL)::boolean AS silenced
 FROM notification n
 JOIN alert a ON a.id = n.alert_id
 CROSS JOIN LATERAL (
-    SELECT count(*) AS waiting, max(p.next_attempt_at) AS next_attempt_at
+    SELECT count(*) FILTER (WHERE p.status = 'pending') AS waiting,
+           max(p.next_attempt_at) FILTER (WHERE p.status = 'pending') AS next_attempt_at,
+           count(*) FILTER (WHERE p.status = 'sent' AND p.reason <> 'resolved') AS notices,
+           count(*) FILTER (WHERE p.status IN ('pending', 'sent') OR p.suppressed_by = 'storm') AS told
     FROM notification p
-    WHERE p.alert_id = n.alert_id AND p.channel = n.channel
-      AND p.sequence < n.sequence AND p.status = 'pending') ahead
+    WHERE p.alert_id = n.alert_id AND p.channel = n.channel AND p.sequence < n.sequence) ahead
 WHERE n.id = @id;
 
 -- name: NotificationBegin :one
@@ -47,10 +55,25 @@ WHERE id = @id AND status = 'pending';
 UPDATE notification SET status = 'failed', failed_at = clock_timestamp(), last_error = @last_error, next_attempt_at = NULL
 WHERE id = @id AND status = 'pending';
 
+-- name: NotificationSuppressed :execrows
+UPDATE notification SET status = 'suppressed', suppressed_at = clock_timestamp(), suppressed_by = @suppressed_by, next_attempt_at = NULL
+WHERE id = @id AND status = 'pending';
+
 -- name: NotificationRetry :exec
 UPDATE notification SET last_error = @last_error,
     next_attempt_at = clock_timestamp() + make_interval(secs => @wait_seconds::float8)
 WHERE id = @id AND status = 'pending';
+
+-- name: NotificationOf :many
+-- The newest notifications of an episode, newest first, and what became of the
+-- digest that tells of one.
+SELECT n.id, n.channel, n.reason, n.sequence, n.status, n.attempts, n.last_error, n.created_at, n.next_attempt_at,
+       n.sent_at, n.failed_at, n.suppressed_at, n.suppressed_by, n.digest_id, d.status AS digest_status, d.sent_at AS digest_sent_at
+FROM notification n
+LEFT JOIN notification d ON d.id = n.digest_id
+WHERE n.alert_id = @alert_id
+ORDER BY n.id DESC
+LIMIT @max_rows;
 
 -- name: NotificationStats :one
 SELECT (SELECT count(*) FROM notification WHERE status = 'pending') AS pending,
@@ -62,7 +85,7 @@ SELECT (SELECT count(*) FROM notification WHERE status = 'pending') AS pending,
 
 -- name: NotificationOrphans :many
 -- Notifications that wait for long and whose job is gone.
-SELECT n.id FROM notification n
+SELECT n.id, n.channel FROM notification n
 WHERE n.status = 'pending' AND n.created_at < now() - interval '2 minutes'
   AND (n.next_attempt_at IS NULL OR n.next_attempt_at < now() - interval '2 minutes')
   AND NOT EXISTS (SELECT FROM river.river_job j WHERE j.kind = 'notification_send'

@@ -7,7 +7,6 @@ package alerting
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -18,9 +17,6 @@ import (
 	"dealbox/internal/notify"
 )
 
-// actor is who the history names for what the service does by itself.
-const actor = "dealbox"
-
 // Config of Alerts.
 type Config struct {
 	// RepeatEvery is how long an episode's history stays quiet about repeats.
@@ -28,6 +24,9 @@ type Config struct {
 	// rows of history: a repeat is recorded only when the episode's last history
 	// row is older than this. 0 means one minute.
 	RepeatEvery time.Duration
+	// RemindEvery is how long an episode that nobody acknowledged goes on before
+	// its channels hear of it again. 0 means 4 h.
+	RemindEvery time.Duration
 }
 
 // Alerts raises and resolves alerts.
@@ -42,12 +41,16 @@ func New(c Config, outbox *notify.Outbox) *Alerts {
 	if c.RepeatEvery == 0 {
 		c.RepeatEvery = time.Minute
 	}
+	if c.RemindEvery == 0 {
+		c.RemindEvery = 4 * time.Hour
+	}
 	return &Alerts{config: c, outbox: outbox, queries: dbsqlc.New()}
 }
 
 // Raise opens an episode, or adds an occurrence to the one that is open, and
 // answers its id. A higher level escalates the episode; a lower one does not
-// calm it. The first time and each escalation are notified.
+// calm it. The first time and each escalation are notified, unless a silence or
+// another episode mutes it.
 //
 // It locks the episode's row until tx ends, so raise last in a transaction, and
 // several alerts in the order of their subjects.
@@ -56,6 +59,7 @@ func (a *Alerts) Raise(ctx context.Context, tx pgx.Tx, alert Alert) (int64, erro
 		return 0, err
 	}
 	p := params(alert)
+	p.Told = a.outbox.HasChannels()
 	for {
 		open, err := a.queries.AlertLockOpen(ctx, tx, p.Fingerprint)
 		if err == nil {
@@ -64,9 +68,9 @@ func (a *Alerts) Raise(ctx context.Context, tx pgx.Tx, alert Alert) (int64, erro
 		if !errors.Is(err, pgx.ErrNoRows) {
 			return 0, fmt.Errorf("look for an open episode of %s: %w", p.Rule, err)
 		}
-		id, err := a.queries.AlertOpen(ctx, tx, p)
+		id, err := a.open(ctx, tx, alert.Level, p)
 		if err == nil {
-			return id, a.first(ctx, tx, id, alert.Level, p)
+			return id, nil
 		}
 		if !errors.Is(err, pgx.ErrNoRows) {
 			return 0, fmt.Errorf("open an episode of %s: %w", p.Rule, err)
@@ -81,18 +85,34 @@ func params(alert Alert) dbsqlc.AlertOpenParams {
 		Rule:        notify.Line(alert.Rule, maxRule),
 		Subject:     fit(alert.Subject),
 		Level:       alert.Level.String(),
+		Status:      string(Firing),
 		Message:     notify.Line(alert.Message, maxMessage),
 		Details:     encodeDetails(alert.Details),
 	}
 }
 
-// first tells the history and the channels of a new episode.
-func (a *Alerts) first(ctx context.Context, tx pgx.Tx, id int64, level Level, p dbsqlc.AlertOpenParams) error {
-	err := a.append(ctx, tx, id, "raised", level, "", fact{Message: p.Message, Details: p.Details, Occurrences: 1})
+// open begins an episode and tells the history and the channels. It answers
+// pgx.ErrNoRows when another transaction was faster.
+func (a *Alerts) open(ctx context.Context, tx pgx.Tx, level Level, p dbsqlc.AlertOpenParams) (int64, error) {
+	mute, err := a.muted(ctx, tx, p.Rule, p.Subject)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return a.outbox.Enqueue(ctx, tx, id, int(level), notify.First)
+	if mute.is() {
+		p.Status, p.SilenceID, p.InhibitorID = string(Suppressed), mute.SilenceID, mute.InhibitorID
+	}
+	id, err := a.queries.AlertOpen(ctx, tx, p)
+	if err != nil {
+		return 0, err //nolint:wrapcheck // Raise tells a lost race from a failure
+	}
+	err = a.append(ctx, tx, id, "raised", level, by{actor: service}, fact{Message: p.Message, Details: p.Details, Occurrences: 1})
+	if err != nil {
+		return 0, err
+	}
+	if mute.is() {
+		return id, a.recordMute(ctx, tx, id, level, notify.First, mute)
+	}
+	return id, a.outbox.Enqueue(ctx, tx, id, int(level), notify.First)
 }
 
 // again adds an occurrence to an open episode.
@@ -102,19 +122,23 @@ func (a *Alerts) again(ctx context.Context, tx pgx.Tx, open dbsqlc.AlertLockOpen
 		return fmt.Errorf("read alert %d: %w", open.ID, err)
 	}
 	now := max(before, level)
+	worse := now > before
 	n, err := a.queries.AlertRepeat(ctx, tx, dbsqlc.AlertRepeatParams{
-		ID: open.ID, Level: now.String(), Message: p.Message, Details: p.Details,
+		ID: open.ID, Level: now.String(), Message: p.Message, Details: p.Details, Worse: worse, Told: p.Told,
 	})
 	if err != nil {
 		return fmt.Errorf("repeat alert %d: %w", open.ID, err)
 	}
 	happened := fact{Message: p.Message, Details: p.Details, Occurrences: n}
-	if now == before {
+	if !worse {
 		return a.appendRepeat(ctx, tx, open.ID, now, happened)
 	}
 	happened.From = before.String()
-	if err := a.append(ctx, tx, open.ID, "escalated", now, "", happened); err != nil {
+	if err := a.append(ctx, tx, open.ID, "escalated", now, by{actor: service}, happened); err != nil {
 		return err
+	}
+	if Status(open.Status) == Suppressed {
+		return nil // It is told with its new level if it outlives what mutes it.
 	}
 	return a.outbox.Enqueue(ctx, tx, open.ID, int(now), notify.Escalated)
 }
@@ -123,56 +147,30 @@ func (a *Alerts) again(ctx context.Context, tx pgx.Tx, open dbsqlc.AlertLockOpen
 // there was one. Without one it costs one indexed statement. Only channels that
 // were to hear of the firing hear of it.
 func (a *Alerts) Resolve(ctx context.Context, tx pgx.Tx, rule, subject, reason string) (bool, error) {
-	done, err := a.queries.AlertResolve(ctx, tx, fingerprint(rule, subject))
+	open, err := a.queries.AlertLockOpen(ctx, tx, fingerprint(rule, subject))
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("resolve %s: %w", rule, err)
+		return false, fmt.Errorf("look for an open episode of %s: %w", rule, err)
+	}
+	_, err = a.close(ctx, tx, open.ID, by{actor: service, reason: notify.Line(reason, maxReason)})
+	return true, err
+}
+
+// close resolves an episode that the caller has locked.
+func (a *Alerts) close(ctx context.Context, tx pgx.Tx, id int64, who by) (dbsqlc.Alert, error) {
+	done, err := a.queries.AlertClose(ctx, tx, id)
+	if err != nil {
+		return done, fmt.Errorf("resolve alert %d: %w", id, err)
 	}
 	level, err := ParseLevel(done.Level)
 	if err != nil {
-		return false, fmt.Errorf("read alert %d: %w", done.ID, err)
+		return done, fmt.Errorf("read alert %d: %w", id, err)
 	}
 	lasted := done.ResolvedAt.Sub(done.FirstSeen).Seconds()
-	happened := fact{Occurrences: done.Occurrences, Seconds: &lasted}
-	if err := a.append(ctx, tx, done.ID, "resolved", level, notify.Line(reason, maxReason), happened); err != nil {
-		return false, err
+	if err := a.append(ctx, tx, id, "resolved", level, who, fact{Occurrences: done.Occurrences, Seconds: &lasted}); err != nil {
+		return done, err
 	}
-	return true, a.outbox.Enqueue(ctx, tx, done.ID, int(level), notify.Resolved)
-}
-
-// fact are the values that a history row keeps: the episode's row forgets them
-// when the rule fires again.
-type fact struct {
-	From        string          `json:"from,omitempty"` // the level before an escalation
-	Message     string          `json:"message,omitempty"`
-	Details     json.RawMessage `json:"details,omitempty"`
-	Occurrences int64           `json:"occurrences"`
-	Seconds     *float64        `json:"seconds,omitempty"` // from first_seen to resolved_at
-}
-
-func (f fact) encode() []byte {
-	encoded, _ := json.Marshal(f) // Clean texts, numbers and JSON of our own: it cannot fail.
-	return encoded
-}
-
-func (a *Alerts) append(ctx context.Context, tx pgx.Tx, id int64, kind string, level Level, reason string, f fact) error {
-	err := a.queries.AlertEventAppend(ctx, tx, dbsqlc.AlertEventAppendParams{
-		AlertID: id, Kind: kind, Level: level.String(), Actor: actor, Reason: reason, Details: f.encode(),
-	})
-	if err != nil {
-		return fmt.Errorf("append to the history of alert %d: %w", id, err)
-	}
-	return nil
-}
-
-func (a *Alerts) appendRepeat(ctx context.Context, tx pgx.Tx, id int64, level Level, f fact) error {
-	err := a.queries.AlertEventAppendRepeat(ctx, tx, dbsqlc.AlertEventAppendRepeatParams{
-		AlertID: id, Level: level.String(), Actor: actor, Details: f.encode(), QuietSeconds: a.config.RepeatEvery.Seconds(),
-	})
-	if err != nil {
-		return fmt.Errorf("append to the history of alert %d: %w", id, err)
-	}
-	return nil
+	return done, a.outbox.Enqueue(ctx, tx, id, int(level), notify.Resolved)
 }

@@ -41,6 +41,15 @@ func newBook(t testing.TB, config alerting.Config) book {
 	return book{Alerts: alerting.New(config, outbox), t: t, pool: pool}
 }
 
+// newCommand is the same book as a command has it: it knows no channel.
+func newCommand(b book) book {
+	b.t.Helper()
+	inserter, err := jobs.NewInserter(b.pool, nil, nil)
+	require.NoError(b.t, err)
+	b.Alerts = alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter))
+	return b
+}
+
 func (b book) inTx(do func(ctx context.Context, tx pgx.Tx) error) {
 	b.t.Helper()
 	ctx := b.t.Context()

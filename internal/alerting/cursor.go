@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// FilterError says which field of a filter is wrong. A caller's mistake, so its
-// text is for the caller.
-type FilterError struct {
+// FieldError says which field of a filter or of an operator's action is wrong. A
+// caller's mistake, so its text is for the caller.
+type FieldError struct {
 	Field   string
 	Problem string
 }
 
-func (e *FilterError) Error() string { return e.Field + ": " + e.Problem }
+func (e *FieldError) Error() string { return e.Field + ": " + e.Problem }
 
 // position is a place in the list: everything after it is older.
 type position struct {
@@ -41,7 +41,7 @@ func parseCursor(s string) (position, error) {
 	if s == "" {
 		return newest, nil
 	}
-	broken := &FilterError{Field: "cursor", Problem: "it is not one that this list gave out; leave it out to start at the newest"}
+	broken := &FieldError{Field: "cursor", Problem: "it is not one that this list gave out; leave it out to start at the newest"}
 	text, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	if err != nil {
 		return position{}, broken

@@ -38,6 +38,12 @@ func (l Level) MarshalText() ([]byte, error) {
 	return []byte(l.String()), nil
 }
 
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (l *Level) UnmarshalText(text []byte) (err error) {
+	*l, err = ParseLevel(string(text))
+	return err
+}
+
 func (l Level) valid() bool { return l >= Info && l <= Critical }
 
 // ParseLevel reads the name of a level in any case.

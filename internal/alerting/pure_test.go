@@ -64,7 +64,7 @@ func FuzzCursor(f *testing.F) {
 	f.Add("")
 	f.Fuzz(func(t *testing.T, s string) {
 		p, err := parseCursor(s)
-		var wrong *FilterError
+		var wrong *FieldError
 		if err != nil {
 			require.ErrorAs(t, err, &wrong)
 			return

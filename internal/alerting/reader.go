@@ -19,21 +19,26 @@ const (
 	recentEpisodes = 5
 )
 
-// Episode is an alert as it is kept. Times are UTC.
+// Episode is an alert as it is kept, and as the API and the commands show it.
+// Times are UTC.
 type Episode struct {
-	ID      int64
-	Rule    string
-	Subject string
+	ID int64 `json:"id,string"`
 	// Level is the highest that the episode had.
-	Level  Level
-	Status Status
+	Level Level `json:"level"`
 	// Message and Details (a JSON object) are of the last occurrence.
-	Message     string
-	Details     json.RawMessage
-	Occurrences int64
-	FirstSeen   time.Time
-	LastSeen    time.Time
-	ResolvedAt  *time.Time
+	Message     string          `json:"message"`
+	Details     json.RawMessage `json:"details"`
+	Timestamp   time.Time       `json:"timestamp"` // LastSeen
+	Rule        string          `json:"rule"`
+	Subject     string          `json:"subject"`
+	Status      Status          `json:"status"`
+	Occurrences int64           `json:"occurrences"`
+	FirstSeen   time.Time       `json:"first_seen"`
+	LastSeen    time.Time       `json:"last_seen"`
+	ResolvedAt  *time.Time      `json:"resolved_at"`
+	// SilenceID or InhibitorID is what mutes it while it is suppressed.
+	SilenceID   *int64 `json:"silence_id,string"`
+	InhibitorID *int64 `json:"inhibitor_id,string"`
 }
 
 // Filter of a list. Zero values do not filter.
@@ -58,7 +63,7 @@ type Page struct {
 
 // List reads episodes, the one that fired last first. An episode that fires
 // while a client turns pages moves to the front, so that client does not see it
-// again. A filter that cannot be used gives a *FilterError.
+// again. A filter that cannot be used gives a *FieldError.
 func List(ctx context.Context, db dbsqlc.DBTX, f Filter) (Page, error) {
 	p, err := f.params()
 	if err != nil {
@@ -95,10 +100,10 @@ func (f Filter) params() (dbsqlc.AlertListParams, error) {
 		f.Limit = DefaultLimit
 	}
 	if f.Limit < 1 || f.Limit > MaxLimit {
-		return dbsqlc.AlertListParams{}, &FilterError{Field: "limit", Problem: fmt.Sprintf("it must be 1 to %d", MaxLimit)}
+		return dbsqlc.AlertListParams{}, &FieldError{Field: "limit", Problem: fmt.Sprintf("it must be 1 to %d", MaxLimit)}
 	}
 	if f.Rule != notify.Line(f.Rule, maxRule) {
-		return dbsqlc.AlertListParams{}, &FilterError{Field: "rule", Problem: "no rule has such a name"}
+		return dbsqlc.AlertListParams{}, &FieldError{Field: "rule", Problem: "no rule has such a name"}
 	}
 	if f.Until.IsZero() {
 		f.Until = newest.seen
@@ -131,7 +136,7 @@ func (f Filter) statuses() []string {
 	return names
 }
 
-func episode(row dbsqlc.AlertListRow) (Episode, error) {
+func episode(row dbsqlc.Alert) (Episode, error) {
 	level, err := ParseLevel(row.Level)
 	if err != nil {
 		return Episode{}, fmt.Errorf("read alert %d: %w", row.ID, err)
@@ -139,11 +144,8 @@ func episode(row dbsqlc.AlertListRow) (Episode, error) {
 	e := Episode{
 		ID: row.ID, Rule: row.Rule, Subject: row.Subject, Level: level, Status: Status(row.Status),
 		Message: row.Message, Details: row.Details, Occurrences: row.Occurrences,
-		FirstSeen: row.FirstSeen.UTC(), LastSeen: row.LastSeen.UTC(),
-	}
-	if row.ResolvedAt != nil {
-		at := row.ResolvedAt.UTC()
-		e.ResolvedAt = &at
+		Timestamp: row.LastSeen.UTC(), FirstSeen: row.FirstSeen.UTC(), LastSeen: row.LastSeen.UTC(), ResolvedAt: utc(row.ResolvedAt),
+		SilenceID: row.SilenceID, InhibitorID: row.InhibitorID,
 	}
 	return e, nil
 }

@@ -113,7 +113,7 @@ func TestList_RefusesWhatCannotBeUsed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, err := alerting.List(t.Context(), nil, c.filter)
-			var wrong *alerting.FilterError
+			var wrong *alerting.FieldError
 			require.ErrorAs(t, err, &wrong)
 			require.Equal(t, c.field, wrong.Field)
 		})

@@ -50,4 +50,22 @@ const (
 	// RuleReconciliationFailing (error): the mirror could not be compared with
 	// Strapi. No subject. Resolved by the next run that ends well.
 	RuleReconciliationFailing = "reconciliation_failing"
+
+	// RuleOldestPending (error): an event waits for longer than it should, and
+	// nothing says why. No subject. Resolved when what waits is young again.
+	RuleOldestPending = "oldest_pending"
+
+	// RuleWebhooksRefused (error): deliveries were answered 503 because Postgres
+	// could not commit them. Strapi does not send them again; a full reconciliation
+	// is asked for. No subject. Resolved when a full reconciliation ended well.
+	RuleWebhooksRefused = "webhooks_refused"
 )
+
+// Rules lists the names of all of them.
+func Rules() []string {
+	return []string{
+		RuleBodyQuarantined, RuleBreakerOpened, RuleClockSkew, RuleEventDeadLettered, RuleLostWebhooks, RuleMassDeleteGuard,
+		RuleOldestPending, RulePartitionsRunningOut, RuleReconciliationFailing, RuleStrapiTokenRefused, RuleStrapiUnusable,
+		RuleWebhooksRefused,
+	}
+}

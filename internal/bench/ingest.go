@@ -91,6 +91,7 @@ func measure(ctx context.Context, pool *pgxpool.Pool, receive receive, n, connec
 	readiness.Ready()
 	api, err := httpapi.New(httpapi.Config{}, httpapi.Stages{
 		DB: pool, Verifier: verifier, Receive: receive, Readiness: readiness,
+		Alerts:  alerting.New(alerting.Config{}, notify.New(notify.Config{}, nil)),
 		Breaker: circuit.New(pool, circuit.Config{}), Forecast: revenue.New(revenue.Config{Currency: "THB"}, nil),
 		Replays: inbox.NewReplayer(pool, nil, nil), Reconcile: mirror.NewQueue(nil).Reconcile,
 	})

@@ -10,6 +10,63 @@ import (
 	"time"
 )
 
+const alertAcknowledge = `-- name: AlertAcknowledge :one
+UPDATE alert SET status = 'acknowledged', silence_id = NULL, inhibitor_id = NULL WHERE id = $1 RETURNING id, fingerprint, rule, subject, level, status, message, details, occurrences, first_seen, last_seen, resolved_at, silence_id, inhibitor_id, notified_at
+`
+
+func (q *Queries) AlertAcknowledge(ctx context.Context, db DBTX, id int64) (Alert, error) {
+	row := db.QueryRow(ctx, alertAcknowledge, id)
+	var i Alert
+	err := row.Scan(
+		&i.ID,
+		&i.Fingerprint,
+		&i.Rule,
+		&i.Subject,
+		&i.Level,
+		&i.Status,
+		&i.Message,
+		&i.Details,
+		&i.Occurrences,
+		&i.FirstSeen,
+		&i.LastSeen,
+		&i.ResolvedAt,
+		&i.SilenceID,
+		&i.InhibitorID,
+		&i.NotifiedAt,
+	)
+	return i, err
+}
+
+const alertClose = `-- name: AlertClose :one
+UPDATE alert SET status = 'resolved', resolved_at = greatest(last_seen, clock_timestamp()), silence_id = NULL, inhibitor_id = NULL
+WHERE id = $1
+RETURNING id, fingerprint, rule, subject, level, status, message, details, occurrences, first_seen, last_seen, resolved_at, silence_id, inhibitor_id, notified_at
+`
+
+// Resolves an episode that the caller has locked.
+func (q *Queries) AlertClose(ctx context.Context, db DBTX, id int64) (Alert, error) {
+	row := db.QueryRow(ctx, alertClose, id)
+	var i Alert
+	err := row.Scan(
+		&i.ID,
+		&i.Fingerprint,
+		&i.Rule,
+		&i.Subject,
+		&i.Level,
+		&i.Status,
+		&i.Message,
+		&i.Details,
+		&i.Occurrences,
+		&i.FirstSeen,
+		&i.LastSeen,
+		&i.ResolvedAt,
+		&i.SilenceID,
+		&i.InhibitorID,
+		&i.NotifiedAt,
+	)
+	return i, err
+}
+
 const alertCount = `-- name: AlertCount :many
 SELECT level, status, count(*) AS episodes FROM alert GROUP BY level, status
 `
@@ -95,9 +152,86 @@ func (q *Queries) AlertEventAppendRepeat(ctx context.Context, db DBTX, arg Alert
 	return err
 }
 
+const alertEvents = `-- name: AlertEvents :many
+SELECT id, at, kind, level, actor, reason, details FROM alert_event
+WHERE alert_id = $1
+ORDER BY id DESC
+LIMIT $2
+`
+
+type AlertEventsParams struct {
+	AlertID int64
+	MaxRows int32
+}
+
+type AlertEventsRow struct {
+	ID      int64
+	At      time.Time
+	Kind    string
+	Level   string
+	Actor   string
+	Reason  string
+	Details []byte
+}
+
+// The newest rows of an episode's history, newest first.
+func (q *Queries) AlertEvents(ctx context.Context, db DBTX, arg AlertEventsParams) ([]AlertEventsRow, error) {
+	rows, err := db.Query(ctx, alertEvents, arg.AlertID, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []AlertEventsRow
+	for rows.Next() {
+		var i AlertEventsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.At,
+			&i.Kind,
+			&i.Level,
+			&i.Actor,
+			&i.Reason,
+			&i.Details,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const alertGet = `-- name: AlertGet :one
+SELECT id, fingerprint, rule, subject, level, status, message, details, occurrences, first_seen, last_seen, resolved_at, silence_id, inhibitor_id, notified_at FROM alert WHERE id = $1
+`
+
+func (q *Queries) AlertGet(ctx context.Context, db DBTX, id int64) (Alert, error) {
+	row := db.QueryRow(ctx, alertGet, id)
+	var i Alert
+	err := row.Scan(
+		&i.ID,
+		&i.Fingerprint,
+		&i.Rule,
+		&i.Subject,
+		&i.Level,
+		&i.Status,
+		&i.Message,
+		&i.Details,
+		&i.Occurrences,
+		&i.FirstSeen,
+		&i.LastSeen,
+		&i.ResolvedAt,
+		&i.SilenceID,
+		&i.InhibitorID,
+		&i.NotifiedAt,
+	)
+	return i, err
+}
+
 const alertList = `-- name: AlertList :many
-SELECT id, rule, subject, level, status, message, details, occurrences, first_seen, last_seen, resolved_at
-FROM alert
+SELECT id, fingerprint, rule, subject, level, status, message, details, occurrences, first_seen, last_seen, resolved_at, silence_id, inhibitor_id, notified_at FROM alert
 WHERE level = ANY($1::text[])
   AND status = ANY($2::text[])
   AND ($3::text = '' OR rule = $3)
@@ -118,22 +252,8 @@ type AlertListParams struct {
 	MaxRows    int32
 }
 
-type AlertListRow struct {
-	ID          int64
-	Rule        string
-	Subject     string
-	Level       string
-	Status      string
-	Message     string
-	Details     []byte
-	Occurrences int64
-	FirstSeen   time.Time
-	LastSeen    time.Time
-	ResolvedAt  *time.Time
-}
-
 // Newest first, from before (before_seen, before_id).
-func (q *Queries) AlertList(ctx context.Context, db DBTX, arg AlertListParams) ([]AlertListRow, error) {
+func (q *Queries) AlertList(ctx context.Context, db DBTX, arg AlertListParams) ([]Alert, error) {
 	rows, err := db.Query(ctx, alertList,
 		arg.Levels,
 		arg.Statuses,
@@ -148,11 +268,12 @@ func (q *Queries) AlertList(ctx context.Context, db DBTX, arg AlertListParams) (
 		return nil, err
 	}
 	defer rows.Close()
-	var items []AlertListRow
+	var items []Alert
 	for rows.Next() {
-		var i AlertListRow
+		var i Alert
 		if err := rows.Scan(
 			&i.ID,
+			&i.Fingerprint,
 			&i.Rule,
 			&i.Subject,
 			&i.Level,
@@ -163,6 +284,9 @@ func (q *Queries) AlertList(ctx context.Context, db DBTX, arg AlertListParams) (
 			&i.FirstSeen,
 			&i.LastSeen,
 			&i.ResolvedAt,
+			&i.SilenceID,
+			&i.InhibitorID,
+			&i.NotifiedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -174,28 +298,246 @@ func (q *Queries) AlertList(ctx context.Context, db DBTX, arg AlertListParams) (
 	return items, nil
 }
 
+const alertLock = `-- name: AlertLock :one
+SELECT id, fingerprint, rule, subject, level, status, message, details, occurrences, first_seen, last_seen, resolved_at, silence_id, inhibitor_id, notified_at FROM alert WHERE id = $1 FOR NO KEY UPDATE
+`
+
+// An episode, locked until the transaction ends.
+func (q *Queries) AlertLock(ctx context.Context, db DBTX, id int64) (Alert, error) {
+	row := db.QueryRow(ctx, alertLock, id)
+	var i Alert
+	err := row.Scan(
+		&i.ID,
+		&i.Fingerprint,
+		&i.Rule,
+		&i.Subject,
+		&i.Level,
+		&i.Status,
+		&i.Message,
+		&i.Details,
+		&i.Occurrences,
+		&i.FirstSeen,
+		&i.LastSeen,
+		&i.ResolvedAt,
+		&i.SilenceID,
+		&i.InhibitorID,
+		&i.NotifiedAt,
+	)
+	return i, err
+}
+
 const alertLockOpen = `-- name: AlertLockOpen :one
-SELECT id, level FROM alert
+SELECT id, level, status FROM alert
 WHERE fingerprint = $1 AND resolved_at IS NULL
 FOR NO KEY UPDATE
 `
 
 type AlertLockOpenRow struct {
-	ID    int64
-	Level string
+	ID     int64
+	Level  string
+	Status string
 }
 
 // The open episode of a fingerprint, locked until the transaction ends.
 func (q *Queries) AlertLockOpen(ctx context.Context, db DBTX, fingerprint string) (AlertLockOpenRow, error) {
 	row := db.QueryRow(ctx, alertLockOpen, fingerprint)
 	var i AlertLockOpenRow
-	err := row.Scan(&i.ID, &i.Level)
+	err := row.Scan(&i.ID, &i.Level, &i.Status)
+	return i, err
+}
+
+const alertLockReleasable = `-- name: AlertLockReleasable :many
+SELECT alert.id, alert.fingerprint, alert.rule, alert.subject, alert.level, alert.status, alert.message, alert.details, alert.occurrences, alert.first_seen, alert.last_seen, alert.resolved_at, alert.silence_id, alert.inhibitor_id, alert.notified_at FROM alert
+WHERE alert.status = 'suppressed'
+  AND NOT EXISTS (SELECT FROM silence s WHERE s.id = alert.silence_id
+                  AND s.ended_at IS NULL AND s.expires_at > statement_timestamp())
+  AND NOT EXISTS (SELECT FROM alert i WHERE i.id = alert.inhibitor_id
+                  AND (i.resolved_at IS NULL OR i.resolved_at > statement_timestamp() - make_interval(secs => $1::float8)))
+ORDER BY alert.id
+LIMIT $2
+FOR NO KEY UPDATE SKIP LOCKED
+`
+
+type AlertLockReleasableParams struct {
+	GraceSeconds float64
+	MaxRows      int32
+}
+
+// Suppressed episodes whose silence is over, or whose inhibitor ended long enough
+// ago for them to have ended, too. Those that a transaction holds are left for later.
+func (q *Queries) AlertLockReleasable(ctx context.Context, db DBTX, arg AlertLockReleasableParams) ([]Alert, error) {
+	rows, err := db.Query(ctx, alertLockReleasable, arg.GraceSeconds, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Alert
+	for rows.Next() {
+		var i Alert
+		if err := rows.Scan(
+			&i.ID,
+			&i.Fingerprint,
+			&i.Rule,
+			&i.Subject,
+			&i.Level,
+			&i.Status,
+			&i.Message,
+			&i.Details,
+			&i.Occurrences,
+			&i.FirstSeen,
+			&i.LastSeen,
+			&i.ResolvedAt,
+			&i.SilenceID,
+			&i.InhibitorID,
+			&i.NotifiedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const alertLockReminders = `-- name: AlertLockReminders :many
+SELECT id, fingerprint, rule, subject, level, status, message, details, occurrences, first_seen, last_seen, resolved_at, silence_id, inhibitor_id, notified_at FROM alert
+WHERE status = 'firing'
+  AND (notified_at IS NULL OR notified_at < statement_timestamp() - make_interval(secs => $1::float8))
+ORDER BY notified_at NULLS FIRST
+LIMIT $2
+FOR NO KEY UPDATE SKIP LOCKED
+`
+
+type AlertLockRemindersParams struct {
+	EverySeconds float64
+	MaxRows      int32
+}
+
+// Episodes that were last told longer ago than the given seconds, or never, as a
+// command knows no channel; locked.
+func (q *Queries) AlertLockReminders(ctx context.Context, db DBTX, arg AlertLockRemindersParams) ([]Alert, error) {
+	rows, err := db.Query(ctx, alertLockReminders, arg.EverySeconds, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Alert
+	for rows.Next() {
+		var i Alert
+		if err := rows.Scan(
+			&i.ID,
+			&i.Fingerprint,
+			&i.Rule,
+			&i.Subject,
+			&i.Level,
+			&i.Status,
+			&i.Message,
+			&i.Details,
+			&i.Occurrences,
+			&i.FirstSeen,
+			&i.LastSeen,
+			&i.ResolvedAt,
+			&i.SilenceID,
+			&i.InhibitorID,
+			&i.NotifiedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const alertLockSilenced = `-- name: AlertLockSilenced :many
+SELECT id, fingerprint, rule, subject, level, status, message, details, occurrences, first_seen, last_seen, resolved_at, silence_id, inhibitor_id, notified_at FROM alert
+WHERE status = 'firing' AND ($1::text = '*' OR rule = $1) AND ($2::text IS NULL OR subject = $2)
+ORDER BY id
+FOR NO KEY UPDATE
+`
+
+type AlertLockSilencedParams struct {
+	Rule    string
+	Subject *string
+}
+
+// The episodes that a new silence is about, in the order of their ids, locked.
+func (q *Queries) AlertLockSilenced(ctx context.Context, db DBTX, arg AlertLockSilencedParams) ([]Alert, error) {
+	rows, err := db.Query(ctx, alertLockSilenced, arg.Rule, arg.Subject)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Alert
+	for rows.Next() {
+		var i Alert
+		if err := rows.Scan(
+			&i.ID,
+			&i.Fingerprint,
+			&i.Rule,
+			&i.Subject,
+			&i.Level,
+			&i.Status,
+			&i.Message,
+			&i.Details,
+			&i.Occurrences,
+			&i.FirstSeen,
+			&i.LastSeen,
+			&i.ResolvedAt,
+			&i.SilenceID,
+			&i.InhibitorID,
+			&i.NotifiedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const alertMute = `-- name: AlertMute :one
+SELECT coalesce((SELECT s.id FROM silence s
+                 WHERE s.rule IN ($1::text, '*') AND (s.subject IS NULL OR s.subject = $2::text)
+                   AND s.ended_at IS NULL AND s.expires_at > statement_timestamp()
+                 ORDER BY s.expires_at DESC, s.id LIMIT 1), 0)::bigint AS silence_id,
+       coalesce((SELECT a.id FROM alert a
+                 WHERE a.rule = ANY($3::text[]) AND a.status IN ('firing', 'acknowledged', 'suppressed')
+                 ORDER BY a.id LIMIT 1), 0)::bigint AS inhibitor_id
+`
+
+type AlertMuteParams struct {
+	Rule       string
+	Subject    string
+	Inhibitors []string
+}
+
+type AlertMuteRow struct {
+	SilenceID   int64
+	InhibitorID int64
+}
+
+// What keeps a rule and subject from being told, if anything: a silence, or an
+// open episode of a rule that explains it.
+func (q *Queries) AlertMute(ctx context.Context, db DBTX, arg AlertMuteParams) (AlertMuteRow, error) {
+	row := db.QueryRow(ctx, alertMute, arg.Rule, arg.Subject, arg.Inhibitors)
+	var i AlertMuteRow
+	err := row.Scan(&i.SilenceID, &i.InhibitorID)
 	return i, err
 }
 
 const alertOpen = `-- name: AlertOpen :one
-INSERT INTO alert (fingerprint, rule, subject, level, message, details, first_seen, last_seen)
-VALUES ($1, $2, $3, $4, $5, $6, statement_timestamp(), statement_timestamp())
+INSERT INTO alert (fingerprint, rule, subject, level, status, message, details, first_seen, last_seen,
+                   silence_id, inhibitor_id, notified_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, statement_timestamp(), statement_timestamp(),
+        nullif($8::bigint, 0), nullif($9::bigint, 0),
+        CASE WHEN $10::boolean AND $5 <> 'suppressed' THEN statement_timestamp() END)
 ON CONFLICT (fingerprint) WHERE resolved_at IS NULL DO NOTHING
 RETURNING id
 `
@@ -205,19 +547,28 @@ type AlertOpenParams struct {
 	Rule        string
 	Subject     string
 	Level       string
+	Status      string
 	Message     string
 	Details     []byte
+	SilenceID   int64
+	InhibitorID int64
+	Told        bool
 }
 
-// Opens an episode. No row when another transaction has just opened it.
+// Opens an episode. No row when another transaction has just opened it. The ids
+// of what mutes it are 0 when nothing does. Told: the caller knows the channels.
 func (q *Queries) AlertOpen(ctx context.Context, db DBTX, arg AlertOpenParams) (int64, error) {
 	row := db.QueryRow(ctx, alertOpen,
 		arg.Fingerprint,
 		arg.Rule,
 		arg.Subject,
 		arg.Level,
+		arg.Status,
 		arg.Message,
 		arg.Details,
+		arg.SilenceID,
+		arg.InhibitorID,
+		arg.Told,
 	)
 	var id int64
 	err := row.Scan(&id)
@@ -230,8 +581,10 @@ UPDATE alert SET
     level = $1,
     message = $2,
     details = $3,
-    last_seen = statement_timestamp()
-WHERE id = $4
+    last_seen = statement_timestamp(),
+    status = CASE WHEN $4::boolean AND status = 'acknowledged' THEN 'firing' ELSE status END,
+    notified_at = CASE WHEN $4 AND $5::boolean AND status <> 'suppressed' THEN statement_timestamp() ELSE notified_at END
+WHERE id = $6
 RETURNING occurrences
 `
 
@@ -239,15 +592,20 @@ type AlertRepeatParams struct {
 	Level   string
 	Message string
 	Details []byte
+	Worse   bool
+	Told    bool
 	ID      int64
 }
 
-// One more occurrence of an episode that the caller has locked.
+// One more occurrence of an episode that the caller has locked. One that worsens
+// is told, so it is firing again when somebody had acknowledged what it was.
 func (q *Queries) AlertRepeat(ctx context.Context, db DBTX, arg AlertRepeatParams) (int64, error) {
 	row := db.QueryRow(ctx, alertRepeat,
 		arg.Level,
 		arg.Message,
 		arg.Details,
+		arg.Worse,
+		arg.Told,
 		arg.ID,
 	)
 	var occurrences int64
@@ -255,30 +613,29 @@ func (q *Queries) AlertRepeat(ctx context.Context, db DBTX, arg AlertRepeatParam
 	return occurrences, err
 }
 
-const alertResolve = `-- name: AlertResolve :one
-UPDATE alert SET status = 'resolved', resolved_at = greatest(last_seen, clock_timestamp())
-WHERE fingerprint = $1 AND resolved_at IS NULL
-RETURNING id, level, occurrences, first_seen, resolved_at::timestamptz AS resolved_at
+const alertSuppress = `-- name: AlertSuppress :exec
+UPDATE alert SET status = 'suppressed', silence_id = nullif($1::bigint, 0), inhibitor_id = nullif($2::bigint, 0)
+WHERE id = $3
 `
 
-type AlertResolveRow struct {
+type AlertSuppressParams struct {
+	SilenceID   int64
+	InhibitorID int64
 	ID          int64
-	Level       string
-	Occurrences int64
-	FirstSeen   time.Time
-	ResolvedAt  time.Time
 }
 
-// Closes the open episode of a fingerprint; no row when there is none.
-func (q *Queries) AlertResolve(ctx context.Context, db DBTX, fingerprint string) (AlertResolveRow, error) {
-	row := db.QueryRow(ctx, alertResolve, fingerprint)
-	var i AlertResolveRow
-	err := row.Scan(
-		&i.ID,
-		&i.Level,
-		&i.Occurrences,
-		&i.FirstSeen,
-		&i.ResolvedAt,
-	)
-	return i, err
+// Mutes an open episode that the caller has locked.
+func (q *Queries) AlertSuppress(ctx context.Context, db DBTX, arg AlertSuppressParams) error {
+	_, err := db.Exec(ctx, alertSuppress, arg.SilenceID, arg.InhibitorID, arg.ID)
+	return err
+}
+
+const alertTold = `-- name: AlertTold :exec
+UPDATE alert SET status = 'firing', silence_id = NULL, inhibitor_id = NULL, notified_at = statement_timestamp() WHERE id = $1
+`
+
+// An open episode that the caller has locked is told (again).
+func (q *Queries) AlertTold(ctx context.Context, db DBTX, id int64) error {
+	_, err := db.Exec(ctx, alertTold, id)
+	return err
 }

@@ -8,6 +8,32 @@ import (
 	"time"
 )
 
+// One row an episode: from the first time that a rule fires for a subject until it resolves.
+type Alert struct {
+	ID int64
+	// v1:rule:subject; at most one open episode has it.
+	Fingerprint string
+	Rule        string
+	Subject     string
+	// The highest level of this episode; it only rises.
+	Level  string
+	Status string
+	// Of the last time that the rule fired; alert_event keeps the earlier ones.
+	Message string
+	Details []byte
+	// How often the rule fired in this episode. Repeats within a minute have no alert_event row.
+	Occurrences int64
+	FirstSeen   time.Time
+	LastSeen    time.Time
+	ResolvedAt  *time.Time
+	// While suppressed: the silence that mutes it.
+	SilenceID *int64
+	// While suppressed: the episode that explains this one and is told in its place.
+	InhibitorID *int64
+	// When a notification of it was last asked for. Reminders count from here.
+	NotifiedAt *time.Time
+}
+
 // State shared by all replicas. Every transition is one conditional UPDATE that raises generation.
 type CircuitBreaker struct {
 	Name  string
@@ -89,4 +115,21 @@ type ReconciliationRun struct {
 	// Differences that no webhook told of, neither before nor within a minute after. Known a minute after the run.
 	LostWebhooks int64
 	Error        *string
+}
+
+// What an operator does not want to hear of for a while. Episodes are kept; their notifications are not sent.
+type Silence struct {
+	ID int64
+	// The rule that is silenced; * is every rule.
+	Rule string
+	// Null is every subject of the rule; an empty text is the rule that has none.
+	Subject *string
+	// Who made it: cli:<os user> or the name of an admin token.
+	Author    string
+	Comment   string
+	CreatedAt time.Time
+	ExpiresAt time.Time
+	// When somebody ended it early; null when it runs until expires_at.
+	EndedAt *time.Time
+	EndedBy *string
 }

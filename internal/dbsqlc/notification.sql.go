@@ -25,42 +25,59 @@ func (q *Queries) NotificationBegin(ctx context.Context, db DBTX, id int64) (int
 }
 
 const notificationEnqueue = `-- name: NotificationEnqueue :many
-INSERT INTO notification (alert_id, channel, reason, sequence)
+INSERT INTO notification (alert_id, channel, reason, sequence, status, suppressed_by, suppressed_at)
 SELECT $1, c.channel,
-       CASE WHEN $2::text = 'escalated' AND told.last IS NULL THEN 'first' ELSE $2 END,
-       coalesce(told.last, 0) + 1
-FROM unnest($3::text[]) AS c (channel)
+       CASE WHEN $2::text IN ('escalated', 'reminder') AND NOT told.firing THEN 'first' ELSE $2 END,
+       coalesce(told.last, 0) + 1,
+       CASE WHEN $3::text = '' THEN 'pending' ELSE 'suppressed' END,
+       nullif($3, ''),
+       CASE WHEN $3 <> '' THEN clock_timestamp() END
+FROM (SELECT unnest($4::text[]) AS channel
+      UNION SELECT heard.channel FROM notification heard WHERE heard.alert_id = $1 AND $2 = 'resolved') c
 CROSS JOIN LATERAL (
     SELECT max(n.sequence) AS last,
-           coalesce(bool_or(n.reason <> 'resolved' AND n.status <> 'failed'), false) AS firing
+           coalesce(bool_or(n.reason <> 'resolved' AND (n.status IN ('pending', 'sent') OR n.suppressed_by = 'storm')), false) AS firing
     FROM notification n WHERE n.alert_id = $1 AND n.channel = c.channel) told
 WHERE $2 <> 'resolved' OR told.firing
-RETURNING id
+RETURNING id, channel, status
 `
 
 type NotificationEnqueueParams struct {
-	AlertID  int64
-	Reason   string
-	Channels []string
+	AlertID      int64
+	Reason       string
+	SuppressedBy string
+	Channels     []string
 }
 
-// One row for each of the channels. The caller holds the lock of the alert's row,
-// so two transactions cannot take the same sequence. The first notification of an
-// episode on a channel is always 'first'; 'resolved' goes only where a firing was
-// enqueued and has not failed for good.
-func (q *Queries) NotificationEnqueue(ctx context.Context, db DBTX, arg NotificationEnqueueParams) ([]int64, error) {
-	rows, err := db.Query(ctx, notificationEnqueue, arg.AlertID, arg.Reason, arg.Channels)
+type NotificationEnqueueRow struct {
+	ID      int64
+	Channel string
+	Status  string
+}
+
+// One row for each of the channels; 'resolved' asks for none, as it goes to those
+// that heard of the episode, whoever ends it. The caller holds the lock of the alert's row,
+// so two transactions cannot take the same sequence. What a channel hears first of
+// an episode is always 'first'; 'resolved' goes only where a firing was enqueued
+// that has not failed for good. With suppressed_by the rows say what is not sent.
+func (q *Queries) NotificationEnqueue(ctx context.Context, db DBTX, arg NotificationEnqueueParams) ([]NotificationEnqueueRow, error) {
+	rows, err := db.Query(ctx, notificationEnqueue,
+		arg.AlertID,
+		arg.Reason,
+		arg.SuppressedBy,
+		arg.Channels,
+	)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []int64
+	var items []NotificationEnqueueRow
 	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
+		var i NotificationEnqueueRow
+		if err := rows.Scan(&i.ID, &i.Channel, &i.Status); err != nil {
 			return nil, err
 		}
-		items = append(items, id)
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -91,15 +108,18 @@ SELECT n.id, n.alert_id, n.channel, n.reason, n.sequence, n.status, n.created_at
        extract(epoch FROM clock_timestamp() - n.created_at)::float8 AS age_seconds,
        ahead.waiting AS ahead,
        coalesce(extract(epoch FROM ahead.next_attempt_at - clock_timestamp()), 0)::float8 AS ahead_seconds,
+       ahead.notices, ahead.told,
        a.rule, a.subject, a.level, a.status AS alert_status, a.message, a.details,
-       a.occurrences, a.first_seen, a.last_seen, a.resolved_at
+       a.occurrences, a.first_seen, a.last_seen, a.resolved_at, (a.silence_id IS NOT NULL)::boolean AS silenced
 FROM notification n
 JOIN alert a ON a.id = n.alert_id
 CROSS JOIN LATERAL (
-    SELECT count(*) AS waiting, max(p.next_attempt_at) AS next_attempt_at
+    SELECT count(*) FILTER (WHERE p.status = 'pending') AS waiting,
+           max(p.next_attempt_at) FILTER (WHERE p.status = 'pending') AS next_attempt_at,
+           count(*) FILTER (WHERE p.status = 'sent' AND p.reason <> 'resolved') AS notices,
+           count(*) FILTER (WHERE p.status IN ('pending', 'sent') OR p.suppressed_by = 'storm') AS told
     FROM notification p
-    WHERE p.alert_id = n.alert_id AND p.channel = n.channel
-      AND p.sequence < n.sequence AND p.status = 'pending') ahead
+    WHERE p.alert_id = n.alert_id AND p.channel = n.channel AND p.sequence < n.sequence) ahead
 WHERE n.id = $1
 `
 
@@ -114,6 +134,8 @@ type NotificationGetRow struct {
 	AgeSeconds   float64
 	Ahead        int64
 	AheadSeconds float64
+	Notices      int64
+	Told         int64
 	Rule         string
 	Subject      string
 	Level        string
@@ -124,10 +146,11 @@ type NotificationGetRow struct {
 	FirstSeen    time.Time
 	LastSeen     time.Time
 	ResolvedAt   *time.Time
+	Silenced     bool
 }
 
-// A notification with its alert as it is now, and how many of the same episode and
-// channel must go before it.
+// A notification with its alert as it is now, how many of the same episode and
+// channel must go before it, and how many notices of it went out.
 func (q *Queries) NotificationGet(ctx context.Context, db DBTX, id int64) (NotificationGetRow, error) {
 	row := db.QueryRow(ctx, notificationGet, id)
 	var i NotificationGetRow
@@ -142,6 +165,8 @@ func (q *Queries) NotificationGet(ctx context.Context, db DBTX, id int64) (Notif
 		&i.AgeSeconds,
 		&i.Ahead,
 		&i.AheadSeconds,
+		&i.Notices,
+		&i.Told,
 		&i.Rule,
 		&i.Subject,
 		&i.Level,
@@ -152,12 +177,86 @@ func (q *Queries) NotificationGet(ctx context.Context, db DBTX, id int64) (Notif
 		&i.FirstSeen,
 		&i.LastSeen,
 		&i.ResolvedAt,
+		&i.Silenced,
 	)
 	return i, err
 }
 
+const notificationOf = `-- name: NotificationOf :many
+SELECT n.id, n.channel, n.reason, n.sequence, n.status, n.attempts, n.last_error, n.created_at, n.next_attempt_at,
+       n.sent_at, n.failed_at, n.suppressed_at, n.suppressed_by, n.digest_id, d.status AS digest_status, d.sent_at AS digest_sent_at
+FROM notification n
+LEFT JOIN notification d ON d.id = n.digest_id
+WHERE n.alert_id = $1
+ORDER BY n.id DESC
+LIMIT $2
+`
+
+type NotificationOfParams struct {
+	AlertID int64
+	MaxRows int32
+}
+
+type NotificationOfRow struct {
+	ID            int64
+	Channel       string
+	Reason        string
+	Sequence      int32
+	Status        string
+	Attempts      int32
+	LastError     *string
+	CreatedAt     time.Time
+	NextAttemptAt *time.Time
+	SentAt        *time.Time
+	FailedAt      *time.Time
+	SuppressedAt  *time.Time
+	SuppressedBy  *string
+	DigestID      *int64
+	DigestStatus  *string
+	DigestSentAt  *time.Time
+}
+
+// The newest notifications of an episode, newest first, and what became of the
+// digest that tells of one.
+func (q *Queries) NotificationOf(ctx context.Context, db DBTX, arg NotificationOfParams) ([]NotificationOfRow, error) {
+	rows, err := db.Query(ctx, notificationOf, arg.AlertID, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []NotificationOfRow
+	for rows.Next() {
+		var i NotificationOfRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Channel,
+			&i.Reason,
+			&i.Sequence,
+			&i.Status,
+			&i.Attempts,
+			&i.LastError,
+			&i.CreatedAt,
+			&i.NextAttemptAt,
+			&i.SentAt,
+			&i.FailedAt,
+			&i.SuppressedAt,
+			&i.SuppressedBy,
+			&i.DigestID,
+			&i.DigestStatus,
+			&i.DigestSentAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const notificationOrphans = `-- name: NotificationOrphans :many
-SELECT n.id FROM notification n
+SELECT n.id, n.channel FROM notification n
 WHERE n.status = 'pending' AND n.created_at < now() - interval '2 minutes'
   AND (n.next_attempt_at IS NULL OR n.next_attempt_at < now() - interval '2 minutes')
   AND NOT EXISTS (SELECT FROM river.river_job j WHERE j.kind = 'notification_send'
@@ -166,20 +265,25 @@ WHERE n.status = 'pending' AND n.created_at < now() - interval '2 minutes'
 ORDER BY n.id LIMIT 1000
 `
 
+type NotificationOrphansRow struct {
+	ID      int64
+	Channel string
+}
+
 // Notifications that wait for long and whose job is gone.
-func (q *Queries) NotificationOrphans(ctx context.Context, db DBTX) ([]int64, error) {
+func (q *Queries) NotificationOrphans(ctx context.Context, db DBTX) ([]NotificationOrphansRow, error) {
 	rows, err := db.Query(ctx, notificationOrphans)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []int64
+	var items []NotificationOrphansRow
 	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
+		var i NotificationOrphansRow
+		if err := rows.Scan(&i.ID, &i.Channel); err != nil {
 			return nil, err
 		}
-		items = append(items, id)
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -243,4 +347,22 @@ func (q *Queries) NotificationStats(ctx context.Context, db DBTX) (NotificationS
 		&i.LastSentAt,
 	)
 	return i, err
+}
+
+const notificationSuppressed = `-- name: NotificationSuppressed :execrows
+UPDATE notification SET status = 'suppressed', suppressed_at = clock_timestamp(), suppressed_by = $1, next_attempt_at = NULL
+WHERE id = $2 AND status = 'pending'
+`
+
+type NotificationSuppressedParams struct {
+	SuppressedBy *string
+	ID           int64
+}
+
+func (q *Queries) NotificationSuppressed(ctx context.Context, db DBTX, arg NotificationSuppressedParams) (int64, error) {
+	result, err := db.Exec(ctx, notificationSuppressed, arg.SuppressedBy, arg.ID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }

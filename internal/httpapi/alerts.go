@@ -2,10 +2,11 @@ package httpapi
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/gorilla/mux"
 
 	"dealbox/internal/alerting"
 )
@@ -13,33 +14,18 @@ import (
 // readTimeout bounds the database work of one read.
 const readTimeout = 5 * time.Second
 
-type alertAnswer struct {
-	ID          string          `json:"id"`
-	Level       string          `json:"level"`
-	Message     string          `json:"message"`
-	Details     json.RawMessage `json:"details"`
-	Timestamp   time.Time       `json:"timestamp"` // last_seen
-	Rule        string          `json:"rule"`
-	Subject     string          `json:"subject"`
-	Status      string          `json:"status"`
-	Occurrences int64           `json:"occurrences"`
-	FirstSeen   time.Time       `json:"first_seen"`
-	LastSeen    time.Time       `json:"last_seen"`
-	ResolvedAt  *time.Time      `json:"resolved_at"`
-}
-
 type alertsAnswer struct {
-	Alerts     []alertAnswer `json:"alerts"`
-	Summary    summaryAnswer `json:"summary"`
-	NextCursor *string       `json:"next_cursor"`
+	Alerts     []alerting.Episode `json:"alerts"`
+	Summary    summaryAnswer      `json:"summary"`
+	NextCursor *string            `json:"next_cursor"`
 }
 
 // summaryAnswer has null counts when they are unknown.
 type summaryAnswer struct {
-	Total    *int64            `json:"total"`
-	ByLevel  map[string]*int64 `json:"by_level"`
-	ByStatus map[string]*int64 `json:"by_status"`
-	Recent   []alertAnswer     `json:"recent"`
+	Total    *int64             `json:"total"`
+	ByLevel  map[string]*int64  `json:"by_level"`
+	ByStatus map[string]*int64  `json:"by_status"`
+	Recent   []alerting.Episode `json:"recent"`
 }
 
 // listAlerts answers GET /api/v1/alerts.
@@ -58,11 +44,36 @@ func (a *API) listAlerts(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	answer := alertsAnswer{Alerts: renderAlerts(page.Episodes), Summary: renderSummary(&summary)}
+	answer := alertsAnswer{Alerts: page.Episodes, Summary: renderSummary(&summary)}
 	if page.NextCursor != "" {
 		answer.NextCursor = &page.NextCursor
 	}
 	return writeJSON(w, http.StatusOK, answer)
+}
+
+// showAlert answers GET /api/v1/alerts/{id}: the episode with its history and
+// notifications.
+func (a *API) showAlert(w http.ResponseWriter, r *http.Request) error {
+	id, err := rowID(r)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
+	defer cancel()
+	story, err := alerting.Tell(ctx, a.stages.DB, id)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, story)
+}
+
+// rowID is the id of an alert or a silence in the path.
+func rowID(r *http.Request) (int64, error) {
+	id, err := strconv.ParseInt(mux.Vars(r)["id"], 10, 64)
+	if err != nil || id < 1 {
+		return 0, invalidParameter("id", "it must be a whole number")
+	}
+	return id, nil
 }
 
 func parseAlertFilter(r *http.Request) (alerting.Filter, error) {
@@ -82,21 +93,9 @@ func parseAlertFilter(r *http.Request) (alerting.Filter, error) {
 	return f, p.err
 }
 
-func renderAlerts(episodes []alerting.Episode) []alertAnswer {
-	all := make([]alertAnswer, len(episodes))
-	for i, e := range episodes {
-		all[i] = alertAnswer{
-			ID: strconv.FormatInt(e.ID, 10), Level: e.Level.String(), Message: e.Message, Details: e.Details,
-			Timestamp: e.LastSeen, Rule: e.Rule, Subject: e.Subject, Status: string(e.Status),
-			Occurrences: e.Occurrences, FirstSeen: e.FirstSeen, LastSeen: e.LastSeen, ResolvedAt: e.ResolvedAt,
-		}
-	}
-	return all
-}
-
 // renderSummary keeps the shape when s is nil: every count null.
 func renderSummary(s *alerting.Summary) summaryAnswer {
-	answer := summaryAnswer{ByLevel: map[string]*int64{}, ByStatus: map[string]*int64{}, Recent: []alertAnswer{}}
+	answer := summaryAnswer{ByLevel: map[string]*int64{}, ByStatus: map[string]*int64{}, Recent: []alerting.Episode{}}
 	for _, level := range alerting.Levels() {
 		answer.ByLevel[level.String()] = count(s, func(s *alerting.Summary) int64 { return s.ByLevel[level] })
 	}
@@ -105,7 +104,7 @@ func renderSummary(s *alerting.Summary) summaryAnswer {
 	}
 	answer.Total = count(s, func(s *alerting.Summary) int64 { return s.Total })
 	if s != nil {
-		answer.Recent = renderAlerts(s.Recent)
+		answer.Recent = s.Recent
 	}
 	return answer
 }

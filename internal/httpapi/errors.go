@@ -50,9 +50,9 @@ func asError(err error) *Error {
 	if errors.As(err, &known) {
 		return known
 	}
-	var filter *alerting.FilterError
-	if errors.As(err, &filter) {
-		return invalidParameter(filter.Field, filter.Problem)
+	var field *alerting.FieldError
+	if errors.As(err, &field) {
+		return invalidParameter(field.Field, field.Problem)
 	}
 	var events *inbox.FilterError
 	if errors.As(err, &events) {
@@ -60,6 +60,12 @@ func asError(err error) *Error {
 	}
 	if errors.Is(err, inbox.ErrNoEvent) {
 		return &Error{Status: http.StatusNotFound, Code: "not_found", Message: inbox.ErrNoEvent.Error()}
+	}
+	if errors.Is(err, alerting.ErrNoAlert) || errors.Is(err, alerting.ErrNoSilence) {
+		return &Error{Status: http.StatusNotFound, Code: "not_found", Message: err.Error()}
+	}
+	if errors.Is(err, alerting.ErrResolved) {
+		return &Error{Status: http.StatusConflict, Code: "already_resolved", Message: err.Error()}
 	}
 	var window *revenue.WindowError
 	if errors.As(err, &window) {

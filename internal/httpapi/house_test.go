@@ -72,6 +72,7 @@ func build(t testing.TB, pool *pgxpool.Pool, changes ...func(*httpapi.Config, *h
 	config := httpapi.Config{Version: "1.2.3", Logger: slog.New(slog.NewJSONHandler(h.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	stages := httpapi.Stages{
 		DB: pool, Verifier: verifier, Receive: receiver.Receive, Readiness: h.ready, Reconcile: queue.Reconcile,
+		Alerts:   h.alerts,
 		Breaker:  circuit.New(pool, circuit.Config{}),
 		Forecast: revenue.New(revenue.Config{Currency: "THB"}, inserter),
 		Types:    types,

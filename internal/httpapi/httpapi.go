@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"dealbox/internal/alerting"
 	"dealbox/internal/circuit"
 	"dealbox/internal/inbox"
 	"dealbox/internal/mirror"
@@ -61,6 +62,8 @@ type Stages struct {
 	// Receive commits a delivery: (*inbox.Receiver).Receive. Any error means
 	// that nothing was committed.
 	Receive func(context.Context, inbox.Delivery) (inbox.Receipt, error)
+	// Alerts acknowledges, resolves and silences.
+	Alerts *alerting.Alerts
 	// Breaker is Strapi's, for the health answers.
 	Breaker *circuit.Breaker
 	// Forecast answers and recomputes the forecast.
@@ -82,7 +85,7 @@ func (s Stages) check() error {
 	missing := map[string]bool{
 		"DB": s.DB == nil, "Verifier": s.Verifier == nil, "Receive": s.Receive == nil,
 		"Breaker": s.Breaker == nil, "Forecast": s.Forecast == nil, "Readiness": s.Readiness == nil,
-		"Reconcile": s.Reconcile == nil, "Replays": s.Replays == nil,
+		"Reconcile": s.Reconcile == nil, "Replays": s.Replays == nil, "Alerts": s.Alerts == nil,
 	}
 	for name, is := range missing {
 		if is {

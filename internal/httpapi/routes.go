@@ -11,6 +11,7 @@ import (
 var (
 	get  = []string{http.MethodGet, http.MethodHead}
 	post = []string{http.MethodPost}
+	del  = []string{http.MethodDelete}
 )
 
 const webhookPath = "/api/v1/webhooks/strapi"
@@ -27,6 +28,12 @@ func (a *API) Routes() http.Handler {
 	route(post, webhookPath, a.signed, a.receiveWebhook)
 
 	route(get, "/api/v1/alerts", a.reader, a.listAlerts)
+	route(get, "/api/v1/alerts/{id}", a.reader, a.showAlert)
+	route(post, "/api/v1/alerts/{id}/acknowledge", a.operator, a.acknowledgeAlert)
+	route(post, "/api/v1/alerts/{id}/resolve", a.operator, a.resolveAlert)
+	route(get, "/api/v1/silences", a.reader, a.listSilences)
+	route(post, "/api/v1/silences", a.operator, a.addSilence)
+	route(del, "/api/v1/silences/{id}", a.operator, a.endSilence)
 	route(get, "/api/v1/models/forecast/base", a.reader, a.showForecast)
 	route(post, "/api/v1/models/forecast/run", a.operator, a.runForecast)
 	route(post, "/api/v1/models/ingest/strapi-sync", a.operator, a.runSync)
@@ -77,7 +84,7 @@ func notFound(http.ResponseWriter, *http.Request) error {
 func methodNotAllowed(r *mux.Router) handler {
 	return func(w http.ResponseWriter, req *http.Request) error {
 		var allowed []string
-		for _, method := range slices.Concat(get, post) {
+		for _, method := range slices.Concat(get, post, del) {
 			try := *req
 			try.Method = method
 			var match mux.RouteMatch

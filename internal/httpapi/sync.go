@@ -39,10 +39,7 @@ func (a *API) runSync(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
 	defer cancel()
-	request := mirror.Request{Extent: mirror.Full, Trigger: mirror.TriggerDemand}
-	if rec, ok := w.(*recorder); ok {
-		request.Actor = rec.actor
-	}
+	request := mirror.Request{Extent: mirror.Full, Trigger: mirror.TriggerDemand, Actor: actor(w)}
 	var id int64
 	err = pgx.BeginFunc(ctx, a.stages.DB, func(tx pgx.Tx) (err error) {
 		id, err = a.stages.Reconcile(ctx, tx, request)

@@ -25,6 +25,35 @@ type attempt struct {
 	err    error
 }
 
+// standing is where a notification's episode stands when it is about to be sent.
+type standing struct {
+	reason   Reason
+	status   string // of the alert
+	silenced bool   // while the alert is suppressed: by a silence, else inhibited
+	told     bool   // the channel was told of the episode before, or a digest tells it
+}
+
+// withhold says why a notification that was right when it was enqueued is not
+// sent any more; "" to send it. What is first told of an episode is sent even if
+// it has ended by now: an outage of the channel must not hide that it was there.
+func withhold(s standing) Suppression {
+	switch {
+	case s.reason == Resolved && !s.told:
+		return Untold
+	case s.reason == Resolved:
+		return ""
+	case s.status == "suppressed" && s.silenced:
+		return Silenced
+	case s.status == "suppressed":
+		return Inhibition
+	case s.reason == Reminder && s.status == "acknowledged":
+		return InHand
+	case s.reason == Reminder && s.status == "resolved":
+		return Over
+	}
+	return ""
+}
+
 // decide gives up on what cannot succeed and on what is too old; else the wait
 // is the backoff or what the receiver asked for, whichever is longer.
 func decide(a attempt, backoff retry.Policy, giveUpAfter time.Duration, rnd func() float64) verdict {

@@ -23,8 +23,27 @@ const (
 	First Reason = "first"
 	// Escalated says that an episode that the channel knows has become worse.
 	Escalated Reason = "escalated"
+	// Reminder says that an episode that the channel knows goes on.
+	Reminder Reason = "reminder"
 	// Resolved says that an episode that the channel knows is over.
 	Resolved Reason = "resolved"
+)
+
+// Suppression says why a notification is not sent.
+type Suppression string
+
+// The suppressions.
+const (
+	// Silenced: an operator does not want to hear of it for a while.
+	Silenced Suppression = "silence"
+	// Inhibition: another episode, which is told, explains this one.
+	Inhibition Suppression = "inhibition"
+	// InHand: a reminder of what somebody has acknowledged meanwhile.
+	InHand Suppression = "acknowledged"
+	// Over: a reminder of what has ended meanwhile.
+	Over Suppression = "resolved"
+	// Untold: the end of an episode whose beginning was never sent.
+	Untold Suppression = "untold"
 )
 
 // Message is what a channel sends: one alert, and why.
@@ -40,6 +59,8 @@ type Message struct {
 	Reason  Reason
 	// Sequence counts the notifications of the episode on the channel, from 1.
 	Sequence int
+	// Notice counts those that say that it fires and were sent, with this one, from 1.
+	Notice int
 	// At is when the notification was enqueued.
 	At    time.Time
 	Alert Alert

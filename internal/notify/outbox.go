@@ -51,27 +51,22 @@ func New(c Config, inserter *jobs.Client) *Outbox {
 	return &Outbox{config: c, jobs: inserter}
 }
 
+// HasChannels tells whether this process can say who is to be told. A command
+// cannot: what it raises is told by the service, within a minute.
+func (o *Outbox) HasChannels() bool { return len(o.config.Channels) > 0 }
+
 // Enqueue writes, in tx, a notification and its job for each channel that
-// should hear of the alert: First and Escalated go to channels whose floor is
-// not above level, Resolved to those where a firing of the episode was enqueued
-// and did not fail for good. The caller holds the lock of the alert's row.
+// should hear of the alert: Resolved goes to those where a firing of the episode
+// was enqueued and did not fail for good, whoever resolves it, the others to
+// channels whose floor is not above level. The caller holds the lock of the alert's row.
 func (o *Outbox) Enqueue(ctx context.Context, tx pgx.Tx, alertID int64, level int, reason Reason) error {
-	channels := o.hearing(level, reason)
-	if len(channels) == 0 {
-		return nil
+	rows, err := o.write(ctx, tx, alertID, level, reason, "")
+	if err != nil || len(rows) == 0 {
+		return err
 	}
-	ids, err := dbsqlc.New().NotificationEnqueue(ctx, tx, dbsqlc.NotificationEnqueueParams{
-		AlertID: alertID, Reason: string(reason), Channels: channels,
-	})
-	if err != nil {
-		return fmt.Errorf("enqueue notifications of alert %d: %w", alertID, err)
-	}
-	if len(ids) == 0 {
-		return nil
-	}
-	params := make([]river.InsertManyParams, len(ids))
-	for i, id := range ids {
-		params[i] = river.InsertManyParams{Args: SendArgs{NotificationID: id}}
+	params := make([]river.InsertManyParams, len(rows))
+	for i, row := range rows {
+		params[i] = river.InsertManyParams{Args: SendArgs{NotificationID: row.ID}}
 	}
 	if _, err := o.jobs.InsertManyTx(ctx, tx, params); err != nil {
 		return fmt.Errorf("insert the jobs that send notifications of alert %d: %w", alertID, err)
@@ -79,28 +74,50 @@ func (o *Outbox) Enqueue(ctx context.Context, tx pgx.Tx, alertID int64, level in
 	return nil
 }
 
+// Withhold writes, in tx, what Enqueue would, as not sent for the reason given.
+func (o *Outbox) Withhold(ctx context.Context, tx pgx.Tx, alertID int64, level int, reason Reason, why Suppression) error {
+	_, err := o.write(ctx, tx, alertID, level, reason, why)
+	return err
+}
+
+func (o *Outbox) write(ctx context.Context, tx pgx.Tx, alertID int64, level int, reason Reason, why Suppression) ([]dbsqlc.NotificationEnqueueRow, error) {
+	var channels []string
+	if reason != Resolved {
+		if channels = o.hearing(level); len(channels) == 0 {
+			return nil, nil
+		}
+	}
+	rows, err := dbsqlc.New().NotificationEnqueue(ctx, tx, dbsqlc.NotificationEnqueueParams{
+		AlertID: alertID, Reason: string(reason), Channels: channels, SuppressedBy: string(why),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("write notifications of alert %d: %w", alertID, err)
+	}
+	return rows, nil
+}
+
 // Rescue inserts a job for each notification that waits for long and whose job
 // is gone: River's rescuer can discard one without a word.
 func (o *Outbox) Rescue(ctx context.Context, tx pgx.Tx) error {
-	ids, err := dbsqlc.New().NotificationOrphans(ctx, tx)
-	if err != nil || len(ids) == 0 {
+	rows, err := dbsqlc.New().NotificationOrphans(ctx, tx)
+	if err != nil || len(rows) == 0 {
 		return err
 	}
-	params := make([]river.InsertManyParams, len(ids))
-	for i, id := range ids {
-		params[i] = river.InsertManyParams{Args: SendArgs{NotificationID: id}, InsertOpts: jobs.LiveOnly()}
+	params := make([]river.InsertManyParams, len(rows))
+	for i, row := range rows {
+		params[i] = river.InsertManyParams{Args: SendArgs{NotificationID: row.ID}, InsertOpts: jobs.LiveOnly()}
 	}
 	if _, err := o.jobs.InsertManyTx(ctx, tx, params); err != nil {
-		return fmt.Errorf("insert the jobs of %d notifications that lost theirs: %w", len(ids), err)
+		return fmt.Errorf("insert the jobs of %d notifications that lost theirs: %w", len(rows), err)
 	}
 	return nil
 }
 
-// hearing are the channels that may get a notification, by their own settings.
-func (o *Outbox) hearing(level int, reason Reason) []string {
+// hearing are the channels whose floor is not above level.
+func (o *Outbox) hearing(level int) []string {
 	var names []string
 	for _, c := range o.config.Channels {
-		if reason == Resolved || level >= c.Floor {
+		if level >= c.Floor {
 			names = append(names, c.Name)
 		}
 	}

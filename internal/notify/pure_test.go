@@ -117,12 +117,44 @@ func FuzzRetryAfter(f *testing.F) {
 	})
 }
 
-func TestSlack_Headline(t *testing.T) {
+func TestWithhold(t *testing.T) {
 	t.Parallel()
-	began := time.Date(2026, 11, 24, 5, 0, 0, 0, time.UTC)
-	ended := began.Add(90 * time.Second)
-	require.Equal(t, "firing", headline(Message{Reason: First, Alert: Alert{FirstSeen: began}}))
-	require.Equal(t, "escalated", headline(Message{Reason: Escalated, Alert: Alert{FirstSeen: began}}))
-	require.Equal(t, "resolved after 1m30s", headline(Message{Reason: Resolved, Alert: Alert{FirstSeen: began, ResolvedAt: &ended}}))
-	require.Equal(t, "firing, resolved since, after 1m30s", headline(Message{Reason: First, Alert: Alert{FirstSeen: began, ResolvedAt: &ended}}))
+	for name, c := range map[string]struct {
+		standing standing
+		want     Suppression
+	}{
+		"First":                 {standing{reason: First, status: "firing"}, ""},
+		"FirstAcknowledged":     {standing{reason: First, status: "acknowledged"}, ""},
+		"FirstOver":             {standing{reason: First, status: "resolved"}, ""},
+		"FirstSilenced":         {standing{reason: First, status: "suppressed", silenced: true}, Silenced},
+		"EscalatedInhibited":    {standing{reason: Escalated, status: "suppressed"}, Inhibition},
+		"Reminder":              {standing{reason: Reminder, status: "firing", told: true}, ""},
+		"ReminderInHand":        {standing{reason: Reminder, status: "acknowledged", told: true}, InHand},
+		"ReminderOver":          {standing{reason: Reminder, status: "resolved", told: true}, Over},
+		"ReminderSilenced":      {standing{reason: Reminder, status: "suppressed", silenced: true, told: true}, Silenced},
+		"Resolved":              {standing{reason: Resolved, status: "resolved", told: true}, ""},
+		"ResolvedNeverTold":     {standing{reason: Resolved, status: "resolved"}, Untold},
+		"EscalatedAcknowledged": {standing{reason: Escalated, status: "acknowledged", told: true}, ""},
+	} {
+		require.Equal(t, c.want, withhold(c.standing), name)
+	}
+}
+
+func TestHeadline(t *testing.T) {
+	t.Parallel()
+	began := time.Date(2026, 11, 24, 22, 10, 0, 0, time.UTC)
+	ended := began.Add(64*time.Minute + 10*time.Second)
+	firing, over := Alert{FirstSeen: began}, Alert{FirstSeen: began, ResolvedAt: &ended}
+	for want, m := range map[string]Message{
+		"firing":    {Reason: First, Alert: firing, Notice: 1},
+		"escalated": {Reason: Escalated, Alert: firing, Notice: 2},
+		"still firing, third notice, since 2026-11-24 22:10:00 UTC": {Reason: Reminder, Alert: firing, Notice: 3},
+		"resolved after 1h4m10s":                                    {Reason: Resolved, Alert: over},
+		"firing, resolved since, after 1h4m10s":                     {Reason: First, Alert: over},
+	} {
+		require.Equal(t, want, headline(m))
+	}
+	for n, want := range map[int]string{1: "first", 9: "ninth", 10: "10th", 11: "11th", 12: "12th", 21: "21st", 22: "22nd", 43: "43rd", 111: "111th"} {
+		require.Equal(t, want, ordinal(n))
+	}
 }

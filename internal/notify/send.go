@@ -84,7 +84,22 @@ func (w *SendWorker) Work(ctx context.Context, job *river.Job[SendArgs]) error {
 	if n.Ahead > 0 {
 		return river.JobSnooze(w.waitBehind(seconds(n.AheadSeconds)))
 	}
+	if why := withhold(standingOf(n)); why != "" {
+		return w.withhold(ctx, job, n, why)
+	}
 	return w.try(ctx, job, n)
+}
+
+func standingOf(n dbsqlc.NotificationGetRow) standing {
+	return standing{reason: Reason(n.Reason), status: n.AlertStatus, silenced: n.Silenced, told: n.Told > 0}
+}
+
+// withhold marks a notification as not sent, tells the history, and completes the job.
+func (w *SendWorker) withhold(ctx context.Context, job *river.Job[SendArgs], n dbsqlc.NotificationGetRow, why Suppression) error {
+	return w.finish(ctx, job, n, withheld(n, why), func(tx pgx.Tx) (int64, error) {
+		by := string(why)
+		return w.queries.NotificationSuppressed(ctx, tx, dbsqlc.NotificationSuppressedParams{ID: n.ID, SuppressedBy: &by})
+	})
 }
 
 // waitBehind keeps the notifications of an episode on a channel in order, also
@@ -139,17 +154,30 @@ func (w *SendWorker) send(ctx context.Context, n dbsqlc.NotificationGetRow) (boo
 	return channel.Notify(ctx, message(n, w.outbox.config.PublicURL))
 }
 
-// settle marks the notification sent or failed, tells the history, and
-// completes the job, all or nothing.
+// settle marks the notification sent or failed.
 func (w *SendWorker) settle(ctx context.Context, job *river.Job[SendArgs], n dbsqlc.NotificationGetRow, a attempt) error {
+	return w.finish(ctx, job, n, history(n, a), func(tx pgx.Tx) (int64, error) {
+		if a.err == nil {
+			return w.queries.NotificationSent(ctx, tx, n.ID)
+		}
+		return w.queries.NotificationFailed(ctx, tx, dbsqlc.NotificationFailedParams{ID: n.ID, LastError: lastError(a.err)})
+	})
+}
+
+// finish marks the notification, tells the history, and completes the job, all
+// or nothing.
+func (w *SendWorker) finish(
+	ctx context.Context, job *river.Job[SendArgs], n dbsqlc.NotificationGetRow,
+	event dbsqlc.AlertEventAppendParams, mark func(tx pgx.Tx) (int64, error),
+) error {
 	err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
-		marked, err := w.mark(ctx, tx, n, a)
+		marked, err := mark(tx)
 		if err != nil {
 			return err
 		}
 		// Not marked: another worker had the same job and was faster.
-		if marked {
-			if err := w.queries.AlertEventAppend(ctx, tx, history(n, a)); err != nil {
+		if marked > 0 {
+			if err := w.queries.AlertEventAppend(ctx, tx, event); err != nil {
 				return err
 			}
 		}
@@ -160,17 +188,6 @@ func (w *SendWorker) settle(ctx context.Context, job *river.Job[SendArgs], n dbs
 		return fmt.Errorf("settle notification %d: %w", n.ID, err)
 	}
 	return nil
-}
-
-func (w *SendWorker) mark(ctx context.Context, tx pgx.Tx, n dbsqlc.NotificationGetRow, a attempt) (bool, error) {
-	if a.err == nil {
-		rows, err := w.queries.NotificationSent(ctx, tx, n.ID)
-		return rows > 0, err
-	}
-	rows, err := w.queries.NotificationFailed(ctx, tx, dbsqlc.NotificationFailedParams{
-		ID: n.ID, LastError: lastError(a.err),
-	})
-	return rows > 0, err
 }
 
 // report logs an attempt that failed. This is the edge: nobody else logs it.
@@ -203,9 +220,19 @@ func history(n dbsqlc.NotificationGetRow, a attempt) dbsqlc.AlertEventAppendPara
 	}
 }
 
+// withheld is the row of alert_event about a notification that is not sent.
+func withheld(n dbsqlc.NotificationGetRow, why Suppression) dbsqlc.AlertEventAppendParams {
+	encoded, _ := json.Marshal(map[string]any{
+		"notification_id": n.ID, "channel": n.Channel, "sequence": n.Sequence, "notification": n.Reason,
+	})
+	return dbsqlc.AlertEventAppendParams{
+		AlertID: n.AlertID, Kind: "suppressed", Level: n.Level, Actor: actor, Reason: string(why), Details: encoded,
+	}
+}
+
 func message(n dbsqlc.NotificationGetRow, publicURL string) Message {
 	return Message{
-		ID: n.ID, Channel: n.Channel, Reason: Reason(n.Reason), Sequence: int(n.Sequence), At: n.CreatedAt,
+		ID: n.ID, Channel: n.Channel, Reason: Reason(n.Reason), Sequence: int(n.Sequence), Notice: int(n.Notices) + 1, At: n.CreatedAt,
 		URL: link(publicURL, n.AlertID),
 		Alert: Alert{
 			ID: n.AlertID, Rule: n.Rule, Subject: n.Subject, Level: n.Level, Status: n.AlertStatus,

@@ -42,6 +42,8 @@ func eventType(r Reason) string {
 	switch r {
 	case Escalated:
 		return "alert.escalated"
+	case Reminder:
+		return "alert.reminder"
 	case Resolved:
 		return "alert.resolved"
 	default:

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/alerting"
+	"dealbox/internal/jobs"
+	"dealbox/internal/notify"
+)
+
+func (d *desk) raise(a alerting.Alert) {
+	d.t.Helper()
+	inserter, err := jobs.NewInserter(d.pool, nil, nil)
+	require.NoError(d.t, err)
+	alerts := alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter))
+	ctx := context.Background()
+	require.NoError(d.t, pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+		_, err := alerts.Raise(ctx, tx, a)
+		return err
+	}))
+}
+
+func TestAlerts_Commands(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	require.Equal(t, "no alerts\n", d.done("alerts list"))
+	require.Equal(t, "no silences\n", d.done("alerts silences"))
+	d.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Subject: "host-1", Level: alerting.Warning, Message: "clocks \x1b[31mdiffer"})
+	d.raise(alerting.Alert{Rule: alerting.RuleBreakerOpened, Subject: "strapi", Level: alerting.Critical, Message: "Strapi is away"})
+
+	require.Contains(t, d.done("alerts list"), "Strapi is away")
+	require.NotContains(t, d.done("alerts list"), "\x1b")
+	require.NotContains(t, d.done("alerts list --min-level ERROR"), "clock_skew")
+	var list alertsListed
+	require.NoError(t, json.Unmarshal([]byte(d.done("alerts list --json --limit 1")), &list))
+	require.Len(t, list.Alerts, 1)
+	require.NotNil(t, list.NextCursor)
+
+	require.Equal(t, "alert 1 (clock_skew) is acknowledged\n", d.done("alerts ack 1 --comment mine"))
+	require.Equal(t, "alert 1 (clock_skew) is resolved\n", d.done("alerts resolve 1"))
+	shown := d.done("alerts show 1")
+	require.Contains(t, shown, "acknowledged")
+	require.Contains(t, shown, operator())
+	require.Contains(t, shown, "mine")
+	var story alerting.Story
+	require.NoError(t, json.Unmarshal([]byte(d.done("alerts show 1 --json")), &story))
+	require.Len(t, story.History, 3)
+	require.Equal(t, operator(), story.History[2].Actor)
+
+	require.Contains(t, d.done("alerts silence breaker_opened --for 2h --comment planned"), "silence 1: nobody hears of breaker_opened until")
+	require.Contains(t, d.done("alerts list --status suppressed"), "breaker_opened")
+	require.Contains(t, d.done("alerts silences"), "planned")
+	require.Contains(t, d.done("alerts unsilence 1"), "silence 1 is over")
+}
+
+func TestAlerts_CommandsWrongUsage(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	for commandLine, code := range map[string]int{
+		"alerts list --level loud":              exitUsage,
+		"alerts list --status open":             exitUsage,
+		"alerts list --limit 0":                 exitUsage,
+		"alerts list --cursor x":                exitFailed,
+		"alerts ack":                            exitUsage,
+		"alerts ack x":                          exitUsage,
+		"alerts ack 1":                          exitFailed,
+		"alerts silence clock_skew --comment c": exitUsage,
+		"alerts silence clock_skew --for 2h":    exitUsage,
+		"alerts silence clock_skew --for 2h --until 2099-01-01 --comment c": exitUsage,
+		"alerts silence clock_skw --for 2h --comment c":                     exitFailed,
+		"alerts unsilence 1": exitFailed,
+	} {
+		require.Equal(t, code, d.run(commandLine).code, commandLine)
+	}
+}

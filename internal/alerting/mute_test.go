@@ -1,0 +1,75 @@
+package alerting_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/alerting"
+)
+
+func TestInhibition(t *testing.T) {
+	t.Parallel()
+	b := newBook(t, alerting.Config{})
+	cause := b.raise(alerting.Alert{Rule: alerting.RuleBreakerOpened, Subject: "strapi", Level: alerting.Critical})
+	effect := b.raise(dead(alerting.Error, "m"))
+	unrelated := b.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Level: alerting.Error})
+
+	require.Equal(t, "suppressed", b.status(effect))
+	require.Equal(t, "firing", b.status(unrelated))
+	require.Equal(t, "first/suppressed(inhibition)", b.outbox(effect))
+	require.Equal(t, "alert 1 (breaker_opened) explains it", b.text("SELECT reason FROM alert_event WHERE kind = 'suppressed'"))
+	episode := b.episodes()[1]
+	require.Equal(t, effect, episode.ID)
+	require.Equal(t, cause, *episode.InhibitorID)
+
+	b.later(3 * time.Hour)
+	b.tend()
+	require.Equal(t, "suppressed", b.status(effect), "as long as the cause is open")
+
+	b.resolve(alerting.RuleBreakerOpened, "strapi")
+	b.tend()
+	require.Equal(t, "suppressed", b.status(effect), "most consequences end with their cause, only later")
+	b.later(6 * time.Minute)
+	b.tend()
+	require.Equal(t, "firing", b.status(effect))
+	require.Equal(t, "first/suppressed(inhibition) first/pending", b.outbox(effect))
+	require.Equal(t, "raised suppressed released", b.history(effect))
+
+	fresh := dead(alerting.Error, "m")
+	fresh.Subject = "api::billing.billing/xyz"
+	require.Equal(t, "first/pending", b.outbox(b.raise(fresh)), "what begins after the cause is news")
+}
+
+// An episode that fires already when its cause begins is not reminded of.
+func TestInhibition_OfReminders(t *testing.T) {
+	t.Parallel()
+	b := newBook(t, alerting.Config{})
+	effect := b.raise(dead(alerting.Error, "m"))
+	b.later(5 * time.Hour)
+	b.raise(alerting.Alert{Rule: alerting.RuleBreakerOpened, Subject: "strapi", Level: alerting.Critical})
+	b.tend()
+	require.Equal(t, "first/pending reminder/suppressed(inhibition)", b.outbox(effect))
+	b.resolve(alerting.RuleBreakerOpened, "strapi")
+	b.later(6 * time.Minute)
+	b.tend()
+	require.Equal(t, "first/pending reminder/suppressed(inhibition) reminder/pending", b.outbox(effect))
+}
+
+// A silence outlives the cause: the episode stays muted, by the other of the two.
+func TestInhibition_ThenSilence(t *testing.T) {
+	t.Parallel()
+	b := newBook(t, alerting.Config{})
+	b.raise(alerting.Alert{Rule: alerting.RuleBreakerOpened, Subject: "strapi", Level: alerting.Critical})
+	effect := b.raise(dead(alerting.Error, "m"))
+	b.silence(alerting.NewSilence{Rule: alerting.RuleEventDeadLettered, ExpiresAt: in(time.Hour)})
+	b.resolve(alerting.RuleBreakerOpened, "strapi")
+	b.later(6 * time.Minute)
+	b.tend()
+	require.Equal(t, "suppressed", b.status(effect))
+	require.Equal(t, "raised suppressed silenced", b.history(effect))
+	b.later(time.Hour)
+	b.tend()
+	require.Equal(t, "raised suppressed silenced released", b.history(effect))
+}

@@ -1,0 +1,90 @@
+package alerting
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"dealbox/internal/notify"
+)
+
+// Answers to an operator whose action cannot be done.
+var (
+	// ErrNoAlert: no episode has that id.
+	ErrNoAlert = errors.New("there is no alert with this id")
+	// ErrResolved: the episode is over, so nothing about it can be changed.
+	ErrResolved = errors.New("this alert is resolved already")
+)
+
+// Operator is a person who acts, and what they say about it.
+type Operator struct {
+	// Name is cli:<os user> or the name of an admin token.
+	Name string
+	// Comment is at most 500 bytes and may be empty.
+	Comment string
+}
+
+func (o Operator) by() (by, error) {
+	comment, err := parseComment(o.Comment)
+	return by{actor: o.Name, reason: comment}, err
+}
+
+// parseComment bounds a comment and makes it one safe line. It is refused rather
+// than cut: a person can say it shorter.
+func parseComment(s string) (string, error) {
+	if len(s) > maxReason {
+		return "", &FieldError{Field: "comment", Problem: fmt.Sprintf("it is over %d bytes", maxReason)}
+	}
+	return notify.Line(s, maxReason), nil
+}
+
+// Acknowledge says that somebody looks after an open episode: it stays open, and
+// no reminder is sent until it resolves or worsens.
+func (a *Alerts) Acknowledge(ctx context.Context, tx pgx.Tx, id int64, o Operator) (Episode, error) {
+	who, err := a.lockOpen(ctx, tx, id, o)
+	if err != nil {
+		return Episode{}, err
+	}
+	row, err := a.queries.AlertAcknowledge(ctx, tx, id)
+	if err != nil {
+		return Episode{}, fmt.Errorf("acknowledge alert %d: %w", id, err)
+	}
+	e, err := episode(row)
+	if err != nil {
+		return Episode{}, err
+	}
+	return e, a.append(ctx, tx, id, "acknowledged", e.Level, who, fact{Occurrences: row.Occurrences})
+}
+
+// ResolveByHand closes an open episode. If its rule fires again, that is a new one.
+func (a *Alerts) ResolveByHand(ctx context.Context, tx pgx.Tx, id int64, o Operator) (Episode, error) {
+	who, err := a.lockOpen(ctx, tx, id, o)
+	if err != nil {
+		return Episode{}, err
+	}
+	row, err := a.close(ctx, tx, id, who)
+	if err != nil {
+		return Episode{}, err
+	}
+	return episode(row)
+}
+
+// lockOpen takes the lock of an open episode, and says who acts.
+func (a *Alerts) lockOpen(ctx context.Context, tx pgx.Tx, id int64, o Operator) (by, error) {
+	who, err := o.by()
+	if err != nil {
+		return who, err
+	}
+	row, err := a.queries.AlertLock(ctx, tx, id)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return who, ErrNoAlert
+	case err != nil:
+		return who, fmt.Errorf("lock alert %d: %w", id, err)
+	case row.ResolvedAt != nil:
+		return who, ErrResolved
+	}
+	return who, nil
+}

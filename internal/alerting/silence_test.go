@@ -1,0 +1,159 @@
+package alerting_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/alerting"
+)
+
+func (b book) silence(s alerting.NewSilence) (id int64) {
+	b.t.Helper()
+	b.inTx(func(ctx context.Context, tx pgx.Tx) error {
+		made, err := b.Silence(ctx, tx, s, alerting.Operator{Name: "ada", Comment: "planned work"})
+		id = made.ID
+		return err
+	})
+	return id
+}
+
+func in(d time.Duration) time.Time { return time.Now().Add(d) }
+
+func TestSilence(t *testing.T) {
+	t.Parallel()
+	b := newBook(t, alerting.Config{})
+	before := b.raise(dead(alerting.Error, "before"))
+	silence := b.silence(alerting.NewSilence{Rule: alerting.RuleEventDeadLettered, ExpiresAt: in(time.Hour)})
+	other := dead(alerting.Error, "during")
+	other.Subject = "api::billing.billing/xyz"
+	during := b.raise(other)
+
+	require.Equal(t, "suppressed", b.status(before))
+	require.Equal(t, "first/pending reminder/suppressed(silence)", b.outbox(before))
+	require.Equal(t, "suppressed", b.status(during))
+	require.Equal(t, "first/suppressed(silence)", b.outbox(during))
+	require.Equal(t, "raised silenced", b.history(during))
+	require.Equal(t, "ada|planned work|1", b.text(`SELECT concat_ws('|', actor, reason, details->>'silence_id') FROM alert_event
+		WHERE kind = 'silenced' AND alert_id = $1`, during))
+	unrelated := b.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Level: alerting.Error})
+	require.Equal(t, "firing", b.status(unrelated))
+
+	other.Level = alerting.Critical
+	b.raise(other)
+	require.Equal(t, "first/suppressed(silence)", b.outbox(during), "a silence holds at every level")
+	b.tend()
+	require.Equal(t, "suppressed", b.status(during))
+
+	all, err := alerting.Silences(t.Context(), b.pool)
+	require.NoError(t, err)
+	require.Len(t, all, 1)
+	require.Equal(t, silence, all[0].ID)
+	require.Equal(t, "ada", all[0].Author)
+
+	b.later(61 * time.Minute)
+	b.tend()
+	require.Equal(t, "firing", b.status(during))
+	require.Equal(t, "first/suppressed(silence) first/pending", b.outbox(during), "now it is told, for the first time")
+	require.Equal(t, "first/pending reminder/suppressed(silence) reminder/pending", b.outbox(before))
+	require.Equal(t, "raised silenced escalated released", b.history(during))
+	all, err = alerting.Silences(t.Context(), b.pool)
+	require.NoError(t, err)
+	require.Empty(t, all)
+}
+
+func TestSilence_WhatItIsAbout(t *testing.T) {
+	t.Parallel()
+	b := newBook(t, alerting.Config{})
+	subject, none := "pipeline-deals", ""
+	for name, c := range map[string]struct {
+		silence alerting.NewSilence
+		muted   string // of the subjects "pipeline-deals", "billings" and ""
+	}{
+		"Subject":   {alerting.NewSilence{Rule: alerting.RuleStrapiUnusable, Subject: &subject}, "pipeline-deals"},
+		"NoSubject": {alerting.NewSilence{Rule: alerting.RuleStrapiUnusable, Subject: &none}, ""},
+		"Rule":      {alerting.NewSilence{Rule: alerting.RuleStrapiUnusable}, ",billings,pipeline-deals"},
+		"Every":     {alerting.NewSilence{Rule: alerting.EveryRule}, ",billings,pipeline-deals"},
+		"OtherRule": {alerting.NewSilence{Rule: alerting.RuleClockSkew}, "none"},
+	} {
+		c.silence.ExpiresAt = in(time.Hour)
+		id := b.silence(c.silence)
+		for _, s := range []string{"pipeline-deals", "billings", ""} {
+			b.raise(alerting.Alert{Rule: alerting.RuleStrapiUnusable, Subject: s, Level: alerting.Error})
+		}
+		require.Equal(t, c.muted, b.text(`SELECT coalesce(string_agg(subject, ',' ORDER BY subject), 'none') FROM alert WHERE status = 'suppressed'`), name)
+		for _, s := range []string{"pipeline-deals", "billings", ""} {
+			require.True(t, b.resolve(alerting.RuleStrapiUnusable, s))
+		}
+		b.inTx(func(ctx context.Context, tx pgx.Tx) error {
+			ended, err := b.EndSilence(ctx, tx, id, "bob")
+			require.Equal(t, "bob", *ended.EndedBy)
+			return err
+		})
+	}
+}
+
+func TestSilence_EndedEarly(t *testing.T) {
+	t.Parallel()
+	b := newBook(t, alerting.Config{})
+	id := b.silence(alerting.NewSilence{Rule: alerting.EveryRule, ExpiresAt: in(time.Hour)})
+	alert := b.raise(dead(alerting.Error, "m"))
+	end := func(want error) {
+		b.inTx(func(ctx context.Context, tx pgx.Tx) error {
+			_, err := b.EndSilence(ctx, tx, id, "bob")
+			require.ErrorIs(t, err, want)
+			return nil
+		})
+	}
+	end(nil)
+	end(alerting.ErrNoSilence)
+	b.tend()
+	require.Equal(t, "first/suppressed(silence) first/pending", b.outbox(alert))
+}
+
+// What ends while it is muted is not told of: nobody heard of its beginning.
+func TestSilence_ResolvedMeanwhile(t *testing.T) {
+	t.Parallel()
+	b := newBook(t, alerting.Config{})
+	b.silence(alerting.NewSilence{Rule: alerting.EveryRule, ExpiresAt: in(time.Hour)})
+	id := b.raise(dead(alerting.Error, "m"))
+	b.resolve(alerting.RuleEventDeadLettered, "api::billing.billing/abc")
+	b.later(2 * time.Hour)
+	b.tend()
+	require.Equal(t, "first/suppressed(silence)", b.outbox(id))
+}
+
+func TestSilence_Mistakes(t *testing.T) {
+	t.Parallel()
+	b := newBook(t, alerting.Config{})
+	long := strings.Repeat("x", 301)
+	good := alerting.NewSilence{Rule: alerting.RuleClockSkew, ExpiresAt: in(time.Hour)}
+	with := func(change func(*alerting.NewSilence)) alerting.NewSilence { s := good; change(&s); return s }
+	for name, c := range map[string]struct {
+		silence alerting.NewSilence
+		comment string
+		field   string
+	}{
+		"NoRule":      {with(func(s *alerting.NewSilence) { s.Rule = "" }), "c", "rule"},
+		"UnknownRule": {with(func(s *alerting.NewSilence) { s.Rule = "clock_skw" }), "c", "rule"},
+		"LongSubject": {with(func(s *alerting.NewSilence) { s.Subject = &long }), "c", "subject"},
+		"NoEnd":       {with(func(s *alerting.NewSilence) { s.ExpiresAt = time.Time{} }), "c", "expires_at"},
+		"Past":        {with(func(s *alerting.NewSilence) { s.ExpiresAt = in(-time.Minute) }), "c", "expires_at"},
+		"Forever":     {with(func(s *alerting.NewSilence) { s.ExpiresAt = in(367 * 24 * time.Hour) }), "c", "expires_at"},
+		"NoComment":   {good, "", "comment"},
+		"Blank":       {good, " \r\n\x00", "comment"},
+		"LongComment": {good, strings.Repeat("x", 501), "comment"},
+	} {
+		b.inTx(func(ctx context.Context, tx pgx.Tx) error {
+			_, err := b.Silence(ctx, tx, c.silence, alerting.Operator{Name: "ada", Comment: c.comment})
+			var wrong *alerting.FieldError
+			require.ErrorAs(t, err, &wrong, name)
+			require.Equal(t, c.field, wrong.Field, name)
+			return nil
+		})
+	}
+}

@@ -1,0 +1,57 @@
+package notify
+
+import (
+	"strconv"
+	"time"
+)
+
+// headline says in words why the message is sent, and when the alert has changed
+// since it was enqueued, that too.
+func headline(m Message) string {
+	a := m.Alert
+	if m.Reason == Resolved && a.ResolvedAt != nil {
+		return "resolved after " + lasted(a)
+	}
+	words := firingWords(m)
+	if a.ResolvedAt != nil {
+		return words + ", resolved since, after " + lasted(a)
+	}
+	return words
+}
+
+func firingWords(m Message) string {
+	switch m.Reason {
+	case Escalated:
+		return "escalated"
+	case Reminder:
+		return "still firing, " + ordinal(m.Notice) + " notice, since " + clock(m.Alert.FirstSeen)
+	default:
+		return "firing"
+	}
+}
+
+func lasted(a Alert) string { return a.ResolvedAt.Sub(a.FirstSeen).Round(time.Second).String() }
+
+// clock is a moment to the second: people compare it with their own logs.
+func clock(t time.Time) string { return t.UTC().Format(time.DateTime + " MST") }
+
+var ordinals = [...]string{"", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"}
+
+// ordinal is n in words where they are short, else as 21st.
+func ordinal(n int) string {
+	if n > 0 && n < len(ordinals) {
+		return ordinals[n]
+	}
+	suffix := "th"
+	if tens := n % 100; tens < 11 || tens > 13 {
+		switch n % 10 {
+		case 1:
+			suffix = "st"
+		case 2:
+			suffix = "nd"
+		case 3:
+			suffix = "rd"
+		}
+	}
+	return strconv.Itoa(n) + suffix
+}
