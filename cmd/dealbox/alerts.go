@@ -21,6 +21,7 @@ type AlertsCmd struct {
 	Silence   AlertsSilenceCmd   `cmd:"" help:"Hear nothing of a rule for a while. Needs DATABASE_URL."`
 	Silences  AlertsSilencesCmd  `cmd:"" help:"List the silences in force. Needs DATABASE_URL."`
 	Unsilence AlertsUnsilenceCmd `cmd:"" help:"End a silence. Needs DATABASE_URL."`
+	Test      AlertsTestCmd      `cmd:"" help:"Send a test through every channel and say what came of it. Needs the ALERT_ settings."`
 }
 
 // AlertsListCmd is `dealbox alerts list`.

@@ -78,3 +78,35 @@ func TestAlerts_CommandsWrongUsage(t *testing.T) {
 		require.Equal(t, code, d.run(commandLine).code, commandLine)
 	}
 }
+
+func TestAlerts_Test(t *testing.T) {
+	t.Parallel()
+	sink, sinkURL := newSink(t)
+	works := environ{"ALERT_WEBHOOK_URL": sinkURL, "ALERT_WEBHOOK_SECRET": sinkSecret, "ALERT_WEBHOOK_LEVEL": "critical"}
+	out := dealbox(t, works, "", "alerts test")
+	require.Equal(t, exitDone, out.code, out.stderr)
+	require.Equal(t, "ok    webhook took it\n", out.stdout)
+	require.Equal(t, []string{"alert.firing test info"}, sink.all(), "whatever the channel's level")
+
+	both := works.with("ALERT_EMAIL_ENABLED", "true", "SMTP_URL", "smtp://ann:"+canary+"@127.0.0.1:1", "ALERT_EMAIL_FROM", "a@b.example", "ALERT_EMAIL_TO", "c@d.example")
+	out = dealbox(t, both, "", "alerts test --json")
+	require.Equal(t, exitFailed, out.code)
+	require.NotContains(t, out.stdout+out.stderr, canary)
+	var answer struct{ Channels []channelTried }
+	require.NoError(t, json.Unmarshal([]byte(out.stdout), &answer))
+	require.True(t, answer.Channels[0].OK)
+	require.Equal(t, "email", answer.Channels[1].Channel)
+	require.Contains(t, *answer.Channels[1].Error, "connection refused")
+	require.True(t, answer.Channels[1].Retry)
+
+	require.Contains(t, dealbox(t, environ{}, "", "alerts test").stderr, "there is no channel")
+}
+
+func TestDoctor_AlertEmail(t *testing.T) {
+	t.Parallel()
+	e, _ := healthy(t)
+	findings, _ := mustExamine(t, e.with("ALERT_EMAIL_ENABLED", "true", "SMTP_URL", "smtp://ann:"+canary+"@127.0.0.1:1",
+		"ALERT_EMAIL_FROM", "a@b.example", "ALERT_EMAIL_TO", "c@d.example"))
+	require.Equal(t, verdictFail, findings["alert e-mail"].Verdict)
+	require.Contains(t, findings["alert e-mail"].Detail, "connection refused")
+}

@@ -110,17 +110,6 @@ type ForecastConfig struct {
 	Location      *time.Location
 }
 
-// AlertsConfig says who is told.
-type AlertsConfig struct {
-	WebhookURL    secret // empty when unset; such URLs often carry a key in their path
-	WebhookSecret secret
-	WebhookFormat string // standard or slack
-	WebhookLevel  string // lowest level sent there: info, warning, error or critical
-	// RemindEvery is how long an alert that nobody acknowledged goes on before its
-	// channels hear of it again.
-	RemindEvery time.Duration
-}
-
 // LifecycleConfig is for the process.
 type LifecycleConfig struct {
 	ShutdownTimeout time.Duration
@@ -251,27 +240,6 @@ func needForecast(s *settings, c *Config) {
 
 func isCurrency(v string) bool {
 	return len(v) == 3 && !strings.ContainsFunc(v, func(r rune) bool { return r < 'A' || r > 'Z' })
-}
-
-// levels, from the lowest.
-var levels = []string{"info", "warning", "error", "critical"}
-
-func needAlerts(s *settings, c *Config) {
-	lowest := s.choice("ALERT_NOTIFY_LEVEL", "error", levels...)
-	c.Alerts.WebhookLevel = s.choice("ALERT_WEBHOOK_LEVEL", lowest, levels...)
-	c.Alerts.WebhookFormat = s.choice("ALERT_WEBHOOK_FORMAT", "standard", "standard", "slack")
-	c.Alerts.RemindEvery = s.duration("ALERT_REPEAT_INTERVAL", 4*time.Hour, time.Minute, 30*24*time.Hour)
-	if v := s.text("ALERT_WEBHOOK_URL"); v != "" {
-		if _, wrong := parseWebURL(v); wrong != "" {
-			s.wrong("ALERT_WEBHOOK_URL", wrong, "Give the http or https URL that takes alerts, without user and fragment.")
-		} else {
-			c.Alerts.WebhookURL = secret(v)
-		}
-	}
-	if v := s.text("ALERT_WEBHOOK_SECRET"); v != "" {
-		s.signingSecret("ALERT_WEBHOOK_SECRET", v)
-		c.Alerts.WebhookSecret = secret(v)
-	}
 }
 
 func needLog(s *settings, c *Config) {

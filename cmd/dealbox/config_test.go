@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"dealbox/internal/notify"
 	"dealbox/internal/strapi"
 )
 
@@ -59,7 +60,7 @@ func TestLoadConfig_Defaults(t *testing.T) {
 	require.Equal(t, JobsConfig{WorkerCount: 50, MaxAttempts: 12}, c.Jobs)
 	require.Equal(t, ReconcileConfig{2 * time.Minute, time.Hour, 2 * time.Minute}, c.Reconcile)
 	require.Equal(t, ForecastConfig{"THB", 12, time.UTC}, c.Forecast)
-	require.Equal(t, AlertsConfig{WebhookFormat: "standard", WebhookLevel: "error", RemindEvery: 4 * time.Hour}, c.Alerts)
+	require.Equal(t, AlertsConfig{WebhookFormat: "standard", WebhookLevel: "error", RemindEvery: 4 * time.Hour, PerMinute: 10}, c.Alerts)
 	require.Equal(t, LogConfig{Level: slog.LevelInfo}, c.Log)
 	require.Equal(t, 20*time.Second, c.Lifecycle.ShutdownTimeout)
 }
@@ -77,7 +78,9 @@ func TestLoadConfig_EverySetting(t *testing.T) {
 		"RECONCILE_INTERVAL", "30s", "RECONCILE_FULL_INTERVAL", "6h", "RECONCILE_OVERLAP", "90",
 		"FORECAST_CURRENCY", "eur", "FORECAST_HORIZON_MONTHS", "24", "FORECAST_TIMEZONE", "Asia/Bangkok",
 		"ALERT_WEBHOOK_URL", "https://hooks.example.com/T0/B0?x=y", "ALERT_WEBHOOK_SECRET", goodAlert,
-		"ALERT_WEBHOOK_FORMAT", "slack", "ALERT_NOTIFY_LEVEL", "CRITICAL", "ALERT_REPEAT_INTERVAL", "90m",
+		"ALERT_WEBHOOK_FORMAT", "slack", "ALERT_NOTIFY_LEVEL", "CRITICAL", "ALERT_REPEAT_INTERVAL", "90m", "ALERT_MAX_PER_MINUTE", "30",
+		"ALERT_EMAIL_ENABLED", "true", "SMTP_URL", "smtp://dealbox:p%40ss@mail.example.com:2525", "ALERT_EMAIL_LEVEL", "warning",
+		"ALERT_EMAIL_FROM", "alerts@example.com", "ALERT_EMAIL_TO", "ops@example.com, Ann <ann@example.com>",
 		"API_TOKEN", goodAPIToken, "ADMIN_TOKEN", "ann="+goodAdmin, "PUBLIC_READS", "TRUE",
 		"TRUSTED_PROXIES", "10.1.2.3/8, ::ffff:192.0.2.1", "CORS_ORIGINS", "https://App.example.com/,http://localhost:3000",
 		"LOG_LEVEL", "debug", "LOG_FORMAT", "text", "SHUTDOWN_TIMEOUT", "45s",
@@ -103,7 +106,11 @@ func TestLoadConfig_EverySetting(t *testing.T) {
 	require.Equal(t, "Asia/Bangkok", c.Forecast.Location.String())
 	require.Equal(t, AlertsConfig{
 		WebhookURL: "https://hooks.example.com/T0/B0?x=y", WebhookSecret: goodAlert,
-		WebhookFormat: "slack", WebhookLevel: "critical", RemindEvery: 90 * time.Minute,
+		WebhookFormat: "slack", WebhookLevel: "critical", RemindEvery: 90 * time.Minute, PerMinute: 30,
+		Email: &EmailConfig{
+			Host: "mail.example.com", Port: 2525, Security: notify.StartTLS, User: "dealbox", Password: "p@ss",
+			From: "alerts@example.com", To: []string{"ops@example.com", "Ann <ann@example.com>"}, Level: "warning",
+		},
 	}, c.Alerts)
 	require.Equal(t, AccessConfig{
 		APIToken: goodAPIToken, AdminTokens: []AdminToken{{"ann", goodAdmin}}, PublicReads: true,
@@ -153,6 +160,12 @@ var mistakes = environ{
 	"ALERT_WEBHOOK_LEVEL":               "loud",
 	"ALERT_NOTIFY_LEVEL":                "fatal",
 	"ALERT_REPEAT_INTERVAL":             "1s",
+	"ALERT_MAX_PER_MINUTE":              "0",
+	"ALERT_EMAIL_ENABLED":               "sometimes",
+	"ALERT_EMAIL_LEVEL":                 "quiet",
+	"ALERT_EMAIL_FROM":                  "x@y\r\nBcc: a@b",
+	"ALERT_EMAIL_TO":                    "ops",
+	"SMTP_URL":                          "smtp://dealbox:" + canary + "@mail.example.com?tls=none",
 	"API_TOKEN":                         canary[:20],
 	"ADMIN_TOKEN":                       "ann=" + canary[:18],
 	"PUBLIC_READS":                      "maybe",
@@ -360,4 +373,24 @@ func TestLoadConfig_RetryDelays(t *testing.T) {
 	t.Parallel()
 	_, err := loadConfig(environ{"RETRY_INITIAL_DELAY": "90", "RETRY_MAX_DELAY": ""}.getenv, needRetry)
 	require.ErrorContains(t, err, "RETRY_MAX_DELAY is 1m0s, less than RETRY_INITIAL_DELAY (1m30s)")
+}
+
+func TestParseServer(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string]EmailConfig{
+		"smtp://mail.example.com":              {Host: "mail.example.com", Port: 587, Security: notify.StartTLS},
+		"smtps://a:b@mail.example.com":         {Host: "mail.example.com", Port: 465, Security: notify.ImplicitTLS, User: "a", Password: "b"},
+		"smtp://mailpit:1025?tls=none":         {Host: "mailpit", Port: 1025, Security: notify.NoTLS},
+		"smtp://a%40b.example:c%2Fd@[::1]:25/": {Host: "::1", Port: 25, Security: notify.StartTLS, User: "a@b.example", Password: "c/d"},
+	} {
+		var e EmailConfig
+		require.Empty(t, e.parseServer(url), url)
+		require.Equal(t, want, e)
+	}
+	for _, url := range []string{
+		"mail.example.com:587", "http://mail.example.com", "smtp://", "smtp://mail.example.com:0", "smtp://mail.example.com/x", "smtp://m#f",
+		"smtp://m?tls=off", "smtp://m?tls=none&x=y", "smtps://m?tls=none", "smtp://a:b@m?tls=none",
+	} {
+		require.NotEmpty(t, (&EmailConfig{}).parseServer(url), url)
+	}
 }

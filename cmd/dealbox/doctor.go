@@ -97,7 +97,7 @@ func (c *DoctorCmd) Run(ctx context.Context, a *app) error {
 // fails because another did.
 func (d doctor) examine(ctx context.Context) []finding {
 	examinations := []func(context.Context) []finding{
-		d.settings, d.access, d.webhookSecrets, d.database, d.strapi, d.strapiClock, d.alertWebhook,
+		d.settings, d.access, d.webhookSecrets, d.database, d.strapi, d.strapiClock, d.alertWebhook, d.alertEmail,
 	}
 	results := make([]chan []finding, len(examinations))
 	for i, examination := range examinations {

@@ -21,8 +21,11 @@ func (d doctor) alertWebhook(ctx context.Context) []finding {
 		return []finding{skipped(check, name+" is wrong")}
 	}
 	a := d.config.Alerts
+	if a.WebhookURL == "" && a.Email != nil {
+		return []finding{ok(check, "not set; alerts go by e-mail")}
+	}
 	if a.WebhookURL == "" {
-		return []finding{warn(check, "not set: alerts are kept, but nobody is told", "Set ALERT_WEBHOOK_URL.")}
+		return []finding{warn(check, "not set: alerts are kept, but nobody is told", "Set ALERT_WEBHOOK_URL, or ALERT_EMAIL_ENABLED with its settings.")}
 	}
 	host := hostOf(a.WebhookURL)
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
@@ -34,6 +37,27 @@ func (d doctor) alertWebhook(ctx context.Context) []finding {
 		return []finding{warn(check, host+" can be reached; alerts are sent unsigned", "Set ALERT_WEBHOOK_SECRET so that the receiver can tell that they are genuine.")}
 	}
 	return []finding{ok(check, host+" can be reached")}
+}
+
+// alertEmail lets itself in at the mail server and leaves again. It sends no
+// mail, so it cannot tell whether the server takes the addresses.
+func (d doctor) alertEmail(ctx context.Context) []finding {
+	const check = "alert e-mail"
+	if name, isWrong := d.wrong("SMTP_URL", "ALERT_EMAIL_ENABLED", "ALERT_EMAIL_FROM", "ALERT_EMAIL_TO"); isWrong {
+		return []finding{skipped(check, name+" is wrong")}
+	}
+	settings := d.config.Alerts.Email
+	if settings == nil {
+		return []finding{ok(check, "not used: ALERT_EMAIL_ENABLED is not true")}
+	}
+	email, err := newEmail(*settings, d.version)
+	if err != nil {
+		return []finding{failed(check, err.Error(), "Correct SMTP_URL, ALERT_EMAIL_FROM or ALERT_EMAIL_TO.")}
+	}
+	if err := email.Check(ctx); err != nil {
+		return []finding{failed(check, err.Error(), "Check host, port, user and password in SMTP_URL; smtp:// is for STARTTLS, smtps:// for TLS from the start.")}
+	}
+	return []finding{ok(check, settings.Host+" lets Dealbox in; 'dealbox alerts test' sends one")}
 }
 
 // dial connects and, for https, shakes hands. Behind a proxy only the proxy can

@@ -126,7 +126,7 @@ func (s *service) wire(version string) error {
 	if err != nil {
 		return err
 	}
-	channels, err := notifyConfig(config)
+	channels, err := notifyConfig(config, version)
 	if err != nil {
 		return err
 	}
@@ -183,6 +183,7 @@ func (s *service) newWorker(outbox *notify.Outbox) (*jobs.Client, error) {
 			jobs.QueueSync:        {MaxWorkers: s.config.Jobs.WorkerCount},
 			jobs.QueueForecast:    {MaxWorkers: 1},
 			jobs.QueueNotify:      {MaxWorkers: 4},
+			jobs.QueueMail:        {MaxWorkers: 2},
 			jobs.QueueMaintenance: {MaxWorkers: 2},
 		},
 		Periodic: []*river.PeriodicJob{inbox.PartitionSchedule(), mirror.ReconcileSchedule(), alerting.TendSchedule()},
@@ -207,24 +208,6 @@ func (s *service) newServer(version string) error {
 	}
 	s.server = api.Server()
 	return nil
-}
-
-func notifyConfig(config Config) (notify.Config, error) {
-	var c notify.Config
-	if config.Listen.PublicURL != nil {
-		c.PublicURL = config.Listen.PublicURL.String()
-	}
-	if url := config.Alerts.WebhookURL.reveal(); url != "" {
-		level, _ := alerting.ParseLevel(config.Alerts.WebhookLevel) // checked with the settings
-		webhook, err := notify.NewWebhook(notify.WebhookConfig{
-			URL: url, Secret: config.Alerts.WebhookSecret.reveal(), Format: notify.Format(config.Alerts.WebhookFormat),
-		})
-		if err != nil {
-			return c, err
-		}
-		c.Channels = append(c.Channels, notify.Channel{Name: "webhook", Floor: int(level), Notify: webhook.Notify})
-	}
-	return c, nil
 }
 
 func verifierConfig(w WebhookConfig) strapi.VerifierConfig {

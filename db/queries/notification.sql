@@ -41,6 +41,49 @@ CROSS JOIN LATERAL (
     WHERE p.alert_id = n.alert_id AND p.channel = n.channel AND p.sequence < n.sequence) ahead
 WHERE n.id = @id;
 
+-- name: NotificationAdmit :execrows
+-- Takes one of the notifications that a channel may be given in this minute; no
+-- row when there is none left.
+INSERT INTO notification_rate AS r (channel, minute, sent)
+VALUES (@channel, date_trunc('minute', clock_timestamp()), 1)
+ON CONFLICT (channel) DO UPDATE SET
+    minute = excluded.minute,
+    sent = CASE WHEN r.minute = excluded.minute THEN r.sent + 1 ELSE 1 END
+WHERE r.minute <> excluded.minute OR r.sent < @max_sent;
+
+-- name: NotificationStorms :many
+-- The channels that held something back which no digest tells of yet, and the
+-- worst and newest episode of each.
+SELECT DISTINCT ON (h.channel) h.channel, h.alert_id
+FROM notification h
+JOIN alert a ON a.id = h.alert_id
+WHERE h.suppressed_by = 'storm' AND h.digest_id IS NULL
+  AND NOT EXISTS (SELECT FROM notification d WHERE d.channel = h.channel AND d.reason = 'digest' AND d.status = 'pending')
+ORDER BY h.channel, array_position(ARRAY['critical', 'error', 'warning', 'info'], a.level), h.id DESC;
+
+-- name: NotificationDigest :one
+-- Makes the digest of a channel; no row when another process has. The caller holds
+-- the lock of the alert's row.
+INSERT INTO notification (alert_id, channel, reason, sequence)
+SELECT @alert_id, @channel, 'digest', coalesce(max(n.sequence), 0) + 1
+FROM notification n WHERE n.alert_id = @alert_id AND n.channel = @channel
+ON CONFLICT DO NOTHING
+RETURNING id;
+
+-- name: NotificationCollect :exec
+-- Gives a digest all that its channel holds back by now.
+UPDATE notification SET digest_id = @digest_id
+WHERE channel = @channel AND suppressed_by = 'storm' AND digest_id IS NULL;
+
+-- name: NotificationDigested :many
+-- What a digest tells of, the worst first.
+SELECT a.rule, a.level, n.reason, count(*) AS notifications
+FROM notification n
+JOIN alert a ON a.id = n.alert_id
+WHERE n.digest_id = @digest_id
+GROUP BY a.rule, a.level, n.reason
+ORDER BY array_position(ARRAY['critical', 'error', 'warning', 'info'], a.level), count(*) DESC, a.rule, n.reason;
+
 -- name: NotificationBegin :one
 -- Counts an attempt before it is made; no row when the notification is settled.
 UPDATE notification SET attempts = attempts + 1

@@ -170,7 +170,7 @@ func renderLedger(c *dbsqlc.HealthFactsRow) ledgerAnswer {
 // renderQueues has every queue and every unfinished state, also at 0.
 func renderQueues(rows *[]dbsqlc.HealthQueuesRow) map[string]map[string]*int64 {
 	all := map[string]map[string]*int64{}
-	for _, queue := range []string{jobs.QueueSync, jobs.QueueForecast, jobs.QueueNotify, jobs.QueueMaintenance} {
+	for _, queue := range []string{jobs.QueueSync, jobs.QueueForecast, jobs.QueueNotify, jobs.QueueMail, jobs.QueueMaintenance} {
 		all[queue] = emptyQueue(rows != nil)
 	}
 	if rows == nil {

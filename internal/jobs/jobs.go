@@ -25,6 +25,7 @@ const (
 	QueueSync        = "sync"
 	QueueForecast    = "forecast"
 	QueueNotify      = "notify"
+	QueueMail        = "mail" // of the notifications, those by e-mail
 	QueueMaintenance = "maintenance"
 )
 

@@ -98,6 +98,14 @@ func cause(err error) string {
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err // Without the URL.
 	}
+	if text, ok := networkCause(err); ok {
+		return text
+	}
+	return "what came back was not an HTTP answer"
+}
+
+// networkCause says what a connection met, if that is what err is about.
+func networkCause(err error) (string, bool) {
 	var (
 		network *net.OpError
 		lookup  *net.DNSError
@@ -106,16 +114,15 @@ func cause(err error) string {
 	)
 	switch {
 	case errors.As(err, &network):
-		return network.Error()
+		return network.Error(), true
 	case errors.As(err, &lookup):
-		return lookup.Error()
+		return lookup.Error(), true
 	case errors.As(err, &cert):
-		return cert.Error()
+		return cert.Error(), true
 	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
-		return "it does not speak TLS on that port; should the URL begin with http:// ?"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "the connection was closed before an answer came"
-	default:
-		return "what came back was not an HTTP answer"
+		return "it does not speak TLS on that port; should the URL begin with http:// or smtp:// ?", true
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+		return "the connection was closed before an answer came", true
 	}
+	return "", false
 }

@@ -55,13 +55,16 @@ func newHouseOn(t *testing.T, pool *pgxpool.Pool, config notify.Config) *house {
 	if config.Backoff == (retry.Policy{}) {
 		config.Backoff = fast
 	}
+	if config.PerMinute == 0 {
+		config.PerMinute = 1000 // The attempts of a fast backoff are many.
+	}
 	outbox := notify.New(config, inserter)
 	h.alerts = alerting.New(alerting.Config{}, outbox)
 
 	workers := river.NewWorkers()
 	river.AddWorker(workers, notify.NewSendWorker(h.pool, outbox, slog.New(slog.NewJSONHandler(h.log, nil))))
 	client, err := jobs.NewWorker(h.pool, nil, nil, jobs.Work{
-		Workers: workers, Queues: map[string]river.QueueConfig{jobs.QueueNotify: {MaxWorkers: 4}},
+		Workers: workers, Queues: map[string]river.QueueConfig{jobs.QueueNotify: {MaxWorkers: 4}, jobs.QueueMail: {MaxWorkers: 2}},
 	})
 	require.NoError(t, err)
 	require.NoError(t, client.Start(t.Context()))

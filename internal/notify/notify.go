@@ -27,6 +27,8 @@ const (
 	Reminder Reason = "reminder"
 	// Resolved says that an episode that the channel knows is over.
 	Resolved Reason = "resolved"
+	// digest tells of many that were held back, so that a storm is one message.
+	digest Reason = "digest"
 )
 
 // Suppression says why a notification is not sent.
@@ -42,6 +44,8 @@ const (
 	InHand Suppression = "acknowledged"
 	// Over: a reminder of what has ended meanwhile.
 	Over Suppression = "resolved"
+	// Storm: its channel was given enough this minute. A digest tells of it.
+	Storm Suppression = "storm"
 	// Untold: the end of an episode whose beginning was never sent.
 	Untold Suppression = "untold"
 )
@@ -64,6 +68,8 @@ type Message struct {
 	// At is when the notification was enqueued.
 	At    time.Time
 	Alert Alert
+	// Digest is what a digest tells of; its Alert is the worst of them.
+	Digest *Digest
 	// URL is where people see the alert; "" without a public address.
 	URL string
 }
@@ -84,9 +90,18 @@ type Alert struct {
 	ResolvedAt  *time.Time
 }
 
+// Names of the channels. They are stored with each notification, so keep them.
+const (
+	ChannelWebhook = "webhook"
+	ChannelEmail   = "email"
+)
+
+// critical is alerting.Critical, as a floor counts it.
+const critical = 4
+
 // Channel is a way out.
 type Channel struct {
-	// Name is stored with each notification, so keep it: webhook, email.
+	// Name is one of the names above.
 	Name string
 	// Floor is the lowest level that is sent, as alerting.Level counts them.
 	Floor int

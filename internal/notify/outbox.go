@@ -25,6 +25,10 @@ type Config struct {
 	// GiveUpAfter is the age at which a notification that still cannot be sent
 	// becomes failed. 0 means 24 h.
 	GiveUpAfter time.Duration
+	// PerMinute is how many notifications a channel is given in a minute of the
+	// database's clock, over all replicas. Past it they are held back, and one
+	// digest tells of them. 0 means 10.
+	PerMinute int
 }
 
 // defaultBackoff: a channel that hiccups hears from us within a minute, one
@@ -33,6 +37,15 @@ var defaultBackoff = retry.Policy{InitialDelay: 30 * time.Second, MaxDelay: time
 
 // defaultGiveUpAfter: older news is for the history, not for a pager.
 const defaultGiveUpAfter = 24 * time.Hour
+
+// defaultPerMinute is what a person can read, and far below what Slack takes (one a second).
+const defaultPerMinute = 10
+
+// River works jobs of a lower number first.
+const (
+	first  = 1 // what is critical, and digests
+	second = 2
+)
 
 // Outbox enqueues notifications.
 type Outbox struct {
@@ -47,6 +60,9 @@ func New(c Config, inserter *jobs.Client) *Outbox {
 	}
 	if c.GiveUpAfter == 0 {
 		c.GiveUpAfter = defaultGiveUpAfter
+	}
+	if c.PerMinute == 0 {
+		c.PerMinute = defaultPerMinute
 	}
 	return &Outbox{config: c, jobs: inserter}
 }
@@ -66,7 +82,10 @@ func (o *Outbox) Enqueue(ctx context.Context, tx pgx.Tx, alertID int64, level in
 	}
 	params := make([]river.InsertManyParams, len(rows))
 	for i, row := range rows {
-		params[i] = river.InsertManyParams{Args: SendArgs{NotificationID: row.ID}}
+		params[i] = river.InsertManyParams{
+			Args:       SendArgs{NotificationID: row.ID},
+			InsertOpts: &river.InsertOpts{Queue: queueOf(row.Channel), Priority: priorityOf(level)},
+		}
 	}
 	if _, err := o.jobs.InsertManyTx(ctx, tx, params); err != nil {
 		return fmt.Errorf("insert the jobs that send notifications of alert %d: %w", alertID, err)
@@ -105,12 +124,30 @@ func (o *Outbox) Rescue(ctx context.Context, tx pgx.Tx) error {
 	}
 	params := make([]river.InsertManyParams, len(rows))
 	for i, row := range rows {
-		params[i] = river.InsertManyParams{Args: SendArgs{NotificationID: row.ID}, InsertOpts: jobs.LiveOnly()}
+		opts := jobs.LiveOnly()
+		opts.Queue = queueOf(row.Channel)
+		params[i] = river.InsertManyParams{Args: SendArgs{NotificationID: row.ID}, InsertOpts: opts}
 	}
 	if _, err := o.jobs.InsertManyTx(ctx, tx, params); err != nil {
 		return fmt.Errorf("insert the jobs of %d notifications that lost theirs: %w", len(rows), err)
 	}
 	return nil
+}
+
+// queueOf gives mail a queue of its own: a server that answers slowly, as they do
+// to shake off spammers, must not take the slots of the other channels.
+func queueOf(channel string) string {
+	if channel == ChannelEmail {
+		return jobs.QueueMail
+	}
+	return jobs.QueueNotify
+}
+
+func priorityOf(level int) int {
+	if level >= critical {
+		return first
+	}
+	return second
 }
 
 // hearing are the channels whose floor is not above level.

@@ -84,8 +84,18 @@ func (w *SendWorker) Work(ctx context.Context, job *river.Job[SendArgs]) error {
 	if n.Ahead > 0 {
 		return river.JobSnooze(w.waitBehind(seconds(n.AheadSeconds)))
 	}
+	if Reason(n.Reason) == digest {
+		return w.try(ctx, job, n)
+	}
 	if why := withhold(standingOf(n)); why != "" {
 		return w.withhold(ctx, job, n, why)
+	}
+	admitted, err := w.admit(ctx, n)
+	if err != nil {
+		return err
+	}
+	if !admitted {
+		return w.withhold(ctx, job, n, Storm)
 	}
 	return w.try(ctx, job, n)
 }
@@ -151,7 +161,14 @@ func (w *SendWorker) send(ctx context.Context, n dbsqlc.NotificationGetRow) (boo
 	if !ok {
 		return true, fmt.Errorf("channel %s is not configured; configure it again, or this is given up in time", n.Channel)
 	}
-	return channel.Notify(ctx, message(n, w.outbox.config.PublicURL))
+	m := message(n, w.outbox.config.PublicURL)
+	if m.Reason == digest {
+		var err error
+		if m.Digest, err = w.collect(ctx, n); err != nil {
+			return true, err
+		}
+	}
+	return channel.Notify(ctx, m)
 }
 
 // settle marks the notification sent or failed.

@@ -19,6 +19,7 @@ type standardData struct {
 	Reason   Reason        `json:"reason"`
 	Sequence int           `json:"sequence"`
 	URL      *string       `json:"url"`
+	Digest   *Digest       `json:"digest,omitempty"`
 }
 
 // standardAlert has the fields of an alert in GET /api/v1/alerts.
@@ -44,6 +45,8 @@ func eventType(r Reason) string {
 		return "alert.escalated"
 	case Reminder:
 		return "alert.reminder"
+	case digest:
+		return "alert.digest"
 	case Resolved:
 		return "alert.resolved"
 	default:
@@ -57,7 +60,7 @@ func standardBody(m Message) ([]byte, error) {
 		Type:      eventType(m.Reason),
 		Timestamp: m.At.UTC(),
 		Data: standardData{
-			Reason: m.Reason, Sequence: m.Sequence,
+			Reason: m.Reason, Sequence: m.Sequence, Digest: m.Digest,
 			Alert: standardAlert{
 				ID: strconv.FormatInt(a.ID, 10), Level: a.Level, Message: a.Message, Details: a.Details,
 				Timestamp: a.LastSeen.UTC(), Rule: a.Rule, Subject: a.Subject, Status: a.Status,

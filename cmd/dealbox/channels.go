@@ -1,0 +1,44 @@
+package main
+
+import (
+	"dealbox/internal/alerting"
+	"dealbox/internal/notify"
+)
+
+// notifyConfig makes the channels that the settings name.
+func notifyConfig(config Config, version string) (notify.Config, error) {
+	c := notify.Config{PerMinute: config.Alerts.PerMinute}
+	if config.Listen.PublicURL != nil {
+		c.PublicURL = config.Listen.PublicURL.String()
+	}
+	if url := config.Alerts.WebhookURL.reveal(); url != "" {
+		webhook, err := notify.NewWebhook(notify.WebhookConfig{
+			URL: url, Secret: config.Alerts.WebhookSecret.reveal(), Format: notify.Format(config.Alerts.WebhookFormat),
+			UserAgent: "dealbox/" + version,
+		})
+		if err != nil {
+			return c, err
+		}
+		c.Channels = append(c.Channels, notify.Channel{Name: notify.ChannelWebhook, Floor: floor(config.Alerts.WebhookLevel), Notify: webhook.Notify})
+	}
+	if config.Alerts.Email != nil {
+		email, err := newEmail(*config.Alerts.Email, version)
+		if err != nil {
+			return c, err
+		}
+		c.Channels = append(c.Channels, notify.Channel{Name: notify.ChannelEmail, Floor: floor(config.Alerts.Email.Level), Notify: email.Notify})
+	}
+	return c, nil
+}
+
+func newEmail(e EmailConfig, version string) (*notify.Email, error) {
+	return notify.NewEmail(notify.EmailConfig{
+		Host: e.Host, Port: e.Port, Security: e.Security, User: e.User, Password: e.Password.reveal(),
+		From: e.From, To: e.To, UserAgent: "dealbox/" + version,
+	})
+}
+
+func floor(level string) int {
+	l, _ := alerting.ParseLevel(level) // checked with the settings
+	return int(l)
+}

@@ -1,0 +1,200 @@
+package notify
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/mail"
+	"strconv"
+	"strings"
+	"time"
+
+	gomail "github.com/wneessen/go-mail"
+)
+
+// defaultEmailTimeout bounds one attempt, from the look-up of the name to QUIT.
+// An SMTP server that greets slowly to shake off spammers takes some seconds.
+const defaultEmailTimeout = 20 * time.Second
+
+// Security is how the connection to an SMTP server is protected.
+type Security string
+
+// The kinds of protection.
+const (
+	// StartTLS begins in the clear and must then turn to TLS (RFC 3207).
+	StartTLS Security = "starttls"
+	// ImplicitTLS is TLS from the first byte (RFC 8314).
+	ImplicitTLS Security = "tls"
+	// NoTLS is for a catcher on the same machine or network. It takes no password.
+	NoTLS Security = "none"
+)
+
+// EmailConfig of an Email.
+type EmailConfig struct {
+	Host     string
+	Port     int
+	Security Security // "" means StartTLS
+	// User and Password may be empty: then the server is not asked to authenticate.
+	User, Password string
+	From           string   // an address, with or without a name
+	To             []string // at least one
+	// Timeout bounds one attempt. 0 means 20 s.
+	Timeout time.Duration
+	// TLS is for another root than the system's; nil for those.
+	TLS *tls.Config
+	// UserAgent of the messages. "" means Dealbox.
+	UserAgent string
+}
+
+// Email sends each message to a fixed list of people, as text and as HTML.
+type Email struct {
+	config EmailConfig
+	from   *mail.Address
+	to     []*mail.Address
+	server string // host:port: what may be shown of it
+}
+
+// NewEmail checks the settings. Its errors never hold the password.
+func NewEmail(c EmailConfig) (*Email, error) {
+	c.Security = cmp.Or(c.Security, StartTLS)
+	c.Timeout = cmp.Or(c.Timeout, defaultEmailTimeout)
+	c.UserAgent = cmp.Or(c.UserAgent, "Dealbox")
+	switch {
+	case c.Host == "" || c.Port < 1 || c.Port > 65535:
+		return nil, errors.New("the SMTP server needs a host and a port")
+	case c.Security != StartTLS && c.Security != ImplicitTLS && c.Security != NoTLS:
+		return nil, fmt.Errorf("the SMTP security %q is unknown; known are %s, %s and %s", c.Security, StartTLS, ImplicitTLS, NoTLS)
+	case c.Security == NoTLS && c.Password != "":
+		return nil, errors.New("a password is never sent without TLS")
+	case len(c.To) == 0:
+		return nil, errors.New("alerts by e-mail need somebody to send them to")
+	}
+	e := &Email{config: c, server: net.JoinHostPort(c.Host, strconv.Itoa(c.Port))}
+	var err error
+	if e.from, err = mail.ParseAddress(c.From); err != nil {
+		return nil, fmt.Errorf("the sender of alerts: %w", err)
+	}
+	for _, to := range c.To {
+		address, err := mail.ParseAddress(to)
+		if err != nil {
+			return nil, fmt.Errorf("a receiver of alerts: %w", err)
+		}
+		e.to = append(e.to, address)
+	}
+	return e, nil
+}
+
+// Notify sends the message; see Channel.Notify. What the server puts off (4xx)
+// and a network that fails are worth another attempt; what it refuses (5xx) is final.
+func (e *Email) Notify(ctx context.Context, m Message) (retry bool, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, e.config.Timeout, e.timedOut())
+	defer cancel()
+	letter, err := e.letter(m)
+	if err != nil {
+		return false, fmt.Errorf("write the mail of notification %d: %w", m.ID, err)
+	}
+	client, err := e.client(ctx)
+	if err != nil {
+		return false, err
+	}
+	err = client.DialAndSendWithContext(ctx, letter)
+	if err == nil || letter.IsDelivered() {
+		// The server has taken it: that it then broke off the farewell changes nothing.
+		return false, nil
+	}
+	return e.judge(ctx, err)
+}
+
+// Check connects, turns to TLS, authenticates and leaves, without a mail.
+func (e *Email) Check(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, e.config.Timeout, e.timedOut())
+	defer cancel()
+	client, err := e.client(ctx)
+	if err != nil {
+		return err
+	}
+	if err := client.DialWithContext(ctx); err != nil {
+		_, err = e.judge(ctx, err)
+		return err
+	}
+	_ = client.Close() // It let us in, which was the question.
+	return nil
+}
+
+func (e *Email) client(ctx context.Context) (*gomail.Client, error) {
+	options := []gomail.Option{
+		gomail.WithPort(e.config.Port), gomail.WithTimeout(e.config.Timeout), gomail.WithDialContextFunc(e.dial(ctx)),
+		gomail.WithTLSConfig(e.tls()), gomail.WithTLSPolicy(gomail.TLSMandatory),
+	}
+	switch e.config.Security {
+	case ImplicitTLS:
+		// dial has turned to TLS already. A server must not offer STARTTLS then (RFC
+		// 3207 §4.2), so this only tells go-mail that the connection is protected.
+		options = append(options, gomail.WithTLSPolicy(gomail.TLSOpportunistic))
+	case NoTLS:
+		options = append(options, gomail.WithTLSPolicy(gomail.NoTLS))
+	}
+	if e.config.Password != "" {
+		options = append(options, gomail.WithSMTPAuth(gomail.SMTPAuthAutoDiscover),
+			gomail.WithUsername(e.config.User), gomail.WithPassword(e.config.Password))
+	}
+	client, err := gomail.NewClient(e.config.Host, options...)
+	if err != nil {
+		return nil, fmt.Errorf("prepare to send through %s: %w", e.server, err)
+	}
+	return client, nil
+}
+
+func (e *Email) tls() *tls.Config {
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if e.config.TLS != nil {
+		c = e.config.TLS.Clone()
+	}
+	c.ServerName = e.config.Host
+	return c
+}
+
+// dial opens a connection that ends with ctx. go-mail moves the deadline with
+// each step, so a server that answers slowly enough could hold it for hours.
+func (e *Email) dial(ctx context.Context) gomail.DialContextFunc {
+	until, _ := ctx.Deadline()
+	return func(dialing context.Context, network, address string) (net.Conn, error) {
+		raw, err := (&net.Dialer{}).DialContext(dialing, network, address)
+		if err != nil {
+			return nil, err //nolint:wrapcheck // judge names the server
+		}
+		context.AfterFunc(ctx, func() { _ = raw.Close() })
+		conn := bounded{raw, until}
+		if e.config.Security != ImplicitTLS {
+			return conn, nil
+		}
+		secured := tls.Client(conn, e.tls())
+		if err := secured.HandshakeContext(dialing); err != nil {
+			_ = raw.Close()
+			return nil, err //nolint:wrapcheck // judge names the server
+		}
+		return secured, nil
+	}
+}
+
+// bounded is a connection whose deadline is never later than until.
+type bounded struct {
+	net.Conn
+	until time.Time
+}
+
+// SetDeadline implements net.Conn.
+func (c bounded) SetDeadline(t time.Time) error {
+	if t.IsZero() || t.After(c.until) {
+		t = c.until
+	}
+	return c.Conn.SetDeadline(t)
+}
+
+// domain is what stands behind the @ of the sender.
+func (e *Email) domain() string {
+	return e.from.Address[strings.LastIndexByte(e.from.Address, '@')+1:]
+}

@@ -1,0 +1,55 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"net/textproto"
+	"strconv"
+	"time"
+
+	gomail "github.com/wneessen/go-mail"
+)
+
+func (e *Email) timedOut() *sendError {
+	return &sendError{text: e.server + " did not take the mail within " + e.config.Timeout.String() + ", the limit for one attempt"}
+}
+
+// judge tells from a failure whether to try again. Like Webhook.judge it wraps
+// nothing: what it shows holds neither password nor message.
+func (e *Email) judge(ctx context.Context, err error) (retry bool, _ error) {
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		<-ctx.Done()
+	}
+	if ended := context.Cause(ctx); ended != nil {
+		return true, ended
+	}
+	var sending *gomail.SendError
+	if errors.As(err, &sending) {
+		// 0: the connection broke off.
+		code := sending.ErrorCode()
+		return code < 500, &sendError{text: e.server + ": " + Line(sending.Error(), maxLastError/2)}
+	}
+	var answer *textproto.Error
+	if errors.As(err, &answer) {
+		// Before the mail: the greeting, EHLO, STARTTLS, AUTH. The server's words may
+		// repeat what it was sent, so the code has to do.
+		return answer.Code < 500, &sendError{text: e.server + " answered " + strconv.Itoa(answer.Code) + phase(answer.Code)}
+	}
+	if text, ok := networkCause(err); ok {
+		return true, &sendError{text: "no answer from " + e.server + ": " + text}
+	}
+	return false, &sendError{text: e.server + " cannot be used: " + Line(err.Error(), maxLastError/2)}
+}
+
+// phase explains the codes that speak about the settings (RFC 4954, RFC 5321).
+func phase(code int) string {
+	switch code {
+	case 530:
+		return ": it wants user and password, or TLS"
+	case 534, 535:
+		return ": it refuses user or password"
+	case 421:
+		return ": it is not available at the moment"
+	}
+	return ""
+}
