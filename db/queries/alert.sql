@@ -115,16 +115,65 @@ ORDER BY id DESC
 LIMIT @max_rows;
 
 -- name: AlertList :many
--- Newest first, from before (before_seen, before_id).
+-- Newest first, from before (before_seen, before_id): one index range for each
+-- status and level, merged.
 SELECT * FROM alert
-WHERE level = ANY(@levels::text[])
-  AND status = ANY(@statuses::text[])
-  AND (@rule::text = '' OR rule = @rule)
-  AND last_seen >= @since AND last_seen < @until
-  AND (last_seen, id) < (@before_seen::timestamptz, @before_id::bigint)
-ORDER BY last_seen DESC, id DESC
-LIMIT @max_rows;
+WHERE alert.id IN (
+    SELECT found.id
+    FROM unnest(@statuses::text[]) AS s (status)
+    CROSS JOIN unnest(@levels::text[]) AS l (level)
+    CROSS JOIN LATERAL (
+        SELECT a.id, a.last_seen FROM alert a
+        WHERE a.status = s.status AND a.level = l.level
+          AND a.last_seen >= @since AND a.last_seen < @until
+          AND (a.last_seen, a.id) < (@before_seen::timestamptz, @before_id::bigint)
+        ORDER BY a.last_seen DESC, a.id DESC
+        LIMIT @max_rows) found
+    ORDER BY found.last_seen DESC, found.id DESC
+    LIMIT @max_rows)
+ORDER BY last_seen DESC, alert.id DESC;
+
+-- name: AlertListOfRule :many
+-- AlertList of one rule.
+SELECT * FROM alert
+WHERE alert.id IN (
+    SELECT found.id
+    FROM unnest(@statuses::text[]) AS s (status)
+    CROSS JOIN unnest(@levels::text[]) AS l (level)
+    CROSS JOIN LATERAL (
+        SELECT a.id, a.last_seen FROM alert a
+        WHERE a.rule = @rule AND a.status = s.status AND a.level = l.level
+          AND a.last_seen >= @since AND a.last_seen < @until
+          AND (a.last_seen, a.id) < (@before_seen::timestamptz, @before_id::bigint)
+        ORDER BY a.last_seen DESC, a.id DESC
+        LIMIT @max_rows) found
+    ORDER BY found.last_seen DESC, found.id DESC
+    LIMIT @max_rows)
+ORDER BY last_seen DESC, alert.id DESC;
 
 -- name: AlertCount :many
--- Episodes by level and status.
-SELECT level, status, count(*) AS episodes FROM alert GROUP BY level, status;
+-- Episodes by rule, level and status.
+SELECT rule, level, status, sum(episodes)::bigint AS episodes FROM alert_tally
+GROUP BY rule, level, status
+HAVING sum(episodes) > 0;
+
+-- name: AlertTallyFold :exec
+-- Adds up what was counted since the last time. Readers see all of it or none.
+WITH gone AS (DELETE FROM alert_tally RETURNING *)
+INSERT INTO alert_tally SELECT rule, level, status, sum(episodes) FROM gone
+GROUP BY rule, level, status HAVING sum(episodes) <> 0;
+
+-- name: AlertHourFold :exec
+-- The same for the newest hours; those before were folded when they were.
+WITH gone AS (DELETE FROM alert_hour WHERE hour >= date_trunc('hour', now(), 'UTC') - interval '1 hour' RETURNING *)
+INSERT INTO alert_hour
+SELECT hour, rule, level, sum(raised), sum(resolved), sum(open_seconds), max(open_longest), sum(sent), sum(failed), sum(suppressed)
+FROM gone GROUP BY hour, rule, level;
+
+-- name: AlertHours :many
+SELECT hour, sum(raised)::bigint AS raised, sum(resolved)::bigint AS resolved,
+       sum(open_seconds)::float8 AS open_seconds, max(open_longest)::float8 AS open_longest,
+       sum(sent)::bigint AS sent, sum(failed)::bigint AS failed, sum(suppressed)::bigint AS suppressed
+FROM alert_hour
+WHERE hour >= @since AND hour < @until
+GROUP BY hour ORDER BY hour;

@@ -15,8 +15,6 @@ import (
 const (
 	DefaultLimit = 10
 	MaxLimit     = 1000
-	// recentEpisodes is how many a summary shows.
-	recentEpisodes = 5
 )
 
 // Episode is an alert as it is kept, and as the API and the commands show it.
@@ -69,7 +67,7 @@ func List(ctx context.Context, db dbsqlc.DBTX, f Filter) (Page, error) {
 	if err != nil {
 		return Page{}, err
 	}
-	rows, err := dbsqlc.New().AlertList(ctx, db, p)
+	rows, err := list(ctx, db, f.Rule, p)
 	if err != nil {
 		return Page{}, fmt.Errorf("list alerts: %w", err)
 	}
@@ -91,6 +89,16 @@ func List(ctx context.Context, db dbsqlc.DBTX, f Filter) (Page, error) {
 	return page, nil
 }
 
+func list(ctx context.Context, db dbsqlc.DBTX, rule string, p dbsqlc.AlertListParams) ([]dbsqlc.Alert, error) {
+	if rule == "" {
+		return dbsqlc.New().AlertList(ctx, db, p)
+	}
+	return dbsqlc.New().AlertListOfRule(ctx, db, dbsqlc.AlertListOfRuleParams{
+		Rule: rule, Levels: p.Levels, Statuses: p.Statuses, Since: p.Since, Until: p.Until,
+		BeforeSeen: p.BeforeSeen, BeforeID: p.BeforeID, MaxRows: p.MaxRows,
+	})
+}
+
 func (f Filter) params() (dbsqlc.AlertListParams, error) {
 	from, err := parseCursor(f.Cursor)
 	if err != nil {
@@ -109,7 +117,7 @@ func (f Filter) params() (dbsqlc.AlertListParams, error) {
 		f.Until = newest.seen
 	}
 	return dbsqlc.AlertListParams{
-		Levels: f.levels(), Statuses: f.statuses(), Rule: f.Rule, Since: f.Since, Until: f.Until,
+		Levels: f.levels(), Statuses: f.statuses(), Since: f.Since, Until: f.Until,
 		BeforeSeen: from.seen, BeforeID: from.id, MaxRows: int32(f.Limit) + 1,
 	}, nil
 }
@@ -148,45 +156,4 @@ func episode(row dbsqlc.Alert) (Episode, error) {
 		SilenceID: row.SilenceID, InhibitorID: row.InhibitorID,
 	}
 	return e, nil
-}
-
-// Summary counts the episodes that are kept, whatever a list's filters.
-type Summary struct {
-	Total int64
-	// ByLevel and ByStatus have every level and every status, also at 0.
-	ByLevel  map[Level]int64
-	ByStatus map[Status]int64
-	// Recent are the 5 that fired last.
-	Recent []Episode
-}
-
-// Summarize reads the summary. Its counts come from one statement, so they
-// always add up.
-func Summarize(ctx context.Context, db dbsqlc.DBTX) (Summary, error) {
-	s := Summary{ByLevel: map[Level]int64{}, ByStatus: map[Status]int64{}}
-	for _, l := range Levels() {
-		s.ByLevel[l] = 0
-	}
-	for _, st := range Statuses() {
-		s.ByStatus[st] = 0
-	}
-	rows, err := dbsqlc.New().AlertCount(ctx, db)
-	if err != nil {
-		return Summary{}, fmt.Errorf("count alerts: %w", err)
-	}
-	for _, row := range rows {
-		level, err := ParseLevel(row.Level)
-		if err != nil {
-			return Summary{}, fmt.Errorf("count alerts: %w", err)
-		}
-		s.Total += row.Episodes
-		s.ByLevel[level] += row.Episodes
-		s.ByStatus[Status(row.Status)] += row.Episodes
-	}
-	recent, err := List(ctx, db, Filter{Limit: recentEpisodes})
-	if err != nil {
-		return Summary{}, err
-	}
-	s.Recent = recent.Episodes
-	return s, nil
 }

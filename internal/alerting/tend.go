@@ -61,7 +61,7 @@ func NewTendWorker(pool *pgxpool.Pool, alerts *Alerts) *TendWorker {
 
 // Work implements river.Worker.
 func (w *TendWorker) Work(ctx context.Context, _ *river.Job[TendArgs]) error {
-	for _, step := range []func(context.Context, pgx.Tx) (int, error){w.alerts.release, w.alerts.remind, w.alerts.outbox.Digest} {
+	for _, step := range []func(context.Context, pgx.Tx) (int, error){w.alerts.release, w.alerts.remind, w.alerts.outbox.Digest, w.alerts.fold} {
 		if err := w.untilDone(ctx, step); err != nil {
 			return err
 		}

@@ -68,16 +68,19 @@ func (q *Queries) AlertClose(ctx context.Context, db DBTX, id int64) (Alert, err
 }
 
 const alertCount = `-- name: AlertCount :many
-SELECT level, status, count(*) AS episodes FROM alert GROUP BY level, status
+SELECT rule, level, status, sum(episodes)::bigint AS episodes FROM alert_tally
+GROUP BY rule, level, status
+HAVING sum(episodes) > 0
 `
 
 type AlertCountRow struct {
+	Rule     string
 	Level    string
 	Status   string
 	Episodes int64
 }
 
-// Episodes by level and status.
+// Episodes by rule, level and status.
 func (q *Queries) AlertCount(ctx context.Context, db DBTX) ([]AlertCountRow, error) {
 	rows, err := db.Query(ctx, alertCount)
 	if err != nil {
@@ -87,7 +90,12 @@ func (q *Queries) AlertCount(ctx context.Context, db DBTX) ([]AlertCountRow, err
 	var items []AlertCountRow
 	for rows.Next() {
 		var i AlertCountRow
-		if err := rows.Scan(&i.Level, &i.Status, &i.Episodes); err != nil {
+		if err := rows.Scan(
+			&i.Rule,
+			&i.Level,
+			&i.Status,
+			&i.Episodes,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -230,20 +238,168 @@ func (q *Queries) AlertGet(ctx context.Context, db DBTX, id int64) (Alert, error
 	return i, err
 }
 
+const alertHourFold = `-- name: AlertHourFold :exec
+WITH gone AS (DELETE FROM alert_hour WHERE hour >= date_trunc('hour', now(), 'UTC') - interval '1 hour' RETURNING hour, rule, level, raised, resolved, open_seconds, open_longest, sent, failed, suppressed)
+INSERT INTO alert_hour
+SELECT hour, rule, level, sum(raised), sum(resolved), sum(open_seconds), max(open_longest), sum(sent), sum(failed), sum(suppressed)
+FROM gone GROUP BY hour, rule, level
+`
+
+// The same for the newest hours; those before were folded when they were.
+func (q *Queries) AlertHourFold(ctx context.Context, db DBTX) error {
+	_, err := db.Exec(ctx, alertHourFold)
+	return err
+}
+
+const alertHours = `-- name: AlertHours :many
+SELECT hour, sum(raised)::bigint AS raised, sum(resolved)::bigint AS resolved,
+       sum(open_seconds)::float8 AS open_seconds, max(open_longest)::float8 AS open_longest,
+       sum(sent)::bigint AS sent, sum(failed)::bigint AS failed, sum(suppressed)::bigint AS suppressed
+FROM alert_hour
+WHERE hour >= $1 AND hour < $2
+GROUP BY hour ORDER BY hour
+`
+
+type AlertHoursParams struct {
+	Since time.Time
+	Until time.Time
+}
+
+type AlertHoursRow struct {
+	Hour        time.Time
+	Raised      int64
+	Resolved    int64
+	OpenSeconds float64
+	OpenLongest float64
+	Sent        int64
+	Failed      int64
+	Suppressed  int64
+}
+
+func (q *Queries) AlertHours(ctx context.Context, db DBTX, arg AlertHoursParams) ([]AlertHoursRow, error) {
+	rows, err := db.Query(ctx, alertHours, arg.Since, arg.Until)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []AlertHoursRow
+	for rows.Next() {
+		var i AlertHoursRow
+		if err := rows.Scan(
+			&i.Hour,
+			&i.Raised,
+			&i.Resolved,
+			&i.OpenSeconds,
+			&i.OpenLongest,
+			&i.Sent,
+			&i.Failed,
+			&i.Suppressed,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const alertList = `-- name: AlertList :many
 SELECT id, fingerprint, rule, subject, level, status, message, details, occurrences, first_seen, last_seen, resolved_at, silence_id, inhibitor_id, notified_at FROM alert
-WHERE level = ANY($1::text[])
-  AND status = ANY($2::text[])
-  AND ($3::text = '' OR rule = $3)
-  AND last_seen >= $4 AND last_seen < $5
-  AND (last_seen, id) < ($6::timestamptz, $7::bigint)
-ORDER BY last_seen DESC, id DESC
-LIMIT $8
+WHERE alert.id IN (
+    SELECT found.id
+    FROM unnest($1::text[]) AS s (status)
+    CROSS JOIN unnest($2::text[]) AS l (level)
+    CROSS JOIN LATERAL (
+        SELECT a.id, a.last_seen FROM alert a
+        WHERE a.status = s.status AND a.level = l.level
+          AND a.last_seen >= $3 AND a.last_seen < $4
+          AND (a.last_seen, a.id) < ($5::timestamptz, $6::bigint)
+        ORDER BY a.last_seen DESC, a.id DESC
+        LIMIT $7) found
+    ORDER BY found.last_seen DESC, found.id DESC
+    LIMIT $7)
+ORDER BY last_seen DESC, alert.id DESC
 `
 
 type AlertListParams struct {
-	Levels     []string
 	Statuses   []string
+	Levels     []string
+	Since      time.Time
+	Until      time.Time
+	BeforeSeen time.Time
+	BeforeID   int64
+	MaxRows    int32
+}
+
+// Newest first, from before (before_seen, before_id): one index range for each
+// status and level, merged.
+func (q *Queries) AlertList(ctx context.Context, db DBTX, arg AlertListParams) ([]Alert, error) {
+	rows, err := db.Query(ctx, alertList,
+		arg.Statuses,
+		arg.Levels,
+		arg.Since,
+		arg.Until,
+		arg.BeforeSeen,
+		arg.BeforeID,
+		arg.MaxRows,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Alert
+	for rows.Next() {
+		var i Alert
+		if err := rows.Scan(
+			&i.ID,
+			&i.Fingerprint,
+			&i.Rule,
+			&i.Subject,
+			&i.Level,
+			&i.Status,
+			&i.Message,
+			&i.Details,
+			&i.Occurrences,
+			&i.FirstSeen,
+			&i.LastSeen,
+			&i.ResolvedAt,
+			&i.SilenceID,
+			&i.InhibitorID,
+			&i.NotifiedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const alertListOfRule = `-- name: AlertListOfRule :many
+SELECT id, fingerprint, rule, subject, level, status, message, details, occurrences, first_seen, last_seen, resolved_at, silence_id, inhibitor_id, notified_at FROM alert
+WHERE alert.id IN (
+    SELECT found.id
+    FROM unnest($1::text[]) AS s (status)
+    CROSS JOIN unnest($2::text[]) AS l (level)
+    CROSS JOIN LATERAL (
+        SELECT a.id, a.last_seen FROM alert a
+        WHERE a.rule = $3 AND a.status = s.status AND a.level = l.level
+          AND a.last_seen >= $4 AND a.last_seen < $5
+          AND (a.last_seen, a.id) < ($6::timestamptz, $7::bigint)
+        ORDER BY a.last_seen DESC, a.id DESC
+        LIMIT $8) found
+    ORDER BY found.last_seen DESC, found.id DESC
+    LIMIT $8)
+ORDER BY last_seen DESC, alert.id DESC
+`
+
+type AlertListOfRuleParams struct {
+	Statuses   []string
+	Levels     []string
 	Rule       string
 	Since      time.Time
 	Until      time.Time
@@ -252,11 +408,11 @@ type AlertListParams struct {
 	MaxRows    int32
 }
 
-// Newest first, from before (before_seen, before_id).
-func (q *Queries) AlertList(ctx context.Context, db DBTX, arg AlertListParams) ([]Alert, error) {
-	rows, err := db.Query(ctx, alertList,
-		arg.Levels,
+// AlertList of one rule.
+func (q *Queries) AlertListOfRule(ctx context.Context, db DBTX, arg AlertListOfRuleParams) ([]Alert, error) {
+	rows, err := db.Query(ctx, alertListOfRule,
 		arg.Statuses,
+		arg.Levels,
 		arg.Rule,
 		arg.Since,
 		arg.Until,
@@ -627,6 +783,18 @@ type AlertSuppressParams struct {
 // Mutes an open episode that the caller has locked.
 func (q *Queries) AlertSuppress(ctx context.Context, db DBTX, arg AlertSuppressParams) error {
 	_, err := db.Exec(ctx, alertSuppress, arg.SilenceID, arg.InhibitorID, arg.ID)
+	return err
+}
+
+const alertTallyFold = `-- name: AlertTallyFold :exec
+WITH gone AS (DELETE FROM alert_tally RETURNING rule, level, status, episodes)
+INSERT INTO alert_tally SELECT rule, level, status, sum(episodes) FROM gone
+GROUP BY rule, level, status HAVING sum(episodes) <> 0
+`
+
+// Adds up what was counted since the last time. Readers see all of it or none.
+func (q *Queries) AlertTallyFold(ctx context.Context, db DBTX) error {
+	_, err := db.Exec(ctx, alertTallyFold)
 	return err
 }
 

@@ -51,6 +51,34 @@ func (a *API) listAlerts(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, answer)
 }
 
+// summaryOfAlerts is GET /api/v1/alerts/summary: the counts of what is kept, and
+// what happened in a span.
+type summaryOfAlerts struct {
+	summaryAnswer
+	ByRule map[string]int64 `json:"by_rule"`
+	alerting.Review
+}
+
+// summarizeAlerts answers GET /api/v1/alerts/summary?since=&until=.
+func (a *API) summarizeAlerts(w http.ResponseWriter, r *http.Request) error {
+	p := parseParams(r)
+	since, until := p.moment("since"), p.moment("until")
+	if p.err != nil {
+		return p.err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
+	defer cancel()
+	summary, err := alerting.Summarize(ctx, a.stages.DB)
+	if err != nil {
+		return err
+	}
+	review, err := alerting.Look(ctx, a.stages.DB, since, until)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, summaryOfAlerts{renderSummary(&summary), summary.ByRule, review})
+}
+
 // showAlert answers GET /api/v1/alerts/{id}: the episode with its history and
 // notifications.
 func (a *API) showAlert(w http.ResponseWriter, r *http.Request) error {

@@ -120,3 +120,22 @@ func TestOperate_NeedsAdmin(t *testing.T) {
 	require.Equal(t, 401, h.call(call{path: "/api/v1/alerts/1"}).Code)
 	require.Equal(t, 401, h.call(call{path: "/api/v1/silences"}).Code)
 }
+
+func TestAlerts_Summary(t *testing.T) {
+	t.Parallel()
+	h := open(t, withTokens)
+	h.raise(alerting.Alert{Rule: "one", Level: alerting.Error, Message: "m"})
+	tree := h.read("/api/v1/alerts/summary").json(t)
+	require.Equal(t, json.Number("1"), at(t, tree, "total"))
+	require.Equal(t, json.Number("1"), at(t, tree, "by_level", "error"))
+	require.Equal(t, json.Number("1"), at(t, tree, "by_status", "firing"))
+	require.Equal(t, json.Number("1"), at(t, tree, "by_rule", "one"))
+	require.Equal(t, json.Number("0"), at(t, tree, "notifications", "sent"))
+	require.Nil(t, at(t, tree, "time_to_resolve", "mean_seconds"))
+	require.Len(t, tree["by_hour"], 1)
+	require.Len(t, tree["recent"], 1)
+	for query, field := range map[string]string{"since=yesterday": "since", "until=x": "until", "since=2020-01-01": "since"} {
+		e := requireError(t, h.read("/api/v1/alerts/summary?"+query), 400, "invalid_parameter")
+		require.Equal(t, map[string]any{"field": field}, e["details"], query)
+	}
+}

@@ -28,6 +28,7 @@ func (a *API) Routes() http.Handler {
 	route(post, webhookPath, a.signed, a.receiveWebhook)
 
 	route(get, "/api/v1/alerts", a.reader, a.listAlerts)
+	route(get, "/api/v1/alerts/summary", a.reader, a.summarizeAlerts)
 	route(get, "/api/v1/alerts/{id}", a.reader, a.showAlert)
 	route(post, "/api/v1/alerts/{id}/acknowledge", a.operator, a.acknowledgeAlert)
 	route(post, "/api/v1/alerts/{id}/resolve", a.operator, a.resolveAlert)
