@@ -108,6 +108,7 @@ type ForecastConfig struct {
 	Currency      string
 	HorizonMonths int
 	Location      *time.Location
+	SwingPercent  int // a change within an hour that is worth a warning; 0 for none
 }
 
 // LifecycleConfig is for the process.
@@ -226,6 +227,8 @@ func needForecast(s *settings, c *Config) {
 		s.wrong("FORECAST_CURRENCY", "is "+shown(c.Forecast.Currency), "Give the three letters of a currency (ISO 4217), such as THB or EUR.")
 	}
 	c.Forecast.HorizonMonths = s.integer("FORECAST_HORIZON_MONTHS", 12, 1, 120)
+
+	c.Forecast.SwingPercent = s.integer("FORECAST_SWING_PERCENT", 25, 0, 1000)
 
 	zone := s.textOr("FORECAST_TIMEZONE", "UTC")
 	c.Forecast.Location = time.UTC

@@ -59,7 +59,7 @@ func TestLoadConfig_Defaults(t *testing.T) {
 	require.Equal(t, CircuitConfig{5, time.Minute}, c.Circuit)
 	require.Equal(t, JobsConfig{WorkerCount: 50, MaxAttempts: 12}, c.Jobs)
 	require.Equal(t, ReconcileConfig{2 * time.Minute, time.Hour, 2 * time.Minute}, c.Reconcile)
-	require.Equal(t, ForecastConfig{"THB", 12, time.UTC}, c.Forecast)
+	require.Equal(t, ForecastConfig{"THB", 12, time.UTC, 25}, c.Forecast)
 	require.Equal(t, AlertsConfig{WebhookFormat: "standard", WebhookLevel: "error", RemindEvery: 4 * time.Hour, PerMinute: 10}, c.Alerts)
 	require.Equal(t, LogConfig{Level: slog.LevelInfo}, c.Log)
 	require.Equal(t, 20*time.Second, c.Lifecycle.ShutdownTimeout)
@@ -154,6 +154,7 @@ var mistakes = environ{
 	"FORECAST_CURRENCY":                 "BAHT",
 	"FORECAST_HORIZON_MONTHS":           "0",
 	"FORECAST_TIMEZONE":                 "Mars/Olympus",
+	"FORECAST_SWING_PERCENT":            "-1",
 	"ALERT_WEBHOOK_URL":                 "https://u:" + canary + "@hooks.example.com",
 	"ALERT_WEBHOOK_SECRET":              "whsec_!" + canary,
 	"ALERT_WEBHOOK_FORMAT":              "teams",

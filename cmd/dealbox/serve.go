@@ -81,6 +81,7 @@ type service struct {
 	worker     *jobs.Client
 	readiness  *httpapi.Readiness
 	server     *http.Server
+	signatures func() alerting.SignatureWindow // what the webhook refused of late
 }
 
 // newService wires everything. It connects to nothing.
@@ -134,6 +135,7 @@ func (s *service) wire(version string) error {
 	s.alerts = alerting.New(alerting.Config{RemindEvery: config.Alerts.RemindEvery}, outbox)
 	s.forecast = revenue.New(revenue.Config{
 		Currency: config.Forecast.Currency, HorizonMonths: config.Forecast.HorizonMonths, Location: config.Forecast.Location,
+		Alerts: s.alerts, SwingPercent: config.Forecast.SwingPercent,
 	}, inserter)
 	s.breaker = circuit.New(s.pool, circuit.Config{
 		FailureThreshold: config.Circuit.FailureThreshold, RecoveryTimeout: config.Circuit.RecoveryTimeout,
@@ -206,7 +208,7 @@ func (s *service) newServer(version string) error {
 	if err != nil {
 		return err
 	}
-	s.server = api.Server()
+	s.server, s.signatures = api.Server(), api.TakeSignatures
 	return nil
 }
 
@@ -300,6 +302,8 @@ func (s *service) start(ctx context.Context) (*sync.WaitGroup, error) {
 	s.readiness.Ready()
 	host, _ := os.Hostname() // without a name its alerts have no subject
 	skew := &skewWatch{host: host, pool: s.pool, alerts: s.alerts, clock: s.clock, log: s.log}
+	signatures := &signatureWatch{take: s.signatures, pool: s.pool, alerts: s.alerts, log: s.log}
+	loops.Go(func() { signatures.run(ctx) })
 	if s.role == roleAPI {
 		loops.Go(func() { skew.run(ctx) })
 		return &loops, nil

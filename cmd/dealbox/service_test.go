@@ -59,7 +59,7 @@ func newHouse(t *testing.T, strapiConfig fakestrapi.Config, pairs ...string) *ho
 }
 
 // serve runs the service until the test ends.
-func (h *house) serve() {
+func (h *house) serve() *service {
 	h.t.Helper()
 	config, err := loadConfig(h.env.getenv, everything...)
 	require.NoError(h.t, err)
@@ -76,6 +76,7 @@ func (h *house) serve() {
 		require.NoError(h.t, <-ended)
 	})
 	require.NoError(h.t, waitReady(h.t.Context(), h.address))
+	return s
 }
 
 // deliver posts a body as a signing Strapi would, and returns the status.

@@ -28,7 +28,11 @@ type skewWatch struct {
 	alerts *alerting.Alerts
 	clock  *jobs.Clock
 	log    *slog.Logger
+	streak alerting.Streak
 }
+
+// skewHysteresis: one slow answer of the database looks like skew.
+var skewHysteresis = alerting.Hysteresis{Fire: 2, Calm: 2}
 
 // waitUntilSane returns once the clocks are close enough to start workers.
 func (w *skewWatch) waitUntilSane(ctx context.Context) error {
@@ -69,8 +73,12 @@ func (w *skewWatch) measure(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	w.clock.Set(ahead)
+	w.streak = w.streak.Next(ahead.Abs() > skewAlert)
+	if !skewHysteresis.Raises(w.streak) && !skewHysteresis.Resolves(w.streak) {
+		return ahead, nil
+	}
 	err = pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
-		if ahead.Abs() <= skewAlert {
+		if skewHysteresis.Resolves(w.streak) {
 			_, err := w.alerts.Resolve(ctx, tx, alerting.RuleClockSkew, w.host, "the clocks agree again")
 			return err
 		}

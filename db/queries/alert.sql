@@ -92,6 +92,15 @@ ORDER BY notified_at NULLS FIRST
 LIMIT @max_rows
 FOR NO KEY UPDATE SKIP LOCKED;
 
+-- name: AlertLockQuiet :many
+-- Open episodes of a rule that has not fired for the given seconds, locked.
+SELECT * FROM alert
+WHERE rule = @rule AND status IN ('firing', 'acknowledged', 'suppressed')
+  AND last_seen < statement_timestamp() - make_interval(secs => @quiet_seconds::float8)
+ORDER BY id
+LIMIT @max_rows
+FOR NO KEY UPDATE SKIP LOCKED;
+
 -- name: AlertEventAppend :exec
 INSERT INTO alert_event (alert_id, kind, level, actor, reason, details)
 VALUES (@alert_id, @kind, @level, @actor, @reason, @details);

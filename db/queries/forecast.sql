@@ -65,3 +65,15 @@ SELECT EXISTS (SELECT FROM forecast_scope s WHERE s.scope = @scope AND s.done < 
                  AND s.dirty_since < now() - interval '2 minutes'
                  AND NOT EXISTS (SELECT FROM river.river_job j WHERE j.kind = 'forecast_recompute'
                                  AND j.state IN ('available', 'pending', 'retryable', 'running', 'scheduled'))) AS orphaned;
+
+-- name: ForecastTotals :one
+-- What the latest snapshot promises in a currency from a month on, and what the
+-- one of an earlier moment did; -1 while there is none that old.
+SELECT coalesce((SELECT sum(m.confirmed + m.tentative) FROM forecast_month m
+                 WHERE m.forecast_id = now_id.id AND m.currency = @currency AND m.month >= @first_month::date), 0)::numeric AS total,
+       CASE WHEN before.id IS NULL THEN -1 ELSE
+           coalesce((SELECT sum(m.confirmed + m.tentative) FROM forecast_month m
+                     WHERE m.forecast_id = before.id AND m.currency = @currency AND m.month >= @first_month), 0) END::numeric AS before
+FROM (SELECT max(f.id) AS id FROM forecast f WHERE f.scope = @scope) now_id
+LEFT JOIN LATERAL (SELECT f.id FROM forecast f WHERE f.scope = @scope AND f.computed_at <= @compared_with::timestamptz
+                   ORDER BY f.computed_at DESC LIMIT 1) before ON true;

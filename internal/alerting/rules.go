@@ -33,7 +33,8 @@ const (
 	RulePartitionsRunningOut = "partitions_running_out"
 
 	// RuleClockSkew (warning): the clocks of this machine and of the database
-	// differ by more than 2 s. Subject: the machine. Resolved when they agree.
+	// differ by more than 2 s, twice in a row of looks 30 s apart. Subject: the
+	// machine. Resolved when they agree twice in a row, or the machine is gone for 5 minutes.
 	RuleClockSkew = "clock_skew"
 
 	// RuleMassDeleteGuard (critical): more documents vanished from Strapi than is
@@ -51,21 +52,38 @@ const (
 	// Strapi. No subject. Resolved by the next run that ends well.
 	RuleReconciliationFailing = "reconciliation_failing"
 
-	// RuleOldestPending (error): an event waits for longer than it should, and
-	// nothing says why. No subject. Resolved when what waits is young again.
+	// RuleOldestPending (error): an event waits for over 5 minutes, twice in a row
+	// of looks a minute apart. No subject. Resolved after two looks at which nothing
+	// waited that long.
 	RuleOldestPending = "oldest_pending"
 
 	// RuleWebhooksRefused (error): deliveries were answered 503 because Postgres
 	// could not commit them. Strapi does not send them again; a full reconciliation
 	// is asked for. No subject. Resolved when a full reconciliation ended well.
 	RuleWebhooksRefused = "webhooks_refused"
+
+	// RuleNotificationFailing (error): a channel failed for good or is stuck, and
+	// has sent nothing since, twice in a row of looks a minute apart. Subject: the
+	// channel. It is told through all channels; what tells of it does not count.
+	// Resolved after two looks at which the channel worked, or did not fail for an hour.
+	RuleNotificationFailing = "notification_failing"
+
+	// RuleSignatureFailures (critical, or warning when forged): many deliveries
+	// were refused as not authentic. Subject: wrong_secret, wrong_clock or forged.
+	// Resolved when there was none such for 11 minutes.
+	RuleSignatureFailures = "signature_failures"
+
+	// RuleForecastSwing (warning): the forecast differs from that of an hour ago
+	// by more than FORECAST_SWING_PERCENT. Subject: the currency. Resolved when it
+	// does not any more: an hour later at the latest, if it stays as it is.
+	RuleForecastSwing = "forecast_swing"
 )
 
 // Rules lists the names of all of them.
 func Rules() []string {
 	return []string{
-		RuleBodyQuarantined, RuleBreakerOpened, RuleClockSkew, RuleEventDeadLettered, RuleLostWebhooks, RuleMassDeleteGuard,
-		RuleOldestPending, RulePartitionsRunningOut, RuleReconciliationFailing, RuleStrapiTokenRefused, RuleStrapiUnusable,
-		RuleWebhooksRefused,
+		RuleBodyQuarantined, RuleBreakerOpened, RuleClockSkew, RuleEventDeadLettered, RuleForecastSwing, RuleLostWebhooks,
+		RuleMassDeleteGuard, RuleNotificationFailing, RuleOldestPending, RulePartitionsRunningOut, RuleReconciliationFailing,
+		RuleSignatureFailures, RuleStrapiTokenRefused, RuleStrapiUnusable, RuleWebhooksRefused,
 	}
 }

@@ -13,9 +13,9 @@ import (
 const (
 	// recentEpisodes is how many a summary shows.
 	recentEpisodes = 5
-	// DefaultReview and MaxReview are how far a review looks back.
-	DefaultReview = 24 * time.Hour
-	MaxReview     = 31 * 24 * time.Hour
+	// defaultReview and maxReview are how far a review looks back.
+	defaultReview = 24 * time.Hour
+	maxReview     = 31 * 24 * time.Hour
 )
 
 // Summary counts the episodes that are kept, whatever a list's filters.
@@ -102,13 +102,13 @@ func Look(ctx context.Context, db dbsqlc.DBTX, since, until time.Time) (Review, 
 		until = time.Now()
 	}
 	if since.IsZero() {
-		since = until.Add(-DefaultReview)
+		since = until.Add(-defaultReview)
 	}
 	r := Review{Since: since.UTC().Truncate(time.Hour), Until: until.UTC().Add(time.Hour - 1).Truncate(time.Hour), ByHour: []Hour{}}
 	switch {
 	case !since.Before(until):
 		return r, &FieldError{Field: "since", Problem: "it must be before until"}
-	case until.Sub(since) > MaxReview:
+	case until.Sub(since) > maxReview:
 		return r, &FieldError{Field: "since", Problem: "a summary looks back 31 days at most"}
 	}
 	rows, err := dbsqlc.New().AlertHours(ctx, db, dbsqlc.AlertHoursParams{Since: r.Since, Until: r.Until})

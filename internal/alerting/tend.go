@@ -45,7 +45,7 @@ func TendSchedule() *river.PeriodicJob {
 		&river.PeriodicJobOpts{RunOnStart: true})
 }
 
-// TendWorker tells what is no longer muted, reminds of what goes on, and sums up
+// TendWorker judges what shows in the tables, tells what is no longer muted, reminds of what goes on, and sums up
 // what a storm held back.
 type TendWorker struct {
 	river.WorkerDefaults[TendArgs]
@@ -61,7 +61,9 @@ func NewTendWorker(pool *pgxpool.Pool, alerts *Alerts) *TendWorker {
 
 // Work implements river.Worker.
 func (w *TendWorker) Work(ctx context.Context, _ *river.Job[TendArgs]) error {
-	for _, step := range []func(context.Context, pgx.Tx) (int, error){w.alerts.release, w.alerts.remind, w.alerts.outbox.Digest, w.alerts.fold} {
+	for _, step := range []func(context.Context, pgx.Tx) (int, error){
+		w.alerts.sample, w.alerts.settle, w.alerts.release, w.alerts.remind, w.alerts.outbox.Digest, w.alerts.fold,
+	} {
 		if err := w.untilDone(ctx, step); err != nil {
 			return err
 		}

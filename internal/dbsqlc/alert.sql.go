@@ -502,6 +502,58 @@ func (q *Queries) AlertLockOpen(ctx context.Context, db DBTX, fingerprint string
 	return i, err
 }
 
+const alertLockQuiet = `-- name: AlertLockQuiet :many
+SELECT id, fingerprint, rule, subject, level, status, message, details, occurrences, first_seen, last_seen, resolved_at, silence_id, inhibitor_id, notified_at FROM alert
+WHERE rule = $1 AND status IN ('firing', 'acknowledged', 'suppressed')
+  AND last_seen < statement_timestamp() - make_interval(secs => $2::float8)
+ORDER BY id
+LIMIT $3
+FOR NO KEY UPDATE SKIP LOCKED
+`
+
+type AlertLockQuietParams struct {
+	Rule         string
+	QuietSeconds float64
+	MaxRows      int32
+}
+
+// Open episodes of a rule that has not fired for the given seconds, locked.
+func (q *Queries) AlertLockQuiet(ctx context.Context, db DBTX, arg AlertLockQuietParams) ([]Alert, error) {
+	rows, err := db.Query(ctx, alertLockQuiet, arg.Rule, arg.QuietSeconds, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Alert
+	for rows.Next() {
+		var i Alert
+		if err := rows.Scan(
+			&i.ID,
+			&i.Fingerprint,
+			&i.Rule,
+			&i.Subject,
+			&i.Level,
+			&i.Status,
+			&i.Message,
+			&i.Details,
+			&i.Occurrences,
+			&i.FirstSeen,
+			&i.LastSeen,
+			&i.ResolvedAt,
+			&i.SilenceID,
+			&i.InhibitorID,
+			&i.NotifiedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const alertLockReleasable = `-- name: AlertLockReleasable :many
 SELECT alert.id, alert.fingerprint, alert.rule, alert.subject, alert.level, alert.status, alert.message, alert.details, alert.occurrences, alert.first_seen, alert.last_seen, alert.resolved_at, alert.silence_id, alert.inhibitor_id, alert.notified_at FROM alert
 WHERE alert.status = 'suppressed'

@@ -288,3 +288,40 @@ func (q *Queries) ForecastScope(ctx context.Context, db DBTX, scope string) (For
 	)
 	return i, err
 }
+
+const forecastTotals = `-- name: ForecastTotals :one
+SELECT coalesce((SELECT sum(m.confirmed + m.tentative) FROM forecast_month m
+                 WHERE m.forecast_id = now_id.id AND m.currency = $1 AND m.month >= $2::date), 0)::numeric AS total,
+       CASE WHEN before.id IS NULL THEN -1 ELSE
+           coalesce((SELECT sum(m.confirmed + m.tentative) FROM forecast_month m
+                     WHERE m.forecast_id = before.id AND m.currency = $1 AND m.month >= $2), 0) END::numeric AS before
+FROM (SELECT max(f.id) AS id FROM forecast f WHERE f.scope = $3) now_id
+LEFT JOIN LATERAL (SELECT f.id FROM forecast f WHERE f.scope = $3 AND f.computed_at <= $4::timestamptz
+                   ORDER BY f.computed_at DESC LIMIT 1) before ON true
+`
+
+type ForecastTotalsParams struct {
+	Currency     string
+	FirstMonth   time.Time
+	Scope        string
+	ComparedWith time.Time
+}
+
+type ForecastTotalsRow struct {
+	Total  decimal.Decimal
+	Before decimal.Decimal
+}
+
+// What the latest snapshot promises in a currency from a month on, and what the
+// one of an earlier moment did; -1 while there is none that old.
+func (q *Queries) ForecastTotals(ctx context.Context, db DBTX, arg ForecastTotalsParams) (ForecastTotalsRow, error) {
+	row := db.QueryRow(ctx, forecastTotals,
+		arg.Currency,
+		arg.FirstMonth,
+		arg.Scope,
+		arg.ComparedWith,
+	)
+	var i ForecastTotalsRow
+	err := row.Scan(&i.Total, &i.Before)
+	return i, err
+}

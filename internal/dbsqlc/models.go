@@ -34,6 +34,14 @@ type Alert struct {
 	NotifiedAt *time.Time
 }
 
+// For rules that are judged by a look a minute: how many looks in a row were bad, or good.
+type AlertSample struct {
+	Rule    string
+	Subject string
+	Bad     int32
+	Good    int32
+}
+
 // State shared by all replicas. Every transition is one conditional UPDATE that raises generation.
 type CircuitBreaker struct {
 	Name  string

@@ -105,9 +105,11 @@ type API struct {
 	assets  map[string]asset
 	logger  *slog.Logger
 	metrics *metrics
-	health  cached[facts]
-	ready   cached[error]
-	handler http.Handler
+	// signatures is what the webhook accepted and refused of late.
+	signatures signatures
+	health     cached[facts]
+	ready      cached[error]
+	handler    http.Handler
 }
 
 // New checks the settings and builds the routes. It opens nothing.

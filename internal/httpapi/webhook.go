@@ -32,8 +32,10 @@ func (a *API) receiveWebhook(w http.ResponseWriter, r *http.Request) error {
 	}
 	verified, err := a.stages.Verifier.Verify(r.Header, body)
 	if err != nil {
+		a.signatures.refused(err)
 		return err
 	}
+	a.signatures.accepted()
 	receipt, err := a.commit(r.Context(), inbox.Delivery{Scheme: verified.Scheme, ID: verified.DeliveryID, Body: body})
 	if err != nil {
 		return err

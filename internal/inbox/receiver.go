@@ -161,8 +161,7 @@ func (r *Receiver) store(ctx context.Context, writer int, facts []fact) (receipt
 			if refused = r.refused.Load(); refused == 0 {
 				return nil
 			}
-			_, err := r.mirror.Reconcile(ctx, tx, mirror.Request{Extent: mirror.Full, Trigger: mirror.TriggerAfterRefusal})
-			return err
+			return r.makeGood(ctx, tx, refused)
 		})
 		if !mirror.IsConflict(err) {
 			break
@@ -172,6 +171,20 @@ func (r *Receiver) store(ctx context.Context, writer int, facts []fact) (receipt
 		r.refused.Add(-refused)
 	}
 	return receipts, err
+}
+
+// makeGood asks for a full reconciliation in place of the deliveries that were
+// refused, and tells people, with the first that is committed again.
+func (r *Receiver) makeGood(ctx context.Context, tx pgx.Tx, refused int64) error {
+	if _, err := r.mirror.Reconcile(ctx, tx, mirror.Request{Extent: mirror.Full, Trigger: mirror.TriggerAfterRefusal}); err != nil {
+		return err
+	}
+	_, err := r.alerts.Raise(ctx, tx, alerting.Alert{
+		Rule: alerting.RuleWebhooksRefused, Level: alerting.Error,
+		Message: fmt.Sprintf("%d webhooks could not be committed and were answered 503; a full reconciliation makes good what Strapi does not send again", refused),
+		Details: map[string]any{"refused": refused},
+	})
+	return err
 }
 
 // isBadRow: a row's values are to blame. A missing partition has the code of a

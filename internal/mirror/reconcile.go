@@ -199,7 +199,10 @@ func (w *ReconcileWorker) finish(ctx context.Context, run dbsqlc.ReconciliationR
 			return err
 		}
 		if cause == nil {
-			_, err = w.sync.alerts.Resolve(ctx, tx, alerting.RuleReconciliationFailing, "", "a reconciliation ended well")
+			if _, err = w.sync.alerts.Resolve(ctx, tx, alerting.RuleReconciliationFailing, "", "a reconciliation ended well"); err != nil || run.Kind != string(Full) {
+				return err
+			}
+			_, err = w.sync.alerts.Resolve(ctx, tx, alerting.RuleWebhooksRefused, "", "a full reconciliation made good what was refused")
 			return err
 		}
 		_, err = w.sync.alerts.Raise(ctx, tx, alerting.Alert{

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 
+	"dealbox/internal/alerting"
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/jobs"
 )
@@ -29,6 +30,10 @@ type Config struct {
 	// default 500 ms. A change may take this long to show in the forecast, and
 	// under constant traffic it is how much of a core the forecast leaves free.
 	MinInterval time.Duration
+	// Alerts hears when the forecast of Currency differs from that of an hour ago by
+	// more than SwingPercent. Nil or 0: nobody does.
+	Alerts       *alerting.Alerts
+	SwingPercent int
 }
 
 // Forecast is the door of this stage and the reader of its results.

@@ -129,7 +129,9 @@ func (f *Forecast) record(ctx context.Context, tx pgx.Tx, seen dbsqlc.ForecastSc
 		return err
 	}
 	if now.Want > seen.Want {
-		return f.insertJob(ctx, tx)
+		if err := f.insertJob(ctx, tx); err != nil {
+			return err
+		}
 	}
-	return nil
+	return f.watchSwing(ctx, tx, now.ComputedAt)
 }

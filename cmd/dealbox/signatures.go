@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"dealbox/internal/alerting"
+)
+
+// signatureWindow is how long refused deliveries are counted before they are
+// judged. A quiet Strapi sends a few webhooks in that time.
+const signatureWindow = 5 * time.Minute
+
+// signatureWatch raises an alert when deliveries are refused as not authentic: one
+// statement a window, however many were refused.
+type signatureWatch struct {
+	take   func() alerting.SignatureWindow
+	pool   *pgxpool.Pool
+	alerts *alerting.Alerts
+	log    *slog.Logger
+}
+
+func (w *signatureWatch) run(ctx context.Context) {
+	tick := time.NewTicker(signatureWindow)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			w.judge(ctx, w.take())
+		}
+	}
+}
+
+// judge raises what the window tells. Failure policy: open. If the database is away
+// the window is lost; a secret that is wrong is so in the next one, too.
+func (w *signatureWatch) judge(ctx context.Context, window alerting.SignatureWindow) {
+	alert := alerting.JudgeSignatures(window)
+	if alert == nil {
+		return
+	}
+	err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
+		_, err := w.alerts.Raise(ctx, tx, *alert)
+		return err
+	})
+	if err != nil {
+		w.log.Error("refused deliveries could not be alerted", "error", err, "what", alert.Message)
+	}
+}

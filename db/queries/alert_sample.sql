@@ -1,0 +1,29 @@
+-- name: SamplePendingAge :one
+-- How long the oldest event waits, in seconds; 0 when none does.
+SELECT coalesce(greatest(extract(epoch FROM clock_timestamp() - l.oldest_pending_since), 0), 0)::float8 AS age_seconds
+FROM inbox_ledger l;
+
+-- name: SampleChannels :many
+-- Channels that failed or are stuck, and have sent nothing since. What tells of
+-- such a channel does not count, else it would keep itself alive.
+SELECT n.channel, count(*) FILTER (WHERE n.status = 'failed') AS failed, count(*) FILTER (WHERE n.status = 'pending') AS stuck,
+       (array_agg(n.last_error ORDER BY n.id DESC))[1]::text AS last_error
+FROM notification n
+JOIN alert a ON a.id = n.alert_id
+WHERE a.rule <> @rule
+  AND ((n.status = 'failed' AND n.failed_at > now() - interval '1 hour') OR (n.status = 'pending' AND n.attempts >= 3))
+  AND NOT EXISTS (SELECT FROM notification s WHERE s.channel = n.channel AND s.status = 'sent'
+                  AND s.sent_at > greatest(coalesce(n.failed_at, now() - interval '5 minutes'), now() - interval '1 hour'))
+GROUP BY n.channel
+ORDER BY n.channel;
+
+-- name: SampleLock :many
+-- The looks before this one. The lock keeps two replicas from counting one minute twice.
+SELECT rule, subject, bad, good FROM alert_sample ORDER BY rule, subject FOR UPDATE;
+
+-- name: SampleStore :exec
+INSERT INTO alert_sample (rule, subject, bad, good) VALUES (@rule, @subject, @bad, @good)
+ON CONFLICT (rule, subject) DO UPDATE SET bad = excluded.bad, good = excluded.good;
+
+-- name: SampleForget :exec
+DELETE FROM alert_sample WHERE rule = @rule AND subject = @subject;

@@ -1,0 +1,146 @@
+package alerting
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"dealbox/internal/dbsqlc"
+)
+
+// sampled is the hysteresis of the rules that the minute's look judges.
+var sampled = Hysteresis{Fire: 2, Calm: 2}
+
+// maxPendingAge is how long an event may wait. A healthy one takes milliseconds,
+// a failing document has its own alert.
+const maxPendingAge = 5 * time.Minute
+
+// oldestPending is RuleOldestPending; nil when nothing waits for long.
+func oldestPending(age time.Duration) *Alert {
+	if age <= maxPendingAge {
+		return nil
+	}
+	return &Alert{
+		Rule: RuleOldestPending, Level: Error,
+		Message: fmt.Sprintf("an event has been waiting for %s to be mirrored", age.Round(time.Second)),
+		Details: map[string]any{"age_seconds": age.Seconds()},
+	}
+}
+
+// channelFailing is RuleNotificationFailing.
+func channelFailing(c dbsqlc.SampleChannelsRow) Alert {
+	return Alert{
+		Rule: RuleNotificationFailing, Subject: c.Channel, Level: Error,
+		Message: fmt.Sprintf("nobody hears of alerts through %s: %d failed for good in the last hour, %d wait to be tried again (%s)",
+			c.Channel, c.Failed, c.Stuck, c.LastError),
+		Details: map[string]any{"failed": c.Failed, "stuck": c.Stuck, "last_error": c.LastError},
+	}
+}
+
+// episodeKey is a rule and its subject.
+type episodeKey struct{ rule, subject string }
+
+// sample takes the minute's look: it judges each rule, counts the looks in a row,
+// and raises or resolves.
+func (a *Alerts) sample(ctx context.Context, tx pgx.Tx) (int, error) {
+	before, err := a.queries.SampleLock(ctx, tx)
+	if err != nil {
+		return 0, fmt.Errorf("read the looks before: %w", err)
+	}
+	bad, err := a.look(ctx, tx)
+	if err != nil {
+		return 0, err
+	}
+	streaks := map[episodeKey]Streak{}
+	for _, s := range before {
+		streaks[episodeKey{s.Rule, s.Subject}] = Streak{Bad: int(s.Bad), Good: int(s.Good)}
+	}
+	for _, alert := range bad {
+		key := episodeKey{alert.Rule, alert.Subject}
+		next := streaks[key].Next(true)
+		delete(streaks, key)
+		if err := a.judge(ctx, tx, key, next, &alert); err != nil {
+			return 0, err
+		}
+	}
+	for key, streak := range streaks { // what was known and is not bad now
+		if err := a.judge(ctx, tx, key, streak.Next(false), nil); err != nil {
+			return 0, err
+		}
+	}
+	return 0, nil
+}
+
+// look lists what is bad now, in the order of rules and subjects.
+func (a *Alerts) look(ctx context.Context, tx pgx.Tx) ([]Alert, error) {
+	var bad []Alert
+	channels, err := a.queries.SampleChannels(ctx, tx, RuleNotificationFailing)
+	if err != nil {
+		return nil, fmt.Errorf("look at the channels: %w", err)
+	}
+	for _, c := range channels {
+		bad = append(bad, channelFailing(c))
+	}
+	age, err := a.queries.SamplePendingAge(ctx, tx)
+	if err != nil {
+		return nil, fmt.Errorf("look at the oldest pending event: %w", err)
+	}
+	if alert := oldestPending(time.Duration(age * float64(time.Second))); alert != nil {
+		bad = append(bad, *alert)
+	}
+	return bad, nil
+}
+
+// judge stores a streak and does what it asks for.
+func (a *Alerts) judge(ctx context.Context, tx pgx.Tx, key episodeKey, s Streak, alert *Alert) error {
+	if sampled.Resolves(s) {
+		if err := a.queries.SampleForget(ctx, tx, dbsqlc.SampleForgetParams{Rule: key.rule, Subject: key.subject}); err != nil {
+			return fmt.Errorf("forget the looks at %s: %w", key.rule, err)
+		}
+		_, err := a.Resolve(ctx, tx, key.rule, key.subject, "it is well again")
+		return err
+	}
+	err := a.queries.SampleStore(ctx, tx, dbsqlc.SampleStoreParams{
+		Rule: key.rule, Subject: key.subject, Bad: int32(s.Bad), Good: int32(s.Good),
+	})
+	if err != nil {
+		return fmt.Errorf("store a look at %s: %w", key.rule, err)
+	}
+	if alert != nil && sampled.Raises(s) {
+		_, err = a.Raise(ctx, tx, *alert)
+	}
+	return err
+}
+
+// quietAfter are the rules that say nothing when they are well, and when an
+// episode of theirs that does not fire any more is over. Those who raise them may
+// be gone: another machine, another process.
+var quietAfter = map[string]time.Duration{
+	RuleSignatureFailures: 11 * time.Minute, // two windows and a little
+	RuleClockSkew:         5 * time.Minute,
+	RuleForecastSwing:     time.Hour,
+}
+
+// settle resolves what has not fired for long enough.
+func (a *Alerts) settle(ctx context.Context, tx pgx.Tx) (int, error) {
+	most := 0
+	for _, rule := range Rules() {
+		after, ok := quietAfter[rule]
+		if !ok {
+			continue
+		}
+		rows, err := a.queries.AlertLockQuiet(ctx, tx, dbsqlc.AlertLockQuietParams{Rule: rule, QuietSeconds: after.Seconds(), MaxRows: tendBatch})
+		if err != nil {
+			return 0, fmt.Errorf("find episodes of %s that are quiet: %w", rule, err)
+		}
+		for _, row := range rows {
+			if _, err := a.close(ctx, tx, row.ID, by{actor: service, reason: "it did not fire for " + after.String()}); err != nil {
+				return 0, err
+			}
+		}
+		most = max(most, len(rows))
+	}
+	return most, nil
+}

@@ -1,0 +1,152 @@
+package alerting_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/alerting"
+)
+
+// rule is "level status" of the newest episode of a rule, "" when there is none.
+func (b book) rule(rule string) string {
+	b.t.Helper()
+	return b.text(`SELECT coalesce((SELECT level || ' ' || status FROM alert WHERE rule = $1 ORDER BY id DESC LIMIT 1), '')`, rule)
+}
+
+func (b book) exec(sql string) {
+	b.t.Helper()
+	_, err := b.pool.Exec(b.t.Context(), sql)
+	require.NoError(b.t, err)
+}
+
+func TestHysteresis(t *testing.T) {
+	t.Parallel()
+	h := alerting.Hysteresis{Fire: 2, Calm: 3}
+	var s alerting.Streak
+	var raised, resolved []int
+	for i, bad := range []bool{true, false, true, true, true, false, false, true, false, false, false} {
+		s = s.Next(bad)
+		if h.Raises(s) {
+			raised = append(raised, i)
+		}
+		if h.Resolves(s) {
+			resolved = append(resolved, i)
+		}
+	}
+	require.Equal(t, []int{3, 4}, raised)
+	require.Equal(t, []int{10}, resolved)
+}
+
+func TestRule_OldestPending(t *testing.T) {
+	t.Parallel()
+	b := newBook(t, alerting.Config{})
+	b.exec(`INSERT INTO entity_sync (uid, document_id, locale, want_seq, done_seq, events, events_done, state, pending_since)
+		VALUES ('api::x.x', 'd', '', 1, 0, 1, 0, 'pending', now() - interval '4 minutes')`)
+	b.tend()
+	b.tend()
+	require.Empty(t, b.rule(alerting.RuleOldestPending))
+	b.exec(`UPDATE entity_sync SET pending_since = now() - interval '6 minutes'`)
+	b.tend()
+	require.Empty(t, b.rule(alerting.RuleOldestPending), "once is chance")
+	b.tend()
+	require.Equal(t, "error firing", b.rule(alerting.RuleOldestPending))
+	b.exec(`UPDATE entity_sync SET done_seq = 1, events_done = 1, state = 'ok', pending_since = NULL`)
+	b.tend()
+	require.Equal(t, "error firing", b.rule(alerting.RuleOldestPending))
+	b.tend()
+	require.Equal(t, "error resolved", b.rule(alerting.RuleOldestPending))
+	require.Equal(t, "0", b.text(`SELECT count(*)::text FROM alert_sample`))
+}
+
+func TestRule_NotificationFailing(t *testing.T) {
+	t.Parallel()
+	b := newBook(t, alerting.Config{})
+	b.raise(dead(alerting.Error, "m"))
+	b.exec(`UPDATE notification SET status = 'failed', failed_at = now() - interval '1 minute', last_error = 'HTTP 400'`)
+	b.tend()
+	b.tend()
+	require.Equal(t, "error firing", b.rule(alerting.RuleNotificationFailing))
+	require.Equal(t, "webhook", b.text(`SELECT subject FROM alert WHERE rule = 'notification_failing'`))
+	require.Contains(t, b.text(`SELECT message FROM alert WHERE rule = 'notification_failing'`), "HTTP 400")
+
+	// What tells of the failing channel fails, too: that keeps nothing alive.
+	b.exec(`UPDATE notification SET status = 'failed', failed_at = now(), last_error = 'HTTP 400' WHERE status = 'pending'`)
+	other := dead(alerting.Error, "m")
+	other.Subject = "api::billing.billing/xyz"
+	b.raise(other)
+	b.exec(`UPDATE notification SET status = 'sent', sent_at = now() - interval '30 s' WHERE status = 'pending'`)
+	b.tend()
+	b.tend()
+	require.Equal(t, "error resolved", b.rule(alerting.RuleNotificationFailing))
+	require.Equal(t, "1", b.text(`SELECT count(*)::text FROM alert WHERE rule = 'notification_failing'`))
+}
+
+// A channel that does not answer is stuck long before anything failed for good.
+func TestRule_NotificationStuck(t *testing.T) {
+	t.Parallel()
+	b := newBook(t, alerting.Config{})
+	b.raise(dead(alerting.Error, "m"))
+	b.exec(`UPDATE notification SET attempts = 3, last_error = 'no answer'`)
+	b.tend()
+	b.tend()
+	require.Equal(t, "error firing", b.rule(alerting.RuleNotificationFailing))
+}
+
+func TestRule_QuietIsOver(t *testing.T) {
+	t.Parallel()
+	b := newBook(t, alerting.Config{})
+	b.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Subject: "a machine that is gone", Level: alerting.Warning})
+	b.raise(dead(alerting.Error, "does not end by itself"))
+	b.later(4 * time.Minute)
+	b.tend()
+	require.Equal(t, "warning firing", b.rule(alerting.RuleClockSkew))
+	b.later(2 * time.Minute)
+	b.tend()
+	require.Equal(t, "warning resolved", b.rule(alerting.RuleClockSkew))
+	require.Equal(t, "error firing", b.rule(alerting.RuleEventDeadLettered))
+}
+
+func TestJudgeSignatures(t *testing.T) {
+	t.Parallel()
+	refused := func(pairs ...any) map[alerting.Refusal]int64 {
+		m := map[alerting.Refusal]int64{}
+		for i := 0; i < len(pairs); i += 3 {
+			m[alerting.Refusal{Code: pairs[i].(string), Scheme: pairs[i+1].(string)}] = int64(pairs[i+2].(int))
+		}
+		return m
+	}
+	const mismatch, missing, malformed, late = "signature_mismatch", "signature_missing", "signature_malformed", "timestamp_out_of_tolerance"
+	for name, c := range map[string]struct {
+		window alerting.SignatureWindow
+		want   string // subject and level
+	}{
+		"Nothing":           {alerting.SignatureWindow{}, ""},
+		"AllWell":           {alerting.SignatureWindow{Accepted: 900}, ""},
+		"WrongSecret":       {alerting.SignatureWindow{Refused: refused(mismatch, "standard", 3)}, "wrong_secret critical"},
+		"WrongSecretNoise":  {alerting.SignatureWindow{Refused: refused(mismatch, "standard", 40, missing, "", 2)}, "wrong_secret critical"},
+		"TwoAreNoPattern":   {alerting.SignatureWindow{Refused: refused(mismatch, "standard", 2)}, ""},
+		"SomeAreAccepted":   {alerting.SignatureWindow{Accepted: 1, Refused: refused(mismatch, "standard", 40)}, ""},
+		"AttackOnTop":       {alerting.SignatureWindow{Accepted: 5, Refused: refused(mismatch, "standard", 50)}, "forged warning"},
+		"AttackWithout":     {alerting.SignatureWindow{Refused: refused(missing, "", 5000)}, "forged warning"},
+		"AttackManySchemes": {alerting.SignatureWindow{Refused: refused(mismatch, "standard", 30, mismatch, "strapi", 30)}, "forged warning"},
+		"Malformed":         {alerting.SignatureWindow{Refused: refused(malformed, "strapi", 49)}, ""},
+		"Clock":             {alerting.SignatureWindow{Refused: refused(late, "standard", 9, mismatch, "standard", 1)}, "wrong_clock critical"},
+	} {
+		alert := alerting.JudgeSignatures(c.window)
+		if c.want == "" {
+			require.Nil(t, alert, name)
+			continue
+		}
+		require.NotNil(t, alert, name)
+		require.Equal(t, c.want, alert.Subject+" "+alert.Level.String(), name)
+	}
+}
+
+// Every rule that mutes, is sampled or ends by itself is one of the list.
+func TestRules_Listed(t *testing.T) {
+	t.Parallel()
+	require.Len(t, alerting.Rules(), 15)
+	require.IsIncreasing(t, alerting.Rules())
+}

@@ -1,0 +1,44 @@
+package httpapi
+
+import (
+	"errors"
+	"sync"
+
+	"dealbox/internal/alerting"
+	"dealbox/internal/strapi"
+)
+
+// signatures counts authentic and refused deliveries, in memory: a stranger's
+// request costs no statement and leaves no row. Its keys are a fixed set.
+type signatures struct {
+	mu     sync.Mutex
+	window alerting.SignatureWindow
+}
+
+func (s *signatures) accepted() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.window.Accepted++
+}
+
+func (s *signatures) refused(err error) {
+	var why *strapi.SignatureError
+	if !errors.As(err, &why) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.window.Refused == nil {
+		s.window.Refused = map[alerting.Refusal]int64{}
+	}
+	s.window.Refused[alerting.Refusal{Code: why.Code, Scheme: string(why.Scheme)}]++
+}
+
+// TakeSignatures answers what was counted since the last time, and starts anew.
+func (a *API) TakeSignatures() alerting.SignatureWindow {
+	a.signatures.mu.Lock()
+	defer a.signatures.mu.Unlock()
+	taken := a.signatures.window
+	a.signatures.window = alerting.SignatureWindow{}
+	return taken
+}
