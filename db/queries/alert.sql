@@ -125,7 +125,7 @@ LIMIT @max_rows;
 
 -- name: AlertList :many
 -- Newest first, from before (before_seen, before_id): one index range for each
--- status and level, merged.
+-- status and level, merged. A second upper bound would be a filter, not a range.
 SELECT * FROM alert
 WHERE alert.id IN (
     SELECT found.id
@@ -134,7 +134,7 @@ WHERE alert.id IN (
     CROSS JOIN LATERAL (
         SELECT a.id, a.last_seen FROM alert a
         WHERE a.status = s.status AND a.level = l.level
-          AND a.last_seen >= @since AND a.last_seen < @until
+          AND a.last_seen >= @since
           AND (a.last_seen, a.id) < (@before_seen::timestamptz, @before_id::bigint)
         ORDER BY a.last_seen DESC, a.id DESC
         LIMIT @max_rows) found
@@ -152,7 +152,7 @@ WHERE alert.id IN (
     CROSS JOIN LATERAL (
         SELECT a.id, a.last_seen FROM alert a
         WHERE a.rule = @rule AND a.status = s.status AND a.level = l.level
-          AND a.last_seen >= @since AND a.last_seen < @until
+          AND a.last_seen >= @since
           AND (a.last_seen, a.id) < (@before_seen::timestamptz, @before_id::bigint)
         ORDER BY a.last_seen DESC, a.id DESC
         LIMIT @max_rows) found

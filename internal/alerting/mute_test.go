@@ -64,6 +64,11 @@ func TestInhibition_ThenSilence(t *testing.T) {
 	b.raise(alerting.Alert{Rule: alerting.RuleBreakerOpened, Subject: "strapi", Level: alerting.Critical})
 	effect := b.raise(dead(alerting.Error, "m"))
 	b.silence(alerting.NewSilence{Rule: alerting.RuleEventDeadLettered, ExpiresAt: in(time.Hour)})
+	both := dead(alerting.Error, "m")
+	both.Subject = "api::billing.billing/xyz"
+	require.Equal(t, "first/suppressed(silence)", b.outbox(b.raise(both)), "what a person wanted goes first")
+	require.Equal(t, "true", b.text(`SELECT (inhibitor_id IS NULL AND silence_id = 1)::text FROM alert ORDER BY id DESC LIMIT 1`))
+
 	b.resolve(alerting.RuleBreakerOpened, "strapi")
 	b.later(6 * time.Minute)
 	b.tend()

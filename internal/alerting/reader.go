@@ -94,7 +94,7 @@ func list(ctx context.Context, db dbsqlc.DBTX, rule string, p dbsqlc.AlertListPa
 		return dbsqlc.New().AlertList(ctx, db, p)
 	}
 	return dbsqlc.New().AlertListOfRule(ctx, db, dbsqlc.AlertListOfRuleParams{
-		Rule: rule, Levels: p.Levels, Statuses: p.Statuses, Since: p.Since, Until: p.Until,
+		Rule: rule, Levels: p.Levels, Statuses: p.Statuses, Since: p.Since,
 		BeforeSeen: p.BeforeSeen, BeforeID: p.BeforeID, MaxRows: p.MaxRows,
 	})
 }
@@ -113,11 +113,11 @@ func (f Filter) params() (dbsqlc.AlertListParams, error) {
 	if f.Rule != notify.Line(f.Rule, maxRule) {
 		return dbsqlc.AlertListParams{}, &FieldError{Field: "rule", Problem: "no rule has such a name"}
 	}
-	if f.Until.IsZero() {
-		f.Until = newest.seen
+	if !f.Until.IsZero() && f.Until.Before(from.seen) {
+		from = position{seen: f.Until} // Ids count from 1: everything before that moment.
 	}
 	return dbsqlc.AlertListParams{
-		Levels: f.levels(), Statuses: f.statuses(), Since: f.Since, Until: f.Until,
+		Levels: f.levels(), Statuses: f.statuses(), Since: f.Since,
 		BeforeSeen: from.seen, BeforeID: from.id, MaxRows: int32(f.Limit) + 1,
 	}, nil
 }

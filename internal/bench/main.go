@@ -24,17 +24,18 @@ func main() {
 	connections := flag.Int("connections", 64, "connections that send")
 	events := flag.Int("events", 5_000, "events to drain")
 	documents := flag.Int("documents", 10_000, "documents to reconcile")
+	episodes := flag.Int("alerts", 0, "measure the reads of alerts with so many episodes, in place of the rest")
 	only := flag.String("only", "", "ingest, drain or sweep alone")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *only, *n, *connections, *events, *documents); err != nil {
+	if err := run(ctx, *only, *n, *connections, *events, *documents, *episodes); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, only string, n, connections, events, documents int) error {
+func run(ctx context.Context, only string, n, connections, events, documents, episodes int) error {
 	dir, err := os.MkdirTemp("", "dealbox-bench-")
 	if err != nil {
 		return err
@@ -49,6 +50,10 @@ func run(ctx context.Context, only string, n, connections, events, documents int
 
 	fmt.Printf("%s, %d cores, %s, Postgres with fsync and synchronous_commit on\n\n",
 		time.Now().Format(time.DateOnly), runtime.NumCPU(), runtime.Version())
+	if episodes > 0 {
+		fmt.Printf("alerts, %d episodes and %d rows of history, each read %d times\n", episodes, 10*episodes, reads)
+		return alerts(ctx, server.URL(), episodes)
+	}
 	for _, part := range []struct {
 		name, title string
 		measure     func() error

@@ -314,12 +314,12 @@ WHERE alert.id IN (
     CROSS JOIN LATERAL (
         SELECT a.id, a.last_seen FROM alert a
         WHERE a.status = s.status AND a.level = l.level
-          AND a.last_seen >= $3 AND a.last_seen < $4
-          AND (a.last_seen, a.id) < ($5::timestamptz, $6::bigint)
+          AND a.last_seen >= $3
+          AND (a.last_seen, a.id) < ($4::timestamptz, $5::bigint)
         ORDER BY a.last_seen DESC, a.id DESC
-        LIMIT $7) found
+        LIMIT $6) found
     ORDER BY found.last_seen DESC, found.id DESC
-    LIMIT $7)
+    LIMIT $6)
 ORDER BY last_seen DESC, alert.id DESC
 `
 
@@ -327,20 +327,18 @@ type AlertListParams struct {
 	Statuses   []string
 	Levels     []string
 	Since      time.Time
-	Until      time.Time
 	BeforeSeen time.Time
 	BeforeID   int64
 	MaxRows    int32
 }
 
 // Newest first, from before (before_seen, before_id): one index range for each
-// status and level, merged.
+// status and level, merged. A second upper bound would be a filter, not a range.
 func (q *Queries) AlertList(ctx context.Context, db DBTX, arg AlertListParams) ([]Alert, error) {
 	rows, err := db.Query(ctx, alertList,
 		arg.Statuses,
 		arg.Levels,
 		arg.Since,
-		arg.Until,
 		arg.BeforeSeen,
 		arg.BeforeID,
 		arg.MaxRows,
@@ -388,12 +386,12 @@ WHERE alert.id IN (
     CROSS JOIN LATERAL (
         SELECT a.id, a.last_seen FROM alert a
         WHERE a.rule = $3 AND a.status = s.status AND a.level = l.level
-          AND a.last_seen >= $4 AND a.last_seen < $5
-          AND (a.last_seen, a.id) < ($6::timestamptz, $7::bigint)
+          AND a.last_seen >= $4
+          AND (a.last_seen, a.id) < ($5::timestamptz, $6::bigint)
         ORDER BY a.last_seen DESC, a.id DESC
-        LIMIT $8) found
+        LIMIT $7) found
     ORDER BY found.last_seen DESC, found.id DESC
-    LIMIT $8)
+    LIMIT $7)
 ORDER BY last_seen DESC, alert.id DESC
 `
 
@@ -402,7 +400,6 @@ type AlertListOfRuleParams struct {
 	Levels     []string
 	Rule       string
 	Since      time.Time
-	Until      time.Time
 	BeforeSeen time.Time
 	BeforeID   int64
 	MaxRows    int32
@@ -415,7 +412,6 @@ func (q *Queries) AlertListOfRule(ctx context.Context, db DBTX, arg AlertListOfR
 		arg.Levels,
 		arg.Rule,
 		arg.Since,
-		arg.Until,
 		arg.BeforeSeen,
 		arg.BeforeID,
 		arg.MaxRows,

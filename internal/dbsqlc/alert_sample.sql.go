@@ -17,7 +17,7 @@ JOIN alert a ON a.id = n.alert_id
 WHERE a.rule <> $1
   AND ((n.status = 'failed' AND n.failed_at > now() - interval '1 hour') OR (n.status = 'pending' AND n.attempts >= 3))
   AND NOT EXISTS (SELECT FROM notification s WHERE s.channel = n.channel AND s.status = 'sent'
-                  AND s.sent_at > greatest(coalesce(n.failed_at, now() - interval '5 minutes'), now() - interval '1 hour'))
+                  AND s.sent_at > coalesce(n.failed_at, n.created_at))
 GROUP BY n.channel
 ORDER BY n.channel
 `

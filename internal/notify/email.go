@@ -160,38 +160,22 @@ func (e *Email) tls() *tls.Config {
 // dial opens a connection that ends with ctx. go-mail moves the deadline with
 // each step, so a server that answers slowly enough could hold it for hours.
 func (e *Email) dial(ctx context.Context) gomail.DialContextFunc {
-	until, _ := ctx.Deadline()
 	return func(dialing context.Context, network, address string) (net.Conn, error) {
-		raw, err := (&net.Dialer{}).DialContext(dialing, network, address)
+		conn, err := (&net.Dialer{}).DialContext(dialing, network, address)
 		if err != nil {
 			return nil, err //nolint:wrapcheck // judge names the server
 		}
-		context.AfterFunc(ctx, func() { _ = raw.Close() })
-		conn := bounded{raw, until}
+		context.AfterFunc(ctx, func() { _ = conn.Close() })
 		if e.config.Security != ImplicitTLS {
 			return conn, nil
 		}
 		secured := tls.Client(conn, e.tls())
 		if err := secured.HandshakeContext(dialing); err != nil {
-			_ = raw.Close()
+			_ = conn.Close()
 			return nil, err //nolint:wrapcheck // judge names the server
 		}
 		return secured, nil
 	}
-}
-
-// bounded is a connection whose deadline is never later than until.
-type bounded struct {
-	net.Conn
-	until time.Time
-}
-
-// SetDeadline implements net.Conn.
-func (c bounded) SetDeadline(t time.Time) error {
-	if t.IsZero() || t.After(c.until) {
-		t = c.until
-	}
-	return c.Conn.SetDeadline(t)
 }
 
 // domain is what stands behind the @ of the sender.

@@ -20,7 +20,7 @@ type Config struct {
 	// PublicURL is where people reach Dealbox, with its base path; "" for no links.
 	PublicURL string
 	// Backoff between the attempts of one notification; MaxRetries is not used.
-	// Its zero value means 30 s, doubled each time up to 1 h.
+	// Its zero value means 30 s, doubled each time up to 10 min.
 	Backoff retry.Policy
 	// GiveUpAfter is the age at which a notification that still cannot be sent
 	// becomes failed. 0 means 24 h.
@@ -31,9 +31,9 @@ type Config struct {
 	PerMinute int
 }
 
-// defaultBackoff: a channel that hiccups hears from us within a minute, one
-// that is down for a night is asked once an hour.
-var defaultBackoff = retry.Policy{InitialDelay: 30 * time.Second, MaxDelay: time.Hour, Base: 2}
+// defaultBackoff: a channel that hiccups hears from us within a minute, and one
+// that was down for hours within ten when it is back.
+var defaultBackoff = retry.Policy{InitialDelay: 30 * time.Second, MaxDelay: 10 * time.Minute, Base: 2}
 
 // defaultGiveUpAfter: older news is for the history, not for a pager.
 const defaultGiveUpAfter = 24 * time.Hour
