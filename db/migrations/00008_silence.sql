@@ -45,5 +45,6 @@ ALTER TABLE alert_event
     DROP CONSTRAINT alert_event_kind_check,
     ADD CONSTRAINT alert_event_kind_check CHECK (kind IN ('raised', 'repeated', 'escalated', 'acknowledged', 'silenced',
                                                           'resolved', 'notified', 'notification_failed', 'suppressed')) NOT VALID;
+DROP INDEX alert_suppressed_idx;
 ALTER TABLE alert DROP COLUMN silence_id, DROP COLUMN inhibitor_id, DROP COLUMN notified_at;
 DROP TABLE silence;

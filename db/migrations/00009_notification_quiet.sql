@@ -28,6 +28,7 @@ COMMENT ON TABLE notification_rate IS 'How many notifications each channel was g
 
 -- +goose Down
 DROP TABLE notification_rate;
+DROP INDEX notification_digest_idx;
 DELETE FROM notification WHERE status = 'suppressed' OR reason = 'digest';
 ALTER TABLE notification
     DROP COLUMN suppressed_by, DROP COLUMN suppressed_at, DROP COLUMN digest_id,
