@@ -45,7 +45,7 @@ func healthy(t *testing.T) (environ, *fakestrapi.Strapi) {
 	hook := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(hook.Close)
 	return environ{
-		"DATABASE_URL":          pgtest.URL(t),
+		"DATABASE_URL":          pgtest.SeparateRoles(t).App,
 		"STRAPI_URL":            strapiURL + "/api/",
 		"STRAPI_API_TOKEN":      strapiToken,
 		"STRAPI_WEBHOOK_SECRET": canary + "-1",
@@ -101,7 +101,7 @@ func TestDoctor_Healthy(t *testing.T) {
 	require.Equal(t, exitDone, out.code, out.stdout)
 	requireVerdicts(t, findings, nil)
 	for _, check := range []string{
-		"settings", "access", "webhook secret", "database", "migrations", "partitions", "clock", "webhooks", "strapi", "strapi token", "strapi clock",
+		"settings", "access", "webhook secret", "database", "migrations", "roles", "partitions", "clock", "webhooks", "strapi", "strapi token", "strapi clock",
 		"type " + dealUID, "fields " + dealUID, "type " + billingUID, "fields " + billingUID, "alert webhook",
 	} {
 		require.Contains(t, findings, check)
@@ -119,7 +119,7 @@ func TestDoctor_NothingSet(t *testing.T) {
 	for _, name := range []string{"DATABASE_URL", "STRAPI_URL", "STRAPI_API_TOKEN", "STRAPI_WEBHOOK_SECRET"} {
 		require.Equal(t, verdictFail, findings[name].Verdict)
 	}
-	for _, check := range []string{"database", "migrations", "partitions", "clock", "strapi", "strapi token", "webhook secret"} {
+	for _, check := range []string{"database", "migrations", "roles", "partitions", "clock", "strapi", "strapi token", "webhook secret"} {
 		require.Equal(t, verdictSkip, findings[check].Verdict, check)
 	}
 }
@@ -141,7 +141,7 @@ func TestDoctor_EveryMistake(t *testing.T) {
 
 func TestDoctor_Database(t *testing.T) {
 	t.Parallel()
-	skips := map[string]verdict{"database": verdictFail, "migrations": verdictSkip, "partitions": verdictSkip, "clock": verdictSkip, "webhooks": verdictSkip}
+	skips := map[string]verdict{"database": verdictFail, "migrations": verdictSkip, "roles": verdictSkip, "partitions": verdictSkip, "clock": verdictSkip, "webhooks": verdictSkip}
 	t.Run("Away", func(t *testing.T) {
 		t.Parallel()
 		e, _ := healthy(t)
@@ -160,22 +160,24 @@ func TestDoctor_Database(t *testing.T) {
 		t.Parallel()
 		e, _ := healthy(t)
 		findings, _ := mustExamine(t, e.with("DATABASE_URL", pgtest.EmptyURL(t)))
-		requireVerdicts(t, findings, map[string]verdict{"migrations": verdictFail, "partitions": verdictSkip, "webhooks": verdictSkip})
+		requireVerdicts(t, findings, map[string]verdict{"migrations": verdictFail, "roles": verdictSkip, "partitions": verdictSkip, "webhooks": verdictSkip})
 		require.Equal(t, "Run 'dealbox migrate up'.", findings["migrations"].Fix)
 	})
 	t.Run("FewPartitions", func(t *testing.T) {
 		t.Parallel()
 		e, _ := healthy(t)
-		mustExec(t, e["DATABASE_URL"], dropPartitions("> (now() AT TIME ZONE 'UTC')::date + 2"))
-		findings, out := mustExamine(t, e)
+		roles := pgtest.SeparateRoles(t)
+		mustExec(t, roles.Owner, dropPartitions("> (now() AT TIME ZONE 'UTC')::date + 2"))
+		findings, out := mustExamine(t, e.with("DATABASE_URL", roles.App))
 		require.Equal(t, exitDone, out.code, "a warning is no failure")
 		requireVerdicts(t, findings, map[string]verdict{"partitions": verdictWarn})
 	})
 	t.Run("NoPartitions", func(t *testing.T) {
 		t.Parallel()
 		e, _ := healthy(t)
-		mustExec(t, e["DATABASE_URL"], dropPartitions("IS NOT NULL"))
-		findings, _ := mustExamine(t, e)
+		roles := pgtest.SeparateRoles(t)
+		mustExec(t, roles.Owner, dropPartitions("IS NOT NULL"))
+		findings, _ := mustExamine(t, e.with("DATABASE_URL", roles.App))
 		requireVerdicts(t, findings, map[string]verdict{"partitions": verdictFail})
 	})
 }

@@ -32,11 +32,12 @@ type house struct {
 	pool    *pgxpool.Pool
 	env     environ
 	address string
+	log     *slog.Logger // of the service
 }
 
 func newHouse(t *testing.T, strapiConfig fakestrapi.Config, pairs ...string) *house {
 	t.Helper()
-	h := &house{t: t}
+	h := &house{t: t, log: slog.New(slog.DiscardHandler)}
 	strapiConfig.Token = testToken
 	var err error
 	h.fake, err = fakestrapi.New(strapiConfig)
@@ -67,7 +68,7 @@ func (h *house) serve() *service {
 	require.NoError(h.t, err)
 	h.address = "http://" + listener.Addr().String()
 	ctx, stop := context.WithCancel(context.Background())
-	s, err := newService(ctx, config, roleAll, "test", slog.New(slog.DiscardHandler))
+	s, err := newService(ctx, config, roleAll, "test", h.log)
 	require.NoError(h.t, err)
 	ended := make(chan error, 1)
 	go func() { ended <- s.run(ctx, listener) }()

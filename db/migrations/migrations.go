@@ -21,8 +21,11 @@ import (
 	"dealbox/internal/jobs"
 )
 
-//go:embed *.sql
+//go:embed 0*.sql
 var files embed.FS
+
+//go:embed grants.sql
+var grants string
 
 // lockID is the session advisory lock that replicas and commands take before
 // they migrate. It only has to differ from other programs on the same database.
@@ -37,7 +40,8 @@ type Migration struct {
 	At      time.Time `json:"applied_at,omitzero"`
 }
 
-// Up applies what is missing and returns it. It waits for another process that
+// Up applies what is missing and returns it, then grants the roles of
+// db/roles.sql, where there are any, what grants.sql says. It waits for another process that
 // is migrating, so any number of them may call it at once. Each step is one
 // transaction: a process that dies leaves whole steps, and the next call goes on.
 // Each step is reported as soon as it is applied; report may be nil.
@@ -90,13 +94,17 @@ func Up(ctx context.Context, pool *pgxpool.Pool, report func(Migration)) (applie
 	for {
 		step, err := ours.UpByOne(ctx)
 		if errors.Is(err, goose.ErrNoNextVersion) {
-			return applied, nil
+			break
 		}
 		if err != nil {
 			return applied, stepError(err)
 		}
 		note("dealbox", step.Source.Version, step.Source.Path)
 	}
+	if _, err := conn.Exec(ctx, grants); err != nil {
+		return applied, fmt.Errorf("grant the roles what they may do: %w", err)
+	}
+	return applied, nil
 }
 
 // stepError names the file of the step that failed.

@@ -27,7 +27,9 @@ func (h *house) daysAgo(days int) {
 	h.t.Helper()
 	h.exec(fmt.Sprintf(`DO $$ DECLARE day date := (now() AT TIME ZONE 'UTC')::date - %d; BEGIN
 		EXECUTE format('CREATE TABLE inbox_event_%%s PARTITION OF inbox_event FOR VALUES FROM (%%L) TO (%%L)', to_char(day, 'YYYYMMDD'), day, day + 1);
+		ALTER TABLE inbox_event DISABLE TRIGGER USER;
 		UPDATE inbox_event SET received_on = day, received_at = received_at - interval '%d days' WHERE received_on = (now() AT TIME ZONE 'UTC')::date;
+		ALTER TABLE inbox_event ENABLE TRIGGER USER;
 	END $$`, days, days))
 }
 

@@ -86,10 +86,19 @@ func (c *cluster) clone(ctx context.Context, template string) (string, error) {
 	return name, nil
 }
 
-// drop removes a clone, and cuts the connections that are left on it.
+// drop removes a clone with its roles, and cuts the connections that are left on it.
 func (c *cluster) drop(ctx context.Context, name string) error {
 	if err := c.exec(ctx, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err != nil {
 		return fmt.Errorf("drop test database %s: %w", name, err)
+	}
+	return c.dropRoles(ctx, name)
+}
+
+// dropRoles removes what db/roles.sql made for a database that is gone.
+func (c *cluster) dropRoles(ctx context.Context, database string) error {
+	sql := fmt.Sprintf("DROP ROLE IF EXISTS %[1]s_owner, %[1]s_app, %[1]s_auditor", database)
+	if err := c.exec(ctx, sql); err != nil {
+		return fmt.Errorf("drop the roles of test database %s: %w", database, err)
 	}
 	return nil
 }
@@ -105,8 +114,15 @@ func (c *cluster) sweep(ctx context.Context) error {
 		if !stale(name, time.Now()) {
 			continue
 		}
-		if err := c.exec(ctx, "DROP DATABASE IF EXISTS "+name); err != nil && !inUse(err) {
+		err := c.exec(ctx, "DROP DATABASE IF EXISTS "+name)
+		if inUse(err) {
+			continue
+		}
+		if err != nil {
 			return fmt.Errorf("sweep test database %s: %w", name, err)
+		}
+		if err := c.dropRoles(ctx, name); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -46,7 +46,13 @@ func Main(m *testing.M) {
 // test did not release fails it.
 func Pool(t testing.TB) *pgxpool.Pool {
 	t.Helper()
-	config, err := pgxpool.ParseConfig(URL(t))
+	return PoolOn(t, URL(t))
+}
+
+// PoolOn opens such a pool on a database that is there already.
+func PoolOn(t testing.TB, url string) *pgxpool.Pool {
+	t.Helper()
+	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}

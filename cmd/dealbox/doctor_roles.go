@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+const checkRoles = "roles"
+
+// historyFacts says what the service's role could do to history. The tables are
+// those that are written once; see db/migrations/grants.sql.
+const historyFacts = `
+WITH history AS (
+    SELECT c.oid, c.relname, c.relowner FROM pg_class c
+    WHERE c.oid = ANY (ARRAY[to_regclass('public.inbox_event'), to_regclass('public.mirror_change'),
+                             to_regclass('public.alert_event'), to_regclass('public.circuit_breaker_event')])
+)
+SELECT (SELECT count(*) FROM history),
+       (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
+       (SELECT coalesce(bool_or(pg_has_role(relowner, 'USAGE')), false) FROM history),
+       (SELECT coalesce(bool_and(has_table_privilege(oid, 'INSERT')), false) FROM history),
+       ARRAY(SELECT privilege || ' on ' || relname FROM history, unnest(ARRAY['UPDATE', 'DELETE', 'TRUNCATE']) privilege
+             WHERE has_table_privilege(history.oid, privilege) ORDER BY 1),
+       ARRAY(SELECT relname || '.' || tgname FROM history JOIN pg_trigger ON tgrelid = history.oid
+             WHERE NOT tgisinternal AND tgenabled = 'D' ORDER BY 1)`
+
+// examineRoles says how well history is protected from the service's own role.
+func examineRoles(ctx context.Context, pool *pgxpool.Pool) finding {
+	var (
+		tables                    int
+		superuser, owner, inserts bool
+		changes, disabled         []string
+	)
+	err := pool.QueryRow(ctx, historyFacts).Scan(&tables, &superuser, &owner, &inserts, &changes, &disabled)
+	const grant = "Run 'dealbox migrate up' as the owner (DATABASE_MIGRATE_URL): it grants the service's role what it needs and no more."
+	const separate = "Make the roles of db/roles.sql and give DATABASE_URL the app role. " +
+		"Where no roles can be made, this is the most there is: docs/operations.md, Database roles."
+	role := pool.Config().ConnConfig.User
+	switch {
+	case err != nil:
+		return failed(checkRoles, err.Error(), "Check the role's privileges.")
+	case tables == 0:
+		return skipped(checkRoles, "the schema is behind")
+	case len(disabled) > 0:
+		return failed(checkRoles, "history can be changed: disabled triggers: "+strings.Join(disabled, ", "),
+			"Enable them: ALTER TABLE … ENABLE TRIGGER …; find out who disabled them, and since when.")
+	case superuser:
+		return warn(checkRoles, fmt.Sprintf("%s is a superuser: only triggers keep it from changing history, and it can switch them off", role), separate)
+	case owner:
+		return warn(checkRoles, fmt.Sprintf("%s owns the tables: only triggers keep it from changing history, and it can drop them", role), separate)
+	case !inserts:
+		return failed(checkRoles, role+" may not write what it must", grant)
+	case len(changes) > 0:
+		return warn(checkRoles, fmt.Sprintf("only triggers keep %s from changing history; it has %s", role, strings.Join(changes, ", ")), grant)
+	}
+	return ok(checkRoles, role+" can add to history and cannot change it")
+}

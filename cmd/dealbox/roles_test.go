@@ -1,0 +1,134 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/fakestrapi"
+	"dealbox/internal/pgtest"
+)
+
+// lines is a log that several goroutines write.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// The service and its commands do all that they do with the privileges of the app role.
+func TestServe_AsTheAppRole(t *testing.T) {
+	t.Parallel()
+	roles := pgtest.SeparateRoles(t)
+	alerts, sinkURL := newSink(t)
+	h := newHouse(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)},
+		"DATABASE_URL", roles.App, "ALERT_WEBHOOK_URL", sinkURL, "ALERT_WEBHOOK_SECRET", sinkSecret, "ADMIN_TOKEN", goodAdmin,
+		"JOB_MAX_ATTEMPTS", "1", "RETRY_MAX_RETRIES", "0", "RECONCILE_INTERVAL", "1s", "FORECAST_CURRENCY", "EUR")
+	log := &lines{}
+	h.log = slog.New(slog.NewTextHandler(log, nil))
+	var ids []string
+	for i := range 3 {
+		e, err := h.fake.Create(fakestrapi.DealUID, fakestrapi.Values{
+			"name": fmt.Sprint("deal ", i), "status": "active", "stage": "closed-won", "deal_value": 100, "currency": "EUR", "recognition_start_month": "2026-11-01",
+		})
+		require.NoError(t, err)
+		ids = append(ids, e.DocumentID)
+	}
+	h.serve()
+	h.settle() // the reconciliation at start
+
+	// Webhooks: processed, ignored, quarantined, a duplicate, a dead letter with its alert.
+	_, err := h.fake.Update(fakestrapi.DealUID, ids[0], fakestrapi.Values{"deal_value": 400})
+	require.NoError(t, err)
+	h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 500, Documents: ids[2:]})
+	for id, body := range map[string]string{
+		"msg_1": update(ids[0]), "msg_2": `{"event":"trigger-test"}`, "msg_3": "{", "msg_4": update(ids[2]),
+		"msg_5": strings.Replace(update(ids[1]), "entry.update", "entry.delete", 1),
+	} {
+		if id == "msg_5" {
+			require.NoError(t, h.fake.SilentDelete(fakestrapi.DealUID, ids[1]))
+		}
+		require.Equal(t, http.StatusAccepted, h.deliver(id, body))
+		require.Equal(t, http.StatusAccepted, h.deliver(id, body))
+	}
+	h.eventually("the dead letter is told", func() bool { return len(alerts.all()) == 1 })
+	require.Equal(t, "alert.firing event_dead_lettered error", alerts.all()[0])
+	ledger := h.settle()
+	require.Equal(t, []int64{5, 2, 1, 1, 1}, []int64{ledger.Received, ledger.Processed, ledger.Dead, ledger.Ignored, ledger.Quarantined})
+	require.Equal(t, "2026-11 500/0/0", h.months("2026-11", "2026-11"), "400 and 100: one was deleted, the dead one is as it was")
+
+	// Commands, and recovery.
+	h.fake.Faults.Clear()
+	for _, command := range []string{
+		"events list", "events replay --dead", "sync --full --wait", "sync --allow-deletes --wait",
+		"breaker show", "breaker force-open --reason test", "breaker reset --reason test", "migrate status",
+	} {
+		out := dealbox(t, h.env, "", command)
+		require.Equal(t, exitDone, out.code, "%s: %s%s", command, out.stdout, out.stderr)
+	}
+	h.eventually("the end is told", func() bool {
+		return strings.Contains(fmt.Sprint(alerts.all()), "alert.resolved event_dead_lettered error")
+	})
+	h.settle()
+	h.requireMirrorEqualsStrapi()
+	require.Equal(t, "healthy", h.get("/api/v1/health")["status"])
+	require.NotContains(t, log.String(), "permission denied")
+	require.NotContains(t, log.String(), "42501")
+	require.Equal(t, "0", h.text("SELECT count(*)::text FROM river.river_job WHERE errors::text LIKE '%42501%'"))
+}
+
+func TestMigrate_AsTheAppRole(t *testing.T) {
+	t.Parallel()
+	out := dealbox(t, environ{"DATABASE_URL": pgtest.SeparateRoles(t).App}, "", "migrate up")
+	require.Equal(t, exitFailed, out.code)
+	require.Contains(t, out.stderr, "set DATABASE_MIGRATE_URL to a role that owns the tables")
+}
+
+// doctor says which promise is weaker, and what to do.
+func TestDoctor_Roles(t *testing.T) {
+	t.Parallel()
+	e, _ := healthy(t)
+	roles := pgtest.SeparateRoles(t)
+	for _, test := range []struct {
+		name, url, admin string // admin runs first
+		verdict          verdict
+		detail           string
+	}{
+		{"App", roles.App, "", verdictOK, "_app can add to history and cannot change it"},
+		{"Superuser", roles.Admin, "", verdictWarn, "is a superuser: only triggers keep it from changing history"},
+		{"Owner", roles.Owner, "", verdictWarn, "_owner owns the tables: only triggers keep it from changing history"},
+		{"Privilege", roles.App, "GRANT DELETE ON alert_event TO PUBLIC", verdictWarn, "it has DELETE on alert_event"},
+		{"NoPrivilege", roles.App, "REVOKE ALL ON alert_event FROM PUBLIC; REVOKE INSERT ON alert_event FROM " + roleOf(t, roles.App), verdictFail, "may not write what it must"},
+		{"NoTrigger", roles.App, "ALTER TABLE alert_event DISABLE TRIGGER alert_event_append_only", verdictFail, "disabled triggers: alert_event.alert_event_append_only"},
+	} {
+		if test.admin != "" {
+			mustExec(t, roles.Admin, test.admin)
+		}
+		findings, _ := mustExamine(t, e.with("DATABASE_URL", test.url))
+		require.Equal(t, test.verdict, findings["roles"].Verdict, "%s: %s", test.name, findings["roles"].Detail)
+		require.Contains(t, findings["roles"].Detail, test.detail, test.name)
+	}
+	require.NotContains(t, dealbox(t, e.with("DATABASE_URL", pgtest.EmptyURL(t)), "", "doctor").stdout, "can add to history")
+}
+
+func roleOf(t *testing.T, rawURL string) string {
+	t.Helper()
+	return mustOpen(t, rawURL, commandPool).Config().ConnConfig.User
+}

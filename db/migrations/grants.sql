@@ -1,0 +1,63 @@
+-- What the roles of db/roles.sql may do. `dealbox migrate up` applies it every time, after
+-- the migrations, so that a privilege is never older than the schema. A table without a line
+-- here gives nobody anything, and a test fails. Where the roles do not exist (a Postgres on
+-- which none can be made) only the first part does something; triggers then keep the history.
+DO $$
+DECLARE
+    app      text := current_database() || '_app';
+    auditor  text := current_database() || '_auditor';
+    has_app  boolean := to_regrole(quote_ident(app)) IS NOT NULL;
+    has_auditor boolean := to_regrole(quote_ident(auditor)) IS NOT NULL;
+    decision record;
+BEGIN
+    -- Postgres lets everybody call a new function; some of ours run with the owner's rights.
+    FOR decision IN
+        SELECT p.oid::regprocedure AS function FROM pg_proc p
+        WHERE p.pronamespace = 'public'::regnamespace AND pg_has_role(p.proowner, 'USAGE')
+          AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
+    LOOP
+        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', decision.function);
+    END LOOP;
+
+    IF has_app THEN
+        FOR decision IN
+            SELECT * FROM (VALUES
+                -- History: written once.
+                ('inbox_event',               'SELECT, INSERT'),
+                ('mirror_change',             'SELECT, INSERT'),
+                ('alert_event',               'SELECT, INSERT'),
+                ('circuit_breaker_event',     'SELECT, INSERT'),
+                -- Snapshots: written once, too.
+                ('forecast',                  'SELECT, INSERT'),
+                ('forecast_currency',         'SELECT, INSERT'),
+                ('forecast_month',            'SELECT, INSERT'),
+                -- State. Only what Dealbox itself forgets may be deleted.
+                ('entity_sync',               'SELECT, INSERT, UPDATE'),
+                ('inbox_counter',             'SELECT, INSERT, UPDATE'),
+                ('deal',                      'SELECT, INSERT, UPDATE'),
+                ('billing',                   'SELECT, INSERT, UPDATE'),
+                ('forecast_scope',            'SELECT, UPDATE'),
+                ('alert',                     'SELECT, INSERT, UPDATE'),
+                ('notification',              'SELECT, INSERT, UPDATE'),
+                ('circuit_breaker',           'SELECT, UPDATE'),
+                ('deletion_guard',            'SELECT, INSERT, UPDATE'),
+                ('reconciliation_run',        'SELECT, INSERT, UPDATE, DELETE'),
+                ('reconciliation_difference', 'SELECT, INSERT, UPDATE'),
+                -- Read only.
+                ('inbox_event_status',        'SELECT'),
+                ('inbox_ledger',              'SELECT'),
+                ('goose_db_version',          'SELECT')
+            ) AS t (name, privileges)
+        LOOP
+            EXECUTE format('REVOKE ALL ON public.%I FROM %I', decision.name, app);
+            EXECUTE format('GRANT %s ON public.%I TO %I', decision.privileges, decision.name, app);
+        END LOOP;
+        EXECUTE format('GRANT EXECUTE ON FUNCTION inbox_make_partitions(integer), inbox_partition_horizon() TO %I', app);
+
+        -- River works with all of its own tables; which migrations it has is not the service's to write.
+        EXECUTE format('GRANT USAGE ON SCHEMA river TO %I', app);
+        EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA river TO %I', app);
+        EXECUTE format('REVOKE INSERT, UPDATE, DELETE ON river.river_migration FROM %I', app);
+        EXECUTE format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA river TO %I', app);
+    END IF;
+END $$;
