@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"dealbox/internal/retention"
 	"dealbox/internal/retry"
 	"dealbox/internal/strapi"
 )
@@ -34,6 +35,8 @@ type Config struct {
 	Reconcile ReconcileConfig
 	Forecast  ForecastConfig
 	Alerts    AlertsConfig
+	Retention retention.Config
+	Heartbeat HeartbeatConfig
 	Log       LogConfig
 	Lifecycle LifecycleConfig
 }
@@ -123,7 +126,7 @@ type need func(s *settings, c *Config)
 // everything is what `serve` needs.
 var everything = []need{
 	needDatabase, needListen, needAccess, needWebhook, needStrapi,
-	needJobs, needReconcile, needForecast, needAlerts, needLog, needLifecycle,
+	needJobs, needReconcile, needForecast, needAlerts, needRetention, needHeartbeat, needLog, needLifecycle,
 }
 
 // loadConfig reads the groups that the caller needs. The error is a

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/notify"
+	"dealbox/internal/retention"
 	"dealbox/internal/strapi"
 )
 
@@ -61,6 +62,8 @@ func TestLoadConfig_Defaults(t *testing.T) {
 	require.Equal(t, ReconcileConfig{2 * time.Minute, time.Hour, 2 * time.Minute}, c.Reconcile)
 	require.Equal(t, ForecastConfig{"THB", 12, time.UTC, 25}, c.Forecast)
 	require.Equal(t, AlertsConfig{WebhookFormat: "standard", WebhookLevel: "error", RemindEvery: 4 * time.Hour, PerMinute: 10}, c.Alerts)
+	require.Equal(t, retention.Config{Events: 90 * day, Alerts: 400 * day, Forecasts: 48 * time.Hour}, c.Retention)
+	require.Equal(t, HeartbeatConfig{}, c.Heartbeat)
 	require.Equal(t, LogConfig{Level: slog.LevelInfo}, c.Log)
 	require.Equal(t, 20*time.Second, c.Lifecycle.ShutdownTimeout)
 }
@@ -83,6 +86,7 @@ func TestLoadConfig_EverySetting(t *testing.T) {
 		"ALERT_EMAIL_FROM", "alerts@example.com", "ALERT_EMAIL_TO", "ops@example.com, Ann <ann@example.com>",
 		"API_TOKEN", goodAPIToken, "ADMIN_TOKEN", "ann="+goodAdmin, "PUBLIC_READS", "TRUE",
 		"TRUSTED_PROXIES", "10.1.2.3/8, ::ffff:192.0.2.1", "CORS_ORIGINS", "https://App.example.com/,http://localhost:3000",
+		"EVENT_RETENTION", "30d", "ALERT_RETENTION", "1000d", "FORECAST_RETENTION", "3600", "HEARTBEAT_URL", "https://hc.example.com/ping/1?x=y",
 		"LOG_LEVEL", "debug", "LOG_FORMAT", "text", "SHUTDOWN_TIMEOUT", "45s",
 	), everything...)
 	require.Equal(t, 20, c.Database.MaxConns)
@@ -117,6 +121,8 @@ func TestLoadConfig_EverySetting(t *testing.T) {
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.1/32")},
 		CORSOrigins:    []string{"https://app.example.com", "http://localhost:3000"},
 	}, c.Access)
+	require.Equal(t, retention.Config{Events: 30 * day, Alerts: 1000 * day, Forecasts: time.Hour}, c.Retention)
+	require.Equal(t, HeartbeatConfig{"https://hc.example.com/ping/1?x=y"}, c.Heartbeat)
 	require.Equal(t, LogConfig{Level: slog.LevelDebug, Format: "text"}, c.Log)
 	require.Equal(t, 45*time.Second, c.Lifecycle.ShutdownTimeout)
 }
@@ -172,6 +178,10 @@ var mistakes = environ{
 	"PUBLIC_READS":                      "maybe",
 	"TRUSTED_PROXIES":                   "10.0.0.0/33",
 	"CORS_ORIGINS":                      "*",
+	"EVENT_RETENTION":                   "6d",
+	"ALERT_RETENTION":                   "29d",
+	"FORECAST_RETENTION":                "1s",
+	"HEARTBEAT_URL":                     "https://hc.example.com/" + canary + "#x",
 	"LOG_LEVEL":                         "loud",
 	"LOG_FORMAT":                        "xml",
 	"SHUTDOWN_TIMEOUT":                  "0",

@@ -52,7 +52,8 @@ func TestServe_AsTheAppRole(t *testing.T) {
 		ids = append(ids, e.DocumentID)
 	}
 	h.serve()
-	h.settle() // the reconciliation at start
+	h.eventually("the reconciliation at start", func() bool { return h.text("SELECT count(*)::text FROM deal") == "3" })
+	h.settle()
 
 	// Webhooks: processed, ignored, quarantined, a duplicate, a dead letter with its alert.
 	_, err := h.fake.Update(fakestrapi.DealUID, ids[0], fakestrapi.Values{"deal_value": 400})
@@ -89,6 +90,11 @@ func TestServe_AsTheAppRole(t *testing.T) {
 	h.settle()
 	h.requireMirrorEqualsStrapi()
 	require.Equal(t, "healthy", h.get("/api/v1/health")["status"])
+	for _, kind := range []string{"retention", "inbox_partitions"} {
+		h.eventually(kind+" ran", func() bool {
+			return h.text("SELECT count(*)::text FROM river.river_job WHERE kind = $1 AND state = 'completed'", kind) != "0"
+		})
+	}
 	require.NotContains(t, log.String(), "permission denied")
 	require.NotContains(t, log.String(), "42501")
 	require.Equal(t, "0", h.text("SELECT count(*)::text FROM river.river_job WHERE errors::text LIKE '%42501%'"))

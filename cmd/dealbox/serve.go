@@ -23,6 +23,7 @@ import (
 	"dealbox/internal/jobs"
 	"dealbox/internal/mirror"
 	"dealbox/internal/notify"
+	"dealbox/internal/retention"
 	"dealbox/internal/revenue"
 	"dealbox/internal/strapi"
 )
@@ -175,6 +176,7 @@ func (s *service) newWorker(outbox *notify.Outbox) (*jobs.Client, error) {
 		Interval: s.config.Reconcile.Interval, FullInterval: s.config.Reconcile.FullInterval,
 		Overlap: s.config.Reconcile.Overlap, Outbox: outbox,
 	}))
+	river.AddWorker(workers, retention.NewWorker(s.pool, s.config.Retention))
 	river.AddWorker(workers, revenue.NewRecomputeWorker(s.forecast, s.pool, s.log))
 	river.AddWorker(workers, notify.NewSendWorker(s.pool, outbox, s.log))
 	river.AddWorker(workers, inbox.NewPartitionWorker(s.pool, s.alerts))
@@ -188,7 +190,9 @@ func (s *service) newWorker(outbox *notify.Outbox) (*jobs.Client, error) {
 			jobs.QueueMail:        {MaxWorkers: 2},
 			jobs.QueueMaintenance: {MaxWorkers: 2},
 		},
-		Periodic: []*river.PeriodicJob{inbox.PartitionSchedule(), mirror.ReconcileSchedule(), alerting.TendSchedule()},
+		Periodic: []*river.PeriodicJob{
+			inbox.PartitionSchedule(), mirror.ReconcileSchedule(), alerting.TendSchedule(), retention.Schedule(),
+		},
 		SoftStop: s.share(softStopShare),
 	})
 }

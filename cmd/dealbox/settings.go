@@ -128,11 +128,15 @@ func (s *settings) duration(name string, fallback, low, high time.Duration) time
 	return d
 }
 
-// parseDuration reads Go's notation, and a bare number as seconds.
+// parseDuration reads Go's notation, days such as 90d, and a bare number as seconds.
 func parseDuration(v string) (time.Duration, error) {
-	seconds, err := strconv.ParseFloat(v, 64)
+	number, inDays := strings.CutSuffix(v, "d")
+	seconds, err := strconv.ParseFloat(number, 64)
 	if err != nil {
 		return time.ParseDuration(v) //nolint:wrapcheck // the caller says which setting it is
+	}
+	if inDays {
+		seconds *= day.Seconds()
 	}
 	// NaN fails this comparison too.
 	if !(math.Abs(seconds) < math.MaxInt64/float64(time.Second)) {

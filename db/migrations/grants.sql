@@ -46,18 +46,26 @@ BEGIN
                 -- Read only.
                 ('inbox_event_status',        'SELECT'),
                 ('inbox_ledger',              'SELECT'),
+                ('retention_event',           'SELECT'),
                 ('goose_db_version',          'SELECT')
             ) AS t (name, privileges)
         LOOP
             EXECUTE format('REVOKE ALL ON public.%I FROM %I', decision.name, app);
             EXECUTE format('GRANT %s ON public.%I TO %I', decision.privileges, decision.name, app);
         END LOOP;
-        EXECUTE format('GRANT EXECUTE ON FUNCTION inbox_make_partitions(integer), inbox_partition_horizon() TO %I', app);
+        EXECUTE format('GRANT EXECUTE ON FUNCTION public.inbox_make_partitions(integer), public.inbox_partition_horizon(), '
+                       'public.inbox_drop_day(interval), public.alert_prune(interval, integer), public.mirror_change_prune(interval, integer), '
+                       'public.circuit_breaker_event_prune(interval, integer), public.forecast_prune(interval, integer) TO %I', app);
 
         -- River works with all of its own tables; which migrations it has is not the service's to write.
         EXECUTE format('GRANT USAGE ON SCHEMA river TO %I', app);
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA river TO %I', app);
         EXECUTE format('REVOKE INSERT, UPDATE, DELETE ON river.river_migration FROM %I', app);
         EXECUTE format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA river TO %I', app);
+    END IF;
+
+    IF has_auditor THEN
+        EXECUTE format('GRANT SELECT ON public.audit_alert, public.audit_notification, public.audit_breaker, public.audit_event, '
+                       'public.audit_retention TO %I', auditor);
     END IF;
 END $$;

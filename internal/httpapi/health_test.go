@@ -121,7 +121,7 @@ func TestHealth_NoPartition(t *testing.T) {
 func TestHealth_PartMissing(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	h.exec("DROP TABLE notification")
+	h.exec("ALTER TABLE notification RENAME TO notification_away")
 	got := h.get(detailedPath)
 	require.Equal(t, 200, got.StatusCode)
 	tree := got.json(t)

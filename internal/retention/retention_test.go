@@ -1,0 +1,298 @@
+package retention
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/alerting"
+	"dealbox/internal/inbox"
+	"dealbox/internal/jobs"
+	"dealbox/internal/mirror"
+	"dealbox/internal/notify"
+	"dealbox/internal/pgtest"
+	"dealbox/internal/strapi"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+// house is a database with history. The worker runs in the service's role.
+type house struct {
+	t     *testing.T
+	roles pgtest.Roles
+	admin *pgxpool.Pool
+	owner *pgxpool.Pool // as partitions are made
+	app   *pgxpool.Pool
+}
+
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	roles := pgtest.SeparateRoles(t)
+	return &house{t, roles, pgtest.PoolOn(t, roles.Admin), pgtest.PoolOn(t, roles.Owner), pgtest.PoolOn(t, roles.App)}
+}
+
+func (h *house) exec(sql string, args ...any) {
+	h.t.Helper()
+	_, err := h.admin.Exec(h.t.Context(), sql, args...)
+	require.NoError(h.t, err, sql)
+}
+
+func (h *house) texts(sql string, args ...any) []string {
+	h.t.Helper()
+	rows, err := h.admin.Query(h.t.Context(), sql, args...)
+	require.NoError(h.t, err)
+	all, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(h.t, err, sql)
+	return all
+}
+
+func (h *house) work() error {
+	return NewWorker(h.app, Config{}).Work(h.t.Context(), &river.Job[Args]{})
+}
+
+// day makes a partition some days ago with one event, of a document or set aside.
+func (h *house) day(ago int, document, quarantine string) {
+	h.t.Helper()
+	_, err := h.owner.Exec(h.t.Context(), fmt.Sprintf(`DO $$ DECLARE day date := (now() AT TIME ZONE 'UTC')::date - %d; BEGIN
+		EXECUTE format('CREATE TABLE inbox_event_%%s PARTITION OF inbox_event FOR VALUES FROM (%%L) TO (%%L)', to_char(day, 'YYYYMMDD'), day, day + 1);
+		END $$`, ago))
+	require.NoError(h.t, err)
+	h.exec(`INSERT INTO inbox_event (id, received_on, received_at, dedup_key, scheme, uid, document_id, locale, seq, body, quarantine_reason)
+		VALUES (gen_random_uuid(), (now() AT TIME ZONE 'UTC')::date - $1::int, now() - make_interval(days => $1), '\x01', 'standard',
+		        'u', $2, '', CASE WHEN $3 = '' THEN 1 END, '{}', nullif($3, ''))`, ago, document, quarantine)
+}
+
+// daysAgo are the days before today that still have a partition.
+func (h *house) daysAgo() []string {
+	h.t.Helper()
+	return h.texts(`SELECT ((now() AT TIME ZONE 'UTC')::date - to_date(right(relname, 8), 'YYYYMMDD'))::text FROM pg_class
+		WHERE relname ~ '^inbox_event_\d{8}$' AND to_date(right(relname, 8), 'YYYYMMDD') < (now() AT TIME ZONE 'UTC')::date ORDER BY relname`)
+}
+
+// documents are in step, waiting or given up.
+func (h *house) documents() {
+	h.t.Helper()
+	h.exec(`INSERT INTO entity_sync (uid, document_id, locale, want_seq, done_seq, events, events_done, state, pending_since, dead_at) VALUES
+		('u', 'done', '', 1, 1, 9, 9, 'ok', NULL, NULL), ('u', 'later', '', 2, 1, 9, 8, 'pending', now(), NULL),
+		('u', 'waits', '', 1, 0, 1, 0, 'pending', now(), NULL), ('u', 'dead', '', 1, 0, 1, 0, 'dead', now(), now())`)
+}
+
+func (h *house) alert(id, resolvedDaysAgo int, rule, subject string) {
+	h.t.Helper()
+	h.exec(`INSERT INTO alert (id, fingerprint, rule, subject, level, status, message, first_seen, last_seen, resolved_at) OVERRIDING SYSTEM VALUE
+		VALUES ($1, concat('v1:', $3::text, ':', $4::text, $1::bigint), $3, $4, 'error', CASE WHEN $2 > 0 THEN 'resolved' ELSE 'firing' END, 'm',
+		        now() - interval '1000 days', now() - interval '900 days', CASE WHEN $2 > 0 THEN now() - make_interval(days => $2::int) END)`,
+		id, resolvedDaysAgo, rule, subject)
+	h.exec(`INSERT INTO alert_event (alert_id, at, kind, level, actor) SELECT $1::bigint, now() - interval '1000 days', 'raised', 'error', 'dealbox'
+		UNION ALL SELECT $1::bigint, now() - make_interval(days => $2::int), 'resolved', 'error', 'dealbox' WHERE $2 > 0`, id, resolvedDaysAgo)
+	h.exec("INSERT INTO notification (alert_id, channel, reason, sequence, status, sent_at) VALUES ($1, 'webhook', 'first', 1, 'sent', now())", id)
+}
+
+func TestWorker_Work_Events(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.documents()
+	h.alert(1, 0, alerting.RuleBodyQuarantined, "unreadable")
+	h.alert(2, 1, alerting.RuleBodyQuarantined, "looked at")
+	h.day(100, "done", "")
+	h.day(99, "waits", "")
+	h.day(98, "dead", "")
+	h.day(97, "", "unreadable")
+	h.day(96, "", "looked at")
+	h.day(95, "later", "") // its document waits for a later event
+	h.day(90, "done", "")  // not older than 90 days as a whole
+	require.NoError(t, h.work())
+	require.Equal(t, []string{"99", "98", "97", "90"}, h.daysAgo(), "no day with an unprocessed event, or a quarantined one that nobody looked at")
+
+	h.exec("UPDATE entity_sync SET done_seq = want_seq, events_done = events, state = 'ok', dead_at = NULL")
+	h.exec("UPDATE alert SET status = 'resolved', resolved_at = now() WHERE id = 1")
+	require.NoError(t, h.work())
+	require.Equal(t, []string{"90"}, h.daysAgo())
+	require.NoError(t, h.work())
+	require.Equal(t, []string{"6"}, h.texts("SELECT sum(removed)::text FROM retention_event WHERE subject = 'inbox_event' AND role LIKE '%_app'"), "each day once")
+	require.Equal(t, []string{"2"}, h.texts("SELECT sum((details->>'quarantined')::int)::text FROM audit_retention"))
+}
+
+func TestWorker_Work_Alerts(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.alert(1, 0, "open", "") // for 1,000 days
+	h.alert(2, 399, "young", "")
+	h.alert(3, 401, "old", "")
+	h.alert(4, 401, "pending", "")
+	h.exec("UPDATE notification SET status = 'pending', sent_at = NULL WHERE alert_id = 4")
+	for id := range 1100 { // more than two batches
+		h.alert(100+id, 500, "many", fmt.Sprint(id))
+	}
+	require.NoError(t, h.work())
+	left := []string{"1 open", "2 young", "4 pending"}
+	require.Equal(t, left, h.texts("SELECT id || ' ' || rule FROM alert ORDER BY id"))
+	require.Equal(t, []string{"1", "2", "4"}, h.texts("SELECT DISTINCT alert_id::text FROM alert_event ORDER BY 1"))
+	require.Equal(t, []string{"1", "2", "4"}, h.texts("SELECT DISTINCT alert_id::text FROM notification ORDER BY 1"))
+	require.Equal(t, []string{"1101 2202 1101"}, h.texts(`SELECT concat_ws(' ', sum(removed), sum((details->>'alert_event')::int), sum((details->>'notification')::int))
+		FROM audit_retention WHERE subject = 'alert'`))
+}
+
+func TestWorker_Work_Changes(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.exec(`INSERT INTO mirror_change (changed_at, uid, document_id, locale, seq, kind)
+		SELECT now() - make_interval(days => d), 'u', d::text, '', 1, 'updated' FROM unnest(ARRAY[95, 91, 89, 1]) d`)
+	h.exec(`INSERT INTO circuit_breaker_event (name, at, generation, from_state, to_state, failure_count, actor, reason)
+		SELECT name, now() - make_interval(days => d), 1000 - d, 'closed', 'open', 1, 'dealbox', ''
+		FROM unnest(ARRAY['strapi', 'strapi', 'strapi', 'other', 'other'], ARRAY[500, 401, 399, 900, 800]) AS t (name, d)`)
+	require.NoError(t, h.work())
+	require.Equal(t, []string{"89", "1"}, h.texts("SELECT document_id FROM mirror_change ORDER BY id"))
+	require.Equal(t, []string{"strapi 601", "other 200"}, h.texts("SELECT name || ' ' || generation FROM circuit_breaker_event ORDER BY id"),
+		"the last of each tells since when its state lasts")
+	require.Equal(t, []string{"circuit_breaker_event 3", "mirror_change 2"}, h.texts("SELECT subject || ' ' || removed FROM audit_retention ORDER BY 1"))
+}
+
+func TestWorker_Work_Forecasts(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.exec(`INSERT INTO forecast (scope, computed_at, model_version, digest, deals)
+		SELECT 'base', (date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC') - make_interval(days => d) + make_interval(hours => h), '1', '\x01', 100 * d + h
+		FROM unnest(ARRAY[5, 5, 5, 4, 3, 3, 1, 1], ARRAY[0, 12, 23, 1, 0, 23, 1, 2]) AS t (d, h)`)
+	h.exec(`INSERT INTO forecast_month SELECT id, 'EUR', '2026-01-01', 1, 1, 1, 1, 1, NULL, NULL, NULL, 1, 1 FROM forecast`)
+	require.NoError(t, h.work())
+	require.Equal(t, []string{"523", "401", "323", "101", "102"}, h.texts("SELECT deals::text FROM forecast ORDER BY id"),
+		"one a UTC day once they are older than 48 hours")
+	require.Equal(t, []string{"5"}, h.texts("SELECT count(*)::text FROM forecast_month"))
+	h.exec("UPDATE forecast SET computed_at = computed_at - interval '9 days'")
+	require.NoError(t, h.work())
+	require.Equal(t, []string{"523", "401", "323", "102"}, h.texts("SELECT deals::text FROM forecast ORDER BY id"), "and the latest, whatever its age")
+}
+
+// The service's role cannot use retention to make young history vanish.
+func TestRetention_AppCannotAbuseIt(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.day(10, "done", "")
+	h.alert(1, 0, "open", "")
+	h.exec("INSERT INTO alert_event (alert_id, kind, level, actor) VALUES (1, 'acknowledged', 'error', 'ann')")
+	for _, sql := range []string{
+		"SELECT inbox_drop_day('6 days')", "SELECT inbox_drop_day(NULL)", "SELECT alert_prune('29 days', 10)", "SELECT alert_prune('-1 day', 10)",
+		"SELECT mirror_change_prune('1 day', 10)", "SELECT circuit_breaker_event_prune('0', 10)", "SELECT forecast_prune('0', 10)",
+	} {
+		_, err := h.app.Exec(t.Context(), sql)
+		require.ErrorContains(t, err, "is never removed", sql)
+	}
+	// It may write the episode, but the episode's age is what the history says.
+	_, err := h.app.Exec(t.Context(), "UPDATE alert SET status = 'resolved', resolved_at = '2000-01-01', first_seen = '2000-01-01', last_seen = '2000-01-01'")
+	require.NoError(t, err)
+	_, err = h.app.Exec(t.Context(), "SELECT alert_prune('30 days', 10)")
+	require.NoError(t, err)
+	require.Equal(t, []string{"2"}, h.texts("SELECT count(*)::text FROM alert_event"))
+	// Nor does the variable open anything for it, or for a trusted role's plain DELETE.
+	for _, table := range []string{"alert_event", "retention_event", "inbox_event"} {
+		_, err = h.app.Exec(t.Context(), "SET dealbox.retention = 'on'; DELETE FROM "+table)
+		var pg *pgconn.PgError
+		require.ErrorAs(t, err, &pg)
+		require.Equal(t, "42501", pg.Code)
+	}
+	h.alert(2, 50, "old", "")
+	_, err = h.admin.Exec(t.Context(), "SELECT alert_prune('30 days', 10), mirror_change_prune('30 days', 10); DELETE FROM alert_event")
+	require.ErrorContains(t, err, "append-only", "the variable ends with the function")
+}
+
+// Where one role owns everything, retention works as well.
+func TestWorker_Work_OneRole(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.Pool(t)
+	h := &house{t: t, admin: pool, owner: pool, app: pool}
+	h.documents()
+	h.day(100, "done", "")
+	h.alert(3, 401, "old", "")
+	require.NoError(t, h.work())
+	require.Empty(t, h.daysAgo())
+	require.Equal(t, []string{"0"}, h.texts("SELECT count(*)::text FROM alert_event"))
+}
+
+// An auditor's long SELECT keeps retention waiting, and nothing else: partitions
+// are made, and ingest goes on while retention tries.
+func TestWorker_Work_BehindALongSelect(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.documents()
+	h.day(100, "done", "")
+	h.alert(3, 401, "old", "")
+	auditor, err := pgx.Connect(t.Context(), h.roles.Auditor)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = auditor.Close(context.Background()) })
+	_, err = auditor.Exec(t.Context(), "BEGIN; SELECT count(*) FROM audit_event; SELECT count(*) FROM audit_alert")
+	require.NoError(t, err)
+
+	tried := make(chan error, 1)
+	go func() {
+		var err error
+		for range 5 {
+			err = h.work()
+		}
+		tried <- err
+	}()
+	receive, stored := h.receiver(), 0
+	for err = nil; err == nil; stored++ {
+		select {
+		case err = <-tried:
+		default:
+			receive(stored)
+		}
+	}
+	var pg *pgconn.PgError
+	require.ErrorAs(t, err, &pg)
+	require.Equal(t, "55P03", pg.Code, "lock_not_available: it is tried again")
+	require.Equal(t, []string{"100"}, h.daysAgo())
+	require.Equal(t, []string{"0"}, h.texts("SELECT count(*)::text FROM alert"), "one subject does not wait for another")
+	_, err = h.app.Exec(t.Context(), "SELECT inbox_make_partitions(20)")
+	require.NoError(t, err)
+	receive(stored)
+	require.Positive(t, stored-1)
+
+	_, err = auditor.Exec(t.Context(), "COMMIT")
+	require.NoError(t, err)
+	require.NoError(t, h.work())
+	require.Empty(t, h.daysAgo())
+}
+
+// receiver stores one event after the other, as the service does.
+func (h *house) receiver() (receive func(n int)) {
+	h.t.Helper()
+	config, err := pgxpool.ParseConfig(h.roles.App)
+	require.NoError(h.t, err)
+	config.ConnConfig.RuntimeParams["lock_timeout"] = "2s" // as in serve
+	pool, err := pgxpool.NewWithConfig(h.t.Context(), config)
+	require.NoError(h.t, err)
+	h.t.Cleanup(pool.Close)
+	inserter, err := jobs.NewInserter(pool, nil, nil)
+	require.NoError(h.t, err)
+	r := inbox.NewReceiver(pool, mirror.NewQueue(inserter), alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter)), inbox.Config{
+		Types: []strapi.ContentType{{Kind: strapi.Deal, UID: "u", Plural: "deals"}},
+	})
+	h.t.Cleanup(func() { _ = r.Close(context.Background()) })
+	return func(n int) {
+		h.t.Helper()
+		_, err := r.Receive(h.t.Context(), inbox.Delivery{Scheme: strapi.SchemeStrapi, Body: fmt.Appendf(nil, `{"event":"trigger-test","n":%d}`, n)})
+		require.NoError(h.t, err)
+	}
+}
+
+// The settings' minimums are the floors of the functions.
+func TestMinimums(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	short := NewWorker(h.app, Config{Events: MinEvents, Alerts: MinAlerts, Forecasts: MinForecasts})
+	require.NoError(t, short.Work(t.Context(), &river.Job[Args]{}))
+	for _, c := range []Config{
+		{Events: MinEvents - time.Second}, {Alerts: MinAlerts - time.Second}, {Forecasts: MinForecasts - time.Second},
+	} {
+		require.ErrorContains(t, NewWorker(h.app, c).Work(t.Context(), &river.Job[Args]{}), "is never removed")
+	}
+}
