@@ -325,6 +325,9 @@ func (s *service) start(ctx context.Context) (*sync.WaitGroup, error) {
 	loops.Go(func() { skew.run(ctx) })
 	loops.Go(func() { s.breaker.Run(ctx, time.Second, s.sync.Probe) })
 	loops.Go(func() { s.sync.Watch(ctx) })
+	if url := s.config.Heartbeat.URL; url != "" {
+		loops.Go(func() { newHeartbeat(url, s.pool, s.log).run(ctx) })
+	}
 	s.log.Info("ready", "workers", s.config.Jobs.WorkerCount)
 	return &loops, nil
 }
