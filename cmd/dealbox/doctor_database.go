@@ -41,12 +41,15 @@ func (d doctor) database(ctx context.Context) []finding {
 	if found.Verdict == verdictFail {
 		return withoutDatabase(found)
 	}
-	return []finding{found, examineMigrations(ctx, pool), examineRoles(ctx, pool), examinePartitions(ctx, pool), examineClock(ctx, pool), examineWebhooks(ctx, pool)}
+	return []finding{
+		found, examineMigrations(ctx, pool), examineRoles(ctx, pool), examinePartitions(ctx, pool),
+		examineRetention(ctx, pool, d.config.Retention.Events), examineClock(ctx, pool), examineWebhooks(ctx, pool),
+	}
 }
 
 func withoutDatabase(first finding) []finding {
 	findings := []finding{first}
-	for _, check := range []string{checkMigrations, checkRoles, checkPartitions, checkClock, checkWebhooks} {
+	for _, check := range []string{checkMigrations, checkRoles, checkPartitions, checkRetention, checkClock, checkWebhooks} {
 		findings = append(findings, skipped(check, "it needs the database"))
 	}
 	return findings

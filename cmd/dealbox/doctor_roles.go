@@ -4,11 +4,15 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-const checkRoles = "roles"
+const (
+	checkRoles     = "roles"
+	checkRetention = "retention"
+)
 
 // historyFacts says what the service's role could do to history. The tables are
 // those that are written once; see db/migrations/grants.sql.
@@ -57,4 +61,25 @@ func examineRoles(ctx context.Context, pool *pgxpool.Pool) finding {
 		return warn(checkRoles, fmt.Sprintf("only triggers keep %s from changing history; it has %s", role, strings.Join(changes, ", ")), grant)
 	}
 	return ok(checkRoles, role+" can add to history and cannot change it")
+}
+
+// examineRetention says whether events are kept for longer than they should be.
+func examineRetention(ctx context.Context, pool *pgxpool.Pool, keep time.Duration) finding {
+	var oldest *time.Time
+	err := pool.QueryRow(ctx, `SELECT min(to_date(right(c.relname, 8), 'YYYYMMDD')) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+		WHERE i.inhparent = to_regclass('public.inbox_event') AND c.relname ~ '^inbox_event_\d{8}$'`).Scan(&oldest)
+	switch {
+	case err != nil:
+		return failed(checkRetention, err.Error(), "Check the database's log.")
+	case oldest == nil:
+		return skipped(checkRetention, "there is no day of events")
+	}
+	since := "events are kept since " + oldest.Format(time.DateOnly)
+	// A day is dropped when all of it is too old, and a retention that runs hourly needs some time.
+	if time.Since(*oldest) > keep+3*day {
+		return warn(checkRetention, since+", which is longer than EVENT_RETENTION",
+			"A day stays while an event of it is pending, dead, or quarantined under an open alert: dealbox events list --status pending,dead,quarantined. "+
+				"If there is none, see docs/operations.md, Retention.")
+	}
+	return ok(checkRetention, since)
 }

@@ -101,7 +101,7 @@ func TestDoctor_Healthy(t *testing.T) {
 	require.Equal(t, exitDone, out.code, out.stdout)
 	requireVerdicts(t, findings, nil)
 	for _, check := range []string{
-		"settings", "access", "webhook secret", "database", "migrations", "roles", "partitions", "clock", "webhooks", "strapi", "strapi token", "strapi clock",
+		"settings", "access", "webhook secret", "database", "migrations", "roles", "partitions", "retention", "clock", "webhooks", "strapi", "strapi token", "strapi clock",
 		"type " + dealUID, "fields " + dealUID, "type " + billingUID, "fields " + billingUID, "alert webhook",
 	} {
 		require.Contains(t, findings, check)
@@ -119,7 +119,7 @@ func TestDoctor_NothingSet(t *testing.T) {
 	for _, name := range []string{"DATABASE_URL", "STRAPI_URL", "STRAPI_API_TOKEN", "STRAPI_WEBHOOK_SECRET"} {
 		require.Equal(t, verdictFail, findings[name].Verdict)
 	}
-	for _, check := range []string{"database", "migrations", "roles", "partitions", "clock", "strapi", "strapi token", "webhook secret"} {
+	for _, check := range []string{"database", "migrations", "roles", "partitions", "retention", "clock", "strapi", "strapi token", "webhook secret"} {
 		require.Equal(t, verdictSkip, findings[check].Verdict, check)
 	}
 }
@@ -141,7 +141,7 @@ func TestDoctor_EveryMistake(t *testing.T) {
 
 func TestDoctor_Database(t *testing.T) {
 	t.Parallel()
-	skips := map[string]verdict{"database": verdictFail, "migrations": verdictSkip, "roles": verdictSkip, "partitions": verdictSkip, "clock": verdictSkip, "webhooks": verdictSkip}
+	skips := map[string]verdict{"database": verdictFail, "migrations": verdictSkip, "roles": verdictSkip, "partitions": verdictSkip, "retention": verdictSkip, "clock": verdictSkip, "webhooks": verdictSkip}
 	t.Run("Away", func(t *testing.T) {
 		t.Parallel()
 		e, _ := healthy(t)
@@ -160,7 +160,7 @@ func TestDoctor_Database(t *testing.T) {
 		t.Parallel()
 		e, _ := healthy(t)
 		findings, _ := mustExamine(t, e.with("DATABASE_URL", pgtest.EmptyURL(t)))
-		requireVerdicts(t, findings, map[string]verdict{"migrations": verdictFail, "roles": verdictSkip, "partitions": verdictSkip, "webhooks": verdictSkip})
+		requireVerdicts(t, findings, map[string]verdict{"migrations": verdictFail, "roles": verdictSkip, "partitions": verdictSkip, "retention": verdictSkip, "webhooks": verdictSkip})
 		require.Equal(t, "Run 'dealbox migrate up'.", findings["migrations"].Fix)
 	})
 	t.Run("FewPartitions", func(t *testing.T) {
@@ -172,13 +172,25 @@ func TestDoctor_Database(t *testing.T) {
 		require.Equal(t, exitDone, out.code, "a warning is no failure")
 		requireVerdicts(t, findings, map[string]verdict{"partitions": verdictWarn})
 	})
+	t.Run("OldPartition", func(t *testing.T) {
+		t.Parallel()
+		e, _ := healthy(t)
+		roles := pgtest.SeparateRoles(t)
+		mustExec(t, roles.Owner, "CREATE TABLE inbox_event_20260101 PARTITION OF inbox_event FOR VALUES FROM ('2026-01-01') TO ('2026-01-02')")
+		findings, out := mustExamine(t, e.with("DATABASE_URL", roles.App))
+		require.Equal(t, exitDone, out.code, "a warning is no failure")
+		requireVerdicts(t, findings, map[string]verdict{"retention": verdictWarn})
+		require.Contains(t, findings["retention"].Detail, "since 2026-01-01")
+		findings, _ = mustExamine(t, e.with("DATABASE_URL", roles.App, "EVENT_RETENTION", "10000d"))
+		requireVerdicts(t, findings, nil)
+	})
 	t.Run("NoPartitions", func(t *testing.T) {
 		t.Parallel()
 		e, _ := healthy(t)
 		roles := pgtest.SeparateRoles(t)
 		mustExec(t, roles.Owner, dropPartitions("IS NOT NULL"))
 		findings, _ := mustExamine(t, e.with("DATABASE_URL", roles.App))
-		requireVerdicts(t, findings, map[string]verdict{"partitions": verdictFail})
+		requireVerdicts(t, findings, map[string]verdict{"partitions": verdictFail, "retention": verdictSkip})
 	})
 }
 

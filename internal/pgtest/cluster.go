@@ -94,10 +94,15 @@ func (c *cluster) drop(ctx context.Context, name string) error {
 	return c.dropRoles(ctx, name)
 }
 
-// dropRoles removes what db/roles.sql made for a database that is gone.
+// dropRoles removes what db/roles.sql made for a database that is gone, if anything.
 func (c *cluster) dropRoles(ctx context.Context, database string) error {
-	sql := fmt.Sprintf("DROP ROLE IF EXISTS %[1]s_owner, %[1]s_app, %[1]s_auditor", database)
-	if err := c.exec(ctx, sql); err != nil {
+	var roles string
+	err := c.admin.QueryRow(ctx, "SELECT coalesce(string_agg(rolname, ', '), '') FROM pg_roles WHERE rolname = ANY ($1)",
+		[]string{database + "_owner", database + "_app", database + "_auditor"}).Scan(&roles)
+	if err == nil && roles != "" {
+		err = c.exec(ctx, "DROP ROLE "+roles)
+	}
+	if err != nil {
 		return fmt.Errorf("drop the roles of test database %s: %w", database, err)
 	}
 	return nil
