@@ -100,7 +100,7 @@ func (c *cluster) dropRoles(ctx context.Context, database string) error {
 	err := c.admin.QueryRow(ctx, "SELECT coalesce(string_agg(rolname, ', '), '') FROM pg_roles WHERE rolname = ANY ($1)",
 		[]string{database + "_owner", database + "_app", database + "_auditor"}).Scan(&roles)
 	if err == nil && roles != "" {
-		err = c.exec(ctx, "DROP ROLE "+roles)
+		err = c.exec(ctx, "DROP ROLE IF EXISTS "+roles)
 	}
 	if err != nil {
 		return fmt.Errorf("drop the roles of test database %s: %w", database, err)

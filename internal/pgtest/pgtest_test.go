@@ -155,10 +155,33 @@ func TestSweep(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 
+	require.NoError(t, c.exec(t.Context(), "CREATE ROLE "+old+"_auditor"))
 	require.NoError(t, c.sweep(t.Context()))
 	require.False(t, exists(t, old))
+	require.Zero(t, roles(t, old), "its roles go with it")
 	require.True(t, exists(t, fresh), "younger than an hour")
 	require.True(t, exists(t, used), "somebody is connected")
+}
+
+func roles(t *testing.T, database string) (n int) {
+	t.Helper()
+	err := testCluster(t).admin.QueryRow(t.Context(), "SELECT count(*) FROM pg_roles WHERE starts_with(rolname, $1)", database+"_").Scan(&n)
+	require.NoError(t, err)
+	return n
+}
+
+func TestSeparateRoles(t *testing.T) {
+	t.Parallel()
+	var database string
+	t.Run("Here", func(t *testing.T) {
+		r := SeparateRoles(t)
+		for role, url := range map[string]string{"_owner": r.Owner, "_app": r.App, "_auditor": r.Auditor} {
+			var user string
+			require.NoError(t, PoolOn(t, url).QueryRow(t.Context(), "SELECT current_database(), current_user").Scan(&database, &user))
+			require.Equal(t, database+role, user)
+		}
+	})
+	require.Zero(t, roles(t, database), "roles belong to the whole server, so each test takes its own away")
 }
 
 func TestStartServer_Errors(t *testing.T) {
