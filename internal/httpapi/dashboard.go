@@ -42,14 +42,14 @@ func loadAssets() (map[string]asset, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the embedded assets: %w", err)
 		}
-		sum := sha256.Sum256(body)
-		all[entry.Name()] = asset{
-			body:        body,
-			contentType: contentType(entry.Name()),
-			etag:        `"` + hex.EncodeToString(sum[:8]) + `"`,
-		}
+		all[entry.Name()] = newAsset(body, contentType(entry.Name()))
 	}
 	return all, nil
+}
+
+func newAsset(body []byte, contentType string) asset {
+	sum := sha256.Sum256(body)
+	return asset{body: body, contentType: contentType, etag: `"` + hex.EncodeToString(sum[:8]) + `"`}
 }
 
 // contentType does not ask the machine's MIME table for the types that matter:
@@ -70,17 +70,17 @@ func contentType(name string) string {
 
 // showDashboard answers GET /: a page without data. Its script asks the API.
 func (a *API) showDashboard(w http.ResponseWriter, r *http.Request) error {
-	return a.sendAsset(w, r, pageFile)
+	return a.send(w, r, a.assets[pageFile])
 }
 
 // showAsset answers GET /assets/{name}.
 func (a *API) showAsset(w http.ResponseWriter, r *http.Request) error {
-	return a.sendAsset(w, r, mux.Vars(r)["name"])
+	return a.send(w, r, a.assets[mux.Vars(r)["name"]])
 }
 
-func (a *API) sendAsset(w http.ResponseWriter, r *http.Request, name string) error {
-	file, known := a.assets[name]
-	if !known {
+// send answers with a file; the zero value is one that does not exist.
+func (a *API) send(w http.ResponseWriter, r *http.Request, file asset) error {
+	if file.etag == "" {
 		return notFound(w, r)
 	}
 	h := w.Header()

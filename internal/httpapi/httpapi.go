@@ -103,8 +103,10 @@ type API struct {
 	origins map[string]bool
 	csrf    *http.CrossOriginProtection
 	assets  map[string]asset
-	logger  *slog.Logger
-	metrics *metrics
+	// documents are the pages of docs/, by file name.
+	documents map[string]asset
+	logger    *slog.Logger
+	metrics   *metrics
 	// signatures is what the webhook accepted and refused of late.
 	signatures signatures
 	health     cached[facts]
@@ -132,11 +134,13 @@ func New(config Config, stages Stages) (*API, error) {
 	if err := stages.check(); err != nil {
 		return nil, err
 	}
-	assets, err := loadAssets()
-	if err != nil {
+	var err error
+	if a.assets, err = loadAssets(); err != nil {
 		return nil, err
 	}
-	a.assets = assets
+	if a.documents, err = loadDocuments(); err != nil {
+		return nil, err
+	}
 	a.metrics = newMetrics(config.Version, stages)
 	a.handler = a.observe(a.cors(a.Routes()))
 	return a, nil

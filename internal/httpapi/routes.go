@@ -52,6 +52,7 @@ func (a *API) Routes() http.Handler {
 
 	route(get, "/", a.reader, a.showDashboard)
 	route(get, "/assets/{name}", a.reader, a.showAsset)
+	route(get, "/docs/{name}", a.anybody, a.showDocument)
 
 	r.NotFoundHandler = a.serve(a.anybody, notFound)
 	r.MethodNotAllowedHandler = a.serve(a.anybody, methodNotAllowed(r))
