@@ -229,6 +229,7 @@ type event struct {
 		Reason   string  `json:"reason"`
 		Sequence int     `json:"sequence"`
 		URL      *string `json:"url"`
+		Runbook  *string `json:"runbook"`
 	} `json:"data"`
 }
 

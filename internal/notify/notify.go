@@ -7,6 +7,7 @@ package notify
 import (
 	"context"
 	"encoding/json"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -72,6 +73,9 @@ type Message struct {
 	Digest *Digest
 	// URL is where people see the alert; "" without a public address.
 	URL string
+	// Runbook is where people read what the rule means and what to do first; ""
+	// without a public address.
+	Runbook string
 }
 
 // Alert is the episode that a message is about. Its texts are as alerting
@@ -117,4 +121,13 @@ func link(publicURL string, alertID int64) string {
 		return ""
 	}
 	return strings.TrimRight(publicURL, "/") + "/#alert-" + strconv.FormatInt(alertID, 10)
+}
+
+// runbook is the address of a rule's section of docs/operations.md, which
+// Dealbox serves itself.
+func runbook(publicURL, rule string) string {
+	if publicURL == "" {
+		return ""
+	}
+	return strings.TrimRight(publicURL, "/") + "/docs/operations.md#" + url.PathEscape(rule)
 }

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
@@ -157,4 +158,17 @@ func TestHeadline(t *testing.T) {
 	for n, want := range map[int]string{1: "first", 9: "ninth", 10: "10th", 11: "11th", 12: "12th", 21: "21st", 22: "22nd", 43: "43rd", 111: "111th"} {
 		require.Equal(t, want, ordinal(n))
 	}
+}
+
+func TestSlack_Links(t *testing.T) {
+	t.Parallel()
+	const public = "https://box.example/dealbox/"
+	m := Message{Reason: First, Alert: Alert{ID: 7, Rule: "breaker_opened"}, URL: link(public, 7), Runbook: runbook(public, "breaker_opened")}
+	body, err := slackBody(m)
+	require.NoError(t, err)
+	var slack map[string]string
+	require.NoError(t, json.Unmarshal(body, &slack))
+	require.Contains(t, slack["text"], "<https://box.example/dealbox/#alert-7|open Dealbox> · "+
+		"<https://box.example/dealbox/docs/operations.md#breaker_opened|what to do>")
+	require.Empty(t, runbook("", "breaker_opened"), "without a public address there is no link")
 }

@@ -250,7 +250,7 @@ func withheld(n dbsqlc.NotificationGetRow, why Suppression) dbsqlc.AlertEventApp
 func message(n dbsqlc.NotificationGetRow, publicURL string) Message {
 	return Message{
 		ID: n.ID, Channel: n.Channel, Reason: Reason(n.Reason), Sequence: int(n.Sequence), Notice: int(n.Notices) + 1, At: n.CreatedAt,
-		URL: link(publicURL, n.AlertID),
+		URL: link(publicURL, n.AlertID), Runbook: runbook(publicURL, n.Rule),
 		Alert: Alert{
 			ID: n.AlertID, Rule: n.Rule, Subject: n.Subject, Level: n.Level, Status: n.AlertStatus,
 			Message: n.Message, Details: n.Details, Occurrences: n.Occurrences,

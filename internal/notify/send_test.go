@@ -46,6 +46,7 @@ func TestNotification_Reasons(t *testing.T) {
 		require.Equal(t, i+1, rows[i].Sequence)
 		require.Equal(t, h.text("SELECT $1::bigint::text", id), e.Data.Alert.ID)
 		require.Equal(t, "https://box.example/dealbox/#alert-"+e.Data.Alert.ID, *e.Data.URL)
+		require.Equal(t, "https://box.example/dealbox/docs/operations.md#breaker_opened", *e.Data.Runbook)
 		require.Equal(t, "application/json", r.header.Get("Content-Type"))
 	}
 	require.Equal(t, []string{"alert.firing", "alert.escalated", "alert.resolved"}, types)
@@ -82,7 +83,7 @@ func TestNotification_StandardBody(t *testing.T) {
 	seen, made := stamp("last_seen FROM alert"), stamp("created_at FROM notification")
 	require.Equal(t, `{"type":"alert.firing","timestamp":"`+made+`","data":{"alert":{"id":"1","level":"info","message":"m","details":{},`+
 		`"timestamp":"`+seen+`","rule":"r","subject":"","status":"firing","occurrences":1,"first_seen":"`+seen+`","last_seen":"`+seen+`",`+
-		`"resolved_at":null},"reason":"first","sequence":1,"url":null}}`, string(s.got()[0].body))
+		`"resolved_at":null},"reason":"first","sequence":1,"url":null,"runbook":null}}`, string(s.got()[0].body))
 }
 
 func TestNotification_Floor(t *testing.T) {

@@ -30,5 +30,8 @@ func slackBody(m Message) ([]byte, error) {
 	if m.URL != "" {
 		fmt.Fprintf(&b, " · <%s|open Dealbox>", slackLink.Replace(m.URL))
 	}
+	if m.Runbook != "" {
+		fmt.Fprintf(&b, " · <%s|what to do>", slackLink.Replace(m.Runbook))
+	}
 	return json.Marshal(map[string]string{"text": b.String()})
 }

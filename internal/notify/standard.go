@@ -19,6 +19,7 @@ type standardData struct {
 	Reason   Reason        `json:"reason"`
 	Sequence int           `json:"sequence"`
 	URL      *string       `json:"url"`
+	Runbook  *string       `json:"runbook"`
 	Digest   *Digest       `json:"digest,omitempty"`
 }
 
@@ -71,6 +72,9 @@ func standardBody(m Message) ([]byte, error) {
 	}
 	if m.URL != "" {
 		event.Data.URL = &m.URL
+	}
+	if m.Runbook != "" {
+		event.Data.Runbook = &m.Runbook
 	}
 	return json.Marshal(event)
 }
