@@ -10,7 +10,7 @@ FROM alert_event e
 LEFT JOIN alert a ON a.id = e.alert_id;
 COMMENT ON VIEW audit_alert IS 'The history of alerts: one row for each thing that happened to an episode, beside the episode as it is now. The order is that of event_id.';
 COMMENT ON COLUMN audit_alert.alert_id IS 'The episode: from the first time that a rule fires for a subject until it resolves.';
-COMMENT ON COLUMN audit_alert.kind IS 'What happened: raised, repeated (at most one row a minute), escalated, acknowledged, silenced, suppressed, resolved, notified, notification_failed.';
+COMMENT ON COLUMN audit_alert.kind IS 'What happened: raised, repeated (at most one row a minute), escalated, acknowledged, silenced, suppressed, released, resolved, notified, notification_failed.';
 COMMENT ON COLUMN audit_alert.level IS 'The level of the episode after this.';
 COMMENT ON COLUMN audit_alert.actor IS 'Who did it: dealbox, cli:<os user> or the name of an admin token.';
 COMMENT ON COLUMN audit_alert.status IS 'Of the episode, now.';
@@ -18,13 +18,22 @@ COMMENT ON COLUMN audit_alert.occurrences IS 'How often the rule fired in this e
 
 CREATE VIEW audit_notification AS
 SELECT n.id AS notification_id, n.alert_id, a.rule, a.subject, a.level, n.channel, n.reason, n.sequence, n.status, n.attempts,
-       n.last_error, n.created_at, n.next_attempt_at, n.sent_at, n.failed_at
+       n.last_error, n.created_at, n.next_attempt_at, n.sent_at, n.failed_at, n.suppressed_by, n.suppressed_at, n.digest_id
 FROM notification n
 LEFT JOIN alert a ON a.id = n.alert_id;
 COMMENT ON VIEW audit_notification IS 'Who was told: one row for each notification of an episode on a channel.';
 COMMENT ON COLUMN audit_notification.notification_id IS 'The receiver sees it as the header Webhook-Id: ntf_<notification_id>.';
 COMMENT ON COLUMN audit_notification.sequence IS 'Counts the notifications of an episode on a channel, from 1.';
 COMMENT ON COLUMN audit_notification.last_error IS 'Of the last attempt that failed; null when sent.';
+COMMENT ON COLUMN audit_notification.suppressed_by IS 'Why it was not sent: storm (a digest tells of it), silence, inhibition (another episode explains it), '
+    'acknowledged or resolved (a reminder that is not needed any more), untold (the end of an episode whose beginning was never sent).';
+COMMENT ON COLUMN audit_notification.digest_id IS 'Of one suppressed by a storm: the notification_id of the digest that tells of it.';
+
+CREATE VIEW audit_silence AS
+SELECT id AS silence_id, rule, subject, author, comment, created_at, expires_at, ended_at, ended_by FROM silence;
+COMMENT ON VIEW audit_silence IS 'What operators did not want to hear of, until when and why. Episodes are kept all the same.';
+COMMENT ON COLUMN audit_silence.subject IS 'Null is every subject of the rule.';
+COMMENT ON COLUMN audit_silence.ended_at IS 'When somebody ended it early; null when it ran until expires_at.';
 
 CREATE VIEW audit_breaker AS
 SELECT b.id AS event_id, b.name, b.at, lead(b.at) OVER following AS until, b.from_state, b.to_state, b.failure_count, b.actor, b.reason
@@ -58,5 +67,6 @@ COMMENT ON COLUMN audit_event.body_sha256 IS 'Of the raw bytes, to compare with 
 -- +goose Down
 DROP VIEW audit_event;
 DROP VIEW audit_breaker;
+DROP VIEW audit_silence;
 DROP VIEW audit_notification;
 DROP VIEW audit_alert;

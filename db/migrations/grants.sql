@@ -39,6 +39,8 @@ BEGIN
                 ('forecast_scope',            'SELECT, UPDATE'),
                 ('alert',                     'SELECT, INSERT, UPDATE'),
                 ('notification',              'SELECT, INSERT, UPDATE'),
+                ('silence',                   'SELECT, INSERT, UPDATE'),
+                ('notification_rate',         'SELECT, INSERT, UPDATE'),
                 ('circuit_breaker',           'SELECT, UPDATE'),
                 ('deletion_guard',            'SELECT, INSERT, UPDATE'),
                 ('reconciliation_run',        'SELECT, INSERT, UPDATE, DELETE'),
@@ -66,6 +68,6 @@ BEGIN
 
     IF has_auditor THEN
         EXECUTE format('GRANT SELECT ON public.audit_alert, public.audit_notification, public.audit_breaker, public.audit_event, '
-                       'public.audit_retention TO %I', auditor);
+                       'public.audit_silence, public.audit_retention TO %I', auditor);
     END IF;
 END $$;
