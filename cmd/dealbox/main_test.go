@@ -57,7 +57,7 @@ func TestRun_ExitCode(t *testing.T) {
 		{"--help", exitDone, "migrate status", ""},
 		{"serve --help", exitDone, "It never migrates", ""},
 		{"migrate up --help", exitDone, "Apply what is missing", ""},
-		{"", exitUsage, "", `expected one of "dev", "serve", "migrate", "events", "breaker", ...`},
+		{"", exitUsage, "", `expected one of "dev", "serve", "migrate", "events", "alerts", ...`},
 		{"migrate", exitUsage, "", `expected one of "up", "status"`},
 		{"bogus", exitUsage, "", "unexpected argument bogus"},
 		{"doctor --bogus", exitUsage, "", "unknown flag --bogus"},
