@@ -55,7 +55,7 @@ func TestServe_Heartbeat(t *testing.T) {
 func TestHeartbeat_Run(t *testing.T) {
 	t.Parallel()
 	m := newMonitor(t)
-	var out lines
+	var out sharedLog
 	h := newHeartbeat(m.url(), mustOpen(t, pgtest.URL(t), commandPool), slog.New(slog.NewTextHandler(&out, nil)))
 	h.every = time.Millisecond
 	ctx, stop := context.WithCancel(t.Context())

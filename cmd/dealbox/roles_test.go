@@ -15,19 +15,19 @@ import (
 	"dealbox/internal/pgtest"
 )
 
-// lines is a log that several goroutines write.
-type lines struct {
+// sharedLog is a log that several goroutines write.
+type sharedLog struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-func (l *lines) Write(p []byte) (int, error) {
+func (l *sharedLog) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.Write(p)
 }
 
-func (l *lines) String() string {
+func (l *sharedLog) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
@@ -41,7 +41,7 @@ func TestServe_AsTheAppRole(t *testing.T) {
 	h := newHouse(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)},
 		"DATABASE_URL", roles.App, "ALERT_WEBHOOK_URL", sinkURL, "ALERT_WEBHOOK_SECRET", sinkSecret, "ADMIN_TOKEN", goodAdmin,
 		"JOB_MAX_ATTEMPTS", "1", "RETRY_MAX_RETRIES", "0", "RECONCILE_INTERVAL", "1s", "FORECAST_CURRENCY", "EUR")
-	log := &lines{}
+	log := &sharedLog{}
 	h.log = slog.New(slog.NewTextHandler(log, nil))
 	var ids []string
 	for i := range 3 {

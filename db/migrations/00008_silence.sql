@@ -36,7 +36,8 @@ CREATE INDEX alert_suppressed_idx ON alert (id) WHERE status = 'suppressed';
 ALTER TABLE alert_event
     DROP CONSTRAINT alert_event_kind_check,
     ADD CONSTRAINT alert_event_kind_check CHECK (kind IN ('raised', 'repeated', 'escalated', 'acknowledged', 'silenced', 'released',
-                                                          'resolved', 'notified', 'notification_failed', 'suppressed')) NOT VALID;
+                                                          'resolved', 'notified', 'notification_failed', 'suppressed')) NOT VALID; -- history keeps its rows
+COMMENT ON COLUMN alert_event.kind IS 'repeated is recorded at most once a minute an episode; alert.occurrences counts all of them.';
 COMMENT ON COLUMN alert_event.kind IS 'repeated is recorded at most once a minute an episode; alert.occurrences counts all of them. '
     'silenced and suppressed: not told, because of a silence or for the reason given; released: what muted it is over.';
 
@@ -44,7 +45,8 @@ COMMENT ON COLUMN alert_event.kind IS 'repeated is recorded at most once a minut
 ALTER TABLE alert_event
     DROP CONSTRAINT alert_event_kind_check,
     ADD CONSTRAINT alert_event_kind_check CHECK (kind IN ('raised', 'repeated', 'escalated', 'acknowledged', 'silenced',
-                                                          'resolved', 'notified', 'notification_failed', 'suppressed')) NOT VALID;
+                                                          'resolved', 'notified', 'notification_failed', 'suppressed')) NOT VALID; -- history keeps its rows
+COMMENT ON COLUMN alert_event.kind IS 'repeated is recorded at most once a minute an episode; alert.occurrences counts all of them.';
 DROP INDEX alert_suppressed_idx;
 ALTER TABLE alert DROP COLUMN silence_id, DROP COLUMN inhibitor_id, DROP COLUMN notified_at;
 DROP TABLE silence;

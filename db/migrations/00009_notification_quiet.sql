@@ -33,6 +33,7 @@ DELETE FROM notification WHERE status = 'suppressed' OR reason = 'digest';
 ALTER TABLE notification
     DROP COLUMN suppressed_by, DROP COLUMN suppressed_at, DROP COLUMN digest_id,
     DROP CONSTRAINT notification_reason_check,
-    ADD CONSTRAINT notification_reason_check CHECK (reason IN ('first', 'escalated', 'reminder', 'resolved')) NOT VALID,
+    ADD CONSTRAINT notification_reason_check CHECK (reason IN ('first', 'escalated', 'reminder', 'resolved')),
     DROP CONSTRAINT notification_status_check,
-    ADD CONSTRAINT notification_status_check CHECK (status IN ('pending', 'sent', 'failed')) NOT VALID;
+    ADD CONSTRAINT notification_status_check CHECK (status IN ('pending', 'sent', 'failed'));
+COMMENT ON COLUMN notification.alert_id IS NULL;

@@ -41,6 +41,10 @@ BEGIN
                 ('notification',              'SELECT, INSERT, UPDATE'),
                 ('silence',                   'SELECT, INSERT, UPDATE'),
                 ('notification_rate',         'SELECT, INSERT, UPDATE'),
+                ('alert_sample',              'SELECT, INSERT, UPDATE, DELETE'),
+                -- Changes to counts, appended by triggers and folded once a minute.
+                ('alert_tally',               'SELECT, INSERT, DELETE'),
+                ('alert_hour',                'SELECT, INSERT, DELETE'),
                 ('circuit_breaker',           'SELECT, UPDATE'),
                 ('deletion_guard',            'SELECT, INSERT, UPDATE'),
                 ('reconciliation_run',        'SELECT, INSERT, UPDATE, DELETE'),

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -226,7 +227,10 @@ func TestDown(t *testing.T) {
 	for i := len(states) - 1; i >= 0; i-- {
 		step, err := ours.Down(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, states[i], schema(t, pool), step.Source.Path)
+		before, after := strings.Split(states[i], "\n"), strings.Split(schema(t, pool), "\n")
+		missing := slices.DeleteFunc(slices.Clone(before), func(line string) bool { return slices.Contains(after, line) })
+		left := slices.DeleteFunc(after, func(line string) bool { return slices.Contains(before, line) })
+		require.Empty(t, append(missing, left...), "%s: the first lines are missing, the others left", step.Source.Path)
 	}
 }
 
@@ -258,7 +262,8 @@ func exists(t *testing.T, pool *pgxpool.Pool, table string) (is bool) {
 }
 
 // schema is all that migrations make, one line a thing. Day partitions are left
-// out: their names and bounds are of the day.
+// out: their names and bounds are of the day. A constraint that history is older
+// than comes back without a look at its rows.
 func schema(t *testing.T, pool *pgxpool.Pool) string {
 	t.Helper()
 	var lines []string
@@ -282,7 +287,7 @@ SELECT coalesce(array_agg(line ORDER BY line), '{}') FROM (
     UNION ALL
     SELECT pg_get_viewdef(oid) FROM relation WHERE relkind = 'v'
     UNION ALL
-    SELECT format('%s %s', conrelid::regclass, pg_get_constraintdef(oid)) FROM pg_constraint WHERE conrelid IN (SELECT oid FROM relation)
+    SELECT format('%s %s', conrelid::regclass, replace(pg_get_constraintdef(oid), ' NOT VALID', '')) FROM pg_constraint WHERE conrelid IN (SELECT oid FROM relation)
     UNION ALL
     SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM relation) AND NOT tgisinternal
     UNION ALL

@@ -181,6 +181,7 @@ func TestEmail_Letter(t *testing.T) {
 				require.Contains(t, body, "calls to Strapi fail")
 				require.Contains(t, body, "breaker_opened")
 				require.Contains(t, body, "https://box.example/#alert-1")
+				require.Contains(t, body, "https://box.example/docs/operations.md#breaker_opened")
 			}
 			later, text, _ := bodies(t, got[1])
 			require.Equal(t, header.Get("References"), later.Get("References"), "one thread an episode")

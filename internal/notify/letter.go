@@ -56,14 +56,14 @@ type view struct {
 	Held                     []string // what a digest tells of
 	Facts                    []named
 	Details                  string // indented JSON, "" when there are none
-	URL                      string
+	URL, Runbook             string
 }
 
 type named struct{ Name, Value string }
 
 func newView(m Message) view {
 	a := m.Alert
-	v := view{Level: strings.ToUpper(a.Level), Headline: headline(m), Message: Line(a.Message, 2000), URL: m.URL}
+	v := view{Level: strings.ToUpper(a.Level), Headline: headline(m), Message: Line(a.Message, 2000), URL: m.URL, Runbook: m.Runbook}
 	if m.Digest != nil {
 		v.Message = "The worst of them: " + v.Message
 		v.Held = m.Digest.lines()
@@ -102,6 +102,9 @@ func writeText(b *bytes.Buffer, v view) {
 	if v.URL != "" {
 		fmt.Fprintf(b, "\n%s\n", v.URL)
 	}
+	if v.Runbook != "" {
+		fmt.Fprintf(b, "What to do: %s\n", v.Runbook)
+	}
 }
 
 // letterHTML loads nothing from anywhere, and html/template makes every text inert.
@@ -115,5 +118,6 @@ var letterHTML = template.Must(template.New("letter").Parse(`<!doctype html>
 </table>
 {{with .Details}}<pre>{{.}}</pre>
 {{end}}{{with .URL}}<p><a href="{{.}}">Open in Dealbox</a></p>
+{{end}}{{with .Runbook}}<p><a href="{{.}}">What it means and what to do</a></p>
 {{end}}</body></html>
 `))
