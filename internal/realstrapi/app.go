@@ -11,7 +11,7 @@ const pluginName = "strapi-plugin-dealbox-webhooks"
 
 // ownFiles are those that the app makes for itself, beside what is committed.
 var ownFiles = map[string]bool{
-	"node_modules": true, ".env": true, ".tmp": true, ".strapi": true, "dist": true, "build": true, "package-lock.json": true,
+	"node_modules": true, ".env": true, ".tmp": true, ".strapi": true, "dist": true, "build": true,
 }
 
 // makeApp copies the example app to dir, so that a running Strapi writes nothing

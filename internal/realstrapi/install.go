@@ -29,7 +29,7 @@ const keepInstalled = 24 * time.Hour
 var ErrUnavailable = errors.New("a real Strapi cannot be had here")
 
 // manifests are the files that say what is installed.
-var manifests = []string{"example/package.json", "plugin/package.json"}
+var manifests = []string{"example/package.json", "example/package-lock.json", "example/.npmrc", "plugin/package.json"}
 
 // Install makes sure that what the example app needs is installed, and answers
 // its node_modules. source is the folder strapi of the repository. cache keeps
@@ -82,8 +82,8 @@ func install(ctx context.Context, source, dir string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, installTimeout)
 	defer cancel()
-	// Not `npm ci`: a lock file would name the registry of whoever wrote it.
-	npm := exec.CommandContext(ctx, "npm", "install", "--omit=dev", "--no-audit", "--no-fund", "--no-package-lock", "--no-progress", "--loglevel=error")
+	// Not `npm ci`, which demands that the lock has the optional packages of every platform.
+	npm := exec.CommandContext(ctx, "npm", "install", "--omit=dev", "--no-audit", "--no-fund", "--no-progress", "--loglevel=error")
 	npm.Dir = filepath.Join(dir, "example")
 	out, err := npm.CombinedOutput()
 	switch {
