@@ -2,14 +2,12 @@ package realstrapi_test
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -27,23 +25,11 @@ const webhookToken = "a-static-token-for-tests-only"
 type dealbox struct {
 	t       *testing.T
 	address string
+	program string
 	env     map[string]string
 	pool    *pgxpool.Pool
 	process *exec.Cmd
 }
-
-var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "dealbox-binary-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "dealbox")
-	out, err := exec.Command("go", "build", "-o", path, "../../cmd/dealbox").CombinedOutput()
-	if err != nil {
-		err = fmt.Errorf("%w: %s", err, out)
-	}
-	return path, err
-})
 
 // newDealbox prepares one with a database of its own; start starts it.
 func newDealbox(t *testing.T, settings map[string]string) *dealbox {
@@ -53,7 +39,9 @@ func newDealbox(t *testing.T, settings map[string]string) *dealbox {
 	_, port, err := net.SplitHostPort(l.Addr().String())
 	require.NoError(t, err)
 	require.NoError(t, l.Close())
-	d := &dealbox{t: t, address: "http://127.0.0.1:" + port}
+	d := &dealbox{t: t, address: "http://127.0.0.1:" + port, program: filepath.Join(t.TempDir(), "dealbox")}
+	out, err := exec.Command("go", "build", "-o", d.program, "../../cmd/dealbox").CombinedOutput()
+	require.NoError(t, err, string(out))
 	d.env = map[string]string{
 		"DATABASE_URL": pgtest.URL(t), "PORT": port, "LOG_LEVEL": "error",
 		"STRAPI_BILLING_TYPES":  "api::billing.billing=billings," + construction + "=construction-billings",
@@ -74,9 +62,7 @@ func newDealbox(t *testing.T, settings map[string]string) *dealbox {
 
 func (d *dealbox) command(args ...string) *exec.Cmd {
 	d.t.Helper()
-	path, err := binary()
-	require.NoError(d.t, err)
-	cmd := exec.Command(path, args...)
+	cmd := exec.Command(d.program, args...)
 	for name, value := range d.env {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
