@@ -40,6 +40,8 @@ const (
 	maxAttempts = 4
 	// failureThreshold of the breaker, small for the same reason.
 	failureThreshold = 3
+	// swingPercent of the forecast: few documents change it rarely by much.
+	swingPercent = 1
 )
 
 // house is Dealbox with its Strapi: the workers, doors and breaker of
@@ -106,7 +108,7 @@ func (h *house) newReplica(jobs inserter) (r replica, err error) {
 	}
 	r.breaker = circuit.New(gate, circuit.Config{FailureThreshold: failureThreshold, Logger: logger, Holder: fmt.Sprint(len(h.replicas))})
 	r.queue = mirror.NewQueue(jobs)
-	r.forecast = revenue.New(revenue.Config{Currency: "THB"}, jobs)
+	r.forecast = revenue.New(revenue.Config{Currency: "THB", Alerts: alerts, SwingPercent: swingPercent}, jobs)
 	r.recompute = revenue.NewRecomputeWorker(r.forecast, gate, logger)
 	r.sync = mirror.NewSyncWorker(gate, r.queue, client, r.breaker, r.forecast, alerts, mirror.Config{
 		Types: contentTypes, MaxAttempts: maxAttempts, Logger: logger, Random: jitter.Float64, Retry: retry.Policy{MaxRetries: 1},

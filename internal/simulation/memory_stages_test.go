@@ -11,15 +11,24 @@ import (
 	"dealbox/internal/revenue"
 )
 
-// The statements of forecast.sql, circuit_breaker.sql and alert.sql, and the
-// forecast's own two.
+// The statements of forecast.sql and circuit_breaker.sql, and the forecast's own two.
 
 type scope struct {
 	Want, Done             int64
 	DirtySince, ComputedAt *time.Time
 }
 
-type forecast struct{ Digest []byte }
+type forecast struct {
+	Digest     []byte
+	ComputedAt time.Time
+	Months     []forecastMonth
+}
+
+type forecastMonth struct {
+	Currency string
+	Month    time.Time
+	Expected decimal.Decimal // confirmed and tentative
+}
 
 func forecastMark(tx *memoryTx, name string) (bool, bool) {
 	s, ok := tx.db.scopes.update(tx, name, always, func(s *scope) {
@@ -51,7 +60,7 @@ func forecastInsert(tx *memoryTx, p dbsqlc.ForecastInsertParams) (int64, bool) {
 		return 0, false
 	}
 	id := tx.db.next()
-	tx.db.forecasts.put(tx, id, forecast{p.Digest})
+	tx.db.forecasts.put(tx, id, forecast{Digest: p.Digest, ComputedAt: p.ComputedAt})
 	return id, true
 }
 
@@ -62,9 +71,42 @@ func (tx *memoryTx) lastDigest() (digest []byte) {
 	return digest
 }
 
-// The amounts of a snapshot are in its digest.
+// What a snapshot says of a currency is in its digest.
 func forecastCurrencyInsert(_ *memoryTx, _ dbsqlc.ForecastCurrencyInsertParams) int64 { return 1 }
-func forecastMonthInsert(_ *memoryTx, _ dbsqlc.ForecastMonthInsertParams) int64       { return 1 }
+
+func forecastMonthInsert(tx *memoryTx, p dbsqlc.ForecastMonthInsertParams) int64 {
+	tx.db.forecasts.update(tx, p.ForecastID, always, func(f *forecast) {
+		for i, currency := range p.Currencies {
+			expected := decimal.RequireFromString(p.Confirmed[i]).Add(decimal.RequireFromString(p.Tentative[i]))
+			f.Months = append(f.Months, forecastMonth{currency, p.Months[i], expected})
+		}
+	})
+	return int64(len(p.Currencies))
+}
+
+func forecastTotals(tx *memoryTx, p dbsqlc.ForecastTotalsParams) (dbsqlc.ForecastTotalsRow, bool) {
+	var last, before forecast
+	for _, f := range serial(&tx.db.forecasts, tx) {
+		last = f
+		if !f.ComputedAt.After(p.ComparedWith) && !f.ComputedAt.Before(before.ComputedAt) {
+			before = f
+		}
+	}
+	r := dbsqlc.ForecastTotalsRow{Total: last.total(p), Before: decimal.NewFromInt(-1)}
+	if !before.ComputedAt.IsZero() {
+		r.Before = before.total(p)
+	}
+	return r, true
+}
+
+func (f forecast) total(p dbsqlc.ForecastTotalsParams) (sum decimal.Decimal) {
+	for _, m := range f.Months {
+		if m.Currency == p.Currency && !m.Month.Before(p.FirstMonth) {
+			sum = sum.Add(m.Expected)
+		}
+	}
+	return sum
+}
 
 func forecastOrphaned(tx *memoryTx, name string) (bool, bool) {
 	s, _ := tx.db.scopes.get(tx, name)
@@ -202,84 +244,5 @@ func circuitBreakerMove(tx *memoryTx, p dbsqlc.CircuitBreakerMoveParams) (breake
 
 func circuitBreakerEventAppend(tx *memoryTx, p dbsqlc.CircuitBreakerEventAppendParams) int64 {
 	tx.db.transitions.put(tx, tx.db.next(), transition{p.Generation})
-	return 1
-}
-
-type alert struct {
-	dbsqlc.AlertOpenParams
-
-	Occurrences         int64
-	FirstSeen, LastSeen time.Time
-	ResolvedAt          *time.Time
-}
-
-type alertEvent struct {
-	AlertID int64
-	At      time.Time
-}
-
-// openAlert stands for the unique index on open episodes.
-type openAlert string
-
-func (tx *memoryTx) openAlert(fingerprint string) (int64, alert, bool) {
-	for id, a := range serial(&tx.db.alerts, tx) {
-		if a.Fingerprint == fingerprint && a.ResolvedAt == nil {
-			return id, a, true
-		}
-	}
-	return 0, alert{}, false
-}
-
-func alertLockOpen(tx *memoryTx, fingerprint string) (dbsqlc.AlertLockOpenRow, bool) {
-	id, a, ok := tx.openAlert(fingerprint)
-	if ok {
-		tx.db.alerts.lock(tx, id)
-	}
-	return dbsqlc.AlertLockOpenRow{ID: id, Level: a.Level}, ok
-}
-
-func alertOpen(tx *memoryTx, p dbsqlc.AlertOpenParams) (int64, bool) {
-	tx.lock(openAlert(p.Fingerprint))
-	if _, _, ok := tx.openAlert(p.Fingerprint); ok {
-		return 0, false
-	}
-	id := tx.db.next()
-	tx.db.alerts.put(tx, id, alert{AlertOpenParams: p, Occurrences: 1, FirstSeen: time.Now(), LastSeen: time.Now()})
-	return id, true
-}
-
-func alertRepeat(tx *memoryTx, p dbsqlc.AlertRepeatParams) (int64, bool) {
-	a, ok := tx.db.alerts.update(tx, p.ID, always, func(a *alert) {
-		a.Occurrences++
-		a.Level, a.Message, a.Details, a.LastSeen = p.Level, p.Message, p.Details, time.Now()
-	})
-	return a.Occurrences, ok
-}
-
-func alertResolve(tx *memoryTx, fingerprint string) (r dbsqlc.AlertResolveRow, ok bool) {
-	id, _, ok := tx.openAlert(fingerprint)
-	if !ok {
-		return r, false
-	}
-	a, _ := tx.db.alerts.update(tx, id, always, func(a *alert) { a.ResolvedAt = now() })
-	return dbsqlc.AlertResolveRow{ID: id, Level: a.Level, Occurrences: a.Occurrences, FirstSeen: a.FirstSeen, ResolvedAt: *a.ResolvedAt}, true
-}
-
-func alertEventAppend(tx *memoryTx, p dbsqlc.AlertEventAppendParams) int64 {
-	tx.db.alertEvents.put(tx, tx.db.next(), alertEvent{p.AlertID, time.Now()})
-	return 1
-}
-
-func alertEventAppendRepeat(tx *memoryTx, p dbsqlc.AlertEventAppendRepeatParams) int64 {
-	var last time.Time
-	for _, e := range serial(&tx.db.alertEvents, tx) {
-		if e.AlertID == p.AlertID {
-			last = e.At
-		}
-	}
-	if last.After(*after(-p.QuietSeconds)) {
-		return 0
-	}
-	tx.db.alertEvents.put(tx, tx.db.next(), alertEvent{p.AlertID, time.Now()})
 	return 1
 }

@@ -57,6 +57,7 @@ var statements = map[string]statement{
 	"ForecastInsert":         one(forecastInsert),
 	"ForecastCurrencyInsert": exec(forecastCurrencyInsert),
 	"ForecastMonthInsert":    exec(forecastMonthInsert),
+	"ForecastTotals":         one(forecastTotals),
 	"ForecastOrphaned":       one(forecastOrphaned),
 	"ForecastDeals":          many(forecastDeals),
 	"ForecastBillings":       many(forecastBillings),
@@ -69,11 +70,14 @@ var statements = map[string]statement{
 	"CircuitBreakerEventAppend": exec(circuitBreakerEventAppend),
 
 	"AlertLockOpen":          one(alertLockOpen),
+	"AlertMute":              one(alertMute),
 	"AlertOpen":              one(alertOpen),
 	"AlertRepeat":            one(alertRepeat),
-	"AlertResolve":           one(alertResolve),
+	"AlertClose":             one(alertClose),
+	"AlertGet":               one(alertGet),
 	"AlertEventAppend":       exec(alertEventAppend),
 	"AlertEventAppendRepeat": exec(alertEventAppendRepeat),
+	"NotificationEnqueue":    many(notificationEnqueue),
 
 	"JobInsert":   exec(jobInsert),
 	"JobComplete": exec(jobComplete),

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"regexp"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -201,9 +202,14 @@ func TestSimulation_Postgres(t *testing.T) {
 		judge(t, seed, over, err)
 		in, err := inMemory(t, seed, right(), true)
 		judge(t, seed, in, err)
-		require.Equal(t, over.story(), in.story(), "seed %d: Postgres and the memory went apart", seed)
+		require.Equal(t, withoutIDs(over.story()), withoutIDs(in.story()), "seed %d: Postgres and the memory went apart", seed)
 	})
 }
+
+var rowID = regexp.MustCompile(`\b(alert|reconciliation) \d+`)
+
+// withoutIDs takes ids of rows out of errors: each database counts its own way.
+func withoutIDs(story string) string { return rowID.ReplaceAllString(story, "$1 …") }
 
 func TestSimulation_SameSeedSameHistory(t *testing.T) {
 	t.Parallel()
