@@ -3,9 +3,7 @@ package simulation
 import (
 	"maps"
 	"slices"
-	"strings"
 
-	"dealbox/internal/alerting"
 	"dealbox/internal/mirror"
 )
 
@@ -81,11 +79,11 @@ func (m memoryFacts) scope() (want, done int64, _ error) {
 
 func (m memoryFacts) forecasts() (int64, error) { return int64(len(m.memory.forecasts.rows)), nil }
 
-func (m memoryFacts) deadAlerts() (map[string]bool, error) {
+func (m memoryFacts) openAlerts(rule string) (map[string]bool, error) {
 	open := map[string]bool{}
 	for _, a := range m.alerts.rows {
-		if a.Rule == alerting.RuleEventDeadLettered && a.ResolvedAt == nil {
-			open[strings.TrimSpace(a.Subject)] = true
+		if a.Rule == rule && a.ResolvedAt == nil {
+			open[a.Subject] = true
 		}
 	}
 	return open, nil

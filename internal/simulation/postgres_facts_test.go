@@ -7,7 +7,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"dealbox/internal/alerting"
 	"dealbox/internal/mirror"
 )
 
@@ -70,8 +69,8 @@ func (p postgresFacts) stored() (map[string]bool, error) {
 	return p.set("SELECT dedup_key FROM inbox_event")
 }
 
-func (p postgresFacts) deadAlerts() (map[string]bool, error) {
-	return p.set("SELECT convert_to(subject, 'UTF8') FROM alert WHERE resolved_at IS NULL AND rule = $1", alerting.RuleEventDeadLettered)
+func (p postgresFacts) openAlerts(rule string) (map[string]bool, error) {
+	return p.set("SELECT convert_to(subject, 'UTF8') FROM alert WHERE resolved_at IS NULL AND rule = $1", rule)
 }
 
 func (p postgresFacts) set(sql string, args ...any) (map[string]bool, error) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"dealbox/internal/alerting"
 	"dealbox/internal/fakestrapi"
 	"dealbox/internal/mirror"
 )
@@ -23,7 +24,7 @@ type facts interface {
 	stored() (map[string]bool, error) // dedup_keys of inbox_event
 	scope() (want, done int64, err error)
 	forecasts() (int64, error)
-	deadAlerts() (map[string]bool, error) // by the document's name
+	openAlerts(rule string) (map[string]bool, error) // by their subjects
 	breaker() (state string, forced bool, err error)
 	openRuns() (int64, error) // reconciliations that are not over
 }
@@ -185,14 +186,14 @@ func (d *document) find(row shown, from int) int {
 	return -1
 }
 
-// atRest: the ledger is right, the forecast has caught up, dead letters have
-// their alerts and, unless something was lost, the mirror equals Strapi.
+// atRest: the ledger is right, the forecast has caught up, dead letters and only
+// they have their alerts and, unless something was lost, the mirror equals Strapi.
 func (w *watch) atRest(h *history, inStep, reconciled bool) error {
 	entities, err := h.facts.entities()
 	if err != nil {
 		return err
 	}
-	alerts, err := h.facts.deadAlerts()
+	alerts, err := h.facts.openAlerts(alerting.RuleEventDeadLettered)
 	if err != nil {
 		return err
 	}
@@ -200,6 +201,8 @@ func (w *watch) atRest(h *history, inStep, reconciled bool) error {
 		switch {
 		case e.State == "dead" && !alerts[key.String()]:
 			return violated("dead with an alert", "%s is dead and nobody was told", key)
+		case e.State != "dead" && alerts[key.String()]:
+			return violated("dead with an alert", "%s is not dead, and people are told that it is", key)
 		case e.State != "dead" && e.Done < e.Want:
 			return violated("reflected or dead", "at rest %s is at %d of %d", key, e.Done, e.Want)
 		}
@@ -214,10 +217,29 @@ func (w *watch) atRest(h *history, inStep, reconciled bool) error {
 	if want != done {
 		return violated("forecast", "at rest it is at %d of %d", done, want)
 	}
+	if reconciled {
+		if err := w.over(h, alerting.RuleWebhooksRefused, alerting.RuleReconciliationFailing); err != nil {
+			return err
+		}
+	}
 	if !inStep {
 		return nil
 	}
 	return w.inStep(h, entities, !reconciled)
+}
+
+// over: what came right again is not told any more.
+func (w *watch) over(h *history, rules ...string) error {
+	for _, rule := range rules {
+		open, err := h.facts.openAlerts(rule)
+		if err != nil {
+			return err
+		}
+		if len(open) > 0 {
+			return violated("alerts end", "at rest %s is open", rule)
+		}
+	}
+	return nil
 }
 
 func dealKey(id string) mirror.Key { return mirror.Key{UID: fakestrapi.DealUID, DocumentID: id} }
@@ -287,14 +309,15 @@ func (w *watch) ledger(h *history) error {
 	return nil
 }
 
-// forecastFromNothing computes the forecast once more: nothing may change.
+// forecastFromNothing computes the forecast once more, an hour later: nothing may
+// change, and a swing is over.
 func (w *watch) forecastFromNothing(h *history) error {
 	before, err := h.facts.forecasts()
 	if err != nil {
 		return err
 	}
+	h.pass(time.Hour)
 	h.askRecompute()
-	h.pass(time.Second)
 	if err := h.rest(); err != nil {
 		return err
 	}
@@ -302,5 +325,8 @@ func (w *watch) forecastFromNothing(h *history) error {
 	if err == nil && now != before && before > 0 {
 		err = violated("forecast", "computed from nothing it is another one")
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return w.over(h, alerting.RuleForecastSwing)
 }
