@@ -34,6 +34,10 @@ FROM (SELECT unnest(@uids::text[]) AS uid, unnest(@document_ids::text[]) AS docu
 ORDER BY k.uid COLLATE "C", k.document_id COLLATE "C", k.locale COLLATE "C"
 ON CONFLICT (uid, document_id, locale) DO UPDATE SET version = e.version;
 
+-- name: EntityOfDocument :many
+-- The locales in which a document is known.
+SELECT locale FROM entity_sync WHERE uid = @uid AND document_id = @document_id ORDER BY locale;
+
 -- name: EntityBegin :one
 -- Step 1 of a sync: reads what is wanted, the version and the breaker's row together,
 -- and counts the attempt unless there is a reason not to start. An attempt that is

@@ -271,6 +271,36 @@ func (q *Queries) EntityLock(ctx context.Context, db DBTX, arg EntityLockParams)
 	return err
 }
 
+const entityOfDocument = `-- name: EntityOfDocument :many
+SELECT locale FROM entity_sync WHERE uid = $1 AND document_id = $2 ORDER BY locale
+`
+
+type EntityOfDocumentParams struct {
+	UID        string
+	DocumentID string
+}
+
+// The locales in which a document is known.
+func (q *Queries) EntityOfDocument(ctx context.Context, db DBTX, arg EntityOfDocumentParams) ([]string, error) {
+	rows, err := db.Query(ctx, entityOfDocument, arg.UID, arg.DocumentID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var locale string
+		if err := rows.Scan(&locale); err != nil {
+			return nil, err
+		}
+		items = append(items, locale)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const entityRelease = `-- name: EntityRelease :exec
 UPDATE entity_sync SET
     failures = greatest(failures - 1, 0),

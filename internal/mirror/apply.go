@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -83,30 +84,79 @@ func upsertDeal(ctx context.Context, tx pgx.Tx, a attempt, cur current) ([]byte,
 }
 
 func (w *SyncWorker) upsertBilling(ctx context.Context, tx pgx.Tx, a attempt, cur current) ([]byte, error) {
-	row, err := billingRow(a.t, w.dealUIDs[0], a.key, cur)
+	row, err := w.billingRow(ctx, tx, a, cur)
 	if err != nil {
 		return nil, err
-	}
-	if row.DealDocumentID != nil && len(w.dealUIDs) > 1 {
-		// Strapi's answer names the deal but not its type; the mirror knows it.
-		uid, err := dbsqlc.New().DealUID(ctx, tx, *row.DealDocumentID)
-		switch {
-		case err == nil:
-			row.DealUID = &uid
-		case !errors.Is(err, pgx.ErrNoRows):
-			return nil, err
-		}
 	}
 	return dbsqlc.New().BillingUpsert(ctx, tx, row)
 }
 
-// movedBillings are the billings to look at again because of this deal: Strapi
-// links, moves and unlinks them without a word. Their rows are never written
-// from here: an older answer about a billing, still under way, would restore the link.
-func (w *SyncWorker) movedBillings(ctx context.Context, tx pgx.Tx, a attempt, cur current) ([]Look, error) {
-	if a.t.Kind != strapi.Deal {
+func (w *SyncWorker) billingRow(ctx context.Context, tx pgx.Tx, a attempt, cur current) (dbsqlc.BillingUpsertParams, error) {
+	row, err := billingRow(a.t, w.dealUIDs[0], a.key, cur)
+	if err != nil || row.DealDocumentID == nil || len(w.dealUIDs) == 1 {
+		return row, err
+	}
+	// Strapi's answer names the deal but not its type; the mirror knows it.
+	uid, err := dbsqlc.New().DealUID(ctx, tx, *row.DealDocumentID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return row, nil
+	}
+	if err != nil {
+		return row, fmt.Errorf("look for the type of deal %s: %w", *row.DealDocumentID, err)
+	}
+	row.DealUID = &uid
+	return row, nil
+}
+
+// related are the documents to look at again because of this one: Strapi links,
+// moves and unlinks billings without a word.
+func (w *SyncWorker) related(ctx context.Context, tx pgx.Tx, a attempt, cur current) ([]Look, error) {
+	if a.t.Kind == strapi.Deal {
+		return w.movedBillings(ctx, tx, a, cur)
+	}
+	return w.newDeal(ctx, tx, a, cur)
+}
+
+// newDeal is the deal that this billing is about to be linked to. It may have lost
+// the billing since Strapi was asked, and its own sync may have looked for its
+// billings before this link was there. A look that begins after this write sees both.
+func (w *SyncWorker) newDeal(ctx context.Context, tx pgx.Tx, a attempt, cur current) ([]Look, error) {
+	if !cur.found {
 		return nil, nil
 	}
+	row, err := w.billingRow(ctx, tx, a, cur)
+	if err != nil || row.DealDocumentID == nil {
+		return nil, err
+	}
+	shown, err := before(ctx, tx, a)
+	if err != nil || linkedTo(shown, row) {
+		return nil, err
+	}
+	known, err := dbsqlc.New().EntityOfDocument(ctx, tx, dbsqlc.EntityOfDocumentParams{UID: *row.DealUID, DocumentID: *row.DealDocumentID})
+	if err != nil {
+		return nil, fmt.Errorf("look for the billing's deal: %w", err)
+	}
+	var looks []Look
+	for _, locale := range known {
+		looks = append(looks, Look{Key: Key{*row.DealUID, *row.DealDocumentID, locale}})
+	}
+	return looks, nil
+}
+
+// linkedTo reads a mirrored billing as to_jsonb gives it; nil is none.
+func linkedTo(shown []byte, row dbsqlc.BillingUpsertParams) bool {
+	var link struct {
+		DealUID        *string `json:"deal_uid"`
+		DealDocumentID *string `json:"deal_document_id"`
+	}
+	return isAlive(shown) && json.Unmarshal(shown, &link) == nil &&
+		same(link.DealUID, row.DealUID) && same(link.DealDocumentID, row.DealDocumentID)
+}
+
+// movedBillings are the billings whose link may have changed with this deal. Their
+// rows are never written from here: an older answer about a billing, still under
+// way, would restore the link.
+func (w *SyncWorker) movedBillings(ctx context.Context, tx pgx.Tx, a attempt, cur current) ([]Look, error) {
 	linked, err := dbsqlc.New().BillingOfDeal(ctx, tx, dbsqlc.BillingOfDealParams{
 		DealUID: &a.key.UID, DealDocumentID: &a.key.DocumentID,
 	})

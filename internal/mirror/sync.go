@@ -207,7 +207,7 @@ func (w *SyncWorker) write(ctx context.Context, a attempt, cur current) (written
 }
 
 func (w *SyncWorker) writeTx(ctx context.Context, tx pgx.Tx, a attempt, cur current) (bool, error) {
-	moved, err := w.movedBillings(ctx, tx, a, cur)
+	moved, err := w.related(ctx, tx, a, cur)
 	if err != nil {
 		return false, err
 	}

@@ -159,6 +159,38 @@ func TestSync_UnpublishedDealLosesItsPublishedBillings(t *testing.T) {
 	require.Equal(t, deal.DocumentID, *link())
 }
 
+// A billing's answer can be older than what its deal's sync saw: the link that it
+// restores is found by one more look at the deal.
+func TestSync_LateLink(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name string
+		lose func(h *house, deal Key) error
+	}{
+		{"Deleted", func(h *house, deal Key) error { return h.fake.Delete(fakestrapi.DealUID, deal.DocumentID) }},
+		{"Unlinked", func(h *house, deal Key) error {
+			_, err := h.fake.Update(fakestrapi.DealUID, deal.DocumentID, fakestrapi.Values{"billings": []any{}})
+			return err
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t)
+			deal := h.deal(fakestrapi.Values{"name": "deal"})
+			billing := h.billing(deal)
+			require.NoError(t, h.look(deal))
+			h.during(func() { // Strapi has read the billing for its answer
+				require.NoError(t, test.lose(h, deal))
+				require.NoError(t, h.look(deal))
+			})
+			require.NoError(t, h.look(billing))
+			h.workPending() // the deal
+			h.workPending() // the billing
+			require.Nil(t, one[*string](h, "SELECT deal_document_id FROM billing"))
+		})
+	}
+}
+
 // workPending works the newest job of each document that is behind.
 func (h *house) workPending() {
 	h.t.Helper()

@@ -142,6 +142,11 @@ func scenariosOn(t *testing.T, st *stage) {
 	for _, d := range st.recorder.since(0) {
 		require.Equal(t, http.StatusAccepted, d.status, d.body)
 	}
+	// A published document that is deleted sends two entry.delete: one deletion.
+	require.NotEqual(t, "0", st.dealbox.text(`SELECT count(*)::text FROM mirror_change WHERE kind = 'deleted'`))
+	require.Equal(t, "0", st.dealbox.text(`SELECT count(*)::text FROM (
+		SELECT kind, lag(kind) OVER (PARTITION BY uid, document_id, locale ORDER BY id) AS before FROM mirror_change
+	) c WHERE kind = 'deleted' AND before = 'deleted'`))
 	t.Logf("%d scenarios, %d webhooks in %.1f s: after each the mirror and the forecast were right", len(s.seen), st.recorder.count(), time.Since(start).Seconds())
 	if *update {
 		writeGolden(t, st.drafts, s.seen)

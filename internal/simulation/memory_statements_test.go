@@ -16,6 +16,8 @@ var statements = map[string]statement{
 	"EntityDead":    many(entityDead),
 	"EntityOrphans": many(entityOrphans),
 
+	"EntityOfDocument": many(entityOfDocument),
+
 	"DealBefore":         before(func(db *memory) *table[mirror.Key, deal] { return &db.deals }),
 	"DealUpsert":         one(dealUpsert),
 	"DealTombstone":      one(dealTombstone),

@@ -255,8 +255,8 @@ func (tx *memoryTx) hasJob(key mirror.Key, seq int64) bool {
 }
 
 // encode is to_jsonb: what the mirror reads of it has the names of the columns.
-func encode(row any, publishedAt, deletedAt *time.Time) []byte {
-	b, _ := json.Marshal(map[string]any{"row": row, "published_at": publishedAt, "deleted_at": deletedAt})
+func encode(columns map[string]any) []byte {
+	b, _ := json.Marshal(columns)
 	return b
 }
 
@@ -267,11 +267,13 @@ func (d deal) encoded() []byte    { return d.json }
 func (b billing) encoded() []byte { return b.json }
 
 func newDeal(p dbsqlc.DealUpsertParams, deletedAt *time.Time) deal {
-	return deal{p, deletedAt, encode(p, p.PublishedAt, deletedAt)}
+	return deal{p, deletedAt, encode(map[string]any{"row": p, "published_at": p.PublishedAt, "deleted_at": deletedAt})}
 }
 
 func newBilling(p dbsqlc.BillingUpsertParams, deletedAt *time.Time) billing {
-	return billing{p, deletedAt, encode(p, p.PublishedAt, deletedAt)}
+	return billing{p, deletedAt, encode(map[string]any{
+		"row": p, "published_at": p.PublishedAt, "deleted_at": deletedAt, "deal_uid": p.DealUID, "deal_document_id": p.DealDocumentID,
+	})}
 }
 
 func before[R mirrored](t func(*memory) *table[mirror.Key, R]) statement {
@@ -306,6 +308,15 @@ func dealTombstone(tx *memoryTx, key mirror.Key) ([]byte, bool) {
 func billingTombstone(tx *memoryTx, key mirror.Key) ([]byte, bool) {
 	row, ok := tx.db.billings.update(tx, key, func(b billing) bool { return b.DeletedAt == nil }, func(b *billing) { *b = newBilling(b.BillingUpsertParams, now()) })
 	return row.encoded(), ok
+}
+
+func entityOfDocument(tx *memoryTx, p dbsqlc.EntityOfDocumentParams) (locales []struct{ Locale string }) {
+	for key := range tx.db.entities.each(tx, byKey) {
+		if key.UID == p.UID && key.DocumentID == p.DocumentID {
+			locales = append(locales, struct{ Locale string }{key.Locale})
+		}
+	}
+	return locales
 }
 
 func billingOfDeal(tx *memoryTx, p dbsqlc.BillingOfDealParams) (rows []dbsqlc.BillingOfDealRow) {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"dealbox/internal/alerting"
-	"dealbox/internal/fakestrapi"
 	"dealbox/internal/mirror"
 )
 
@@ -139,7 +138,6 @@ func (w *watch) order(h *history) error {
 		from := max(d.shown, 0)
 		if at := d.find(row, from); at >= 0 {
 			d.shown, d.row = at, row.Row
-			d.dealVersion = w.entities[dealKey(row.Deal)].Version
 			continue
 		}
 		switch {
@@ -242,8 +240,6 @@ func (w *watch) over(h *history, rules ...string) error {
 	return nil
 }
 
-func dealKey(id string) mirror.Key { return mirror.Key{UID: fakestrapi.DealUID, DocumentID: id} }
-
 func (w *watch) inStep(h *history, entities map[mirror.Key]entityFacts, lateLinks bool) error {
 	rows, err := h.facts.shown()
 	if err != nil {
@@ -255,7 +251,8 @@ func (w *watch) inStep(h *history, entities map[mirror.Key]entityFacts, lateLink
 		}
 		want, row := d.states[len(d.states)-1], rows[d.Key]
 		_, ok := rows[d.Key]
-		if lateLinks && w.lateLink(d, row) {
+		if lateLinks && !row.Published {
+			// Strapi tells nobody of this link: a published deal lists published billings only.
 			want.published, want.draft, row.Content = withoutLink(want.published), withoutLink(want.draft), withoutLink(row.Content)
 		}
 		same := !ok && want.deleted || row.Deleted && want.deleted ||
@@ -265,16 +262,6 @@ func (w *watch) inStep(h *history, entities map[mirror.Key]entityFacts, lateLink
 		}
 	}
 	return nil
-}
-
-// lateLink says that the link of a billing may be wrong until the next reconciliation,
-// because Strapi tells nobody that it changed:
-//   - the billing is not published: a published deal lists published billings only;
-//   - it was read before the deal lost it, and written when the deal's sync had
-//     looked for billings already. One sync of the deal may have overlapped; one
-//     that began later finds it.
-func (w *watch) lateLink(d *document, row shown) bool {
-	return !row.Published || row.Deal != "" && w.entities[dealKey(row.Deal)].Version <= d.dealVersion+1
 }
 
 func withoutLink(content string) string {

@@ -18,9 +18,6 @@ type document struct {
 	// shown is the newest state that the mirror has shown; -1: none.
 	shown int
 	row   []byte // that showed it
-	// dealVersion is how often the deal that the row names had been synced when
-	// the row was written.
-	dealVersion int64
 }
 
 // state of a document in Strapi.
