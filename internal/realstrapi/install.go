@@ -89,14 +89,17 @@ func install(ctx context.Context, source, dir string) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return fmt.Errorf("%w: npm install did not end within %s: %s", ErrUnavailable, installTimeout, tail(out))
 	case noRegistry.Match(out):
-		return fmt.Errorf("%w: npm does not reach its registry: %s", ErrUnavailable, tail(out))
+		return fmt.Errorf("%w: npm does not get from its registry what Strapi needs: %s", ErrUnavailable, tail(out))
 	}
 	return fmt.Errorf("npm install: %w: %s", err, tail(out))
 }
 
-// noRegistry are npm's codes for a registry that cannot be reached.
-var noRegistry = regexp.MustCompile(`\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT|UNABLE_TO_GET_ISSUER_CERT_LOCALLY|E50[234])\b`)
+// noRegistry are npm's codes for a registry that cannot be reached, or that does
+// not have or give what the lock file names.
+var noRegistry = regexp.MustCompile(`\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT|UNABLE_TO_GET_ISSUER_CERT_LOCALLY|E40[134]|E50[234]|ETARGET)\b`)
 
 func checkNode(ctx context.Context) error {
 	for _, name := range []string{"node", "npm"} {
