@@ -93,7 +93,7 @@ func (a *API) showReady(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *API) checkReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, a.config.ProbeTimeout)
 	defer cancel()
 	partition, err := dbsqlc.New().HealthReady(ctx, a.stages.DB)
 	if err != nil {

@@ -134,13 +134,14 @@ func TestHealth_PartMissing(t *testing.T) {
 
 func TestHealth_DatabaseAway(t *testing.T) {
 	t.Parallel()
+	require.LessOrEqual(t, httpapi.DefaultProbeTimeout, 1500*time.Millisecond, "an answer is due within 2 s")
 	for name, pool := range map[string]func(*testing.T) *pgxpool.Pool{
 		"Closed": func(t *testing.T) *pgxpool.Pool { t.Helper(); return dead(t) },
 		"Silent": silent,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := build(t, pool(t), withTokens)
+			h := build(t, pool(t), withTokens, impatient)
 			r := h.request(http.MethodGet, detailedPath, nil)
 			r.Header.Set("Authorization", "Bearer "+readToken)
 			start := time.Now()

@@ -69,7 +69,8 @@ func build(t testing.TB, pool *pgxpool.Pool, changes ...func(*httpapi.Config, *h
 	t.Cleanup(func() { _ = receiver.Close(context.Background()) })
 	verifier, err := strapi.NewVerifier(strapi.VerifierConfig{Secrets: []string{secret}})
 	require.NoError(t, err)
-	config := httpapi.Config{Version: "1.2.3", Logger: slog.New(slog.NewJSONHandler(h.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	// A busy machine takes its time over a first connection; health is not about that.
+	config := httpapi.Config{Version: "1.2.3", ProbeTimeout: 30 * time.Second, Logger: slog.New(slog.NewJSONHandler(h.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	stages := httpapi.Stages{
 		DB: pool, Verifier: verifier, Receive: receiver.Receive, Readiness: h.ready, Reconcile: queue.Reconcile,
 		Alerts:   h.alerts,
@@ -107,6 +108,9 @@ func dead(t testing.TB) *pgxpool.Pool {
 	t.Cleanup(pool.Close)
 	return pool
 }
+
+// impatient gives up on the database long before an answer is due.
+func impatient(c *httpapi.Config, _ *httpapi.Stages) { c.ProbeTimeout = 200 * time.Millisecond }
 
 func withTokens(c *httpapi.Config, _ *httpapi.Stages) {
 	c.Access = httpapi.Access{APIToken: readToken, AdminTokens: []httpapi.AdminToken{{Name: "ada", Token: adminToken}}}

@@ -49,6 +49,9 @@ type Config struct {
 	// CommitTimeout is how long a webhook waits for its commit before it is
 	// answered 503 (default 7 s). Strapi gives up after 10 s.
 	CommitTimeout time.Duration
+	// ProbeTimeout bounds what a health answer asks the database (default
+	// DefaultProbeTimeout).
+	ProbeTimeout time.Duration
 	// Logger gets one line a request (default: none).
 	Logger *slog.Logger
 }
@@ -125,6 +128,7 @@ func New(config Config, stages Stages) (*API, error) {
 	}
 	a.config.BodyTimeout = cmp.Or(config.BodyTimeout, 10*time.Second)
 	a.config.CommitTimeout = cmp.Or(config.CommitTimeout, 7*time.Second)
+	a.config.ProbeTimeout = cmp.Or(config.ProbeTimeout, DefaultProbeTimeout)
 	for _, origin := range config.CORSOrigins {
 		if err := a.csrf.AddTrustedOrigin(origin); err != nil {
 			return nil, fmt.Errorf("CORS origin %q: %w", origin, err)

@@ -56,7 +56,8 @@ func judge(f facts) (string, map[string][]check) {
 	j.add("postgres:reads", warnIf(f.err != nil), word(f.err != nil, "incomplete", "complete"), "")
 	j.partitions(int(f.core.PartitionDaysAhead))
 	skew := f.at.Sub(f.core.DatabaseNow)
-	j.add("clock:skew", warnIf(skew.Abs() > maxClockSkew), milliseconds(skew), "ms")
+	// A slow answer tells the time only that well.
+	j.add("clock:skew", warnIf(skew.Abs()-f.latency/2 > maxClockSkew), milliseconds(skew), "ms")
 	j.add("ledger:dead", warnIf(f.core.Dead > 0), f.core.Dead, "events")
 	age := f.core.OldestPendingAgeSeconds
 	j.add("ledger:oldest_pending", warnIf(age > maxPendingAge.Seconds()), round(age), "s")

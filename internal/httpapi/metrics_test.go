@@ -98,7 +98,7 @@ func TestMetrics(t *testing.T) {
 // A database that is away costs the scrape what comes from it, and no more.
 func TestMetrics_DatabaseAway(t *testing.T) {
 	t.Parallel()
-	h := build(t, silent(t))
+	h := build(t, silent(t), impatient)
 	start := time.Now()
 	m := h.scrape()
 	require.Less(t, time.Since(start), 2*time.Second)

@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// probeTimeout bounds all statements of a probe together: an unhealthy
+	// DefaultProbeTimeout bounds all statements of a probe together: an unhealthy
 	// answer is due within 2 s.
-	probeTimeout = 1500 * time.Millisecond
+	DefaultProbeTimeout = 1500 * time.Millisecond
 	// probeAge is how old the answers may be that need no token. It bounds what
 	// strangers can make the database do to one probe a second.
 	probeAge = time.Second
@@ -25,7 +25,7 @@ const (
 // gather reads what health is judged by, over one connection. What fails is
 // left nil; after the main query, one part's failure does not hide the others.
 func (a *API) gather(ctx context.Context) facts {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, a.config.ProbeTimeout)
 	defer cancel()
 	f := facts{at: time.Now()}
 	conn, err := a.stages.DB.Acquire(ctx)
@@ -75,7 +75,7 @@ func part[T any](f *facts, read func() (T, error)) *T {
 }
 
 // cached keeps an answer for probeAge. Callers that come while it is being made
-// wait for it, which probeTimeout bounds.
+// wait for it, which ProbeTimeout bounds.
 type cached[T any] struct {
 	mu    sync.Mutex
 	value T
