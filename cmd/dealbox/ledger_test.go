@@ -56,7 +56,7 @@ func (h *house) ledgers() (exact, view, health counts) {
 // overHTTP reads the ledger as a dashboard does.
 func (h *house) overHTTP() (c counts) {
 	h.t.Helper()
-	ledger := h.get("/api/v1/health/detailed")["ledger"].(map[string]any)
+	ledger := h.health()["ledger"].(map[string]any)
 	for i, name := range []string{"received", "processed", "pending", "dead", "ignored", "quarantined"} {
 		n, err := ledger[name].(json.Number).Int64()
 		require.NoError(h.t, err)

@@ -89,7 +89,7 @@ func TestServe_AsTheAppRole(t *testing.T) {
 	})
 	h.settle()
 	h.requireMirrorEqualsStrapi()
-	require.Equal(t, "healthy", h.get("/api/v1/health")["status"])
+	require.Equal(t, "healthy", h.health()["status"])
 	for _, kind := range []string{"retention", "inbox_partitions"} {
 		h.eventually(kind+" ran", func() bool {
 			return h.text("SELECT count(*)::text FROM river.river_job WHERE kind = $1 AND state = 'completed'", kind) != "0"

@@ -117,6 +117,18 @@ func (h *house) get(path string) (answer map[string]any) {
 	return answer
 }
 
+// health is the detailed answer. A probe has 1.5 s, which a busy machine may need
+// for a first connection: the answer that could read everything is waited for.
+func (h *house) health() (answer map[string]any) {
+	h.t.Helper()
+	h.eventually("health is complete", func() bool {
+		answer = h.get("/api/v1/health/detailed")
+		reads, _ := answer["checks"].(map[string]any)["postgres:reads"].([]any)
+		return len(reads) == 1 && reads[0].(map[string]any)["observedValue"] == "complete"
+	})
+	return answer
+}
+
 // settle waits until the mirror and the forecast are in step with all that came.
 func (h *house) settle() dbsqlc.InboxLedger {
 	h.t.Helper()

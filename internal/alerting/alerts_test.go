@@ -233,7 +233,7 @@ func TestAlerts_Raise_TwoAtOnce(t *testing.T) {
 	}()
 	require.Eventually(t, func() bool {
 		return b.text(`SELECT count(*)::text FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) == "1"
-	}, 10*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 	require.NoError(t, one.Commit(ctx))
 	require.Equal(t, first, <-second)
 
@@ -262,7 +262,7 @@ func TestAlerts_Raise_FirstOneRollsBack(t *testing.T) {
 	}()
 	require.Eventually(t, func() bool {
 		return b.text(`SELECT count(*)::text FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) == "1"
-	}, 10*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 	require.NoError(t, one.Rollback(ctx))
 	require.NoError(t, <-done)
 	require.Equal(t, int64(1), b.episodes()[0].Occurrences)

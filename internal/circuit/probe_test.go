@@ -215,7 +215,7 @@ func TestBreaker_Probe(t *testing.T) {
 
 	t.Run("HungProbeEndsBeforeItsLease", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, Config{FailureThreshold: 1, RecoveryTimeout: time.Hour, ProbeLease: 400 * time.Millisecond})
+		h := newHouse(t, Config{FailureThreshold: 1, RecoveryTimeout: time.Hour, ProbeLease: 4 * time.Second})
 		h.MustOpen(t)
 		h.MustBeDue(t)
 		probed, err := h.replicas[0].Probe(t.Context(), func(ctx context.Context) error {
@@ -275,7 +275,7 @@ func TestBreaker_Run(t *testing.T) {
 		for range 3 {
 			require.NoError(t, h.replicas[0].Failure(t.Context(), "", errDown))
 		}
-		require.Eventually(t, func() bool { return h.MustRead(t).State == Closed }, 20*time.Second, 5*time.Millisecond)
+		require.Eventually(t, func() bool { return h.MustRead(t).State == Closed }, time.Minute, 5*time.Millisecond)
 		stop() // a transition is logged after its commit
 		require.Equal(t, int32(4), tries.Load())
 		require.Equal(t, int32(1), most.Load(), "one probe at a time over all replicas")
@@ -295,11 +295,11 @@ func TestBreaker_Run(t *testing.T) {
 		defer stop()
 		acquired := func() int64 { return h.pool.Stat().AcquireCount() }
 		looks := acquired() + 20
-		require.Eventually(t, func() bool { return acquired() >= looks }, 20*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return acquired() >= looks }, time.Minute, time.Millisecond)
 		h.MustExec(t, "ALTER TABLE away RENAME TO circuit_breaker")
-		require.Eventually(t, func() bool { return h.MustRead(t).State == Closed }, 20*time.Second, 5*time.Millisecond)
+		require.Eventually(t, func() bool { return h.MustRead(t).State == Closed }, time.Minute, 5*time.Millisecond)
 		again := func() int { return h.log.count(slog.LevelInfo, "circuit breaker can be read again") }
-		require.Eventually(t, func() bool { return again() > 0 }, 20*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return again() > 0 }, time.Minute, time.Millisecond)
 		stop()
 		require.Equal(t, 1, again())
 		require.Equal(t, 1, h.log.count(slog.LevelWarn, "circuit breaker cannot be read or written; trying on"))

@@ -25,7 +25,7 @@ func TestServer_CloseDrains(t *testing.T) {
 	slow, hanging := make(chan error, 1), make(chan error, 1)
 	go func() { _, err := other.try("GET", "/api/pipeline-deals/"+deal.DocumentID, "", token); slow <- err }()
 	go func() { _, err := other.try("GET", "/api/pipeline-deals", "", token); hanging <- err }()
-	require.Eventually(t, func() bool { return r.Requests.Counts().Total() == 2 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return r.Requests.Counts().Total() == 2 }, time.Minute, time.Millisecond)
 
 	require.NoError(t, server.Close(context.Background()))
 

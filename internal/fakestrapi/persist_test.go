@@ -53,9 +53,9 @@ func TestPersist_WritesWhileItRuns(t *testing.T) {
 	deal, err := s.Create(DealUID, Values{"name": "A"})
 	require.NoError(t, err)
 	file := filepath.Join(dir, "pipeline-deals", deal.DocumentID+".json")
-	require.Eventually(t, func() bool { _, err := os.Stat(file); return err == nil }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { _, err := os.Stat(file); return err == nil }, time.Minute, 5*time.Millisecond)
 	require.NoError(t, s.Delete(DealUID, deal.DocumentID))
-	require.Eventually(t, func() bool { _, err := os.Stat(file); return err != nil }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { _, err := os.Stat(file); return err != nil }, time.Minute, 5*time.Millisecond)
 }
 
 func TestPersist_BrokenFilesAreLeftOut(t *testing.T) {

@@ -49,7 +49,7 @@ func TestRunner_FiveAtATime(t *testing.T) {
 	r := newRig(t, nil)
 	r.receiver.answer = g.wait
 	withDeals(r, 12)
-	require.Eventually(t, func() bool { return g.waiting.Load() == 5 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return g.waiting.Load() == 5 }, time.Minute, time.Millisecond)
 	require.Equal(t, 7, r.Webhooks.QueueLength())
 	g.open()
 	require.Len(t, r.drain(), 12)
@@ -95,7 +95,7 @@ func TestRunner_WebhooksOneAfterTheOther(t *testing.T) {
 	first, second := newReceiver(t, g.wait), newReceiver(t, nil)
 	r := newRig(t, func(c *Config) { c.Webhooks = []Webhook{{URL: first.URL}, {URL: second.URL}} })
 	withDeals(r, 1)
-	require.Eventually(t, func() bool { return g.waiting.Load() == 1 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return g.waiting.Load() == 1 }, time.Minute, time.Millisecond)
 	require.Zero(t, second.count())
 	g.open()
 	r.drain()
@@ -186,7 +186,7 @@ func TestRunner_CloseBreaksOffWhatIsUnderWay(t *testing.T) {
 	r := newRig(t, nil)
 	r.receiver.answer = g.wait
 	withDeals(r, 7)
-	require.Eventually(t, func() bool { return g.waiting.Load() == 5 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return g.waiting.Load() == 5 }, time.Minute, time.Millisecond)
 	require.NoError(t, r.Close())
 	require.Equal(t, RunnerStats{Queued: 7, Lost: 2, Sent: 5, Failed: 5}, r.Webhooks.Stats())
 }

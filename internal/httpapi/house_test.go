@@ -252,6 +252,6 @@ func (l *logs) of(t testing.TB, requestID string) map[string]any {
 			}
 		}
 		return false
-	}, 5*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 	return line
 }

@@ -189,8 +189,9 @@ func (c wire) answer() *http.Response {
 
 func TestWebhook_Body(t *testing.T) {
 	t.Parallel()
-	h := open(t, func(c *httpapi.Config, _ *httpapi.Stages) { c.BodyTimeout = 200 * time.Millisecond })
+	h := open(t)
 	t.Run("SlowIsCut", func(t *testing.T) {
+		h := open(t, func(c *httpapi.Config, _ *httpapi.Stages) { c.BodyTimeout = 200 * time.Millisecond })
 		c := dial(t, h)
 		c.send("Content-Length: 100\r\n\r\n{")
 		got := c.answer()
@@ -275,11 +276,11 @@ func TestWebhook_SenderHungUp(t *testing.T) {
 func TestWebhook_CommitOutlivesBodyTimeout(t *testing.T) {
 	t.Parallel()
 	h := open(t, func(c *httpapi.Config, s *httpapi.Stages) {
-		c.BodyTimeout = 50 * time.Millisecond
+		c.BodyTimeout = 500 * time.Millisecond
 		receive := s.Receive
 		s.Receive = func(ctx context.Context, d inbox.Delivery) (inbox.Receipt, error) {
 			select {
-			case <-time.After(4 * c.BodyTimeout):
+			case <-time.After(2 * c.BodyTimeout):
 				return receive(ctx, d)
 			case <-ctx.Done():
 				return inbox.Receipt{}, ctx.Err()

@@ -88,7 +88,7 @@ func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
 
 func gone(t *testing.T, pid int) {
 	t.Helper()
-	require.Eventually(t, func() bool { return !alive(pid) }, 30*time.Second, 10*time.Millisecond, "process %d is still there", pid)
+	require.Eventually(t, func() bool { return !alive(pid) }, time.Minute, 10*time.Millisecond, "process %d is still there", pid)
 }
 
 func TestServer_Stop(t *testing.T) {

@@ -75,7 +75,7 @@ func newHouse(t *testing.T, options ...option) *house {
 	})
 	inserter, err := jobs.NewInserter(h.pool, nil, nil)
 	require.NoError(t, err)
-	client, err := strapi.New(strapi.Config{BaseURL: server.URL, Token: "read-only-token", Timeout: 2 * time.Second, Transport: h.between})
+	client, err := strapi.New(strapi.Config{BaseURL: server.URL, Token: "read-only-token", Timeout: time.Minute, Transport: h.between})
 	require.NoError(t, err)
 	h.queue = NewQueue(inserter)
 	h.alerts = alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter))

@@ -96,7 +96,7 @@ func TestLocales(t *testing.T) {
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	var err error
-	h.sync.source.client, err = strapi.New(strapi.Config{BaseURL: server.URL, Token: "read-only-token", Timeout: 5 * time.Second})
+	h.sync.source.client, err = strapi.New(strapi.Config{BaseURL: server.URL, Token: "read-only-token", Timeout: time.Minute})
 	require.NoError(t, err)
 	key := func(id, locale string) Key { return Key{fakestrapi.DealUID, id, locale} }
 	live := func() string {

@@ -27,7 +27,7 @@ import (
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
 // patience is how long a test waits for what should come within milliseconds.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // fast is a backoff that tests can wait for.
 var fast = retry.Policy{InitialDelay: 5 * time.Millisecond, MaxDelay: 20 * time.Millisecond}

@@ -169,13 +169,13 @@ func TestNotification_HangingReceiver(t *testing.T) {
 	s := newSink(t, func(http.ResponseWriter) { <-release })
 	defer close(release)
 	h := newHouse(t, notify.Config{Channels: []notify.Channel{
-		webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url, Timeout: 300 * time.Millisecond}),
+		webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url, Timeout: 2 * time.Second}),
 	}})
 	h.raise(breakerOpened(alerting.Critical))
 	rows := h.settled(1)
 	require.Equal(t, "sent", rows[0].Status)
 	require.Equal(t, 2, rows[0].Attempts)
-	require.Contains(t, h.log.String(), "did not answer within 300ms, the limit for one attempt")
+	require.Contains(t, h.log.String(), "did not answer within 2s, the limit for one attempt")
 }
 
 // While the receiver is away an episode opens, worsens and ends. All of it

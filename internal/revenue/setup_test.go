@@ -50,7 +50,7 @@ func settle(t *testing.T, pool *pgxpool.Pool) {
 		get(t, pool, &open, `SELECT (SELECT want > done FROM forecast_scope)
 			OR EXISTS (SELECT FROM river.river_job WHERE state <> 'completed')`)
 		return !open
-	}, 30*time.Second, 5*time.Millisecond, "the forecast does not catch up")
+	}, time.Minute, 5*time.Millisecond, "the forecast does not catch up")
 }
 
 // waitBlocked waits until so many sessions wait for a lock on the table.
@@ -60,7 +60,7 @@ func waitBlocked(t *testing.T, pool *pgxpool.Pool, table string, sessions int) {
 		var waiting int
 		get(t, pool, &waiting, "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = $1::text::regclass", table)
 		return waiting == sessions
-	}, 30*time.Second, 5*time.Millisecond, "the worker does not read the table %s", table)
+	}, time.Minute, 5*time.Millisecond, "the worker does not read the table %s", table)
 }
 
 func mark(t *testing.T, pool *pgxpool.Pool, f *Forecast) {

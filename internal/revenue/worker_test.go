@@ -289,7 +289,7 @@ func TestRecompute_StopWhileItWaits(t *testing.T) {
 		get(t, pool, &state, "SELECT state FROM river.river_job ORDER BY id DESC LIMIT 1")
 		return state
 	}
-	require.Eventually(t, func() bool { return state() == "running" }, 30*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return state() == "running" }, time.Minute, 5*time.Millisecond)
 	require.NoError(t, client.StopAndCancel(t.Context()))
 	require.Contains(t, []string{"available", "retryable"}, state(), "the job is not lost")
 	require.Equal(t, int64(1), scope(t, pool).Done)

@@ -95,5 +95,5 @@ func TestRun_OwnServer(t *testing.T) {
 	require.True(t, found, stderr.String())
 	pid, err := strconv.Atoi(strings.TrimSpace(how))
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return syscall.Kill(pid, 0) != nil }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return syscall.Kill(pid, 0) != nil }, time.Minute, 10*time.Millisecond)
 }
