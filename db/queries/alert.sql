@@ -1,6 +1,6 @@
 -- name: AlertLockOpen :one
 -- The open episode of a fingerprint, locked until the transaction ends.
-SELECT id, level, status FROM alert
+SELECT id, level, status, last_seen FROM alert
 WHERE fingerprint = @fingerprint AND resolved_at IS NULL
 FOR NO KEY UPDATE;
 

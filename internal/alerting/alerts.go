@@ -147,12 +147,25 @@ func (a *Alerts) again(ctx context.Context, tx pgx.Tx, open dbsqlc.AlertLockOpen
 // there was one. Without one it costs one indexed statement. Only channels that
 // were to hear of the firing hear of it.
 func (a *Alerts) Resolve(ctx context.Context, tx pgx.Tx, rule, subject, reason string) (bool, error) {
+	return a.resolve(ctx, tx, rule, subject, reason, func(time.Time) bool { return true })
+}
+
+// ResolveSeenBefore is Resolve for what a moment of the database's clock settles: an
+// episode that was seen at it or later stays open.
+func (a *Alerts) ResolveSeenBefore(ctx context.Context, tx pgx.Tx, rule, subject string, moment time.Time, reason string) (bool, error) {
+	return a.resolve(ctx, tx, rule, subject, reason, moment.After)
+}
+
+func (a *Alerts) resolve(ctx context.Context, tx pgx.Tx, rule, subject, reason string, over func(lastSeen time.Time) bool) (bool, error) {
 	open, err := a.queries.AlertLockOpen(ctx, tx, fingerprint(rule, subject))
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("look for an open episode of %s: %w", rule, err)
+	}
+	if !over(open.LastSeen) {
+		return false, nil
 	}
 	_, err = a.close(ctx, tx, open.ID, by{actor: service, reason: notify.Line(reason, maxReason)})
 	return true, err

@@ -479,22 +479,28 @@ func (q *Queries) AlertLock(ctx context.Context, db DBTX, id int64) (Alert, erro
 }
 
 const alertLockOpen = `-- name: AlertLockOpen :one
-SELECT id, level, status FROM alert
+SELECT id, level, status, last_seen FROM alert
 WHERE fingerprint = $1 AND resolved_at IS NULL
 FOR NO KEY UPDATE
 `
 
 type AlertLockOpenRow struct {
-	ID     int64
-	Level  string
-	Status string
+	ID       int64
+	Level    string
+	Status   string
+	LastSeen time.Time
 }
 
 // The open episode of a fingerprint, locked until the transaction ends.
 func (q *Queries) AlertLockOpen(ctx context.Context, db DBTX, fingerprint string) (AlertLockOpenRow, error) {
 	row := db.QueryRow(ctx, alertLockOpen, fingerprint)
 	var i AlertLockOpenRow
-	err := row.Scan(&i.ID, &i.Level, &i.Status)
+	err := row.Scan(
+		&i.ID,
+		&i.Level,
+		&i.Status,
+		&i.LastSeen,
+	)
 	return i, err
 }
 

@@ -202,7 +202,9 @@ func (w *ReconcileWorker) finish(ctx context.Context, run dbsqlc.ReconciliationR
 			if _, err = w.sync.alerts.Resolve(ctx, tx, alerting.RuleReconciliationFailing, "", "a reconciliation ended well"); err != nil || run.Kind != string(Full) {
 				return err
 			}
-			_, err = w.sync.alerts.Resolve(ctx, tx, alerting.RuleWebhooksRefused, "", "a full reconciliation made good what was refused")
+			// What was refused since this run began, it may have passed already.
+			_, err = w.sync.alerts.ResolveSeenBefore(ctx, tx, alerting.RuleWebhooksRefused, "", *run.StartedAt,
+				"a full reconciliation made good what was refused")
 			return err
 		}
 		_, err = w.sync.alerts.Raise(ctx, tx, alerting.Alert{

@@ -10,6 +10,7 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/stretchr/testify/require"
 
+	"dealbox/internal/alerting"
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/fakestrapi"
 )
@@ -199,7 +200,7 @@ func TestReconcile_FirstContact(t *testing.T) {
 	}
 	id := h.request(Request{Extent: Full, Trigger: TriggerStart})
 	w := h.reconciler(100)
-	require.Eventually(t, func() bool { h.run(w); return h.runRow(id).Status == "done" }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { h.run(w); return h.runRow(id).Status == "done" }, 5*time.Minute, time.Millisecond)
 	run := h.runRow(id)
 	require.Equal(t, int64(10_000), run.Missing)
 	require.Equal(t, int64(10_000), run.Expected)
@@ -353,6 +354,26 @@ func TestReconcile_LostWebhooks(t *testing.T) {
 	h.requireInStep()
 	later()
 	require.NotContains(t, h.openAlerts(), "lost_webhooks")
+}
+
+// What was refused while a run was under way is made good by the next one.
+func TestReconcile_RefusedMeanwhile(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.fill(3)
+	refuse := func() {
+		require.NoError(t, pgx.BeginFunc(t.Context(), h.pool, func(tx pgx.Tx) error {
+			_, err := h.alerts.Raise(t.Context(), tx, alerting.Alert{Rule: alerting.RuleWebhooksRefused, Level: alerting.Error})
+			return err
+		}))
+	}
+	h.during(refuse)
+	require.Equal(t, "done", h.sweep(Request{Extent: Full}).Status)
+	require.Contains(t, h.openAlerts(), alerting.RuleWebhooksRefused)
+	h.sweep(Request{Extent: Delta})
+	require.Contains(t, h.openAlerts(), alerting.RuleWebhooksRefused, "a delta does not see everything")
+	h.sweep(Request{Extent: Full})
+	require.NotContains(t, h.openAlerts(), alerting.RuleWebhooksRefused)
 }
 
 // event stores a webhook of a document as the inbox does.

@@ -39,7 +39,7 @@ func alertLockOpen(tx *memoryTx, fingerprint string) (dbsqlc.AlertLockOpenRow, b
 	if ok {
 		tx.db.alerts.lock(tx, a.ID)
 	}
-	return dbsqlc.AlertLockOpenRow{ID: a.ID, Level: a.Level, Status: a.Status}, ok
+	return dbsqlc.AlertLockOpenRow{ID: a.ID, Level: a.Level, Status: a.Status, LastSeen: a.LastSeen}, ok
 }
 
 func alertMute(tx *memoryTx, p dbsqlc.AlertMuteParams) (dbsqlc.AlertMuteRow, bool) {
