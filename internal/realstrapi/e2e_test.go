@@ -89,27 +89,33 @@ func TestStrapi(t *testing.T) {
 			return
 		}
 		t.Run("media", st.media)
-		t.Run("stock", func(t *testing.T) {
-			t.Run("ten writers on one deal", st.tenWriters)
-			t.Run("Dealbox is down during writes", st.dealboxDown)
-			t.Run("Dealbox is restarted during 200 writes", st.restartDuringWrites)
-		})
+		t.Run("ten writers on one deal", st.tenWriters)
+		t.Run("stock", st.outages)
 		st.restart(t, true)
 		t.Run("signed", func(t *testing.T) {
-			t.Run("Dealbox is down during writes", st.dealboxDown)
-			t.Run("Dealbox is restarted during 200 writes", st.restartDuringWrites)
+			st.outages(t)
 			t.Run("Dealbox is killed during writes", st.dealboxKilled)
-			t.Run("Strapi is killed with a full queue", st.strapiKilled)
 			t.Run("the secret is changed", st.secretChanged)
 		})
 	})
 	t.Run("with drafts", func(t *testing.T) {
 		st := newStage(t, realstrapi.Config{Drafts: true}, nil)
 		scenariosOn(t, st)
-		if !*update {
-			t.Run("ten writers on one deal", st.tenWriters)
+		if *update {
+			return
 		}
+		t.Run("media", st.media)
+		t.Run("ten writers on one deal", st.tenWriters)
+		t.Run("signed", st.outages)
+		st.restart(t, false)
+		t.Run("stock", st.outages)
 	})
+}
+
+func (st *stage) outages(t *testing.T) {
+	t.Run("Dealbox is down during writes", st.dealboxDown)
+	t.Run("Dealbox is restarted during 200 writes", st.restartDuringWrites)
+	t.Run("Strapi is killed with a full queue", st.strapiKilled)
 }
 
 // scenariosOn does every scenario to an empty Strapi. After each the mirror is
