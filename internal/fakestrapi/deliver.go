@@ -26,7 +26,7 @@ type Webhook struct {
 	// StaticHeaders are the webhook's own headers, such as Authorization.
 	StaticHeaders map[string]string
 	// Events are the events that it gets. Empty: the five of entries, that is
-	// all but entry.draft-discard.
+	// all but entry.draft-discard and those of media.
 	Events []string
 }
 
@@ -78,7 +78,7 @@ func (r *Runner) TriggerTest(ctx context.Context) []Delivery {
 	r.mu.Unlock()
 	var all []Delivery
 	for _, w := range webhooks {
-		d := r.deliver(ctx, w, job{event: triggerTest})
+		d := r.deliver(ctx, w, job{event: triggerTest}, r.now())
 		r.record(d)
 		all = append(all, d)
 	}
@@ -103,9 +103,8 @@ func (r *Runner) record(d Delivery) {
 	}
 }
 
-// deliver makes one POST. The envelope's createdAt is the moment of sending.
-func (r *Runner) deliver(ctx context.Context, w Webhook, j job) Delivery {
-	at := r.now()
+// deliver makes one POST. at is the envelope's createdAt: the moment of sending.
+func (r *Runner) deliver(ctx context.Context, w Webhook, j job, at time.Time) Delivery {
 	d := Delivery{
 		Event: j.event, UID: j.uid, DocumentID: j.documentID, URL: w.URL,
 		Body: j.body(at), SentAt: at,
@@ -133,6 +132,10 @@ func (j job) body(at time.Time) []byte {
 		b.Write(encodeString(j.uid))
 		writeKey(&b, "entry")
 		b.Write(j.entry)
+	}
+	if j.media != nil {
+		writeKey(&b, "media")
+		b.Write(j.media)
 	}
 	b.WriteByte('}')
 	return b.Bytes()

@@ -138,8 +138,9 @@ func (s *Strapi) DiscardDraft(uid, documentID string) (Entry, error) {
 }
 
 // Delete removes a document with all its versions. Event: entry.delete for
-// each version, the published one first, without relations. Whatever pointed
-// to the document points to nothing, silently.
+// each version, the published one first, without relations. (A real one's
+// database decides which is first.) Whatever pointed to the document points to
+// nothing, silently.
 func (s *Strapi) Delete(uid, documentID string) error {
 	_, err := s.commit(uid, func(tx *transaction) error {
 		if tx.docs[documentID] == nil {

@@ -6,7 +6,8 @@
 //
 // A change goes: document service (documents.go) → store (store.go) → event,
 // read again after the commit (events.go) → queue and POST (runner.go,
-// deliver.go). Readers come in through rest.go.
+// deliver.go). Readers come in through rest.go. Beside it is the media library
+// (media.go, upload.go), whose files no document has.
 package fakestrapi
 
 import (
@@ -84,6 +85,7 @@ type Strapi struct {
 	now     func() time.Time
 	chance  *chance
 	store   *store
+	library *table     // the files; see media.go
 	persist *persister // nil: memory only
 	logger  *slog.Logger
 }
@@ -101,6 +103,7 @@ func New(c Config) (*Strapi, error) {
 		Faults:   newFaults(),
 		Requests: newRequests(),
 		store:    newStore(c.Types),
+		library:  newLibrary(),
 		logger:   c.Logger,
 	}
 	if c.Dir != "" {

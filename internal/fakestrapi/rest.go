@@ -14,7 +14,8 @@ import (
 // maxBody bounds what a write may send.
 const maxBody = 16 << 20
 
-// ServeHTTP is Strapi's REST API: /api/<plural> and /api/<plural>/<documentId>.
+// ServeHTTP is Strapi's REST API: /api/<plural>, /api/<plural>/<documentId>,
+// and /api/upload of the media library.
 func (s *Strapi) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := s.read(r)
 	s.Requests.count(q)
@@ -30,6 +31,7 @@ type request struct {
 	plural     string
 	documentID string // "" asks for the collection
 	route      bool   // the path has the shape of a REST route
+	media      mediaRoute
 	query      *node
 	problem    *Error // why the query cannot be read
 	// named are the documents that the request names in its path or its filters.
@@ -43,6 +45,10 @@ func (s *Strapi) read(r *http.Request) request {
 	q.plural, q.documentID, _ = strings.Cut(rest, "/")
 	q.route = isAPI && q.plural != "" && !strings.Contains(q.documentID, "/")
 	q.query, q.problem = parseQuery(r.URL.RawQuery)
+	if isAPI && q.plural == mediaPlural {
+		q.readMedia()
+		return q
+	}
 	if q.documentID != "" {
 		q.named = []string{q.documentID}
 	} else if q.query != nil {
@@ -148,6 +154,9 @@ func (s *Strapi) serve(r *http.Request, q request, fault Fault) (body []byte, st
 		return nil, 0, 0, q.problem
 	}
 	switch {
+	case q.media != noMedia:
+		body, status, err = s.serveMedia(r, q)
+		return body, status, 1, err
 	case q.method == http.MethodGet && q.documentID == "":
 		return s.getList(t, q, fault)
 	case q.method == http.MethodGet:
@@ -165,6 +174,9 @@ func (s *Strapi) serve(r *http.Request, q request, fault Fault) (body []byte, st
 func (s *Strapi) routed(q request) *table {
 	if !q.route {
 		return nil
+	}
+	if q.media != noMedia {
+		return s.library
 	}
 	for _, t := range s.store.tables {
 		if t.Plural == q.plural {
@@ -194,6 +206,9 @@ func carries(r *http.Request, token string) bool {
 }
 
 func allowed(q request) bool {
+	if q.media != noMedia {
+		return slices.Contains(q.media.methods(), q.method)
+	}
 	if q.documentID == "" {
 		return q.method == http.MethodGet || q.method == http.MethodPost
 	}

@@ -16,7 +16,8 @@ const concurrency = 5
 // the other.
 type job struct {
 	event, model, uid, documentID string
-	entry                         json.RawMessage // nil: trigger-test
+	entry                         json.RawMessage // of events of entries
+	media                         json.RawMessage // of events of files, which have no model and no uid
 }
 
 // RunnerStats counts webhook jobs and POSTs.
@@ -188,17 +189,19 @@ func (r *Runner) dispatch() {
 		r.queue[0] = job{}
 		r.queue = r.queue[1:]
 		r.inFlight++
-		webhooks := r.webhooks
-		r.running.Go(func() { r.work(j, webhooks) })
+		webhooks, at := r.webhooks, r.now() // now, because goroutines start in any order
+		r.running.Go(func() { r.work(j, webhooks, at) })
 	}
 }
 
-// work sends one event to its webhooks, one after the other.
-func (r *Runner) work(j job, webhooks []Webhook) {
+// work sends one event to its webhooks, one after the other. The first is sent
+// at the given moment: jitter is the network's, which comes after it.
+func (r *Runner) work(j job, webhooks []Webhook, at time.Time) {
 	if sleep(r.ctx, r.chance.upTo(r.jitter)) {
 		for _, w := range webhooks {
 			if w.wants(j.event) {
-				r.record(r.deliver(r.ctx, w, j))
+				r.record(r.deliver(r.ctx, w, j, at))
+				at = r.now()
 			}
 		}
 	}

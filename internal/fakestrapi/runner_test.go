@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -250,4 +252,29 @@ func TestRunner_KeepsTheLastDeliveries(t *testing.T) {
 	require.Len(t, r.Webhooks.Deliveries(), 2)
 	r.Webhooks.ForgetDeliveries()
 	require.Empty(t, r.Webhooks.Deliveries())
+}
+
+// A receiver can sort by createdAt: it is given in the order of the queue, also
+// where five are sent at a time.
+func TestRunner_CreatedAtIsInTheOrderOfTheQueue(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(c *Config) { c.Now = newClock().Now; c.WebhookJitter = 3 * time.Millisecond })
+	r.Webhooks.Pause()
+	want := []string{}
+	for i := range 40 {
+		want = append(want, fmt.Sprint("deal ", i))
+		r.mustCreate(DealUID, Values{"name": want[i]})
+	}
+	r.Webhooks.Resume()
+	sent := map[string]string{} // name by createdAt
+	for _, d := range r.drain() {
+		var envelope struct{ CreatedAt string }
+		require.NoError(t, json.Unmarshal(d.body, &envelope))
+		sent[envelope.CreatedAt] = entryOf(t, d)["name"].(string)
+	}
+	got := []string{}
+	for _, at := range slices.Sorted(maps.Keys(sent)) {
+		got = append(got, sent[at])
+	}
+	require.Equal(t, want, got)
 }

@@ -3,7 +3,9 @@ package realstrapi_test
 import (
 	"encoding/json"
 	"net/http"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -144,7 +146,8 @@ func newFake(t *testing.T, drafts bool, receiver string) fake {
 	t.Helper()
 	s, err := fakestrapi.New(fakestrapi.Config{
 		Types: exampleTypes(drafts), Token: fakeToken, ReadToken: fakeReadToken,
-		Webhooks: []fakestrapi.Webhook{{URL: receiver + "/api/v1/webhooks/strapi"}},
+		Webhooks: []fakestrapi.Webhook{{URL: receiver + "/api/v1/webhooks/strapi", Events: exampleEvents}},
+		Now:      ticking(), // so that createdAt tells the order also of what takes no time
 	})
 	require.NoError(t, err)
 	server, err := s.Listen("127.0.0.1:0")
@@ -154,6 +157,18 @@ func newFake(t *testing.T, drafts bool, receiver string) fake {
 		require.NoError(t, s.Close())
 	})
 	return fake{t, s, server}
+}
+
+// exampleEvents are those of strapi/example/scripts/connect.js.
+var exampleEvents = []string{
+	"entry.create", "entry.update", "entry.delete", "entry.publish", "entry.unpublish",
+	"media.create", "media.update", "media.delete",
+}
+
+// ticking is a clock that goes on by a millisecond each time it is looked at.
+func ticking() func() time.Time {
+	start, ticks := time.Now(), atomic.Int64{}
+	return func() time.Time { return start.Add(time.Duration(ticks.Add(1)) * time.Millisecond) }
 }
 
 // exampleTypes are those of strapi/example.

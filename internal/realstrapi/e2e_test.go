@@ -3,9 +3,11 @@ package realstrapi_test
 import (
 	"context"
 	"flag"
+	"fmt"
 	"maps"
 	"net/http"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -88,7 +90,6 @@ func TestStrapi(t *testing.T) {
 		if *update {
 			return
 		}
-		t.Run("media", st.media)
 		t.Run("ten writers on one deal", st.tenWriters)
 		t.Run("stock", st.outages)
 		st.restart(t, true)
@@ -104,7 +105,6 @@ func TestStrapi(t *testing.T) {
 		if *update {
 			return
 		}
-		t.Run("media", st.media)
 		t.Run("ten writers on one deal", st.tenWriters)
 		t.Run("signed", st.outages)
 		st.restart(t, false)
@@ -148,6 +148,7 @@ func scenariosOn(t *testing.T, st *stage) {
 	for _, d := range st.recorder.since(0) {
 		require.Equal(t, http.StatusAccepted, d.status, d.body)
 	}
+	st.requireMediaIgnored(t)
 	// A published document that is deleted sends two entry.delete: one deletion.
 	require.NotEqual(t, "0", st.dealbox.text(`SELECT count(*)::text FROM mirror_change WHERE kind = 'deleted'`))
 	require.Equal(t, "0", st.dealbox.text(`SELECT count(*)::text FROM (
@@ -156,5 +157,21 @@ func scenariosOn(t *testing.T, st *stage) {
 	t.Logf("%d scenarios, %d webhooks in %.1f s: after each the mirror and the forecast were right", len(s.seen), st.recorder.count(), time.Since(start).Seconds())
 	if *update {
 		writeGolden(t, st.drafts, s.seen)
+	}
+}
+
+// requireMediaIgnored: events of files are taken, kept and ignored.
+func (st *stage) requireMediaIgnored(t *testing.T) {
+	t.Helper()
+	sent := map[string]int{}
+	for _, d := range st.recorder.since(0) {
+		if event := d.header.Get("X-Strapi-Event"); strings.HasPrefix(event, "media.") {
+			sent[event]++
+		}
+	}
+	for _, event := range []string{"media.create", "media.update", "media.delete"} {
+		require.NotZero(t, sent[event], event)
+		require.Equal(t, fmt.Sprint("ignored ", sent[event]), st.dealbox.text(
+			`SELECT string_agg(DISTINCT status, ',') || ' ' || count(*) FROM inbox_event_status WHERE event = $1`, event))
 	}
 }

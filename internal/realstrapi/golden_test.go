@@ -22,6 +22,7 @@ const (
 	stepLine    = "# "
 	answerLine  = "answer  "
 	webhookLine = "webhook "
+	inTurnLine  = "in turn " // a webhook whose place among those of the step is fixed
 )
 
 func readGolden(t *testing.T, drafts bool) map[string]observation {
@@ -38,6 +39,8 @@ func readGolden(t *testing.T, drafts bool) map[string]observation {
 			o.answers = append(o.answers, answer)
 		} else if webhook, found := strings.CutPrefix(line, webhookLine); found {
 			o.webhooks = append(o.webhooks, webhook)
+		} else if webhook, found := strings.CutPrefix(line, inTurnLine); found {
+			o.webhooks, o.inTurn = append(o.webhooks, webhook), true
 		}
 		all[o.step] = o
 	}
@@ -52,8 +55,12 @@ func writeGolden(t *testing.T, drafts bool, all []observation) {
 		for _, answer := range o.answers {
 			b.WriteString(answerLine + answer + "\n")
 		}
+		prefix := webhookLine
+		if o.inTurn {
+			prefix = inTurnLine
+		}
 		for _, webhook := range o.webhooks {
-			b.WriteString(webhookLine + webhook + "\n")
+			b.WriteString(prefix + webhook + "\n")
 		}
 	}
 	require.NoError(t, os.WriteFile(golden(drafts), []byte(b.String()), 0o600))

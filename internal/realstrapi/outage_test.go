@@ -226,22 +226,3 @@ func (st *stage) secretChanged(t *testing.T) {
 	require.Zero(t, lost)
 	st.dealbox.requireMirror(st.strapi, st.drafts, "the secret was changed")
 }
-
-// media: other events are taken, kept and ignored.
-func (st *stage) media(t *testing.T) {
-	from := st.recorder.count()
-	answer, err := st.strapi.REST(t.Context(), http.MethodPost, "/api/upload", &realstrapi.Upload{Name: "note.txt", Type: "text/plain", Content: "a file"})
-	require.NoError(t, err)
-	require.Equal(t, http.StatusCreated, answer.Status, string(answer.Body))
-	var files []struct{ ID int }
-	require.NoError(t, json.Unmarshal(answer.Body, &files))
-	_, err = st.strapi.REST(t.Context(), http.MethodDelete, fmt.Sprint("/api/upload/files/", files[0].ID), nil)
-	require.NoError(t, err)
-	got := st.recorder.answered(t, from, 2)
-	for i, event := range []string{"media.create", "media.delete"} {
-		require.Equal(t, http.StatusAccepted, got[i].status)
-		require.Equal(t, event, got[i].header.Get("X-Strapi-Event"))
-		require.Equal(t, "ignored", st.dealbox.text("SELECT status FROM inbox_event_status WHERE event = $1", event))
-	}
-	st.dealbox.requireMirror(st.strapi, st.drafts, "media")
-}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"sync"
 )
 
@@ -66,7 +65,7 @@ func (s *Strapi) login(ctx context.Context) (string, error) {
 }
 
 // Request sends a request with any token; "" sends none. A body of type
-// json.RawMessage or any other value is sent as JSON, an *Upload as a form.
+// json.RawMessage or any other value is sent as JSON.
 func (s *Strapi) Request(ctx context.Context, method, path, token string, body any) (Answer, error) {
 	content, contentType, err := encode(body)
 	if err != nil {
@@ -94,19 +93,9 @@ func (s *Strapi) Request(ctx context.Context, method, path, token string, body a
 	return Answer{response.StatusCode, answer}, nil
 }
 
-// Upload is a file for the media library.
-type Upload struct{ Name, Type, Content string }
-
-// boundary separates the parts of a form; it must not occur in a file.
-const boundary = "dealbox-boundary"
-
 func encode(body any) (content io.Reader, contentType string, err error) {
-	switch body := body.(type) {
-	case nil:
+	if body == nil {
 		return nil, "", nil
-	case *Upload:
-		return strings.NewReader("--" + boundary + "\r\nContent-Disposition: form-data; name=\"files\"; filename=\"" + body.Name +
-			"\"\r\nContent-Type: " + body.Type + "\r\n\r\n" + body.Content + "\r\n--" + boundary + "--\r\n"), "multipart/form-data; boundary=" + boundary, nil
 	}
 	encoded, err := json.Marshal(body)
 	return bytes.NewReader(encoded), "application/json", err

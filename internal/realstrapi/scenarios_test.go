@@ -13,7 +13,7 @@ func dealValues(name string) values {
 // scenarios are done in this order to one Strapi that is empty at the start.
 func scenarios() []step {
 	var all []step
-	for _, part := range [][]step{restWrites(), managerWrites(), publications(), relations(), deletions(), reads(), refusals()} {
+	for _, part := range [][]step{restWrites(), managerWrites(), publications(), relations(), deletions(), reads(), refusals(), turns(), media()} {
 		all = append(all, part...)
 	}
 	return all

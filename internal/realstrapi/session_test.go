@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,12 +25,12 @@ type session struct {
 	seen    []observation
 }
 
-// observation is what one step showed. Webhooks that belong to one step come in
-// no fixed order, so they are sorted.
+// observation is what one step showed.
 type observation struct {
 	step     string
 	answers  []string
-	webhooks []string
+	webhooks []string // as order_test.go has it: sorted, or in turn
+	inTurn   bool
 }
 
 func newSession(t *testing.T, b backend, r *recorder) *session {
@@ -43,7 +42,9 @@ func newSession(t *testing.T, b backend, r *recorder) *session {
 type step struct {
 	name string
 	only variant
-	do   func(*session)
+	// inTurn: the order of its webhooks is fixed, see order_test.go.
+	inTurn bool
+	do     func(*session)
 }
 
 type variant int
@@ -63,7 +64,7 @@ func (s step) runs(drafts bool) bool {
 func (s *session) run(st step, want *observation) observation {
 	s.t.Helper()
 	from := s.recorder.count()
-	s.seen = append(s.seen, observation{step: st.name})
+	s.seen = append(s.seen, observation{step: st.name, inTurn: st.inTurn})
 	st.do(s)
 	if want == nil {
 		s.waitQuiet()
@@ -71,14 +72,7 @@ func (s *session) run(st step, want *observation) observation {
 		s.recorder.answered(s.t, from, len(want.webhooks))
 	}
 	o := &s.seen[len(s.seen)-1]
-	for _, d := range s.recorder.since(from) {
-		o.webhooks = append(o.webhooks, d.body)
-	}
-	// Aliases are given in the order of first appearance, so the bodies are sorted first.
-	slices.SortFunc(o.webhooks, func(a, b string) int { return strings.Compare(sortKey(a), sortKey(b)) })
-	for i, body := range o.webhooks {
-		o.webhooks[i] = s.aliases.normalize(body)
-	}
+	o.webhooks = s.arrange(s.recorder.since(from), st.inTurn)
 	return *o
 }
 
@@ -114,6 +108,12 @@ func (s *session) ask(token, method, path, body string) string {
 	if body != "" {
 		request.Header.Set("Content-Type", "application/json")
 	}
+	return s.send(request, token, method+" "+path+" "+body)
+}
+
+// send sends a request, which is told as text, and notes the answer.
+func (s *session) send(request *http.Request, token, told string) string {
+	s.t.Helper()
 	if v := s.token(token); v != "" {
 		request.Header.Set("Authorization", "Bearer "+v)
 	}
@@ -123,7 +123,7 @@ func (s *session) ask(token, method, path, body string) string {
 	answer, err := io.ReadAll(response.Body)
 	require.NoError(s.t, err)
 	o := &s.seen[len(s.seen)-1]
-	o.answers = append(o.answers, fmt.Sprintf("%s %s %s -> %d %s", method, path, body, response.StatusCode, s.aliases.normalize(string(answer))))
+	o.answers = append(o.answers, fmt.Sprintf("%s -> %d %s", told, response.StatusCode, s.aliases.normalize(string(answer))))
 	return string(answer)
 }
 
@@ -154,26 +154,33 @@ func (s *session) expand(text, quote string) string {
 	})
 }
 
-// aliases are short names for documentIds, in the order in which they appear.
+// aliases are short names for documentIds, and for what is random in the names of
+// files, in the order in which they appear.
 type aliases map[string]string
 
 var (
 	documentID = regexp.MustCompile(`"documentId":"([a-z0-9]{24})"`)
+	fileHash   = regexp.MustCompile(`"hash":"[^"]*_([0-9a-f]{10})"`)
 	moment     = regexp.MustCompile(`"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"`)
 )
 
 // normalize takes out what differs between two Strapis that are told the same:
-// documentIds, moments, and the order of keys, which varies in a real one.
+// documentIds, hashes of files, moments, and the order of keys, which varies in a real one.
 func (a aliases) normalize(body string) string {
-	for _, m := range documentID.FindAllStringSubmatch(body, -1) {
-		if _, known := a[m[1]]; !known {
-			a[m[1]] = fmt.Sprint("doc", len(a)+1)
-		}
-	}
+	a.name("doc", documentID, body)
+	a.name("hash", fileHash, body)
 	for id, alias := range a {
 		body = strings.ReplaceAll(body, id, alias)
 	}
 	return sortKeys(moment.ReplaceAllString(body, `"moment"`))
+}
+
+func (a aliases) name(kind string, pattern *regexp.Regexp, body string) {
+	for _, m := range pattern.FindAllStringSubmatch(body, -1) {
+		if _, known := a[m[1]]; !known {
+			a[m[1]] = fmt.Sprint(kind, len(a)+1)
+		}
+	}
 }
 
 // sortKeys writes JSON with its keys sorted; what is no JSON stays as it is.
@@ -191,14 +198,4 @@ func sortKeys(body string) string {
 		return body
 	}
 	return strings.TrimSuffix(b.String(), "\n")
-}
-
-// sortKey is the event and the row that it is about.
-func sortKey(body string) string {
-	var e struct {
-		Event, UID string
-		Entry      struct{ ID int }
-	}
-	_ = json.Unmarshal([]byte(body), &e)
-	return fmt.Sprintf("%s %s %06d", e.Event, e.UID, e.Entry.ID)
 }
