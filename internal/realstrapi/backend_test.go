@@ -1,6 +1,7 @@
 package realstrapi_test
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"sync/atomic"
@@ -153,7 +154,7 @@ func newFake(t *testing.T, drafts bool, receiver string) fake {
 	server, err := s.Listen("127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		require.NoError(t, server.Close(t.Context()))
+		require.NoError(t, server.Close(context.WithoutCancel(t.Context()))) // it is over by now
 		require.NoError(t, s.Close())
 	})
 	return fake{t, s, server}
