@@ -41,7 +41,7 @@ run: postgres build ## Build Dealbox and start it with a private Postgres and a 
 	@exec $(BIN) dev $(ARGS)
 
 .PHONY: strapi
-strapi: postgres build ## Start a real Strapi with the plugin beside Dealbox; needs Node 20 (ARGS='-drafts' or '-stock')
+strapi: postgres build ## Start a real Strapi with the plugin beside Dealbox; needs Node 20 (ARGS='-drafts', '-locales fr' or '-stock')
 	@$(GO) build -o bin/realstrapi ./internal/realstrapi/run
 	@exec bin/realstrapi up -dealbox $(BIN) $(ARGS)
 

@@ -42,6 +42,9 @@ type Config struct {
 	Port int
 	// Drafts turns draft and publish on for every type.
 	Drafts bool
+	// Locales are further ones beside en, the default. With any, deals and billings
+	// are localized; construction billings never are.
+	Locales []string
 	// DealboxURL is where webhooks go, without a path.
 	DealboxURL string
 	// Stock leaves the plugin out: webhooks are not signed.
@@ -168,7 +171,9 @@ func (s *Strapi) environment() []string {
 	env := map[string]string{
 		"NODE_ENV": "development", // in production it refuses webhooks to loopback
 		"HOST":     "127.0.0.1", "PORT": s.port, "DATABASE_URL": s.config.DatabaseURL,
-		"DRAFTS": strconv.FormatBool(s.config.Drafts), "STRAPI_TELEMETRY_DISABLED": "true",
+		"DRAFTS":    strconv.FormatBool(s.config.Drafts),
+		"LOCALIZED": strconv.FormatBool(len(s.config.Locales) > 0), "LOCALES": strings.Join(s.config.Locales, ","),
+		"STRAPI_TELEMETRY_DISABLED": "true",
 		"DEALBOX_URL": s.config.DealboxURL, "STRAPI_URL": s.URL, "STRAPI_WEBHOOK_TOKEN": s.config.WebhookToken,
 		"SIGN_WEBHOOKS": strconv.FormatBool(!s.config.Stock),
 	}

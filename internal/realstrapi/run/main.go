@@ -1,7 +1,7 @@
 // Command run installs and runs the example Strapi of this repository:
 //
 //	go run ./internal/realstrapi/run install
-//	go run ./internal/realstrapi/run up [-drafts] [-stock] [-deals 20]
+//	go run ./internal/realstrapi/run up [-drafts] [-locales fr,de] [-stock] [-deals 20]
 //
 // It is what `make strapi` and CI call.
 package main

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -44,6 +45,7 @@ type options struct {
 	deals   int
 	drafts  bool
 	stock   bool
+	locales string
 }
 
 // up runs a real Strapi beside Dealbox until ctx ends, and leaves nothing behind.
@@ -56,6 +58,7 @@ func up(ctx context.Context, args []string) (err error) {
 	flags.IntVar(&h.options.deals, "deals", 20, "how many deals Strapi starts with")
 	flags.BoolVar(&h.options.drafts, "drafts", false, "draft and publish on for every type")
 	flags.BoolVar(&h.options.stock, "stock", false, "a Strapi without the plugin: a static token in place of signatures")
+	flags.StringVar(&h.options.locales, "locales", "", "locales beside en, such as fr,de: makes deals and billings localized")
 	if err := flags.Parse(args); err != nil {
 		return errUsage
 	}
@@ -96,6 +99,9 @@ func (h *house) start(ctx context.Context) error {
 	config := realstrapi.Config{
 		Source: source, Modules: modules, DatabaseURL: database, Drafts: h.options.drafts, Stock: h.options.stock,
 		Port: h.options.strapi, DealboxURL: h.address(),
+	}
+	if h.options.locales != "" {
+		config.Locales = strings.Split(h.options.locales, ",")
 	}
 	if h.options.stock {
 		config.WebhookToken = random()

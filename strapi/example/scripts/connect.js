@@ -3,7 +3,8 @@
 // npm run connect: what a person clicks together in Strapi's settings, for a Strapi that runs.
 // Makes the first administrator, two API tokens (read-only for Dealbox, full access for the seed),
 // which it adds to .env, and the webhook to DEALBOX_URL (default http://127.0.0.1:8000).
-// With STRAPI_WEBHOOK_TOKEN set the webhook carries it as a static header. Run it again at any time.
+// With STRAPI_WEBHOOK_TOKEN set the webhook carries it as a static header. LOCALES (such as fr,de)
+// are locales to make beside the default one. Run it again at any time.
 const admin = require('./admin');
 const environment = require('./environment');
 
@@ -34,10 +35,20 @@ async function webhook(jwt) {
   return wanted.url;
 }
 
+async function locales(jwt) {
+  const wanted = (environment.get('LOCALES') || '').split(',').filter(Boolean);
+  if (wanted.length === 0) return;
+  const there = (await admin.call('GET', '/i18n/locales', jwt)).map((locale) => locale.code);
+  for (const code of wanted.filter((candidate) => !there.includes(candidate))) {
+    await admin.call('POST', '/i18n/locales', jwt, { code, name: code, isDefault: false });
+  }
+}
+
 async function main() {
   const jwt = await admin.login();
   await apiToken(jwt, 'STRAPI_API_TOKEN', 'Dealbox', 'read-only');
   await apiToken(jwt, 'STRAPI_SEED_TOKEN', 'Seed', 'full-access');
+  await locales(jwt);
   console.log(`Webhooks go to ${await webhook(jwt)}. The API tokens are in .env.`);
 }
 

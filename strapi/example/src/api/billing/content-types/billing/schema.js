@@ -1,6 +1,6 @@
 'use strict';
 
-module.exports = {
+module.exports = require('../../../../localized')({
   kind: 'collectionType',
   collectionName: 'billings',
   info: { singularName: 'billing', pluralName: 'billings', displayName: 'Billing' },
@@ -15,4 +15,4 @@ module.exports = {
     recognition_month: { type: 'date' },
     deal: { type: 'relation', relation: 'manyToOne', target: 'api::pipeline-deal.pipeline-deal', inversedBy: 'billings' },
   },
-};
+}, ['billing_id', 'currency']);

@@ -1,6 +1,6 @@
 'use strict';
 
-// A second type of billings, whose amount has another name.
+// A second type of billings, whose amount has another name. It never has locales.
 module.exports = {
   kind: 'collectionType',
   collectionName: 'construction_billings',

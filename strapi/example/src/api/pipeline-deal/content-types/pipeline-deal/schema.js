@@ -1,7 +1,7 @@
 'use strict';
 
-// JavaScript and not schema.json, so that one example shows both: with drafts and without.
-module.exports = {
+// JavaScript and not schema.json, so that one example shows all: with drafts and without, with locales and without.
+module.exports = require('../../../../localized')({
   kind: 'collectionType',
   collectionName: 'pipeline_deals',
   info: { singularName: 'pipeline-deal', pluralName: 'pipeline-deals', displayName: 'Pipeline deal' },
@@ -28,4 +28,4 @@ module.exports = {
       mappedBy: 'deal',
     },
   },
-};
+}, ['deal_id', 'currency', 'owner']);
