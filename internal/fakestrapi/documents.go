@@ -32,12 +32,15 @@ func (s *Strapi) CreateDraft(uid string, values Values) (Entry, error) {
 
 func (s *Strapi) create(uid string, values Values, publish bool) (Entry, error) {
 	return s.commit(uid, func(tx *transaction) error {
-		in, err := tx.parse(values)
+		if err := tx.checkLocale(s.locale); err != nil {
+			return err
+		}
+		in, err := tx.parse(values, s.locale)
 		if err != nil {
 			return err
 		}
 		r := (&row{id: tx.nextID(), createdAt: tx.at}).copy()
-		tx.save(tx.newDocumentID(), r, in)
+		tx.save(tx.key(tx.newDocumentID(), s.locale), r, in)
 		tx.emit(entryCreate, tx.edited())
 		tx.publishIf(publish)
 		return nil
@@ -46,7 +49,8 @@ func (s *Strapi) create(uid string, values Values, publish bool) (Entry, error) 
 
 // Update changes a document and, where the type has drafts, publishes it:
 // REST's PUT. Values that are not named stay. Events: entry.update, with drafts
-// also entry.publish; they are sent even when nothing changes.
+// also entry.publish; they are sent even when nothing changes. In a locale that
+// the document does not have yet it makes that one: entry.create.
 func (s *Strapi) Update(uid, documentID string, values Values) (Entry, error) {
 	return s.update(uid, documentID, values, true)
 }
@@ -59,7 +63,9 @@ func (s *Strapi) SaveDraft(uid, documentID string, values Values) (Entry, error)
 // Publish saves the draft with the values (nil: as it is) and publishes it, as
 // the content manager's button does. Events: entry.update and entry.publish.
 func (s *Strapi) Publish(uid, documentID string, values Values) (Entry, error) {
-	return s.update(uid, documentID, values, true)
+	entry, err := s.update(uid, documentID, values, true)
+	s.spreadEach(uid, draft, documentID) // the button saves first
+	return entry, err
 }
 
 // SetRelation makes a relation, from either side, lead to exactly the targets.
@@ -71,17 +77,25 @@ func (s *Strapi) SetRelation(uid, documentID, relation string, targets ...string
 
 func (s *Strapi) update(uid, documentID string, values Values, publish bool) (Entry, error) {
 	return s.commit(uid, func(tx *transaction) error {
-		before, err := tx.draftOf(documentID)
+		if err := tx.checkLocale(s.locale); err != nil {
+			return err
+		}
+		key, event := tx.key(documentID, s.locale), entryUpdate
+		before, err := tx.draftOf(key)
+		if err != nil {
+			if before = tx.translate(key); before == nil {
+				return err
+			}
+			event = entryCreate
+		}
+		in, err := tx.parse(values, s.locale)
 		if err != nil {
 			return err
 		}
-		in, err := tx.parse(values)
-		if err != nil {
-			return err
-		}
-		tx.save(documentID, before.copy(), in)
-		tx.emit(entryUpdate, tx.edited())
+		tx.save(key, before.copy(), in)
+		tx.emit(event, tx.edited())
 		tx.publishIf(publish)
+		tx.saved = append(tx.saved, tx.version)
 		return nil
 	})
 }
@@ -90,10 +104,11 @@ func (s *Strapi) update(uid, documentID string, values Values, publish bool) (En
 // published row as it was and its relations as {"count":n}.
 func (s *Strapi) Unpublish(uid, documentID string) error {
 	_, err := s.commit(uid, func(tx *transaction) error {
-		if !tx.Drafts || tx.row(documentID, published) == nil {
+		key := tx.key(documentID, s.locale)
+		if !tx.Drafts || tx.row(key, published) == nil {
 			return notFound()
 		}
-		tx.unpublish(documentID, counted)
+		tx.unpublish(key, counted)
 		return nil
 	})
 	return err
@@ -112,41 +127,56 @@ func (s *Strapi) BulkUnpublish(uid string, documentIDs ...string) error {
 // BulkPublish publishes drafts as they are. Event: entry.publish alone; it has
 // the draft's old updatedAt.
 func (s *Strapi) BulkPublish(uid string, documentIDs ...string) error {
-	return s.bulk(uid, documentIDs, func(tx *transaction, id string) {
+	err := s.bulk(uid, documentIDs, func(tx *transaction, id string) {
 		if tx.Drafts && tx.row(id, draft) != nil {
 			tx.publish(id)
 		}
 	})
+	s.spreadEach(uid, published, documentIDs...)
+	return err
 }
 
 // DiscardDraft replaces the draft with what is published, under a new row id.
 // Event: entry.draft-discard, which only a webhook that asks for it gets.
 func (s *Strapi) DiscardDraft(uid, documentID string) (Entry, error) {
 	return s.commit(uid, func(tx *transaction) error {
-		r := tx.row(documentID, published)
+		key := tx.key(documentID, s.locale)
+		r := tx.row(key, published)
 		if !tx.Drafts || r == nil {
 			return notFound()
 		}
 		d := r.copy()
 		d.id, d.publishedAt = tx.nextID(), time.Time{}
-		tx.put(documentID, draft, d)
-		tx.copyInverse(documentID, published, draft)
-		tx.documentID = documentID
+		tx.put(key, draft, d)
+		tx.copyInverse(key, published, draft)
+		tx.documentID = key
 		tx.emit(entryDraftDiscard, draft)
+		tx.saved = append(tx.saved, draft)
 		return nil
 	})
 }
 
-// Delete removes a document with all its versions. Event: entry.delete for
+// Delete removes a document with all its versions; of a localized type in its
+// locale alone, or In("*") in all. Event: entry.delete for
 // each version, the published one first, without relations. (A real one's
 // database decides which is first.) Whatever pointed to the document points to
 // nothing, silently.
 func (s *Strapi) Delete(uid, documentID string) error {
 	_, err := s.commit(uid, func(tx *transaction) error {
-		if tx.docs[documentID] == nil {
+		keys := []string{tx.key(documentID, s.locale)}
+		if s.locale == everyLocale {
+			keys = tx.keysOf(documentID)
+		}
+		found := false
+		for _, key := range keys {
+			if tx.docs[key] != nil {
+				found = true
+				tx.delete(key)
+			}
+		}
+		if !found {
 			return notFound()
 		}
-		tx.delete(documentID)
 		return nil
 	})
 	return err
@@ -167,15 +197,16 @@ func (s *Strapi) BulkDelete(uid string, documentIDs ...string) error {
 // silently for the original and for the documents in it. Event: entry.create.
 func (s *Strapi) Clone(uid, documentID string, values Values) (Entry, error) {
 	return s.commit(uid, func(tx *transaction) error {
-		source := tx.row(documentID, draft)
+		key := tx.key(documentID, s.locale)
+		source := tx.row(key, draft)
 		if source == nil {
 			return notFound()
 		}
-		in, err := tx.parse(values)
+		in, err := tx.parse(values, s.locale)
 		if err != nil {
 			return err
 		}
-		tx.clone(documentID, source, in)
+		tx.clone(key, source, in)
 		tx.emit(entryCreate, tx.edited())
 		return nil
 	})
@@ -190,10 +221,11 @@ func (s *Strapi) Get(uid, documentID string, version strapi.Version) (Entry, boo
 	if !ok {
 		return Entry{}, false
 	}
-	return t.entry(documentID, slotOf(version))
+	return t.entry(t.key(documentID, s.locale), slotOf(version))
 }
 
-// List is every document that has the version, by documentId.
+// List is every document that has the version, by documentId; of a localized
+// type in every locale.
 func (s *Strapi) List(uid string, version strapi.Version) []Entry {
 	s.store.mu.RLock()
 	defer s.store.mu.RUnlock()

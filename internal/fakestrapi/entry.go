@@ -11,6 +11,7 @@ import (
 type Entry struct {
 	ID         int64
 	DocumentID string
+	Locale     string // "" where the type has none
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
 	// PublishedAt is nil for a draft.
@@ -36,8 +37,9 @@ func (t *table) entry(documentID string, where slot) (Entry, bool) {
 	if r == nil {
 		return Entry{}, false
 	}
+	id, locale := t.unkey(documentID)
 	e := Entry{
-		ID: r.id, DocumentID: documentID, CreatedAt: r.createdAt, UpdatedAt: r.updatedAt,
+		ID: r.id, DocumentID: id, Locale: locale, CreatedAt: r.createdAt, UpdatedAt: r.updatedAt,
 		Attributes: map[string]json.RawMessage{}, Relations: map[string][]string{},
 	}
 	if !r.publishedAt.IsZero() {
@@ -48,7 +50,10 @@ func (t *table) entry(documentID string, where slot) (Entry, bool) {
 		e.Attributes[a.Name] = orNull(r.values[a.Name])
 	}
 	for _, relation := range t.Relations {
-		e.Relations[relation.Name] = t.related(relation, documentID, r, where)
+		for _, key := range t.related(relation, documentID, r, where) {
+			target, _ := t.unkey(key)
+			e.Relations[relation.Name] = append(e.Relations[relation.Name], target)
+		}
 	}
 	return e, true
 }

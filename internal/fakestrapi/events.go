@@ -51,8 +51,9 @@ func (s *Strapi) send(events []event) {
 		events[0], events[1] = events[1], events[0]
 	}
 	for _, e := range events {
+		documentID, _ := e.table.unkey(e.documentID)
 		s.Webhooks.enqueue(job{
-			event: e.name, model: e.table.Model, uid: e.table.UID, documentID: e.documentID,
+			event: e.name, model: e.table.Model, uid: e.table.UID, documentID: documentID,
 			entry: s.reread(e),
 		})
 	}

@@ -88,6 +88,7 @@ type Strapi struct {
 	library *table     // the files; see media.go
 	persist *persister // nil: memory only
 	logger  *slog.Logger
+	locale  string // of the document service; "": the default one. See In.
 }
 
 // New makes a fake Strapi, with the documents that Config.Dir holds. Its error

@@ -42,7 +42,7 @@ func (t *table) parseCondition(key string, n *node, where slot, path string) (fi
 	}
 	kind, known := t.kind(key)
 	if !known {
-		return nil, invalidKey("filters", key, path)
+		return nil, invalidKey("filters", key, cmp.Or(path, hiddenKey(key)))
 	}
 	return parseField(key, kind, n)
 }
@@ -190,6 +190,9 @@ func (t *table) kind(name string) (AttributeKind, bool) {
 	case "createdAt", "updatedAt", "publishedAt":
 		return DateTime, true
 	}
+	if name == "locale" {
+		return String, t.Localized
+	}
 	a, ok := t.attribute(name)
 	return a.Kind, ok && !a.Private
 }
@@ -207,6 +210,8 @@ func (r *row) field(name string) json.RawMessage {
 		return r.json.updatedAt
 	case "publishedAt":
 		return r.json.publishedAt
+	case "locale":
+		return r.json.locale
 	default:
 		return r.values[name]
 	}

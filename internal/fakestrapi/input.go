@@ -26,21 +26,21 @@ type linkEdit struct {
 
 // parse checks values against the type, before anything is changed. The
 // store's lock is held: relations must lead to documents that are there.
-func (t *table) parse(values Values) (edit, error) {
+func (t *table) parse(values Values, locale string) (edit, error) {
 	e := edit{values: map[string]json.RawMessage{}, relations: map[string]linkEdit{}}
 	for name, value := range values {
 		raw, err := encode(value)
 		if err != nil {
 			return edit{}, fmt.Errorf("fake Strapi: encode %s of %s: %w", name, t.UID, err)
 		}
-		if problem := t.parseOne(e, name, raw); problem != nil {
+		if problem := t.parseOne(e, name, raw, locale); problem != nil {
 			return edit{}, problem
 		}
 	}
 	return e, nil
 }
 
-func (t *table) parseOne(e edit, name string, raw json.RawMessage) *Error {
+func (t *table) parseOne(e edit, name string, raw json.RawMessage, locale string) *Error {
 	if a, ok := t.attribute(name); ok {
 		value, problem := a.stored(raw)
 		e.values[name] = value
@@ -49,6 +49,7 @@ func (t *table) parseOne(e edit, name string, raw json.RawMessage) *Error {
 	if r, ok := t.relation(name); ok {
 		l, problem := parseLinks(raw)
 		if problem == nil {
+			l = l.keyed(t.store.tables[r.Target], locale)
 			problem = t.checkTargets(r, l)
 		}
 		e.relations[name] = l
@@ -61,9 +62,14 @@ func (t *table) parseOne(e edit, name string, raw json.RawMessage) *Error {
 }
 
 func (t *table) checkTargets(r Relation, l linkEdit) *Error {
+	target := t.store.tables[r.Target]
 	for _, id := range l.targets {
-		if t.store.tables[r.Target].docs[id] == nil {
-			return rejected("Document with id %q, locale \"null\" not found", id)
+		if target.docs[id] == nil {
+			named, locale := target.unkey(id)
+			if !target.Localized {
+				locale = "null"
+			}
+			return rejected("Document with id %q, locale %q not found", named, locale)
 		}
 	}
 	return nil
@@ -83,13 +89,12 @@ func parseLinks(raw json.RawMessage) (linkEdit, *Error) {
 		Set        json.RawMessage `json:"set"`
 		Connect    json.RawMessage `json:"connect"`
 		Disconnect json.RawMessage `json:"disconnect"`
-		DocumentID string          `json:"documentId"`
 	}
 	if json.Unmarshal(raw, &ops) != nil {
 		return linkEdit{}, rejected("Invalid relations")
 	}
-	if ops.DocumentID != "" {
-		return linkEdit{set: true, targets: []string{ops.DocumentID}}, nil
+	if id, ok := parseTarget(raw); ok {
+		return linkEdit{set: true, targets: []string{id}}, nil
 	}
 	set, ok1 := parseTargets(ops.Set)
 	connect, ok2 := parseTargets(ops.Connect)
@@ -127,11 +132,15 @@ func parseTarget(raw json.RawMessage) (string, bool) {
 	}
 	var object struct {
 		DocumentID string `json:"documentId"`
+		Locale     string `json:"locale"`
 	}
-	if json.Unmarshal(raw, &object) != nil {
+	if json.Unmarshal(raw, &object) != nil || object.DocumentID == "" {
 		return "", false
 	}
-	return object.DocumentID, object.DocumentID != ""
+	if object.Locale != "" {
+		return object.DocumentID + localeMark + object.Locale, true
+	}
+	return object.DocumentID, true
 }
 
 // applyValues writes the scalar values and the relations that the row itself holds.

@@ -43,6 +43,7 @@ type documentKey struct{ uid, documentID string }
 // savedDocument is a document's file.
 type savedDocument struct {
 	DocumentID string    `json:"documentId"`
+	Locale     string    `json:"locale,omitempty"`
 	Published  *savedRow `json:"published,omitempty"`
 	Draft      *savedRow `json:"draft,omitempty"`
 }
@@ -152,10 +153,12 @@ func (p *persister) flush() error {
 func (p *persister) writeDocument(key documentKey) error {
 	path := filepath.Join(p.dir, p.store.tables[key.uid].Plural, fileName(key.documentID))
 	p.store.mu.RLock()
-	d, ok := p.store.tables[key.uid].docs[key.documentID]
+	t := p.store.tables[key.uid]
+	d, ok := t.docs[key.documentID]
 	var saved savedDocument
 	if ok {
-		saved = savedDocument{DocumentID: d.id, Published: d.rows[published].saved(), Draft: d.rows[draft].saved()}
+		id, locale := t.unkey(d.id)
+		saved = savedDocument{DocumentID: id, Locale: locale, Published: d.rows[published].saved(), Draft: d.rows[draft].saved()}
 	}
 	p.store.mu.RUnlock()
 	if !ok {
@@ -239,7 +242,7 @@ func (p *persister) loadDocument(t *table, path string) {
 		if r == nil || where == draft && !t.Drafts {
 			continue
 		}
-		t.put(saved.DocumentID, where, r.row())
+		t.put(t.key(saved.DocumentID, saved.Locale), where, r.row())
 		t.seq = max(t.seq, r.ID)
 		for _, l := range r.Links {
 			p.store.order = max(p.store.order, l.Order)

@@ -68,6 +68,10 @@ func (t *table) writeScalars(b *bytes.Buffer, r *row, sel selection) {
 			b.Write(orNull(r.field(name)))
 		}
 	}
+	if t.Localized && sel.wants("locale") {
+		writeKey(b, "locale")
+		b.Write(r.json.locale)
+	}
 }
 
 func (t *table) writeRelation(b *bytes.Buffer, relation Relation, documentID string, r *row, where slot, sel selection) {
@@ -119,6 +123,10 @@ func (t *table) payload(documentID string, r *row, where slot, shape relationSha
 			b.WriteString(`{"count":` + strconv.Itoa(len(t.related(relation, documentID, r, where))) + `}`)
 		}
 	}
+	if t.Localized && shape == counted {
+		writeKey(&b, "localizations")
+		b.Write(t.localizations(documentID, where))
+	}
 	b.WriteByte('}')
 	return b.Bytes()
 }
@@ -128,8 +136,9 @@ var timestamps = []string{"createdAt", "updatedAt", "publishedAt"}
 
 // encode prepares what every answer has. Lists of ten thousand documents are
 // compared and written by it.
-func (r *row) encode(documentID string) {
+func (r *row) encode(documentID, locale string) {
 	r.json.documentID = encodeString(documentID)
+	r.json.locale = encodeString(locale)
 	r.json.createdAt = timestamp(r.createdAt)
 	r.json.updatedAt = timestamp(r.updatedAt)
 	r.json.publishedAt = timestamp(r.publishedAt)

@@ -30,6 +30,7 @@ type request struct {
 	method     string
 	plural     string
 	documentID string // "" asks for the collection
+	locale     string // "" is the default one
 	route      bool   // the path has the shape of a REST route
 	media      mediaRoute
 	query      *node
@@ -48,6 +49,9 @@ func (s *Strapi) read(r *http.Request) request {
 	if isAPI && q.plural == mediaPlural {
 		q.readMedia()
 		return q
+	}
+	if q.query != nil {
+		q.locale, _ = q.query.get("locale").value()
 	}
 	if q.documentID != "" {
 		q.named = []string{q.documentID}
@@ -143,6 +147,7 @@ func (e *Error) answer() answer {
 // serve routes a request: an unknown route is 404 for everyone, then comes the
 // token, then the document.
 func (s *Strapi) serve(r *http.Request, q request, fault Fault) (body []byte, status, documents int, err error) {
+	s = s.In(q.locale)
 	t := s.routed(q)
 	if t == nil {
 		return nil, 0, 0, notFound()

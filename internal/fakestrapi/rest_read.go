@@ -2,6 +2,7 @@ package fakestrapi
 
 import (
 	"bytes"
+	"cmp"
 	"net/http"
 	"strconv"
 )
@@ -16,10 +17,10 @@ func (s *Strapi) getOne(t *table, q request, fault Fault) ([]byte, error) {
 	if fault.hides(q.documentID) {
 		return nil, notFound()
 	}
-	return s.one(t, q.documentID, where, sel)
+	return s.one(t, t.key(q.documentID, s.locale), where, sel)
 }
 
-// one is {"data":{…},"meta":{}}.
+// one is {"data":{…},"meta":{}} for the document under a key.
 func (s *Strapi) one(t *table, documentID string, where slot, sel selection) ([]byte, error) {
 	s.store.mu.RLock()
 	defer s.store.mu.RUnlock()
@@ -42,6 +43,7 @@ type listing struct {
 	sorter sorter
 	page   page
 	ids    []string // the only documents that can match; nil: any
+	locale string   // of a localized type; "": the default one, "*": all
 }
 
 // getList answers GET /api/<plural>.
@@ -84,7 +86,10 @@ func (s *Strapi) parseList(t *table, q request) (listing, error) {
 	if l.page, problem = s.parsePage(q.query.get("pagination")); problem != nil {
 		return l, problem
 	}
-	l.ids = q.named
+	l.ids, l.locale = q.named, q.locale
+	if q.query.get("filters").get("locale") != nil {
+		l.locale = everyLocale // a filter takes the parameter's place
+	}
 	return l, nil
 }
 
@@ -94,18 +99,24 @@ func (t *table) find(l listing, fault Fault) []found {
 	if fault.hidesAll() {
 		return nil
 	}
-	look := func(id string) {
-		if r := t.row(id, l.where); r != nil && !fault.hides(id) && l.filter(id, r) {
-			rows = append(rows, found{documentID: id, row: r})
+	look := func(key string) {
+		id, locale := t.unkey(key)
+		if t.Localized && l.locale != everyLocale && locale != cmp.Or(l.locale, defaultLocale) {
+			return
+		}
+		if r := t.row(key, l.where); r != nil && !fault.hides(id) && l.filter(key, r) {
+			rows = append(rows, found{documentID: key, row: r})
 		}
 	}
 	if l.ids != nil {
 		for _, id := range distinct(l.ids) {
-			look(id)
+			for _, key := range t.keysOf(id) {
+				look(key)
+			}
 		}
 	} else {
-		for id := range t.docs {
-			look(id)
+		for key := range t.docs {
+			look(key)
 		}
 	}
 	l.sorter.sort(rows)

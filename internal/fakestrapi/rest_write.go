@@ -22,7 +22,7 @@ func (s *Strapi) write(t *table, r *http.Request, q request) ([]byte, int, error
 	if err != nil {
 		return nil, 0, err
 	}
-	body, err := s.one(t, entry.DocumentID, where, sel)
+	body, err := s.one(t, t.key(entry.DocumentID, s.locale), where, sel)
 	return body, status, err
 }
 

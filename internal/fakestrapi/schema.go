@@ -66,6 +66,10 @@ type Type struct {
 	Model  string // name in webhooks; empty: the last part of UID
 	// Drafts is draftAndPublish.
 	Drafts bool
+	// Localized gives the type locales (see In). Shared are the attributes that have
+	// one value in all locales of a document; the others have one in each.
+	Localized bool
+	Shared    []string
 	// Attributes and Relations in the order in which Strapi writes them.
 	Attributes []Attribute
 	Relations  []Relation

@@ -13,19 +13,20 @@ import (
 // SilentEdit changes every version of a document and leaves its timestamps.
 func (s *Strapi) SilentEdit(uid, documentID string, values Values) error {
 	return s.silently(uid, func(tx *transaction) error {
-		if tx.docs[documentID] == nil {
+		key := tx.key(documentID, s.locale)
+		if tx.docs[key] == nil {
 			return notFound()
 		}
-		in, err := tx.parse(values)
+		in, err := tx.parse(values, s.locale)
 		if err != nil {
 			return err
 		}
 		for where := range slots {
-			if r := tx.docs[documentID].rows[where]; r != nil {
+			if r := tx.docs[key].rows[where]; r != nil {
 				r = r.copy()
 				in.applyValues(tx.table, r)
-				tx.put(documentID, where, r)
-				in.applyInverse(tx.table, documentID, where)
+				tx.put(key, where, r)
+				in.applyInverse(tx.table, key, where)
 			}
 		}
 		return nil
@@ -35,10 +36,11 @@ func (s *Strapi) SilentEdit(uid, documentID string, values Values) error {
 // SilentDelete removes a document with all its versions.
 func (s *Strapi) SilentDelete(uid, documentID string) error {
 	return s.silently(uid, func(tx *transaction) error {
-		if tx.docs[documentID] == nil {
+		key := tx.key(documentID, s.locale)
+		if tx.docs[key] == nil {
 			return notFound()
 		}
-		tx.remove(documentID)
+		tx.remove(key)
 		return nil
 	})
 }
@@ -46,10 +48,11 @@ func (s *Strapi) SilentDelete(uid, documentID string) error {
 // SilentUnpublish removes a document's published version.
 func (s *Strapi) SilentUnpublish(uid, documentID string) error {
 	return s.silently(uid, func(tx *transaction) error {
-		if !tx.Drafts || tx.row(documentID, published) == nil {
+		key := tx.key(documentID, s.locale)
+		if !tx.Drafts || tx.row(key, published) == nil {
 			return notFound()
 		}
-		tx.drop(documentID, published)
+		tx.drop(key, published)
 		return nil
 	})
 }
@@ -75,6 +78,7 @@ func (tx *transaction) importEntry(entry json.RawMessage) error {
 	var head struct {
 		ID          int64      `json:"id"`
 		DocumentID  string     `json:"documentId"`
+		Locale      string     `json:"locale"`
 		CreatedAt   time.Time  `json:"createdAt"`
 		UpdatedAt   time.Time  `json:"updatedAt"`
 		PublishedAt *time.Time `json:"publishedAt"`
@@ -96,10 +100,11 @@ func (tx *transaction) importEntry(entry json.RawMessage) error {
 	} else {
 		where = tx.edited()
 	}
-	if before := tx.row(head.DocumentID, where); before != nil {
+	key := tx.key(head.DocumentID, head.Locale)
+	if before := tx.row(key, where); before != nil {
 		r.links = before.links
 	}
-	return tx.importRow(head.DocumentID, where, r.copy(), all)
+	return tx.importRow(key, where, r.copy(), all)
 }
 
 func (tx *transaction) importRow(documentID string, where slot, r *row, all map[string]json.RawMessage) error {
@@ -117,7 +122,8 @@ func (tx *transaction) importRow(documentID string, where slot, r *row, all map[
 			if problem != nil {
 				return problem
 			}
-			in.relations[relation.Name] = l
+			_, locale := tx.unkey(documentID)
+			in.relations[relation.Name] = l.keyed(tx.store.tables[relation.Target], locale)
 		}
 	}
 	in.applyValues(tx.table, r)

@@ -31,7 +31,7 @@ func (t *table) parseSort(n *node) (sorter, *Error) {
 		kind, known := t.kind(name)
 		sign := map[string]int{"": 1, "asc": 1, "desc": -1}[strings.ToLower(direction)]
 		if !known || sign == 0 {
-			return nil, invalidKey("sort", name, "")
+			return nil, invalidKey("sort", name, hiddenKey(name))
 		}
 		keys = append(keys, sortKey{name, kind, sign})
 	}

@@ -38,7 +38,8 @@ type store struct {
 	touched func(uid, documentID string)
 }
 
-// table holds the documents of one type.
+// table holds the documents of one type. Of a localized type each locale is a
+// document by itself, and what is called documentID here is its key (locale.go).
 type table struct {
 	Type
 	store *store
@@ -65,8 +66,8 @@ type row struct {
 	links                map[string]link            // manyToOne relations; absent: none
 	createdAt, updatedAt time.Time
 	publishedAt          time.Time // zero: a draft
-	// json are documentId and the timestamps as JSON; put fills it.
-	json struct{ documentID, createdAt, updatedAt, publishedAt json.RawMessage }
+	// json are documentId, the timestamps and the locale as JSON; put fills it.
+	json struct{ documentID, createdAt, updatedAt, publishedAt, locale json.RawMessage }
 }
 
 // link points to a document. Which of its rows that is depends on the version
@@ -136,7 +137,7 @@ func (t *table) put(documentID string, where slot, r *row) {
 		t.docs[documentID] = d
 	}
 	t.unindex(d, where)
-	r.encode(documentID)
+	r.encode(t.unkey(documentID))
 	d.rows[where] = r
 	for relation, l := range r.links {
 		key := linkKey{relation, l.target, where}

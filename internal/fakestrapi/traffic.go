@@ -377,9 +377,21 @@ func (t *Traffic) excludes(documentID string) bool {
 	return t.excluded[documentID]
 }
 
-// documentIDs are the documents of a type, in order.
+// documentIDs are the documents of a type, in order; of a localized type those
+// in the default locale.
 func (s *Strapi) documentIDs(uid string) []string {
 	s.store.mu.RLock()
 	defer s.store.mu.RUnlock()
-	return slices.Sorted(maps.Keys(s.store.tables[uid].docs))
+	t := s.store.tables[uid]
+	if !t.Localized {
+		return slices.Sorted(maps.Keys(t.docs))
+	}
+	var ids []string
+	for key := range t.docs {
+		if id, locale := t.unkey(key); locale == defaultLocale {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
 }

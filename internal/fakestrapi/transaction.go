@@ -15,6 +15,7 @@ type transaction struct {
 	documentID string // what it was about, for the answer
 	version    slot   // which version the answer is
 	events     []event
+	saved      []slot // whose shared attributes go to the other locales
 }
 
 // commit runs a change and sends its events afterwards. The time is taken
@@ -31,6 +32,9 @@ func (s *Strapi) commit(uid string, change func(*transaction) error) (Entry, err
 		return Entry{}, err
 	}
 	s.send(tx.events)
+	for _, where := range tx.saved {
+		s.spread(t, tx.documentID, where)
+	}
 	return entry, nil
 }
 
@@ -48,7 +52,7 @@ func (tx *transaction) run(change func(*transaction) error) (Entry, error) {
 func (s *Strapi) bulk(uid string, documentIDs []string, change func(*transaction, string)) error {
 	_, err := s.commit(uid, func(tx *transaction) error {
 		for _, id := range documentIDs {
-			change(tx, id)
+			change(tx, tx.key(id, s.locale))
 		}
 		s.chance.shuffle(len(tx.events), func(i, j int) { tx.events[i], tx.events[j] = tx.events[j], tx.events[i] })
 		return nil
@@ -133,7 +137,8 @@ func (tx *transaction) clone(documentID string, source *row, in edit) {
 	r := source.copy()
 	r.id, r.createdAt, r.updatedAt = tx.nextID(), tx.at, tx.at
 	in.applyValues(tx.table, r)
-	id := tx.newDocumentID()
+	_, locale := tx.unkey(documentID)
+	id := tx.key(tx.newDocumentID(), locale)
 	tx.put(id, tx.edited(), r)
 	for _, relation := range tx.Relations {
 		if relation.Kind != OneToMany {
@@ -150,7 +155,7 @@ func (tx *transaction) clone(documentID string, source *row, in edit) {
 // newDocumentID is one that the type does not have yet.
 func (tx *transaction) newDocumentID() string {
 	for {
-		if id := tx.strapi.chance.documentID(); tx.docs[id] == nil {
+		if id := tx.strapi.chance.documentID(); tx.docs[tx.key(id, "")] == nil {
 			return id
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -39,12 +40,20 @@ type backend interface {
 	remove(uid, documentID string)
 	bulk(action, uid string, documentIDs ...string) // bulkDelete, bulkPublish, bulkUnpublish
 	trigger()
+	// in is the same backend, whose content manager works in a locale.
+	in(locale string) backend
 }
 
 // genuine is a real Strapi; its content manager is driven over its own API.
 type genuine struct {
 	t      *testing.T
 	strapi *realstrapi.Strapi
+	locale string
+}
+
+func (r genuine) in(locale string) backend {
+	r.locale = locale
+	return r
 }
 
 func (r genuine) url() string { return r.strapi.URL }
@@ -78,6 +87,9 @@ const manager = "/content-manager/collection-types/"
 // admin asks the admin API and answers the documentId in what it says.
 func (r genuine) admin(method, path string, body any) (documentID string) {
 	r.t.Helper()
+	if r.locale != "" {
+		path += "?locale=" + url.QueryEscape(r.locale)
+	}
 	answer, err := r.strapi.Admin(r.t.Context(), method, path, body)
 	require.NoError(r.t, err)
 	require.Less(r.t, answer.Status, 300, "%s %s: %s", method, path, answer.Body)
@@ -143,10 +155,10 @@ const (
 	fakeReadToken = "a-read-only-token-of-the-fake"
 )
 
-func newFake(t *testing.T, drafts bool, receiver string) fake {
+func newFake(t *testing.T, types []fakestrapi.Type, receiver string) fake {
 	t.Helper()
 	s, err := fakestrapi.New(fakestrapi.Config{
-		Types: exampleTypes(drafts), Token: fakeToken, ReadToken: fakeReadToken,
+		Types: types, Token: fakeToken, ReadToken: fakeReadToken,
 		Webhooks: []fakestrapi.Webhook{{URL: receiver + "/api/v1/webhooks/strapi", Events: exampleEvents}},
 		Now:      ticking(), // so that createdAt tells the order also of what takes no time
 	})
@@ -184,6 +196,19 @@ func exampleTypes(drafts bool) []fakestrapi.Type {
 	other.Attributes[1].Name = "total"
 	other.Relations = []fakestrapi.Relation{{Name: "deal", Kind: fakestrapi.ManyToOne, Target: deals, Inverse: "construction_billings"}}
 	return append(types, other)
+}
+
+// localizedTypes are the same with LOCALIZED=true.
+func localizedTypes(drafts bool) []fakestrapi.Type {
+	types := exampleTypes(drafts)
+	types[0].Localized, types[0].Shared = true, []string{"deal_id", "currency", "owner"}
+	types[1].Localized, types[1].Shared = true, []string{"billing_id", "currency"}
+	return types
+}
+
+func (f fake) in(locale string) backend {
+	f.strapi = f.strapi.In(locale)
+	return f
 }
 
 func (f fake) url() string { return f.server.URL }

@@ -29,6 +29,7 @@ type dealbox struct {
 	env     map[string]string
 	pool    *pgxpool.Pool
 	process *exec.Cmd
+	locales []string // of the localized types beside en; none: no type is localized
 }
 
 // newDealbox prepares one with a database of its own; start starts it.

@@ -25,13 +25,14 @@ type stage struct {
 	recorder *recorder
 	dealbox  *dealbox
 	drafts   bool
+	locales  []string
 }
 
 // newStage starts both, empty.
 func newStage(t *testing.T, config realstrapi.Config, settings map[string]string) *stage {
 	t.Helper()
 	config.Source, config.Modules, config.DatabaseURL = source, needStrapi(t), pgtest.EmptyURL(t)
-	st := &stage{recorder: newRecorder(t), drafts: config.Drafts}
+	st := &stage{recorder: newRecorder(t), drafts: config.Drafts, locales: config.Locales}
 	config.DealboxURL = st.recorder.URL
 	if testing.Verbose() && os.Getenv("TEST_STRAPI") == "log" {
 		config.Log = os.Stderr
@@ -46,7 +47,7 @@ func newStage(t *testing.T, config realstrapi.Config, settings map[string]string
 	t.Logf("Strapi started in %.1f s", time.Since(start).Seconds())
 	require.NoError(t, st.strapi.Connect(ctx))
 
-	env := map[string]string{"STRAPI_URL": st.strapi.URL, "STRAPI_API_TOKEN": genuine{t, st.strapi}.token("read")}
+	env := map[string]string{"STRAPI_URL": st.strapi.URL, "STRAPI_API_TOKEN": genuine{t: t, strapi: st.strapi}.token("read")}
 	if config.WebhookToken != "" {
 		env["STRAPI_WEBHOOK_TOKEN"] = config.WebhookToken
 	}
@@ -56,6 +57,7 @@ func newStage(t *testing.T, config realstrapi.Config, settings map[string]string
 	}
 	maps.Copy(env, settings)
 	st.dealbox = newDealbox(t, env)
+	st.dealbox.locales = st.locales
 	st.dealbox.start()
 	st.recorder.to(st.dealbox.address)
 	return st
@@ -74,7 +76,7 @@ func (st *stage) restart(t *testing.T, signed bool) {
 	if signed {
 		st.strapi.Configure(func(c *realstrapi.Config) { c.WebhookToken = "" })
 		delete(st.dealbox.env, "STRAPI_WEBHOOK_TOKEN")
-		st.dealbox.env["STRAPI_WEBHOOK_SECRET"] = genuine{t, st.strapi}.setting("STRAPI_WEBHOOK_SECRET")
+		st.dealbox.env["STRAPI_WEBHOOK_SECRET"] = genuine{t: t, strapi: st.strapi}.setting("STRAPI_WEBHOOK_SECRET")
 	}
 	require.NoError(t, st.strapi.Start(ctx))
 	require.NoError(t, st.strapi.Connect(ctx))
@@ -110,6 +112,12 @@ func TestStrapi(t *testing.T) {
 		st.restart(t, false)
 		t.Run("stock", st.outages)
 	})
+	for _, drafts := range []bool{false, true} {
+		t.Run(localizedName(drafts), func(t *testing.T) {
+			st := newStage(t, realstrapi.Config{Drafts: drafts, Locales: furtherLocales}, nil)
+			scenariosOn(t, st)
+		})
+	}
 }
 
 func (st *stage) outages(t *testing.T) {
@@ -123,13 +131,17 @@ func (st *stage) outages(t *testing.T) {
 // what testdata has.
 func scenariosOn(t *testing.T, st *stage) {
 	t.Helper()
-	s := newSession(t, genuine{t, st.strapi}, st.recorder)
+	s := newSession(t, genuine{t: t, strapi: st.strapi}, st.recorder)
 	var want map[string]observation
+	file, steps := golden(st.drafts), scenarios()
+	if len(st.locales) > 0 {
+		file, steps = localizedGolden(st.drafts), localizedScenarios()
+	}
 	if !*update {
-		want = readGolden(t, st.drafts)
+		want = readGolden(t, file)
 	}
 	start := time.Now()
-	for _, step := range scenarios() {
+	for _, step := range steps {
 		if !step.runs(st.drafts) {
 			continue
 		}
@@ -156,7 +168,7 @@ func scenariosOn(t *testing.T, st *stage) {
 	) c WHERE kind = 'deleted' AND before = 'deleted'`))
 	t.Logf("%d scenarios, %d webhooks in %.1f s: after each the mirror and the forecast were right", len(s.seen), st.recorder.count(), time.Since(start).Seconds())
 	if *update {
-		writeGolden(t, st.drafts, s.seen)
+		writeGolden(t, file, s.seen)
 	}
 }
 

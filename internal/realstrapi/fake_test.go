@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/fakestrapi"
 )
 
 // TestFake_TellsTheTruth does the same scenarios to the fake. What a client can
@@ -13,17 +15,26 @@ func TestFake_TellsTheTruth(t *testing.T) {
 	for name, drafts := range map[string]bool{"without drafts": false, "with drafts": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			recorder := newRecorder(t)
-			s := newSession(t, newFake(t, drafts, recorder.URL), recorder)
-			want := readGolden(t, drafts)
-			for _, step := range scenarios() {
-				if !step.runs(drafts) {
-					continue
-				}
-				expected, known := want[step.name]
-				require.True(t, known, "testdata lacks %q: record it with make test-strapi", step.name)
-				require.Equal(t, expected, s.run(step, &expected), step.name)
-			}
+			tellsTheTruth(t, exampleTypes(drafts), drafts, scenarios(), golden(drafts))
 		})
+		t.Run(localizedName(drafts), func(t *testing.T) {
+			t.Parallel()
+			tellsTheTruth(t, localizedTypes(drafts), drafts, localizedScenarios(), localizedGolden(drafts))
+		})
+	}
+}
+
+func tellsTheTruth(t *testing.T, types []fakestrapi.Type, drafts bool, steps []step, file string) {
+	t.Helper()
+	recorder := newRecorder(t)
+	s := newSession(t, newFake(t, types, recorder.URL), recorder)
+	want := readGolden(t, file)
+	for _, step := range steps {
+		if !step.runs(drafts) {
+			continue
+		}
+		expected, known := want[step.name]
+		require.True(t, known, "testdata lacks %q: record it with make test-strapi", step.name)
+		require.Equal(t, expected, s.run(step, &expected), step.name)
 	}
 }

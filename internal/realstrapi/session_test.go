@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -191,6 +192,7 @@ func sortKeys(body string) string {
 	if decoder.Decode(&v) != nil {
 		return body
 	}
+	sortLocalizations(v)
 	var b strings.Builder
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
@@ -198,4 +200,14 @@ func sortKeys(body string) string {
 		return body
 	}
 	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// sortLocalizations orders the rows of the other locales, which come in any order.
+func sortLocalizations(v any) {
+	body, _ := v.(map[string]any)
+	entry, _ := body["entry"].(map[string]any)
+	rows, _ := entry["localizations"].([]any)
+	slices.SortFunc(rows, func(a, b any) int {
+		return strings.Compare(fmt.Sprintf("%6v", a.(map[string]any)["id"]), fmt.Sprintf("%6v", b.(map[string]any)["id"]))
+	})
 }

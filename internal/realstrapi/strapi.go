@@ -174,7 +174,7 @@ func (s *Strapi) environment() []string {
 		"DRAFTS":    strconv.FormatBool(s.config.Drafts),
 		"LOCALIZED": strconv.FormatBool(len(s.config.Locales) > 0), "LOCALES": strings.Join(s.config.Locales, ","),
 		"STRAPI_TELEMETRY_DISABLED": "true",
-		"DEALBOX_URL": s.config.DealboxURL, "STRAPI_URL": s.URL, "STRAPI_WEBHOOK_TOKEN": s.config.WebhookToken,
+		"DEALBOX_URL":               s.config.DealboxURL, "STRAPI_URL": s.URL, "STRAPI_WEBHOOK_TOKEN": s.config.WebhookToken,
 		"SIGN_WEBHOOKS": strconv.FormatBool(!s.config.Stock),
 	}
 	for name, value := range s.config.Settings {
