@@ -172,6 +172,7 @@ func (s *service) newWorker(outbox *notify.Outbox) (*jobs.Client, error) {
 	}
 	workers := river.NewWorkers()
 	river.AddWorker(workers, s.sync)
+	river.AddWorker(workers, mirror.NewLocalesWorker(s.sync))
 	river.AddWorker(workers, mirror.NewReconcileWorker(s.sync, mirror.ReconcileConfig{
 		Interval: s.config.Reconcile.Interval, FullInterval: s.config.Reconcile.FullInterval,
 		Overlap: s.config.Reconcile.Overlap, Outbox: outbox,

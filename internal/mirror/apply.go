@@ -111,6 +111,14 @@ func (w *SyncWorker) billingRow(ctx context.Context, tx pgx.Tx, a attempt, cur c
 // related are the documents to look at again because of this one: Strapi links,
 // moves and unlinks billings without a word.
 func (w *SyncWorker) related(ctx context.Context, tx pgx.Tx, a attempt, cur current) ([]Look, error) {
+	looks, err := w.linked(ctx, tx, a, cur)
+	if cur.moved != nil {
+		looks = append(looks, Look{Key: *cur.moved})
+	}
+	return looks, err
+}
+
+func (w *SyncWorker) linked(ctx context.Context, tx pgx.Tx, a attempt, cur current) ([]Look, error) {
 	if a.t.Kind == strapi.Deal {
 		return w.movedBillings(ctx, tx, a, cur)
 	}
@@ -196,7 +204,8 @@ func differing(ctx context.Context, tx pgx.Tx, deal Key, billingUID string, ids 
 	var looks []Look
 	have := map[string]bool{}
 	for _, b := range linked {
-		if b.UID != billingUID {
+		// The deal of another locale lists the billing's row of that locale.
+		if b.UID != billingUID || !sameLocale(b.Locale, deal.Locale) {
 			continue
 		}
 		have[b.DocumentID] = true
@@ -214,18 +223,24 @@ func differing(ctx context.Context, tx pgx.Tx, deal Key, billingUID string, ids 
 	}
 	known := map[string]bool{}
 	for _, b := range rows {
-		known[b.DocumentID] = true
-		looks = append(looks, Look{Key: Key{b.UID, b.DocumentID, b.Locale}})
+		if sameLocale(b.Locale, deal.Locale) {
+			known[b.DocumentID] = true
+			looks = append(looks, Look{Key: Key{b.UID, b.DocumentID, b.Locale}})
+		}
 	}
 	for _, id := range missing {
-		// A billing that the mirror has never seen. In a type with locales its own
-		// event or reconciliation finds it; here its locale is not known.
-		if !known[id] && deal.Locale == "" {
-			looks = append(looks, Look{Key: Key{billingUID, id, ""}})
+		// A billing that the mirror has never seen. Where its type has no locales
+		// the look finds that out.
+		if !known[id] {
+			looks = append(looks, Look{Key: Key{billingUID, id, deal.Locale}})
 		}
 	}
 	return looks, nil
 }
+
+// sameLocale says whether a row can lead to another: within a locale, or where one
+// of the two types has none.
+func sameLocale(a, b string) bool { return a == "" || b == "" || a == b }
 
 // unlinked says whether a billing that the mirror has under the deal may no longer
 // be there. A published deal lists published billings only, and a deal that is not

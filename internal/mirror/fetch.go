@@ -23,6 +23,8 @@ type current struct {
 	doc     strapi.Document
 	// empty: the document is gone, and so is every other one of its type.
 	empty bool
+	// moved: the document is there, but under this key; see inItsLocale.
+	moved *Key
 }
 
 // source asks Strapi. It is the one place that calls it for documents; every
@@ -44,14 +46,14 @@ func (s source) fetch(ctx context.Context, t strapi.ContentType, key Key, seen c
 	defer cancel()
 	doc, err := s.document(bounded, t, key, strapi.Published, seen)
 	if err == nil {
-		return current{found: true, version: strapi.Published, doc: doc}, nil
+		return inItsLocale(key, current{found: true, version: strapi.Published, doc: doc}), nil
 	}
 	if !isNotFound(err) {
 		return current{}, s.blame(ctx, t, err)
 	}
 	doc, err = s.document(bounded, t, key, strapi.Draft, seen)
 	if err == nil {
-		return current{found: true, version: strapi.Draft, doc: doc}, nil
+		return inItsLocale(key, current{found: true, version: strapi.Draft, doc: doc}), nil
 	}
 	if !isNotFound(err) {
 		return current{}, s.blame(ctx, t, err)
@@ -61,6 +63,17 @@ func (s source) fetch(ctx context.Context, t strapi.ContentType, key Key, seen c
 		return current{}, aboutStrapi(fmt.Errorf("%s says that the document does not exist, but its list does not answer: %w", t.Plural, err))
 	}
 	return current{found: false, empty: empty}, nil
+}
+
+// inItsLocale sees that the answer is about the locale that was asked for. A
+// request without one is answered in the default locale once the type has been
+// localized, and of a type that has no locales any more all of them are answered
+// alike: under the key that was asked for there is no document then.
+func inItsLocale(key Key, cur current) current {
+	if cur.doc.Locale == key.Locale {
+		return cur
+	}
+	return current{moved: &Key{key.UID, key.DocumentID, cur.doc.Locale}}
 }
 
 func (s source) document(ctx context.Context, t strapi.ContentType, key Key, v strapi.Version, seen circuit.Snapshot) (doc strapi.Document, err error) {
@@ -83,11 +96,11 @@ func (s source) list(ctx context.Context, t strapi.ContentType, q strapi.ListQue
 	return page, err
 }
 
-// isEmpty says that Strapi has no document of the type, published or draft.
+// isEmpty says that Strapi has no document of the type, published or draft, in any locale.
 func (s source) isEmpty(ctx context.Context, t strapi.ContentType, seen circuit.Snapshot) (bool, error) {
 	for _, v := range []strapi.Version{strapi.Published, strapi.Draft} {
 		page, err := s.list(ctx, t, strapi.ListQuery{Version: v, PageSize: 1}, seen)
-		if err != nil || len(page.Documents) > 0 {
+		if err != nil || len(page.Documents) > 0 || page.More {
 			return false, err
 		}
 	}

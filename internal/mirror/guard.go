@@ -75,8 +75,12 @@ func readGuard(ctx context.Context, tx pgx.Tx, uid string) (guardFacts, error) {
 }
 
 // guardDeletion is asked before a live row becomes a tombstone. It answers
-// whether a verified entry.delete named the document, or errHeldBack.
+// whether a verified entry.delete named the document (or nothing was deleted, so
+// that it is not counted), or errHeldBack.
 func guardDeletion(ctx context.Context, tx pgx.Tx, a attempt, cur current) (signed bool, err error) {
+	if cur.moved != nil {
+		return true, nil // nothing vanished: Strapi shows the document under another key
+	}
 	signed, err = dbsqlc.New().GuardSigned(ctx, tx, dbsqlc.GuardSignedParams{
 		UID: &a.key.UID, DocumentID: &a.key.DocumentID, Locale: &a.key.Locale, WantSeq: &a.row.WantSeq,
 	})

@@ -234,6 +234,9 @@ func (w *SyncWorker) writeTx(ctx context.Context, tx pgx.Tx, a attempt, cur curr
 		return false, err
 	}
 	if changed {
+		if err := w.queue.othersLater(ctx, tx, a.key); err != nil {
+			return false, err
+		}
 		return true, w.forecast.MarkDirty(ctx, tx)
 	}
 	return true, nil
