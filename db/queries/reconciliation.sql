@@ -69,7 +69,8 @@ FROM (SELECT unnest(@uids::text[]) AS uid, unnest(@document_ids::text[]) AS docu
 -- The mirror's live documents between two documentIds that Strapi does not list. They are
 -- looked at when the whole list was read, so that a run which fails asks for none. Both
 -- bounds are plain comparisons, so that only this part of the primary key is read. The list
--- is of Strapi's default locale, so of a localized type it says nothing about other locales.
+-- is of all locales. A document that it shows with a locale and the mirror has without one,
+-- or the other way round, is no ghost: its key changed.
 INSERT INTO reconciliation_difference (run_id, uid, document_id, locale, kind, enqueued, lost)
 SELECT @run_id, m.uid, m.document_id, m.locale, 'ghost', false,
        CASE WHEN NOT @baseline::boolean OR EXISTS (
@@ -80,7 +81,9 @@ FROM (SELECT d.uid, d.document_id, d.locale FROM deal d WHERE d.uid = @uid AND d
       UNION ALL
       SELECT b.uid, b.document_id, b.locale FROM billing b WHERE b.uid = @uid AND b.deleted_at IS NULL
           AND b.document_id > @after::text AND b.document_id <= @upto::text) m
-WHERE m.document_id <> ALL (@listed::text[]) AND (@list_locale::text = '' OR m.locale IN ('', @list_locale));
+WHERE NOT EXISTS (
+    SELECT FROM (SELECT unnest(@listed::text[]) AS document_id, unnest(@listed_locales::text[]) AS locale) l
+    WHERE l.document_id = m.document_id AND (l.locale = m.locale OR (l.locale = '') <> (m.locale = '')));
 
 -- name: ReconciliationGhostCount :one
 -- Ghosts of a type in this run: all that wait, those that no verified entry.delete names,
@@ -103,11 +106,13 @@ RETURNING document_id, locale;
 
 -- name: ReconciliationSettle :many
 -- A minute has passed: what no webhook told of was lost. An event shortly before counts
--- too, because the list may have been read before it and compared after it.
+-- too, because the list may have been read before it and compared after it. So does one of
+-- another locale: what the locales of a document share changes in all of them, and Strapi
+-- sends a webhook for one.
 WITH settled AS (
     UPDATE reconciliation_difference d SET lost = NOT EXISTS (
         SELECT FROM inbox_event e
-        WHERE e.uid = d.uid AND e.document_id = d.document_id AND e.locale = d.locale AND e.seq IS NOT NULL
+        WHERE e.uid = d.uid AND e.document_id = d.document_id AND e.seq IS NOT NULL
           AND e.received_on >= (d.found_at AT TIME ZONE 'UTC')::date - 1
           AND e.received_at > d.found_at - interval '90 seconds')
     WHERE d.lost IS NULL AND d.found_at < clock_timestamp() - interval '60 seconds'

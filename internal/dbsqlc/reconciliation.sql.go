@@ -668,23 +668,26 @@ FROM (SELECT d.uid, d.document_id, d.locale FROM deal d WHERE d.uid = $3 AND d.d
       UNION ALL
       SELECT b.uid, b.document_id, b.locale FROM billing b WHERE b.uid = $3 AND b.deleted_at IS NULL
           AND b.document_id > $4::text AND b.document_id <= $5::text) m
-WHERE m.document_id <> ALL ($6::text[]) AND ($7::text = '' OR m.locale IN ('', $7))
+WHERE NOT EXISTS (
+    SELECT FROM (SELECT unnest($6::text[]) AS document_id, unnest($7::text[]) AS locale) l
+    WHERE l.document_id = m.document_id AND (l.locale = m.locale OR (l.locale = '') <> (m.locale = '')))
 `
 
 type ReconciliationGhostInsertParams struct {
-	RunID      int64
-	Baseline   bool
-	UID        string
-	After      string
-	Upto       string
-	Listed     []string
-	ListLocale string
+	RunID         int64
+	Baseline      bool
+	UID           string
+	After         string
+	Upto          string
+	Listed        []string
+	ListedLocales []string
 }
 
 // The mirror's live documents between two documentIds that Strapi does not list. They are
 // looked at when the whole list was read, so that a run which fails asks for none. Both
 // bounds are plain comparisons, so that only this part of the primary key is read. The list
-// is of Strapi's default locale, so of a localized type it says nothing about other locales.
+// is of all locales. A document that it shows with a locale and the mirror has without one,
+// or the other way round, is no ghost: its key changed.
 func (q *Queries) ReconciliationGhostInsert(ctx context.Context, db DBTX, arg ReconciliationGhostInsertParams) (int64, error) {
 	result, err := db.Exec(ctx, reconciliationGhostInsert,
 		arg.RunID,
@@ -693,7 +696,7 @@ func (q *Queries) ReconciliationGhostInsert(ctx context.Context, db DBTX, arg Re
 		arg.After,
 		arg.Upto,
 		arg.Listed,
-		arg.ListLocale,
+		arg.ListedLocales,
 	)
 	if err != nil {
 		return 0, err
@@ -806,7 +809,7 @@ const reconciliationSettle = `-- name: ReconciliationSettle :many
 WITH settled AS (
     UPDATE reconciliation_difference d SET lost = NOT EXISTS (
         SELECT FROM inbox_event e
-        WHERE e.uid = d.uid AND e.document_id = d.document_id AND e.locale = d.locale AND e.seq IS NOT NULL
+        WHERE e.uid = d.uid AND e.document_id = d.document_id AND e.seq IS NOT NULL
           AND e.received_on >= (d.found_at AT TIME ZONE 'UTC')::date - 1
           AND e.received_at > d.found_at - interval '90 seconds')
     WHERE d.lost IS NULL AND d.found_at < clock_timestamp() - interval '60 seconds'
@@ -825,7 +828,9 @@ type ReconciliationSettleRow struct {
 }
 
 // A minute has passed: what no webhook told of was lost. An event shortly before counts
-// too, because the list may have been read before it and compared after it.
+// too, because the list may have been read before it and compared after it. So does one of
+// another locale: what the locales of a document share changes in all of them, and Strapi
+// sends a webhook for one.
 func (q *Queries) ReconciliationSettle(ctx context.Context, db DBTX) ([]ReconciliationSettleRow, error) {
 	rows, err := db.Query(ctx, reconciliationSettle)
 	if err != nil {

@@ -2,133 +2,351 @@ package mirror
 
 import (
 	"encoding/json"
-	"net/http"
-	"net/http/httptest"
-	"slices"
-	"strconv"
-	"sync"
+	"fmt"
 	"testing"
-	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
 	"github.com/stretchr/testify/require"
 
+	"dealbox/internal/alerting"
+	"dealbox/internal/circuit"
 	"dealbox/internal/fakestrapi"
-	"dealbox/internal/strapi"
 )
 
-// localized is a Strapi whose deals have locales, which the simulated one has
-// not: as its documentation says, a request that names no locale is answered in
-// the default one, and no request is answered in all of them.
-type localized struct {
-	mu    sync.Mutex
-	names map[string]map[string]string // documentId → locale → name
+// localized gives deals and billings locales; all attributes but owner and
+// currency have a value of their own in each. What a real Strapi does with them is
+// in internal/realstrapi; the fake shows the same.
+func localized(withDrafts bool) option {
+	return func(c *fakestrapi.Config, _ *Config, _ *circuit.Config) {
+		c.Types = fakestrapi.PipelineTypes(withDrafts, true)
+		for i := range c.Types {
+			c.Types[i].Localized = true
+			c.Types[i].Shared = []string{"currency"}
+		}
+		c.Types[0].Shared = append(c.Types[0].Shared, "owner")
+	}
 }
 
-const defaultLocale = "en"
-
-func (l *localized) edit(change func(names map[string]map[string]string)) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	change(l.names)
+// translate makes or changes a document in a locale.
+func (h *house) translate(key Key, locale string, values fakestrapi.Values) Key {
+	h.t.Helper()
+	_, err := h.fake.In(locale).Update(key.UID, key.DocumentID, values)
+	require.NoError(h.t, err)
+	return Key{key.UID, key.DocumentID, locale}
 }
 
-func (l *localized) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	query := r.URL.Query()
-	locale := query.Get("locale")
-	if locale == "" {
-		locale = defaultLocale
-	}
-	if id := r.PathValue("id"); id != "" {
-		name, ok := l.names[id][locale]
-		if !ok {
-			l.answer(w, http.StatusNotFound, map[string]any{
-				"data": nil, "error": map[string]any{"status": 404, "name": "NotFoundError", "message": "Not Found", "details": map[string]any{}},
-			})
-			return
+// alive are the live deals by the names that the test gives their documents.
+func (h *house) alive(names map[string]Key) string {
+	h.t.Helper()
+	rows, err := h.pool.Query(h.t.Context(), "SELECT document_id, locale, coalesce(name, '') FROM deal WHERE deleted_at IS NULL ORDER BY name, locale")
+	require.NoError(h.t, err)
+	text := ""
+	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
+		var id, locale, name string
+		err := row.Scan(&id, &locale, &name)
+		for short, key := range names {
+			if key.DocumentID == id {
+				id = short
+			}
 		}
-		l.answer(w, http.StatusOK, map[string]any{"data": entry(id, locale, name), "meta": map[string]any{}})
-		return
-	}
-	var ids []string
-	for id, names := range l.names {
-		if _, ok := names[locale]; ok && id > query.Get("filters[documentId][$gt]") && r.PathValue("plural") == "pipeline-deals" {
-			ids = append(ids, id)
-		}
-	}
-	slices.Sort(ids)
-	size, _ := strconv.Atoi(query.Get("pagination[pageSize]"))
-	page := []any{}
-	for _, id := range ids[:min(size, len(ids))] {
-		page = append(page, entry(id, locale, l.names[id][locale]))
-	}
-	l.answer(w, http.StatusOK, map[string]any{
-		"data": page, "meta": map[string]any{"pagination": map[string]any{"page": 1, "pageSize": size, "total": len(ids)}},
+		text += fmt.Sprintf("%s/%s %s, ", id, locale, name)
+		return struct{}{}, err
 	})
+	require.NoError(h.t, err)
+	return text
 }
 
-func (*localized) answer(w http.ResponseWriter, status int, body any) {
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body)
-}
-
-func entry(id, locale, name string) map[string]any {
-	const at = "2026-11-24T08:00:00.000Z"
-	return map[string]any{
-		"id": 1, "documentId": id, "locale": locale, "name": name, "billings": []any{},
-		"createdAt": at, "updatedAt": at, "publishedAt": at,
-	}
-}
-
-// A document has a row for each locale that a webhook or a sweep told of. A sweep
-// is of the default locale and leaves the rows of other locales alone.
+// A document has a row for each locale. A sweep is of all of them: it finds what no
+// webhook told of, and ghosts in the locale that is gone alone.
 func TestLocales(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	l := &localized{names: map[string]map[string]string{
-		"both": {"en": "deal", "fr": "affaire"}, "french": {"fr": "affaire"}, "plain": {"en": "deal"},
-	}}
-	mux := http.NewServeMux()
-	mux.Handle("GET /api/{plural}", l)
-	mux.Handle("GET /api/{plural}/{id}", l)
-	server := httptest.NewServer(mux)
-	t.Cleanup(server.Close)
-	var err error
-	h.sync.source.client, err = strapi.New(strapi.Config{BaseURL: server.URL, Token: "read-only-token", Timeout: time.Minute})
-	require.NoError(t, err)
-	key := func(id, locale string) Key { return Key{fakestrapi.DealUID, id, locale} }
-	live := func() string {
-		return one[string](h, "SELECT string_agg(document_id || '/' || locale || ' ' || name, ', ' ORDER BY document_id, locale) FROM deal WHERE deleted_at IS NULL")
+	for name, withDrafts := range map[string]bool{"plain": false, "drafts": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t, localized(withDrafts))
+			both, plain := h.deal(fakestrapi.Values{"name": "deal"}), h.deal(fakestrapi.Values{"name": "plain"})
+			entry, err := h.fake.In("fr").Create(fakestrapi.DealUID, fakestrapi.Values{"name": "seule"})
+			require.NoError(t, err)
+			french := Key{fakestrapi.DealUID, entry.DocumentID, "fr"}
+			bothFR := h.translate(both, "fr", fakestrapi.Values{"name": "affaire"})
+			names := map[string]Key{"both": both, "plain": plain, "french": french}
+
+			// Webhooks name the locale.
+			require.NoError(t, h.look(bothFR))
+			require.Equal(t, "both/fr affaire, ", h.alive(names))
+			run := h.sweep(Request{Extent: Full})
+			require.Equal(t, [3]int64{3, 0, 0}, [3]int64{run.Missing, run.Stale, run.Ghosts})
+			require.Equal(t, int64(4), run.Listed)
+			h.drain()
+			require.Equal(t, "both/fr affaire, both/en deal, plain/en plain, french/fr seule, ", h.alive(names))
+			h.requireInStep()
+
+			// The webhook of one locale is lost: a delta heals it.
+			h.translate(both, "fr", fakestrapi.Values{"name": "affaire 2"})
+			run = h.sweep(Request{Extent: Delta})
+			require.Equal(t, [3]int64{0, 1, 0}, [3]int64{run.Missing, run.Stale, run.Ghosts})
+			h.drain()
+			require.Equal(t, "both/fr affaire 2, both/en deal, plain/en plain, french/fr seule, ", h.alive(names))
+
+			// A locale is deleted without a webhook; the others of the document stay.
+			require.NoError(t, h.fake.In("fr").Delete(fakestrapi.DealUID, both.DocumentID))
+			run = h.sweep(Request{Extent: Full})
+			require.Equal(t, [3]int64{0, 0, 1}, [3]int64{run.Missing, run.Stale, run.Ghosts})
+			h.drain()
+			require.Equal(t, "both/en deal, plain/en plain, french/fr seule, ", h.alive(names))
+
+			// So is the default one of another document.
+			h.translate(plain, "de", fakestrapi.Values{"name": "schlicht"})
+			require.NoError(t, h.fake.Delete(fakestrapi.DealUID, plain.DocumentID))
+			run = h.sweep(Request{Extent: Full})
+			require.Equal(t, [3]int64{1, 0, 1}, [3]int64{run.Missing, run.Stale, run.Ghosts})
+			h.drain()
+			require.Equal(t, "both/en deal, plain/de schlicht, french/fr seule, ", h.alive(names))
+			h.requireInStep()
+		})
+	}
+}
+
+// Each locale is published for itself: of a document the one is listed as it is
+// published, the other as a draft.
+func TestLocales_Publication(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, localized(true))
+	deal := h.deal(fakestrapi.Values{"name": "deal"})
+	fr := h.translate(deal, "fr", fakestrapi.Values{"name": "affaire"})
+	h.sweep(Request{Extent: Full})
+	h.drain()
+	require.NoError(t, h.fake.In("fr").Unpublish(fr.UID, fr.DocumentID))
+	run := h.sweep(Request{Extent: Full})
+	require.Equal(t, [3]int64{0, 1, 0}, [3]int64{run.Missing, run.Stale, run.Ghosts})
+	h.drain()
+	require.Equal(t, "en true, fr false", one[string](h,
+		"SELECT string_agg(locale || ' ' || (published_at IS NOT NULL), ', ' ORDER BY locale) FROM deal WHERE deleted_at IS NULL"))
+	h.requireInStep()
+}
+
+// Pages are cut between documents, so a page that ends in the midst of one loses none.
+func TestLocales_Pages(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, localized(true))
+	for i := range 12 {
+		deal := h.deal(fakestrapi.Values{"name": fmt.Sprint("deal ", i)})
+		for _, locale := range []string{"de", "fr", "th"}[:i%4] {
+			h.translate(deal, locale, fakestrapi.Values{"name": fmt.Sprint(locale, i)})
+		}
+	}
+	for _, size := range []int{5, 7, 9} {
+		_, err := h.pool.Exec(t.Context(), "TRUNCATE deal, entity_sync")
+		require.NoError(t, err)
+		id := h.request(Request{Extent: Full, Trigger: TriggerDemand})
+		h.run(h.reconciler(size))
+		run := h.runRow(id)
+		require.Equal(t, "done", run.Status)
+		require.Equal(t, [3]int64{30, 0, 0}, [3]int64{run.Missing, run.Stale, run.Ghosts}, "pages of %d", size)
+		h.drain()
+		require.Equal(t, 30, h.live())
+		h.requireInStep()
 	}
 
-	// Webhooks name the locale.
-	require.NoError(t, h.look(key("both", "fr")))
-	require.NoError(t, h.look(key("french", "fr")))
-	require.Equal(t, "both/fr affaire, french/fr affaire", live())
+	// A page that cannot hold one document with all its locales ends the run with a
+	// word of what to do, and takes nothing for deleted.
+	id := h.request(Request{Extent: Full, Trigger: TriggerDemand})
+	h.run(h.reconciler(3))
+	run := h.runRow(id)
+	require.Equal(t, "failed", run.Status)
+	require.Contains(t, *run.Error, "maxLimit")
+	require.Equal(t, 30, h.live())
+}
 
-	// A sweep finds those of the default locale, and no ghost.
+// Strapi copies what the locales of a document share to all of them and sends one
+// webhook. A change in one is followed by a look at the others, and that ends.
+func TestLocales_Shared(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, localized(false))
+	deal := h.deal(fakestrapi.Values{"name": "deal", "owner": "ada"})
+	en := Key{deal.UID, deal.DocumentID, "en"}
+	fr := h.translate(deal, "fr", fakestrapi.Values{"name": "affaire"})
+	require.NoError(t, h.look(en))
+	require.Empty(t, h.laterJobs(), "one locale has no others")
+	require.NoError(t, h.look(fr))
+	require.Equal(t, []LocalesArgs{LocalesArgs(fr)}, h.laterJobs())
+	h.workLater(fr)
+	h.drain()
+	require.Equal(t, []LocalesArgs{LocalesArgs(fr)}, h.laterJobs(), "what has not changed asks for nothing")
+
+	_, err := h.fake.Update(deal.UID, deal.DocumentID, fakestrapi.Values{"owner": "bo"})
+	require.NoError(t, err)
+	require.NoError(t, h.look(en))
+	owner := func() string {
+		return one[string](h, "SELECT string_agg(locale || ' ' || owner, ', ' ORDER BY locale) FROM deal")
+	}
+	require.Equal(t, "en bo, fr ada", owner())
+	require.Equal(t, []LocalesArgs{LocalesArgs(fr), LocalesArgs(en)}, h.laterJobs())
+	require.Equal(t, "scheduled", one[string](h, "SELECT max(state::text) FROM river.river_job WHERE kind = 'mirror_locales'"))
+	h.workLater(en)
+	h.drain()
+	require.Equal(t, "en bo, fr bo", owner())
+	require.Equal(t, []LocalesArgs{LocalesArgs(fr), LocalesArgs(en), LocalesArgs(fr)}, h.laterJobs())
+	h.workLater(fr)
+	h.drain()
+	require.Len(t, h.laterJobs(), 3, "it ends")
+	h.requireInStep()
+}
+
+func (h *house) laterJobs() (all []LocalesArgs) {
+	h.t.Helper()
+	rows, err := h.pool.Query(h.t.Context(), "SELECT args FROM river.river_job WHERE kind = 'mirror_locales' ORDER BY id")
+	require.NoError(h.t, err)
+	all, err = pgx.CollectRows(rows, pgx.RowTo[LocalesArgs])
+	require.NoError(h.t, err)
+	return all
+}
+
+func (h *house) workLater(changed Key) {
+	h.t.Helper()
+	require.NoError(h.t, NewLocalesWorker(h.sync).Work(h.t.Context(), &river.Job[LocalesArgs]{Args: LocalesArgs(changed)}))
+}
+
+// A difference in one locale that a webhook of another told of is no lost webhook:
+// there is none for it.
+func TestLocales_SharedIsNotLost(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, localized(false))
+	deal := h.deal(fakestrapi.Values{"name": "deal", "owner": "ada"})
+	fr := h.translate(deal, "fr", fakestrapi.Values{"name": "affaire"})
+	other := h.translate(h.deal(fakestrapi.Values{"name": "other"}), "fr", fakestrapi.Values{"name": "autre"})
+	h.sweep(Request{Extent: Full})
+	h.drain()
+	for _, key := range []Key{deal, other} {
+		_, err := h.fake.Update(key.UID, key.DocumentID, fakestrapi.Values{"owner": "bo"})
+		require.NoError(t, err)
+	}
+	en := Key{deal.UID, deal.DocumentID, "en"}
+	h.event(en, "entry.update", 2)
+	require.NoError(t, h.look(en))
 	run := h.sweep(Request{Extent: Full})
-	require.Equal(t, [2]int64{2, 0}, [2]int64{run.Missing, run.Ghosts})
-	h.drain()
-	require.Equal(t, "both/en deal, both/fr affaire, french/fr affaire, plain/en deal", live())
-	h.requireInStep()
+	require.Equal(t, int64(3), run.Stale, "the deal in fr, and the other one in both")
+	_, err := h.pool.Exec(t.Context(), "UPDATE reconciliation_difference SET found_at = found_at - interval '61 seconds'")
+	require.NoError(t, err)
+	require.NoError(t, h.reconciler(7).settle(t.Context()))
+	require.Equal(t, int64(2), h.runRow(run.ID).LostWebhooks)
+	require.Equal(t, fr.DocumentID, one[string](h, "SELECT document_id FROM reconciliation_difference WHERE lost = false AND run_id = $1", run.ID))
+}
 
-	// One locale is deleted: the others of the document stay.
-	l.edit(func(names map[string]map[string]string) { delete(names["both"], "fr") })
-	require.NoError(t, h.look(key("both", "fr")))
-	require.Equal(t, "both/en deal, french/fr affaire, plain/en deal", live())
-
-	// The default one is deleted without a webhook: the sweep finds it, and it alone.
-	l.edit(func(names map[string]map[string]string) {
-		names["both"]["fr"] = "de nouveau"
-		delete(names["both"], "en")
-	})
-	require.NoError(t, h.look(key("both", "fr")))
-	run = h.sweep(Request{Extent: Full})
-	require.Equal(t, [2]int64{0, 1}, [2]int64{run.Missing, run.Ghosts})
+// A deal in one locale lists the billings of that locale, so their links are
+// compared within it.
+func TestLocales_SilentRelations(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, localized(false))
+	deal := h.deal(fakestrapi.Values{"name": "deal"})
+	fr := h.translate(deal, "fr", fakestrapi.Values{"name": "affaire"})
+	b := h.billing(deal)
+	bFR := h.translate(b, "fr", fakestrapi.Values{"amount": json.Number("5"), "deal": deal.DocumentID})
+	h.sweep(Request{Extent: Full})
 	h.drain()
-	require.Equal(t, "both/fr de nouveau, french/fr affaire, plain/en deal", live())
+	links := func() string {
+		return one[string](h, "SELECT string_agg(locale || ' ' || (deal_document_id IS NOT NULL), ', ' ORDER BY locale) FROM billing")
+	}
+	require.Equal(t, "en true, fr true", links())
+	for _, step := range []struct {
+		targets []string
+		want    string
+	}{{nil, "en true, fr false"}, {[]string{b.DocumentID}, "en true, fr true"}} {
+		_, err := h.fake.In("fr").SetRelation(fr.UID, fr.DocumentID, "billings", step.targets...)
+		require.NoError(t, err)
+		require.NoError(t, h.look(fr))
+		require.Greater(t, h.entity(bFR).Want, h.entity(bFR).Done)
+		require.Equal(t, h.entity(Key{b.UID, b.DocumentID, "en"}).Want, h.entity(Key{b.UID, b.DocumentID, "en"}).Done)
+		h.drain()
+		require.Equal(t, step.want, links())
+		h.requireInStep()
+	}
+
+	// The webhook of a billing is late: its deal tells of it, and in which locale.
+	entry, err := h.fake.In("fr").Create(b.UID, fakestrapi.Values{"amount": json.Number("7"), "deal": deal.DocumentID})
+	require.NoError(t, err)
+	require.NoError(t, h.look(fr))
+	h.drain()
+	require.Equal(t, "fr", one[string](h, "SELECT locale FROM billing WHERE document_id = $1 AND deleted_at IS NULL", entry.DocumentID))
 	h.requireInStep()
+}
+
+// A type can get its locales later, and lose them again: Strapi then shows each
+// document under another key. Nothing vanished, so the guard has no part in it.
+func TestLocales_TypeChanges(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name          string
+		option        option
+		before, after string
+	}{
+		{"it gets locales", localized(true), "", "en"},
+		{"it loses them", drafts, "en", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t, test.option)
+			keys := h.fill(30)
+			for _, table := range []string{"deal", "entity_sync"} {
+				_, err := h.pool.Exec(t.Context(), "UPDATE "+table+" SET locale = $1", test.before)
+				require.NoError(t, err)
+			}
+			// A look under the old key, such as a replay asks for, leads to the new one.
+			require.NoError(t, h.look(Key{keys[0].UID, keys[0].DocumentID, test.before}))
+			h.drain()
+			require.Equal(t, test.after, one[string](h, "SELECT locale FROM deal WHERE document_id = $1 AND deleted_at IS NULL", keys[0].DocumentID))
+
+			run := h.sweep(Request{Extent: Full})
+			require.Equal(t, [3]int64{29, 29, 0}, [3]int64{run.Missing, run.Stale, run.Ghosts})
+			h.drain()
+			require.Equal(t, 30, one[int](h, "SELECT count(*) FROM deal WHERE deleted_at IS NULL AND locale = $1", test.after))
+			require.Equal(t, 30, h.live())
+			require.NotContains(t, h.openAlerts(), alerting.RuleMassDeleteGuard)
+			h.requireInStep()
+		})
+	}
+}
+
+// Deleting a locale in Strapi's settings deletes its documents without webhooks:
+// the guard asks whether that was meant.
+func TestLocales_Guard(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, localized(false))
+	var fr []Key
+	for i := range 12 {
+		deal := h.deal(fakestrapi.Values{"name": fmt.Sprint("deal ", i)})
+		fr = append(fr, h.translate(deal, "fr", fakestrapi.Values{"name": fmt.Sprint("affaire ", i)}))
+	}
+	h.sweep(Request{Extent: Full})
+	h.drain()
+	for _, key := range fr {
+		require.NoError(t, h.fake.In("fr").SilentDelete(key.UID, key.DocumentID))
+	}
+	run := h.sweep(Request{Extent: Full})
+	require.Equal(t, [2]int64{12, 12}, [2]int64{run.Ghosts, run.Held})
+	h.drain()
+	require.Equal(t, 24, h.live())
+	require.Contains(t, h.openAlerts(), alerting.RuleMassDeleteGuard)
+	h.sweep(Request{Extent: Full, AllowDeletes: true, Actor: "test"})
+	h.drain()
+	require.Equal(t, 12, one[int](h, "SELECT count(*) FROM deal WHERE deleted_at IS NULL AND locale = 'en'"))
+	require.Equal(t, 12, h.live())
+	h.requireInStep()
+}
+
+// A Strapi that is emptied answers so in every locale: one that is empty is not.
+func TestLocales_Empty(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, localized(true))
+	entry, err := h.fake.In("fr").CreateDraft(fakestrapi.DealUID, fakestrapi.Values{"name": "brouillon"})
+	require.NoError(t, err)
+	empty := func() bool {
+		is, err := h.sync.source.isEmpty(t.Context(), contentTypes[0], circuit.Snapshot{State: circuit.Closed})
+		require.NoError(t, err)
+		return is
+	}
+	require.False(t, empty())
+	require.NoError(t, h.fake.In("fr").Delete(fakestrapi.DealUID, entry.DocumentID))
+	require.True(t, empty())
 }

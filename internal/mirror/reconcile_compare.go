@@ -16,7 +16,8 @@ type listed struct {
 }
 
 // merge makes one range of a type's list from a page of each version. The
-// published version counts; a document that has none is its draft. upto is
+// published version counts; a document that has none is its draft, in each locale
+// for itself. upto is
 // where both pages reach, "" for the end: nothing is known beyond it.
 func merge(uid string, drafts, published strapi.Page) (docs []listed, upto string) {
 	for _, p := range []strapi.Page{drafts, published} {
@@ -25,12 +26,13 @@ func merge(uid string, drafts, published strapi.Page) (docs []listed, upto strin
 		}
 	}
 	within := func(d strapi.Document) bool { return upto == "" || d.DocumentID <= upto }
-	seen := map[string]bool{}
+	seen := map[Key]bool{}
 	add := func(p strapi.Page, v strapi.Version) {
 		for _, d := range p.Documents {
-			if within(d) && !seen[d.DocumentID] {
-				seen[d.DocumentID] = true
-				docs = append(docs, listed{Key{uid, d.DocumentID, d.Locale}, current{found: true, version: v, doc: d}})
+			key := Key{uid, d.DocumentID, d.Locale}
+			if within(d) && !seen[key] {
+				seen[key] = true
+				docs = append(docs, listed{key, current{found: true, version: v, doc: d}})
 			}
 		}
 	}

@@ -3,6 +3,8 @@ package mirror
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -91,7 +93,29 @@ func (w *ReconcileWorker) compare(ctx context.Context, tx pgx.Tx, run dbsqlc.Rec
 			found = append(found, difference{l, "stale"})
 		}
 	}
+	found = append(found, strays(docs, have)...)
 	return w.withoutDead(ctx, tx, t, found)
+}
+
+// strays are rows from before their type got locales, or from when it still had
+// them: Strapi lists their documents under other keys. A look retires the row.
+func strays(docs []listed, have map[Key]row) []difference {
+	if len(have) == 0 {
+		return nil
+	}
+	shown := map[Key]bool{}
+	for _, l := range docs {
+		shown[l.key] = true
+	}
+	var found []difference
+	for key := range have {
+		i := slices.IndexFunc(docs, func(l listed) bool { return l.key.DocumentID == key.DocumentID })
+		if !shown[key] && (docs[i].key.Locale == "") != (key.Locale == "") {
+			found = append(found, difference{listed{key, docs[i].cur}, "stale"})
+		}
+	}
+	slices.SortFunc(found, func(a, b difference) int { return strings.Compare(a.key.String(), b.key.String()) })
+	return found
 }
 
 // withoutDead leaves out dead letters that nobody has corrected since: each run
@@ -125,6 +149,14 @@ func (w *ReconcileWorker) withoutDead(ctx context.Context, tx pgx.Tx, t strapi.C
 		}
 	}
 	return kept, nil
+}
+
+func locales(docs []listed) []string {
+	all := make([]string, len(docs))
+	for i, l := range docs {
+		all[i] = l.key.Locale
+	}
+	return all
 }
 
 func ids(docs []listed) []string {

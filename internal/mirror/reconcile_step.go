@@ -3,6 +3,7 @@ package mirror
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -69,8 +70,8 @@ func (s *sweep) list(ctx context.Context, t strapi.ContentType) error {
 		}
 		if s.run.Kind == string(Full) {
 			move.Ghosts, err = dbsqlc.New().ReconciliationGhostInsert(ctx, tx, dbsqlc.ReconciliationGhostInsertParams{
-				RunID: s.run.ID, Baseline: s.run.Baseline, UID: t.UID, After: s.run.Cursor, Upto: cmp.Or(upto, endOfIDs), Listed: ids(docs),
-				ListLocale: localeOf(docs),
+				RunID: s.run.ID, Baseline: s.run.Baseline, UID: t.UID, After: s.run.Cursor, Upto: cmp.Or(upto, endOfIDs),
+				Listed: ids(docs), ListedLocales: locales(docs),
 			})
 			if err != nil {
 				return fmt.Errorf("find ghosts: %w", err)
@@ -78,15 +79,6 @@ func (s *sweep) list(ctx context.Context, t strapi.ContentType) error {
 		}
 		return nil
 	})
-}
-
-// localeOf is the locale that the list is of, "" where the type has none or
-// nothing is listed.
-func localeOf(docs []listed) string {
-	if len(docs) == 0 {
-		return ""
-	}
-	return docs[0].key.Locale
 }
 
 // pages asks for both versions, drafts first: a document that is published or
@@ -97,7 +89,7 @@ func (s *sweep) pages(ctx context.Context, t strapi.ContentType) (drafts, publis
 		q.Since = *s.run.Since
 	}
 	if has, known := s.drafts[t.UID]; has || !known {
-		if drafts, err = s.w.sync.source.list(ctx, t, q, s.seen); err != nil {
+		if drafts, err = s.page(ctx, t, q); err != nil {
 			return drafts, published, err
 		}
 		if s.drafts[t.UID] = hasDrafts(drafts); !s.drafts[t.UID] {
@@ -105,8 +97,17 @@ func (s *sweep) pages(ctx context.Context, t strapi.ContentType) (drafts, publis
 		}
 	}
 	q.Version = strapi.Published
-	published, err = s.w.sync.source.list(ctx, t, q, s.seen)
+	published, err = s.page(ctx, t, q)
 	return drafts, published, err
+}
+
+// page is one with at least one whole document, else the sweep could not go on.
+func (s *sweep) page(ctx context.Context, t strapi.ContentType, q strapi.ListQuery) (strapi.Page, error) {
+	page, err := s.w.sync.source.list(ctx, t, q, s.seen)
+	if err == nil && page.More && len(page.Documents) == 0 {
+		err = errors.New("a document has more locales than Strapi lists on one page: raise api.rest.maxLimit in Strapi's config/api")
+	}
+	return page, err
 }
 
 // record asks for a look at each difference, and keeps it for the audit. Before

@@ -153,9 +153,17 @@ func reconciliationDifferenceInsert(tx *memoryTx, p dbsqlc.ReconciliationDiffere
 }
 
 func reconciliationGhostInsert(tx *memoryTx, p dbsqlc.ReconciliationGhostInsertParams) (n int64) {
+	listed := func(key mirror.Key) bool {
+		for i, id := range p.Listed {
+			locale := p.ListedLocales[i]
+			if id == key.DocumentID && (locale == key.Locale || (locale == "") != (key.Locale == "")) {
+				return true
+			}
+		}
+		return false
+	}
 	add := func(key mirror.Key, deletedAt *time.Time) {
-		if key.UID != p.UID || deletedAt != nil || key.DocumentID <= p.After || key.DocumentID > p.Upto ||
-			slices.Contains(p.Listed, key.DocumentID) || p.ListLocale != "" && key.Locale != "" && key.Locale != p.ListLocale {
+		if key.UID != p.UID || deletedAt != nil || key.DocumentID <= p.After || key.DocumentID > p.Upto || listed(key) {
 			return
 		}
 		lost := tx.lostUnlessPending(key)
@@ -213,6 +221,7 @@ func reconciliationGhostTake(tx *memoryTx, p dbsqlc.ReconciliationGhostTakeParam
 	return rows
 }
 
+// reconciliationSettle counts events of the key; no simulated type has locales.
 func reconciliationSettle(tx *memoryTx, _ none) (rows []dbsqlc.ReconciliationSettleRow) {
 	for id, d := range serial(&tx.db.differences, tx) {
 		if d.Lost != nil || !d.FoundAt.Before(*after(-60)) {

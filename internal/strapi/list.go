@@ -24,12 +24,14 @@ type ListQuery struct {
 	PageSize int
 }
 
-// Page is one page of a list.
+// Page is one page of a list. Of a localized type it has each document once in
+// each of its locales, and all locales of a document are on one page.
 type Page struct {
 	Documents []Document
 	// More says that another page follows.
 	More bool
-	// Total counts this page and all that follow; 0 when Strapi did not say.
+	// Total counts this page and all that follow, each locale of a document by
+	// itself; 0 when Strapi did not say.
 	Total int
 	// Date is Strapi's clock (the Date header); zero when there was none.
 	Date time.Time
@@ -43,10 +45,13 @@ func (p Page) Last() string {
 	return p.Documents[len(p.Documents)-1].DocumentID
 }
 
-// List asks for a page of the type's default locale. Errors as for Collection;
-// a page that contradicts itself, as one that was cut short does, is Unreadable.
+// List asks for a page of the documents in all locales. (A list that names no
+// locale is of the default one; which locales there are a read-only token may not
+// ask.) Errors as for Collection; a page that contradicts itself, as one that was
+// cut short does, is Unreadable.
 func (c *Client) List(ctx context.Context, t ContentType, q ListQuery) (Page, error) {
 	r := request{path: "/" + url.PathEscape(t.Plural), query: url.Values{
+		"locale":               {"*"},
 		"sort[0]":              {"documentId:asc"},
 		"pagination[pageSize]": {strconv.Itoa(max(q.PageSize, 1))},
 	}}
@@ -108,15 +113,18 @@ func parsePage(body []byte, after string) (Page, string) {
 		return Page{}, "the list cannot be read"
 	}
 	var page Page
+	locales := map[string]bool{} // of the last document
 	for _, raw := range answer.Data {
 		doc, fault := parseDocument(raw)
 		switch {
 		case fault != "":
 			return Page{}, fault
-		case doc.DocumentID <= after:
+		case doc.DocumentID > after:
+			clear(locales)
+		case len(locales) == 0, doc.DocumentID < after, locales[doc.Locale]:
 			return Page{}, "the list is not in the order of documentIds that was asked for"
 		}
-		after = doc.DocumentID
+		after, locales[doc.Locale] = doc.DocumentID, true
 		page.Documents = append(page.Documents, doc)
 	}
 	p := answer.Meta.Pagination
@@ -132,5 +140,22 @@ func parsePage(body []byte, after string) (Page, string) {
 	if page.More && len(page.Documents) == 0 {
 		return Page{}, emptyButMore
 	}
+	if page.More {
+		page.Documents = whole(page.Documents)
+	}
 	return page, ""
+}
+
+// whole leaves out the last document of a page where other locales of it may be on
+// the next one: pages go on after a documentId. Nothing is left of a page that is
+// too short for the locales of one document.
+func whole(docs []Document) []Document {
+	last := docs[len(docs)-1]
+	if last.Locale == "" {
+		return docs
+	}
+	for len(docs) > 0 && docs[len(docs)-1].DocumentID == last.DocumentID {
+		docs = docs[:len(docs)-1]
+	}
+	return docs
 }
