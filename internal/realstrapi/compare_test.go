@@ -76,17 +76,16 @@ func (d *dealbox) inStrapi(s *realstrapi.Strapi, m mirrored, drafts bool) map[st
 
 // versions are the lists that together have every document: drafts first.
 func (d *dealbox) versions(m mirrored, drafts bool) []string {
-	locales := []string{""}
+	locales := ""
 	if m.localized && len(d.locales) > 0 {
-		locales = slices.Concat([]string{"en", "xx"}, d.locales) // the scenarios make one in xx
-	}
-	var all []string
-	for _, status := range []string{"draft", "published"} {
-		for _, locale := range locales {
-			if status == "published" || drafts {
-				all = append(all, "status="+status+"&locale="+locale)
-			}
+		// Not locale=*, which Dealbox asks for. The scenarios make a document in xx.
+		for i, locale := range slices.Concat([]string{"en", "xx"}, d.locales) {
+			locales += fmt.Sprintf("&filters[locale][$in][%d]=%s", i, locale)
 		}
+	}
+	all := []string{"status=published" + locales}
+	if drafts {
+		all = slices.Insert(all, 0, "status=draft"+locales)
 	}
 	return all
 }

@@ -116,6 +116,10 @@ func TestStrapi(t *testing.T) {
 		t.Run(localizedName(drafts), func(t *testing.T) {
 			st := newStage(t, realstrapi.Config{Drafts: drafts, Locales: furtherLocales}, nil)
 			scenariosOn(t, st)
+			if !*update {
+				t.Run("webhooks of another locale are lost", st.localeLost)
+				t.Run("a locale is deleted in the settings", st.localeDeleted)
+			}
 		})
 	}
 }

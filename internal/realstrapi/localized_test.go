@@ -1,6 +1,13 @@
 package realstrapi_test
 
-import "net/http"
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
 
 // furtherLocales are those of the localized stages beside en, the default one.
 var furtherLocales = []string{"de", "fr"}
@@ -199,4 +206,58 @@ func localizedDeletions() []step {
 			s.rest(http.MethodGet, "/api/pipeline-deals?locale=*&fields[0]=name&sort=name&status=draft", "")
 		}},
 	}
+}
+
+// localeLost: what Strapi told nobody of in one locale is found by a sweep, and
+// nothing is taken for deleted in the others.
+func (st *stage) localeLost(t *testing.T) {
+	ids := st.deals(t, 3, "locale")
+	from := st.recorder.count()
+	for i, id := range ids {
+		st.write(t, http.MethodPut, "/api/pipeline-deals/"+id+"?locale=fr", values{"name": fmt.Sprint("affaire ", i), "deal_value": 100 + i})
+	}
+	st.recorder.answered(t, from, 3*st.perWrite())
+	st.dealbox.requireMirror(st.strapi, st.drafts, "three deals in two locales")
+
+	from = st.recorder.count()
+	st.recorder.to("") // it answers by itself, and Dealbox hears nothing
+	st.write(t, http.MethodPut, "/api/pipeline-deals/"+ids[0]+"?locale=fr", values{"name": "changée"})
+	st.write(t, http.MethodPut, "/api/pipeline-deals/"+ids[0]+"?locale=de", values{"name": "neu"})
+	for _, path := range []string{ids[1] + "?locale=fr", ids[2]} { // the second is the default locale
+		answer, err := st.strapi.REST(t.Context(), http.MethodDelete, "/api/pipeline-deals/"+path, nil)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusNoContent, answer.Status, string(answer.Body))
+	}
+	st.recorder.answered(t, from, 4*st.perWrite())
+	st.recorder.to(st.dealbox.address)
+	theirs, ours := st.dealbox.bothSides(st.strapi, st.drafts)
+	require.NotEqual(t, theirs, ours, "the webhooks are lost")
+	t.Log(st.dealbox.sync())
+	st.dealbox.requireMirror(st.strapi, st.drafts, "a sweep of every locale")
+	require.Equal(t, "1 1 2", st.dealbox.text(`SELECT concat_ws(' ', missing, stale, ghosts) FROM reconciliation_run
+		WHERE trigger = 'demand' ORDER BY id DESC LIMIT 1`))
+}
+
+// localeDeleted: Strapi then deletes all that was in the locale, without a webhook.
+func (st *stage) localeDeleted(t *testing.T) {
+	answer, err := st.strapi.Admin(t.Context(), http.MethodGet, "/i18n/locales", nil)
+	require.NoError(t, err)
+	var locales []struct {
+		ID   int
+		Code string
+	}
+	require.NoError(t, json.Unmarshal(answer.Body, &locales))
+	from := st.recorder.count()
+	for _, l := range locales {
+		if l.Code == "fr" {
+			answer, err = st.strapi.Admin(t.Context(), http.MethodDelete, fmt.Sprint("/i18n/locales/", l.ID), nil)
+			require.NoError(t, err)
+			require.Equal(t, http.StatusOK, answer.Status, string(answer.Body))
+		}
+	}
+	require.NotEqual(t, "0", st.dealbox.text("SELECT count(*)::text FROM deal WHERE locale = 'fr' AND deleted_at IS NULL"))
+	t.Log(st.dealbox.sync())
+	st.dealbox.requireMirror(st.strapi, st.drafts, "a locale was deleted")
+	require.Equal(t, "0", st.dealbox.text("SELECT count(*)::text FROM deal WHERE locale = 'fr' AND deleted_at IS NULL"))
+	require.Equal(t, from, st.recorder.count(), "no webhook tells of it")
 }
