@@ -109,6 +109,7 @@ type ReconcileConfig struct {
 // ForecastConfig is for the forecast.
 type ForecastConfig struct {
 	Currency      string
+	Locale        string // Strapi's default one
 	HorizonMonths int
 	Location      *time.Location
 	SwingPercent  int // a change within an hour that is worth a warning; 0 for none
@@ -229,6 +230,8 @@ func needForecast(s *settings, c *Config) {
 	if !isCurrency(c.Forecast.Currency) {
 		s.wrong("FORECAST_CURRENCY", "is "+shown(c.Forecast.Currency), "Give the three letters of a currency (ISO 4217), such as THB or EUR.")
 	}
+	// Strapi's own default is en, too.
+	c.Forecast.Locale = s.textOr("FORECAST_LOCALE", "en")
 	c.Forecast.HorizonMonths = s.integer("FORECAST_HORIZON_MONTHS", 12, 1, 120)
 
 	c.Forecast.SwingPercent = s.integer("FORECAST_SWING_PERCENT", 25, 0, 1000)

@@ -60,7 +60,7 @@ func TestLoadConfig_Defaults(t *testing.T) {
 	require.Equal(t, CircuitConfig{5, time.Minute}, c.Circuit)
 	require.Equal(t, JobsConfig{WorkerCount: 50, MaxAttempts: 12}, c.Jobs)
 	require.Equal(t, ReconcileConfig{2 * time.Minute, time.Hour, 2 * time.Minute}, c.Reconcile)
-	require.Equal(t, ForecastConfig{"THB", 12, time.UTC, 25}, c.Forecast)
+	require.Equal(t, ForecastConfig{"THB", "en", 12, time.UTC, 25}, c.Forecast)
 	require.Equal(t, AlertsConfig{WebhookFormat: "standard", WebhookLevel: "error", RemindEvery: 4 * time.Hour, PerMinute: 10}, c.Alerts)
 	require.Equal(t, retention.Config{Events: 90 * day, Alerts: 400 * day, Forecasts: 48 * time.Hour}, c.Retention)
 	require.Equal(t, HeartbeatConfig{}, c.Heartbeat)
@@ -79,7 +79,7 @@ func TestLoadConfig_EverySetting(t *testing.T) {
 		"JOB_MAX_ATTEMPTS", "3", "WORKER_COUNT", "7",
 		"CIRCUIT_BREAKER_FAILURE_THRESHOLD", "2", "CIRCUIT_BREAKER_RECOVERY_TIMEOUT", "1.0",
 		"RECONCILE_INTERVAL", "30s", "RECONCILE_FULL_INTERVAL", "6h", "RECONCILE_OVERLAP", "90",
-		"FORECAST_CURRENCY", "eur", "FORECAST_HORIZON_MONTHS", "24", "FORECAST_TIMEZONE", "Asia/Bangkok",
+		"FORECAST_CURRENCY", "eur", "FORECAST_LOCALE", "th", "FORECAST_HORIZON_MONTHS", "24", "FORECAST_TIMEZONE", "Asia/Bangkok",
 		"ALERT_WEBHOOK_URL", "https://hooks.example.com/T0/B0?x=y", "ALERT_WEBHOOK_SECRET", goodAlert,
 		"ALERT_WEBHOOK_FORMAT", "slack", "ALERT_NOTIFY_LEVEL", "CRITICAL", "ALERT_REPEAT_INTERVAL", "90m", "ALERT_MAX_PER_MINUTE", "30",
 		"ALERT_EMAIL_ENABLED", "true", "SMTP_URL", "smtp://dealbox:p%40ss@mail.example.com:2525", "ALERT_EMAIL_LEVEL", "warning",
@@ -106,6 +106,7 @@ func TestLoadConfig_EverySetting(t *testing.T) {
 	require.Equal(t, CircuitConfig{2, time.Second}, c.Circuit)
 	require.Equal(t, ReconcileConfig{30 * time.Second, 6 * time.Hour, 90 * time.Second}, c.Reconcile)
 	require.Equal(t, "EUR", c.Forecast.Currency)
+	require.Equal(t, "th", c.Forecast.Locale)
 	require.Equal(t, 24, c.Forecast.HorizonMonths)
 	require.Equal(t, "Asia/Bangkok", c.Forecast.Location.String())
 	require.Equal(t, AlertsConfig{

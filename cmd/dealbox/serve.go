@@ -135,7 +135,8 @@ func (s *service) wire(version string) error {
 	outbox := notify.New(channels, inserter)
 	s.alerts = alerting.New(alerting.Config{RemindEvery: config.Alerts.RemindEvery}, outbox)
 	s.forecast = revenue.New(revenue.Config{
-		Currency: config.Forecast.Currency, HorizonMonths: config.Forecast.HorizonMonths, Location: config.Forecast.Location,
+		Currency: config.Forecast.Currency, Locale: config.Forecast.Locale,
+		HorizonMonths: config.Forecast.HorizonMonths, Location: config.Forecast.Location,
 		Alerts: s.alerts, SwingPercent: config.Forecast.SwingPercent,
 	}, inserter)
 	s.breaker = circuit.New(s.pool, circuit.Config{

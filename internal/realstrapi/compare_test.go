@@ -253,7 +253,7 @@ func (d *dealbox) inMirror(m mirrored) []string {
 // published and compares it with the one that Dealbox answers.
 func (d *dealbox) requireForecast(s *realstrapi.Strapi, drafts bool, what string) {
 	d.t.Helper()
-	in := revenue.Input{Currency: "THB"}
+	in := revenue.Input{Currency: "THB", Locale: "en"}
 	for _, m := range mirroredTypes {
 		for id, document := range d.inStrapi(s, m, drafts) {
 			documentID, locale, _ := strings.Cut(id, "/")

@@ -21,6 +21,8 @@ const ModelVersion = "weighted-1"
 type Input struct {
 	// Currency is that of deals and billings that name none.
 	Currency string
+	// Locale is Strapi's default one; "" where it has none.
+	Locale   string
 	Deals    []Deal
 	Billings []Billing
 }
@@ -66,9 +68,9 @@ type Tiers struct {
 // Compute makes a forecast from nothing. A deal counts when it is published, not
 // deleted and its status is exactly "active". A document in several locales
 // counts once: of its rows that are published and not deleted, the one in the
-// default locale counts, which is the empty one, else the first by name.
+// default locale counts, else the one without a locale, else the first by name.
 func Compute(in Input) Snapshot {
-	t := newTally(in.Currency)
+	t := newTally(in.Currency, in.Locale)
 	for _, d := range slices.SortedFunc(slices.Values(in.Deals), func(a, b Deal) int { return a.compare(b.Document) }) {
 		t.deal(d)
 	}
@@ -83,9 +85,10 @@ func Compute(in Input) Snapshot {
 // the order of their locales, as Document.compare sorts them.
 type tally struct {
 	defaultCurrency string
+	locale          string
 	currencies      map[string]*ledger
-	lastDeal        Document // the last document that was taken
-	lastBilling     Document
+	heldDeal        Deal // the last document, until it is known that no row of it is better
+	heldBilling     Billing
 	impossible      int64
 }
 
@@ -98,16 +101,23 @@ type ledger struct {
 
 type sums struct{ confirmed, tentative, billed, collected big.Int }
 
-func newTally(defaultCurrency string) *tally {
-	return &tally{defaultCurrency: currencyCode(defaultCurrency, ""), currencies: map[string]*ledger{}}
+func newTally(defaultCurrency, locale string) *tally {
+	return &tally{defaultCurrency: currencyCode(defaultCurrency, ""), locale: locale, currencies: map[string]*ledger{}}
 }
 
 func (t *tally) deal(d Deal) {
-	if !d.live() || d.same(t.lastDeal) {
-		return
+	switch {
+	case !d.live():
+	case !d.same(t.heldDeal.Document):
+		t.countDeal(t.heldDeal)
+		t.heldDeal = d
+	case d.Locale == t.locale:
+		t.heldDeal = d
 	}
-	t.lastDeal = d.Document
-	if d.Status != statusActive {
+}
+
+func (t *tally) countDeal(d Deal) {
+	if !d.live() || d.Status != statusActive {
 		return
 	}
 	l := t.ledger(d.Currency)
@@ -146,10 +156,20 @@ func (l *ledger) schedule(d Deal, weighted *big.Int, confirmed bool) {
 }
 
 func (t *tally) billing(b Billing) {
-	if !b.live() || b.same(t.lastBilling) {
+	switch {
+	case !b.live():
+	case !b.same(t.heldBilling.Document):
+		t.countBilling(t.heldBilling)
+		t.heldBilling = b
+	case b.Locale == t.locale:
+		t.heldBilling = b
+	}
+}
+
+func (t *tally) countBilling(b Billing) {
+	if !b.live() {
 		return
 	}
-	t.lastBilling = b.Document
 	if !possible(b.Amount) {
 		t.impossible++
 		return
@@ -188,6 +208,9 @@ func (l *ledger) month(m Month) *sums {
 }
 
 func (t *tally) snapshot() Snapshot {
+	t.countDeal(t.heldDeal)
+	t.countBilling(t.heldBilling)
+	t.heldDeal, t.heldBilling = Deal{}, Billing{}
 	s := Snapshot{Impossible: t.impossible}
 	for code, l := range t.currencies {
 		s.Deals += l.deals

@@ -19,7 +19,7 @@ func TestCompute_Properties(t *testing.T) {
 	}))
 	t.Run("the order of deals and billings does not matter", rapid.MakeCheck(func(t *rapid.T) {
 		in := genInput.Draw(t, "in")
-		shuffled := Input{Currency: in.Currency}
+		shuffled := Input{Currency: in.Currency, Locale: in.Locale}
 		shuffled.Deals = rapid.Permutation(in.Deals).Draw(t, "deals")
 		shuffled.Billings = rapid.Permutation(in.Billings).Draw(t, "billings")
 		require.Equal(t, Compute(in).Digest(), Compute(shuffled).Digest())
@@ -103,6 +103,7 @@ var (
 		key := func(d Document) string { return d.UID + d.DocumentID + d.Locale }
 		return Input{
 			Currency: rapid.SampledFrom([]string{"THB", "eur"}).Draw(t, "default"),
+			Locale:   rapid.SampledFrom([]string{"", "de", "th", "xx"}).Draw(t, "default locale"),
 			Deals:    rapid.SliceOfNDistinct(genDeal, 0, 12, func(d Deal) string { return key(d.Document) }).Draw(t, "deals"),
 			Billings: rapid.SliceOfNDistinct(genBilling, 0, 8, func(b Billing) string { return key(b.Document) }).Draw(t, "billings"),
 		}
@@ -133,7 +134,7 @@ func naive(in Input) map[string]string {
 	for _, d := range in.Deals {
 		beaten := false
 		for _, o := range in.Deals {
-			beaten = beaten || better(o.Document, d.Document)
+			beaten = beaten || better(o.Document, d.Document, in.Locale)
 		}
 		if beaten || !d.Published || d.Deleted || d.Status != "active" {
 			continue
@@ -161,7 +162,7 @@ func naive(in Input) map[string]string {
 	for _, b := range in.Billings {
 		beaten := false
 		for _, o := range in.Billings {
-			beaten = beaten || better(o.Document, b.Document)
+			beaten = beaten || better(o.Document, b.Document, in.Locale)
 		}
 		if beaten || !b.Published || b.Deleted {
 			continue
@@ -181,8 +182,9 @@ func naive(in Input) map[string]string {
 }
 
 // better says that o is another row of d's document that counts before d.
-func better(o, d Document) bool {
-	return o.UID == d.UID && o.DocumentID == d.DocumentID && o.Published && !o.Deleted && o.Locale < d.Locale
+func better(o, d Document, locale string) bool {
+	counts := o.UID == d.UID && o.DocumentID == d.DocumentID && o.Published && !o.Deleted && o.Locale != d.Locale
+	return counts && d.Locale != locale && (o.Locale == locale || o.Locale < d.Locale)
 }
 
 func naiveCode(text, otherwise string) string {

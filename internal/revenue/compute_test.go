@@ -229,6 +229,41 @@ func TestCompute_Locales(t *testing.T) {
 	}
 }
 
+// On a real Strapi each row of a localized type has a locale, also the default one.
+func TestCompute_DefaultLocale(t *testing.T) {
+	t.Parallel()
+	in := func(locale, value string) Deal {
+		return deal(func(d *Deal) {
+			d.Locale, d.Value, d.Stage = locale, num(value), "closed-won"
+			d.Start, d.End, d.Close = 0, 0, 0
+		})
+	}
+	for name, tc := range map[string]struct {
+		locales []string
+		want    string
+	}{
+		"it counts, wherever its name sorts": {[]string{"de", "en", "fr"}, "2"},
+		"also beside a row without a locale": {[]string{"", "en"}, "2"},
+		"a document that lacks it counts":    {[]string{"fr", "de"}, "1"},
+		"so does one of a type without any":  {[]string{""}, "4"},
+		"the default one alone":              {[]string{"en"}, "2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			value := map[string]string{"de": "1", "en": "2", "fr": "3", "": "4"}
+			input := Input{Currency: "THB", Locale: "en"}
+			for _, locale := range tc.locales {
+				input.Deals = append(input.Deals, in(locale, value[locale]))
+				input.Billings = append(input.Billings, billing(func(b *Billing) { b.Locale, b.Amount, b.Collected = locale, num(value[locale]), 0 }))
+			}
+			s := Compute(input)
+			require.EqualValues(t, 1, s.Deals)
+			equal(t, tc.want, only(t, s).Unscheduled)
+			require.Equal(t, "2026-03="+tc.want, byMonth(only(t, s), func(a Amounts) decimal.Decimal { return a.Billed }))
+		})
+	}
+}
+
 func TestCompute_Billings(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {

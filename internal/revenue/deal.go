@@ -22,7 +22,7 @@ func (d Document) live() bool { return d.Published && !d.Deleted }
 
 func (d Document) same(o Document) bool { return d.DocumentID == o.DocumentID && d.UID == o.UID }
 
-// compare orders the rows of a document by locale, the default one first.
+// compare orders the rows of a document by locale, the one without any first.
 func (d Document) compare(o Document) int {
 	return cmp.Or(strings.Compare(d.UID, o.UID), strings.Compare(d.DocumentID, o.DocumentID),
 		strings.Compare(d.Locale, o.Locale))

@@ -22,6 +22,9 @@ type Config struct {
 	// Currency is that of deals and billings that name none, and the one that is
 	// answered when a query names none.
 	Currency string
+	// Locale is Strapi's default one: where a document has several, it counts in this
+	// one. "" prefers none.
+	Locale string
 	// HorizonMonths is the length of the window when a query gives no end; default 12.
 	HorizonMonths int
 	// Location decides what the current month is; default UTC.

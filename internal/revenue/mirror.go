@@ -38,7 +38,7 @@ ORDER BY uid, document_id, locale`
 // billings are read from one snapshot of the database, which takes no lock that
 // a writer would wait for.
 func (f *Forecast) computeMirror(ctx context.Context, pool store) (Snapshot, error) {
-	t := newTally(f.config.Currency)
+	t := newTally(f.config.Currency, f.config.Locale)
 	consistent := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	err := pgx.BeginTxFunc(ctx, pool, consistent, func(tx pgx.Tx) error {
 		if err := eachDeal(ctx, tx, t.deal); err != nil {
