@@ -22,16 +22,17 @@ import (
 //     request come before those of the client's next.
 //   - The files of one upload are made one after the other, each with its event.
 //
-// Not fixed, so not compared:
+// Not fixed, so the webhooks of all other steps are compared sorted:
 //   - entry.create, entry.update and entry.publish are sent when the document was
 //     read again, after the answer. The publication of a save overtakes the save
-//     itself in one save of five. The webhooks of a request overtook those of the
+//     itself about once in five. The webhooks of a request overtook those of the
 //     client's request before in 5 of 840.
 //   - The two entry.delete of a document with two versions come in the order in
-//     which Postgres finds the rows, by the index at first, by their place after
-//     an ANALYZE, and so do the documents of a bulk action or in any order.
-//   - Which of the files of an upload is the first: Strapi takes them in the order
-//     in which it has written them down. The second came first in 12 of 120.
+//     which Postgres finds the rows: by the index, or after an ANALYZE by their
+//     place. In a step that is inTurn the two are compared sorted.
+//   - The documents of a bulk action come in any order.
+//   - Which file of an upload is the first: Strapi takes them in the order in
+//     which it has written them to its disk. The second came first in 12 of 120.
 
 // turns are the deletions whose webhooks come in the order of the requests.
 func turns() []step {
