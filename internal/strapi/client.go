@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -146,6 +147,9 @@ func (c *Client) Document(ctx context.Context, t ContentType, documentID, locale
 		return Document{}, err
 	}
 	doc, fault := parseDocumentAnswer(body, documentID)
+	if fault == "" && locale != "" && doc.Locale != "" && doc.Locale != locale {
+		fault = "asked in locale " + strconv.Quote(locale) + ", answered in another; does a proxy drop the query?"
+	}
 	if fault != "" {
 		return Document{}, r.fail(Unreadable, http.StatusOK, fault)
 	}

@@ -105,6 +105,29 @@ func TestClient_Document(t *testing.T) {
 	require.Equal(t, []string{"fip7mm19w4huyalswqj611h7", "it4ws46q2z7pk975z6ggdsib"}, ids)
 }
 
+// Without locales there is one row for all; one in another locale is another row.
+func TestClient_Document_Locale(t *testing.T) {
+	t.Parallel()
+	for asked, answers := range map[string]map[string]string{
+		"":   {"": "", "en": ""},
+		"fr": {"": "", "fr": "", "en": `asked in locale "fr", answered in another`},
+	} {
+		for locale, fault := range answers {
+			body := strings.Replace(dealAnswer, `"documentId"`, `"locale":"`+locale+`","documentId"`, 1)
+			client := mustClient(t, Config{BaseURL: serve(t, answer{status: 200, body: body}).URL})
+			doc, err := client.Document(t.Context(), deals, documentID, asked, Published, Query{})
+			if fault == "" {
+				require.NoError(t, err)
+				require.Equal(t, locale, doc.Locale)
+				continue
+			}
+			e := requireError(t, err)
+			require.Equal(t, Unreadable, e.Kind)
+			require.ErrorContains(t, err, fault)
+		}
+	}
+}
+
 func TestClient_Document_Request(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
