@@ -83,10 +83,11 @@ func (st *stage) restart(t *testing.T, signed bool) {
 	st.dealbox.start()
 }
 
-// TestStrapi is all that is tried with a real Strapi: one after the other, because
-// each Strapi takes 300 MB and a core.
+// TestStrapi is all that is tried with a real Strapi. Each takes 300 MB, and a core
+// while it starts; later most of the time is spent waiting, so they go side by side.
 func TestStrapi(t *testing.T) {
 	t.Run("without drafts", func(t *testing.T) {
+		t.Parallel()
 		st := newStage(t, realstrapi.Config{Stock: true, WebhookToken: webhookToken}, nil)
 		scenariosOn(t, st)
 		if *update {
@@ -102,6 +103,7 @@ func TestStrapi(t *testing.T) {
 		})
 	})
 	t.Run("with drafts", func(t *testing.T) {
+		t.Parallel()
 		st := newStage(t, realstrapi.Config{Drafts: true}, nil)
 		scenariosOn(t, st)
 		if *update {
@@ -114,6 +116,7 @@ func TestStrapi(t *testing.T) {
 	})
 	for _, drafts := range []bool{false, true} {
 		t.Run(localizedName(drafts), func(t *testing.T) {
+			t.Parallel()
 			st := newStage(t, realstrapi.Config{Drafts: drafts, Locales: furtherLocales}, nil)
 			scenariosOn(t, st)
 			if !*update {
@@ -164,7 +167,9 @@ func scenariosOn(t *testing.T, st *stage) {
 	for _, d := range st.recorder.since(0) {
 		require.Equal(t, http.StatusAccepted, d.status, d.body)
 	}
-	st.requireMediaIgnored(t)
+	if len(st.locales) == 0 {
+		st.requireMediaIgnored(t)
+	}
 	// A published document that is deleted sends two entry.delete: one deletion.
 	require.NotEqual(t, "0", st.dealbox.text(`SELECT count(*)::text FROM mirror_change WHERE kind = 'deleted'`))
 	require.Equal(t, "0", st.dealbox.text(`SELECT count(*)::text FROM (
