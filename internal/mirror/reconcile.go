@@ -85,7 +85,7 @@ func (w *ReconcileWorker) Work(ctx context.Context, job *river.Job[ReconcileArgs
 		}
 	}
 	if seen.State != circuit.Closed {
-		return nil
+		return w.later(job.Args, seen)
 	}
 	if !job.Args.GoOn {
 		if err := w.rescue(ctx); err != nil {
@@ -101,14 +101,30 @@ func (w *ReconcileWorker) Work(ctx context.Context, job *river.Job[ReconcileArgs
 			return err
 		}
 		next, err := w.work(steps, run, end, seen)
-		if err != nil || next == afterStop {
+		switch {
+		case err != nil || next == afterStop:
 			return err
+		case next == afterOpen:
+			return w.later(job.Args, seen)
 		}
 		if next == afterSlice {
 			break
 		}
 	}
 	return pgx.BeginFunc(ctx, w.sync.pool, func(tx pgx.Tx) error { return w.sync.queue.goOn(ctx, tx) })
+}
+
+// later leaves what waits for a closed breaker to this job, if somebody asked for
+// it, so that it begins when Strapi is back; else to the job of the next minute.
+func (w *ReconcileWorker) later(args ReconcileArgs, seen circuit.Snapshot) error {
+	if !args.GoOn {
+		return nil
+	}
+	wait := seen.RetryIn + time.Second // see decide
+	if seen.Forced {
+		wait = forcedOpenSnooze
+	}
+	return river.JobSnooze(w.sync.spread(wait))
 }
 
 // claim takes the run to work on, asking for one first if the schedule says so.
@@ -143,6 +159,7 @@ type after int
 const (
 	afterRun   after = iota // the run is over: another one may wait
 	afterSlice              // the run is not over: leave it to the next job
+	afterOpen               // the breaker is not closed any more
 	afterStop               // nothing can be done now
 )
 
@@ -161,7 +178,9 @@ func (w *ReconcileWorker) work(ctx context.Context, run dbsqlc.ReconciliationRun
 			continue
 		case errors.Is(err, errTakenOver):
 			return afterStop, nil
-		case errors.Is(err, circuit.ErrOpen), errors.Is(err, context.Canceled):
+		case errors.Is(err, circuit.ErrOpen):
+			return afterOpen, w.release(ctx, run)
+		case errors.Is(err, context.Canceled):
 			return afterStop, w.release(ctx, run)
 		case !first && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, retry.ErrTooLate)):
 			return afterSlice, w.release(ctx, run) // the next slice has time for retries

@@ -68,7 +68,9 @@ func TestReconcile_WaitsForTheBreaker(t *testing.T) {
 	id := h.request(Request{Extent: Full, Trigger: TriggerDemand})
 	h.during(func() { h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 502}) })
 	w := h.reconciler(7)
-	h.run(w)
+	goOn := &river.Job[ReconcileArgs]{Args: ReconcileArgs{GoOn: true}}
+	var snooze *river.JobSnoozeError
+	require.ErrorAs(t, w.Work(t.Context(), goOn), &snooze, "somebody asked for it")
 	require.Equal(t, "open", one[string](h, "SELECT state FROM circuit_breaker"))
 	half := h.runRow(id)
 	require.Equal(t, "running", half.Status, "it waits and has not failed")
@@ -76,6 +78,8 @@ func TestReconcile_WaitsForTheBreaker(t *testing.T) {
 
 	asked := h.fake.Requests.Counts()
 	require.NoError(t, w.Work(t.Context(), &river.Job[ReconcileArgs]{})) // the tick of the next minute
+	require.ErrorAs(t, w.Work(t.Context(), goOn), &snooze)
+	require.Less(t, snooze.Duration, time.Minute, "it begins soon after the breaker is closed")
 	require.Equal(t, asked, h.fake.Requests.Counts(), "Strapi is not asked while the breaker is open")
 	require.Equal(t, half.Cursor, h.runRow(id).Cursor)
 
