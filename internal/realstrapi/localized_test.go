@@ -14,9 +14,9 @@ var furtherLocales = []string{"de", "fr"}
 
 func localizedName(drafts bool) string {
 	if drafts {
-		return "localized with drafts"
+		return "locales and drafts"
 	}
-	return "localized without drafts"
+	return "locales"
 }
 
 // localizedScenarios are done to an empty Strapi whose deals and billings have
