@@ -28,6 +28,7 @@ type cluster struct {
 	admin    *pgxpool.Pool // connected to it
 	template string
 	strategy string // of CREATE DATABASE
+	prefix   string // of the clones' names
 }
 
 // openCluster connects to the maintenance database at rawURL, makes the
@@ -46,7 +47,7 @@ func openCluster(ctx context.Context, rawURL string) (*cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a pool on the test server: %w", err)
 	}
-	c := &cluster{base: base, admin: admin}
+	c := &cluster{base: base, admin: admin, prefix: clonePrefix}
 	if err := c.prepare(ctx); err != nil {
 		admin.Close()
 		return nil, fmt.Errorf("prepare the test server %s: %w", base.Redacted(), err)
@@ -79,7 +80,7 @@ func (c *cluster) url(database string) string {
 
 // clone makes a database from a template and answers its name.
 func (c *cluster) clone(ctx context.Context, template string) (string, error) {
-	name := clonePrefix + strconv.FormatInt(time.Now().Unix(), 36) + "_" + randomHex(4)
+	name := c.prefix + strconv.FormatInt(time.Now().Unix(), 36) + "_" + randomHex(4)
 	if err := c.exec(ctx, "CREATE DATABASE "+name+" TEMPLATE "+template+" STRATEGY "+c.strategy); err != nil {
 		return "", fmt.Errorf("clone the template database: %w", err)
 	}
@@ -111,12 +112,12 @@ func (c *cluster) dropRoles(ctx context.Context, database string) error {
 // sweep drops the clones of runs that died. Clones that are in use stay: the
 // plain DROP refuses them. Another process may drop the same one at this moment.
 func (c *cluster) sweep(ctx context.Context) error {
-	names, err := c.databases(ctx, clonePrefix)
+	names, err := c.databases(ctx, c.prefix)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		if !stale(name, time.Now()) {
+		if !stale(strings.TrimPrefix(name, c.prefix), time.Now()) {
 			continue
 		}
 		err := c.exec(ctx, "DROP DATABASE IF EXISTS "+name)
@@ -148,9 +149,9 @@ func (c *cluster) exec(ctx context.Context, sql string) error {
 	return err
 }
 
-// stale reads the birth time out of a clone's name.
+// stale reads the birth time out of a clone's name, without its prefix.
 func stale(name string, now time.Time) bool {
-	born, _, _ := strings.Cut(strings.TrimPrefix(name, clonePrefix), "_")
+	born, _, _ := strings.Cut(name, "_")
 	seconds, err := strconv.ParseInt(born, 36, 64)
 	return err == nil && now.Sub(time.Unix(seconds, 0)) > staleAfter
 }

@@ -143,9 +143,10 @@ func TestMakeTemplate_AfterACrash(t *testing.T) {
 
 func TestSweep(t *testing.T) {
 	t.Parallel()
-	c := testCluster(t)
+	c := *testCluster(t)
+	c.prefix = "dealbox_sweep_" + randomHex(4) + "_" // every test process sweeps the common ones
 	born := func(ago time.Duration) string {
-		name := clonePrefix + strconv.FormatInt(time.Now().Add(-ago).Unix(), 36) + "_" + randomHex(4)
+		name := c.prefix + strconv.FormatInt(time.Now().Add(-ago).Unix(), 36) + "_" + randomHex(4)
 		require.NoError(t, c.exec(t.Context(), "CREATE DATABASE "+name))
 		t.Cleanup(func() { require.NoError(t, c.drop(context.Background(), name)) })
 		return name
