@@ -140,7 +140,7 @@ func post(address, id, body string) int {
 	if err != nil {
 		panic(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address+"/api/v1/webhooks/strapi", bytes.NewReader([]byte(body)))
 	if err != nil {

@@ -96,6 +96,10 @@ func (r *replicas) atRest() {
 	r.settle()
 }
 
+func (at *replica) deliver(id, body string) int {
+	return sentAgain(func() int { return post(at.address, id, body) })
+}
+
 // on writes through all replicas at once: one writer a replica, each with deals of its own.
 func (r *replicas) on(rounds int, write func(at *replica, documentID string, round int)) {
 	var writers sync.WaitGroup
@@ -117,7 +121,7 @@ func (r *replicas) forecast(t *testing.T) {
 	r.on(300, func(at *replica, id string, round int) {
 		_, err := r.fake.Update(fakestrapi.DealUID, id, deal(1000+round))
 		require.NoError(t, err)
-		require.Equal(t, http.StatusAccepted, post(at.address, "msg_"+id+strconv.Itoa(round), update(id)))
+		require.Equal(t, http.StatusAccepted, at.deliver("msg_"+id+strconv.Itoa(round), update(id)))
 	})
 	r.settle()
 	took := time.Since(began)
@@ -149,7 +153,7 @@ func (r *replicas) breaker(t *testing.T) {
 		r.on(20, func(at *replica, id string, n int) {
 			_, err := r.fake.Update(fakestrapi.DealUID, id, fakestrapi.Values{"name": round})
 			require.NoError(t, err)
-			require.Equal(t, http.StatusAccepted, post(at.address, fmt.Sprint("msg_", round, id, n), update(id)))
+			require.Equal(t, http.StatusAccepted, at.deliver(fmt.Sprint("msg_", round, id, n), update(id)))
 		})
 	}
 	change("failing")

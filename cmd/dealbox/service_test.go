@@ -81,9 +81,19 @@ func (h *house) serve() *service {
 }
 
 // deliver posts a body as a signing Strapi would, and returns the status.
-func (h *house) deliver(id, body string) int {
+func (h *house) deliver(id, body string) (status int) {
 	h.t.Helper()
-	status, _ := h.tryDeliver(id, body)
+	return sentAgain(func() int { status, _ = h.tryDeliver(id, body); return status })
+}
+
+// sentAgain sends until there is another answer than 503, as the plugin does: on a
+// busy machine a commit may take too long. After a minute it is what it is.
+func sentAgain(send func() int) (status int) {
+	for start := time.Now(); time.Since(start) < time.Minute; {
+		if status = send(); status != 0 && status != http.StatusServiceUnavailable {
+			break
+		}
+	}
 	return status
 }
 
