@@ -9,9 +9,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	_ "github.com/jackc/pgx/v5/stdlib" // database/sql, which goose speaks
 	"github.com/pressly/goose/v3"
@@ -126,7 +128,17 @@ func TestUp_WaitsForTheLock(t *testing.T) {
 	url := pgtest.EmptyURL(t)
 	config, err := pgxpool.ParseConfig(url)
 	require.NoError(t, err)
-	config.ConnConfig.RuntimeParams["lock_timeout"] = "1ms"
+	// Only the session that takes the lock. The steps have sessions of their own and
+	// keep their timeout, on purpose: a step had better fail, undone, than hold up
+	// the writers behind it. On a busy server a step does wait for 1 ms, for a catalog
+	// that all databases share.
+	var sessions atomic.Int32
+	config.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
+		if sessions.Add(1) == 1 {
+			c.RuntimeParams["lock_timeout"] = "1ms"
+		}
+		return nil
+	}
 	impatient, err := pgxpool.NewWithConfig(t.Context(), config)
 	require.NoError(t, err)
 	t.Cleanup(impatient.Close)
