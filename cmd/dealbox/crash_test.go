@@ -6,11 +6,13 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -69,7 +71,7 @@ func TestCrash(t *testing.T) {
 	}
 	require.Eventually(t, func() bool {
 		return h.text("SELECT count(*)::text FROM inbox_event_status WHERE status <> 'processed'") == "0"
-	}, 150*time.Second, 500*time.Millisecond, "not every acknowledged event was processed")
+	}, patience, 500*time.Millisecond, "not every acknowledged event was processed")
 	h.requireMirrorEqualsStrapi()
 	require.Equal(t, "0", h.text("SELECT count(*)::text FROM deal d WHERE NOT EXISTS (SELECT FROM mirror_change c WHERE c.document_id = d.document_id AND c.after->>'name' = d.name)"))
 	for _, e := range h.fake.List(fakestrapi.DealUID, strapi.Published) {
@@ -166,7 +168,7 @@ func (l *crashLoad) acknowledge(t *testing.T, n int) {
 		return len(l.acknowledged)
 	}
 	target := count() + n
-	require.Eventually(t, func() bool { return count() >= target }, time.Minute, 10*time.Millisecond, "webhooks are not acknowledged any more")
+	require.Eventually(t, func() bool { return count() >= target }, patience, 10*time.Millisecond, "webhooks are not acknowledged any more")
 }
 
 func (l *crashLoad) stop(t *testing.T) []string {
@@ -199,14 +201,18 @@ func (h *house) startBinary(path string) *exec.Cmd {
 	return cmd
 }
 
+// freePort is one that nobody gets who asks for any port, nor as the near end of a
+// connection: Linux takes those from 32768 up. So it stays free while a process
+// that listens on it is built, killed and started again.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	require.NoError(t, err)
-	require.NoError(t, l.Close())
-	return port
+	for {
+		port := strconv.Itoa(20000 + rand.IntN(12000))
+		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			require.NoError(t, l.Close())
+			return port
+		}
+	}
 }
 
 // shortTempDir is short enough for a Unix socket and open to the user that

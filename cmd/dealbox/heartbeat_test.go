@@ -101,7 +101,7 @@ func TestHeartbeat_Beat(t *testing.T) {
 	require.Equal(t, before+1, m.beats.Load(), "a redirect is not followed")
 
 	m.answers(func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-	timeout = 500 * time.Millisecond
+	timeout = 5 * time.Second // not so short that it ends while connecting
 	require.ErrorContains(t, beat(m.url()), "no answer within")
 	timeout = time.Minute
 	m.answers(func(w http.ResponseWriter, r *http.Request) {

@@ -196,7 +196,7 @@ func (r *replicas) afterProbes(n int) (failed int, counts fakestrapi.Counts) {
 		before := isOpen()
 		counts = r.fake.Requests.Counts()
 		return failed >= n && before && isOpen() && r.failedProbes() == failed
-	}, time.Minute, 20*time.Millisecond, "no probe fails")
+	}, patience, 20*time.Millisecond, "no probe fails")
 	return failed, counts
 }
 
@@ -231,7 +231,7 @@ func (r *replicas) reconciliation(t *testing.T) {
 	r.fake.Faults.Clear()
 	manyRuns, manyPages := counts()
 	t.Logf("%d requests made %d runs of %d pages", 10*len(r.all), manyRuns-runs, each)
-	require.Greater(t, manyRuns, runs+1)
+	require.Greater(t, manyRuns, runs) // one, if all asked before it began
 	require.Equal(t, (manyRuns-runs)*each, manyPages-pages, "a page was asked for twice")
 	require.Equal(t, "0", r.text(`SELECT count(*)::text FROM reconciliation_run a JOIN reconciliation_run b ON a.id < b.id
 		AND tstzrange(a.started_at, a.finished_at) && tstzrange(b.started_at, b.finished_at)`), "two runs overlap")
@@ -258,7 +258,7 @@ func (r *replicas) killedRunner(t *testing.T) {
 	r.fake.Faults.Clear()
 	require.Eventually(t, func() bool {
 		return r.text("SELECT status FROM reconciliation_run WHERE id = $1", id) == "done"
-	}, 4*time.Minute, 100*time.Millisecond, "nobody took the run over")
+	}, 2*patience, 100*time.Millisecond, "nobody took the run over")
 	require.Equal(t, "2", r.text("SELECT generation::text FROM reconciliation_run WHERE id = $1", id))
 	require.NotEqual(t, holder, r.text("SELECT holder FROM reconciliation_run WHERE id = $1", id))
 	require.Equal(t, strconv.Itoa(replicaDeals), r.text("SELECT listed::text FROM reconciliation_run WHERE id = $1", id), "each document once")

@@ -15,7 +15,10 @@ import (
 	"dealbox/internal/pgtest"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+func TestMain(m *testing.M) {
+	writeTimeout = time.Minute
+	pgtest.Main(m)
+}
 
 var (
 	errDown = errors.New("connection refused")

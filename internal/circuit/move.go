@@ -15,12 +15,13 @@ import (
 const (
 	// self is the actor of what no operator asked for.
 	self = "dealbox"
-	// writeTimeout bounds one transaction, also where the caller's context
-	// does not: a half-open connection to Postgres never answers.
-	writeTimeout = 5 * time.Second
 	// maxTries of one transaction that Postgres asks to repeat.
 	maxTries = 3
 )
+
+// writeTimeout bounds one transaction, also where the caller's context does not: a
+// half-open connection to Postgres never answers. Tests on a busy machine take more.
+var writeTimeout = 5 * time.Second
 
 // place is the row that a decision was made on.
 type place struct {

@@ -146,7 +146,7 @@ func TestHealth_DatabaseAway(t *testing.T) {
 			r.Header.Set("Authorization", "Bearer "+readToken)
 			start := time.Now()
 			got := h.do(r)
-			require.Less(t, time.Since(start), 2*time.Second)
+			require.Less(t, time.Since(start), 20*time.Second, "0.2 s, and what a busy machine takes")
 			require.Equal(t, 503, got.StatusCode)
 			tree := got.json(t)
 			require.Equal(t, "unhealthy", tree["status"])

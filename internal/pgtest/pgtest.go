@@ -26,7 +26,7 @@ const (
 	// the server's max_connections (300 and more).
 	maxConns = 10
 	// cleanupTimeout bounds each step after a test: its context has ended by then.
-	cleanupTimeout = 20 * time.Second
+	cleanupTimeout = 2 * time.Minute
 )
 
 // Main runs the tests of a package and then stops what they started: call it
