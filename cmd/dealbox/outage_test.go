@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -176,6 +178,27 @@ func TestServe_PostgresAway(t *testing.T) {
 			require.Equal(t, "1", h.text("SELECT count(*)::text FROM inbox_event WHERE dedup_key = sha256('msg_after')"))
 		})
 	}
+}
+
+// Postgres fails a step of the start after it answered: Dealbox takes the step
+// again. It takes webhooks by then, and must not end.
+func TestServe_AStepOfTheStartFails(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)})
+	h.deals(3)
+	log := &sharedLog{}
+	h.log = slog.New(slog.NewTextHandler(log, nil))
+	locked, err := h.pool.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = locked.Exec(t.Context(), "LOCK TABLE reconciliation_run") // what is asked for at start
+	require.NoError(t, err)
+
+	h.serve()
+	h.eventually("a step fails", func() bool { return strings.Contains(log.String(), "a step of the start failed") })
+	require.Equal(t, 202, h.deliver("msg_1", update("meanwhile")))
+	require.NoError(t, locked.Rollback(t.Context()))
+	h.eventually("the mirror is filled", func() bool { return h.text("SELECT count(*)::text FROM deal") == "3" })
+	h.settle()
 }
 
 // proxy stands between Dealbox and Postgres.

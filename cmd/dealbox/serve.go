@@ -298,7 +298,7 @@ func (s *service) start(ctx context.Context) (*sync.WaitGroup, error) {
 	if err := waitForDatabase(ctx, s.pool, s.log); err != nil {
 		return &loops, err
 	}
-	if err := migrations.Check(ctx, s.pool); err != nil {
+	if err := s.insist(ctx, func() error { return migrations.Check(ctx, s.pool) }); err != nil {
 		return &loops, err
 	}
 	if err := inbox.MakePartitions(ctx, s.pool); err != nil {
@@ -317,12 +317,17 @@ func (s *service) start(ctx context.Context) (*sync.WaitGroup, error) {
 	if err := skew.waitUntilSane(ctx); err != nil {
 		return &loops, err
 	}
-	if err := s.askAtStart(ctx); err != nil {
+	if err := s.insist(ctx, func() error { return s.askAtStart(ctx) }); err != nil {
 		return &loops, err
 	}
-	// Not ctx: a job that runs when the stop is asked for may finish.
-	if err := s.worker.Start(context.WithoutCancel(ctx)); err != nil {
-		return &loops, fmt.Errorf("start the workers: %w", err)
+	if err := s.insist(ctx, func() error {
+		// Not ctx: a job that runs when the stop is asked for may finish.
+		if err := s.worker.Start(context.WithoutCancel(ctx)); err != nil {
+			return fmt.Errorf("start the workers: %w", err)
+		}
+		return nil
+	}); err != nil {
+		return &loops, err
 	}
 	loops.Go(func() { skew.run(ctx) })
 	loops.Go(func() { s.breaker.Run(ctx, time.Second, s.sync.Probe) })
@@ -332,6 +337,22 @@ func (s *service) start(ctx context.Context) (*sync.WaitGroup, error) {
 	}
 	s.log.Info("ready", "workers", s.config.Jobs.WorkerCount)
 	return &loops, nil
+}
+
+// insist takes a step of the start until it is done: the database may go away
+// again after it answered, and a process that takes webhooks must not end for
+// that. Only a schema that is behind is final.
+func (s *service) insist(ctx context.Context, step func() error) error {
+	for {
+		err := step()
+		if err == nil || errors.Is(err, migrations.ErrBehind) {
+			return err
+		}
+		if pause(ctx, waitEvery) != nil {
+			return err
+		}
+		s.log.WarnContext(ctx, "a step of the start failed and is taken again", "error", err)
+	}
 }
 
 // askAtStart asks for what may have been missed while Dealbox was stopped: the

@@ -75,13 +75,16 @@ func (h *house) serve() *service {
 	ctx, stop := context.WithCancel(context.Background())
 	s, err := newService(ctx, config, roleAll, "test", h.log)
 	require.NoError(h.t, err)
-	ended := make(chan error, 1)
-	go func() { ended <- s.run(ctx, listener) }()
+	// Its cause is why the service ended; Canceled, when it ended as it should.
+	running, ended := context.WithCancelCause(context.Background())
+	go func() { ended(s.run(ctx, listener)) }()
 	h.t.Cleanup(func() {
 		stop()
-		require.NoError(h.t, <-ended)
+		<-running.Done()
+		require.EqualError(h.t, context.Cause(running), context.Canceled.Error())
 	})
-	require.NoError(h.t, waitReady(h.t.Context(), h.address))
+	err = waitReady(running, h.address)
+	require.NoError(h.t, err, "%v", context.Cause(running))
 	return s
 }
 
