@@ -1,11 +1,13 @@
 -- name: HealthFacts :one
 -- What health is judged by, in one statement. Every part is a single row or a
--- small partial index, so it takes the same time whatever is stored.
+-- small range of an index, so it takes the same time whatever is stored.
 SELECT clock_timestamp()::timestamptz AS database_now,
        coalesce(inbox_partition_horizon() - (now() AT TIME ZONE 'UTC')::date, -1)::integer AS partition_days_ahead,
        l.received, l.processed::bigint AS processed, l.pending, l.dead, l.ignored, l.quarantined,
        coalesce(greatest(extract(epoch FROM clock_timestamp() - l.oldest_pending_since), 0), 0)::double precision AS oldest_pending_age_seconds,
-       EXISTS (SELECT FROM alert a WHERE a.rule = @token_rule AND a.resolved_at IS NULL) AS token_refused
+       EXISTS (SELECT FROM alert a WHERE a.rule = @token_rule AND a.resolved_at IS NULL) AS token_refused,
+       ARRAY(SELECT a.subject FROM alert a WHERE a.rule = @channel_rule AND a.status IN ('firing', 'acknowledged', 'suppressed')
+             ORDER BY a.subject)::text[] AS failing_channels
 FROM inbox_ledger l;
 
 -- name: HealthReady :one

@@ -15,9 +15,16 @@ SELECT clock_timestamp()::timestamptz AS database_now,
        coalesce(inbox_partition_horizon() - (now() AT TIME ZONE 'UTC')::date, -1)::integer AS partition_days_ahead,
        l.received, l.processed::bigint AS processed, l.pending, l.dead, l.ignored, l.quarantined,
        coalesce(greatest(extract(epoch FROM clock_timestamp() - l.oldest_pending_since), 0), 0)::double precision AS oldest_pending_age_seconds,
-       EXISTS (SELECT FROM alert a WHERE a.rule = $1 AND a.resolved_at IS NULL) AS token_refused
+       EXISTS (SELECT FROM alert a WHERE a.rule = $1 AND a.resolved_at IS NULL) AS token_refused,
+       ARRAY(SELECT a.subject FROM alert a WHERE a.rule = $2 AND a.status IN ('firing', 'acknowledged', 'suppressed')
+             ORDER BY a.subject)::text[] AS failing_channels
 FROM inbox_ledger l
 `
+
+type HealthFactsParams struct {
+	TokenRule   string
+	ChannelRule string
+}
 
 type HealthFactsRow struct {
 	DatabaseNow             time.Time
@@ -30,12 +37,13 @@ type HealthFactsRow struct {
 	Quarantined             int64
 	OldestPendingAgeSeconds float64
 	TokenRefused            bool
+	FailingChannels         []string
 }
 
 // What health is judged by, in one statement. Every part is a single row or a
-// small partial index, so it takes the same time whatever is stored.
-func (q *Queries) HealthFacts(ctx context.Context, db DBTX, tokenRule string) (HealthFactsRow, error) {
-	row := db.QueryRow(ctx, healthFacts, tokenRule)
+// small range of an index, so it takes the same time whatever is stored.
+func (q *Queries) HealthFacts(ctx context.Context, db DBTX, arg HealthFactsParams) (HealthFactsRow, error) {
+	row := db.QueryRow(ctx, healthFacts, arg.TokenRule, arg.ChannelRule)
 	var i HealthFactsRow
 	err := row.Scan(
 		&i.DatabaseNow,
@@ -48,6 +56,7 @@ func (q *Queries) HealthFacts(ctx context.Context, db DBTX, tokenRule string) (H
 		&i.Quarantined,
 		&i.OldestPendingAgeSeconds,
 		&i.TokenRefused,
+		&i.FailingChannels,
 	)
 	return i, err
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/alerting"
@@ -59,8 +60,6 @@ func TestHealth_Degraded(t *testing.T) {
 		"BreakerHalfOpen": {"UPDATE circuit_breaker SET state = 'half_open', opened_at = now(), probe_holder = 'h', probe_until = now() + interval '10 seconds'", "strapi:breaker", "disconnected"},
 		"DeadLetter":      {deadLetter, "ledger:dead", "connected"},
 		"OldPending":      {oldPending, "ledger:oldest_pending", "connected"},
-		"NotificationFailed": {"INSERT INTO notification (alert_id, channel, reason, sequence, status, failed_at) VALUES (1, 'webhook', 'first', 1, 'failed', now() - interval '23 hours')",
-			"notifications:failed", "connected"},
 		"PartitionsEnd": {"DO $$ DECLARE p text; BEGIN FOR p IN SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'inbox_event'::regclass ORDER BY inhrelid::regclass::text OFFSET 3 LOOP EXECUTE 'DROP TABLE ' || p; END LOOP; END $$",
 			"postgres:partitions", "connected"},
 	} {
@@ -102,6 +101,41 @@ func TestHealth_TokenRefused(t *testing.T) {
 	tree = h.get(detailedPath).json(t)
 	require.Equal(t, "healthy", tree["status"])
 	require.Equal(t, "connected", at(t, tree, "services", "strapi"))
+}
+
+// Health is degraded as long as a channel does not work, by whatever way it fails
+// and whoever knows of it already; what failed before it worked again is past.
+func TestHealth_ChannelFailing(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	h.raise(alerting.Alert{Rule: "r", Level: alerting.Error, Message: "waits"})
+	h.exec(`INSERT INTO notification (alert_id, channel, reason, sequence, attempts, last_error, created_at)
+		VALUES (1, 'webhook', 'first', 1, 3, 'no answer', now() - interval '2 hours')`)
+	requireHealth := func(want, status, channels string) {
+		t.Helper()
+		tree := h.get(detailedPath).json(t)
+		require.Equal(t, want, tree["status"])
+		c := at(t, tree, "checks", "notifications:failing_channels").([]any)[0].(map[string]any)
+		require.Equal(t, status, c["status"])
+		require.Equal(t, channels, c["observedValue"])
+	}
+	requireHealth("healthy", "pass", "none")
+	tend := alerting.NewTendWorker(h.pool, h.alerts)
+	look := func() { t.Helper(); require.NoError(t, tend.Work(t.Context(), &river.Job[alerting.TendArgs]{})) }
+	look()
+	look()
+	requireHealth("degraded", "warn", "webhook")
+	for _, status := range []string{"acknowledged", "suppressed"} {
+		h.exec("UPDATE alert SET status = '" + status + "' WHERE rule = 'notification_failing'")
+		requireHealth("degraded", "warn", "webhook")
+	}
+
+	h.exec(`UPDATE notification SET status = 'failed', failed_at = now() - interval '1 minute', next_attempt_at = NULL`)
+	h.exec(`INSERT INTO notification (alert_id, channel, reason, sequence, status, sent_at) VALUES (1, 'webhook', 'reminder', 2, 'sent', now())`)
+	look()
+	look()
+	requireHealth("healthy", "pass", "none")
+	require.Equal(t, json.Number("1"), at(t, h.get(detailedPath).json(t), "notifications", "failed_24h"))
 }
 
 func TestHealth_NoPartition(t *testing.T) {

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"math"
+	"strings"
 	"time"
 
 	"dealbox/internal/alerting"
@@ -63,7 +64,7 @@ func judge(f facts) (string, map[string][]check) {
 	j.add("ledger:oldest_pending", warnIf(age > maxPendingAge.Seconds()), round(age), "s")
 	j.add("strapi:token", warnIf(f.core.TokenRefused), word(f.core.TokenRefused, "refused", "accepted"), "")
 	j.breaker(f.breaker)
-	j.notifications(f.outbox)
+	j.notifications(f.core.FailingChannels, f.outbox)
 	j.reconciliation(f.reconciliation)
 	return j.status(), j.checks
 }
@@ -94,12 +95,17 @@ func (j *verdict) breaker(b *circuit.Snapshot) {
 	j.add("strapi:breaker", warnIf(b.State != circuit.Closed), b.State, "")
 }
 
-func (j *verdict) notifications(o *notify.Stats) {
+// notifications warns while an episode says that a channel fails, whether or not
+// it is told of: a channel that is down fails nothing for good for a day, and
+// what did fail says nothing of a channel that works again.
+func (j *verdict) notifications(failing []string, o *notify.Stats) {
+	bad := len(failing) > 0
+	j.add("notifications:failing_channels", warnIf(bad), word(bad, strings.Join(failing, ", "), "none"), "")
 	if o == nil {
 		j.add("notifications:failed", "warn", nil, "in 24 h")
 		return
 	}
-	j.add("notifications:failed", warnIf(o.Failed24h > 0), o.Failed24h, "in 24 h")
+	j.add("notifications:failed", "pass", o.Failed24h, "in 24 h")
 }
 
 func (j *verdict) reconciliation(r *dbsqlc.ReconciliationStateRow) {

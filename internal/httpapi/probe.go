@@ -52,7 +52,9 @@ func (a *API) gather(ctx context.Context) facts {
 // clock is compared with.
 func (f *facts) readCore(ctx context.Context, db dbsqlc.DBTX) error {
 	start := time.Now()
-	core, err := dbsqlc.New().HealthFacts(ctx, db, alerting.RuleStrapiTokenRefused)
+	core, err := dbsqlc.New().HealthFacts(ctx, db, dbsqlc.HealthFactsParams{
+		TokenRule: alerting.RuleStrapiTokenRefused, ChannelRule: alerting.RuleNotificationFailing,
+	})
 	if err != nil {
 		return fmt.Errorf("read the ledger: %w", err)
 	}

@@ -39,7 +39,7 @@ const many = (n, one, more) => `${number(n)} ${n === 1 ? one : more}`;
 const texts = {
   "ledger:dead": (c) => `${many(c.observedValue, "event is a dead letter", "events are dead letters")}: Dealbox gave up on the document`,
   "ledger:oldest_pending": (c) => `the oldest event has been waiting for ${span(c.observedValue)}`,
-  "notifications:failed": (c) => `${many(c.observedValue, "notification", "notifications")} could not be sent in the last 24 hours`,
+  "notifications:failing_channels": (c) => `nobody hears of alerts through ${c.observedValue}`,
   "clock:skew": (c) => `this machine's clock is ${span(Math.abs(c.observedValue) / 1000)} off the database's`,
   "postgres:partitions": (c) => `partitions for new events end in ${many(c.observedValue, "day", "days")}`,
   "postgres:reads": () => "some numbers could not be read",
