@@ -2,7 +2,11 @@ package httpapi_test
 
 import (
 	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os/exec"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -26,17 +30,7 @@ func TestDashboard_Browser(t *testing.T) {
 	h.raise(alerting.Alert{Rule: "r", Subject: name, Level: alerting.Error, Message: name})
 	require.Equal(t, 202, h.do(h.delivery(dealEvent("entry.update", "doc1"))).StatusCode)
 
-	var alarms atomic.Int32 // a dialog, a script that failed, something that the policy blocked
-	require.NoError(t, chromedp.Listen(ctx, func(event any) {
-		switch e := event.(type) {
-		case *page.EventJavascriptDialogOpening, *runtime.EventExceptionThrown:
-			alarms.Add(1)
-		case *log.EventEntryAdded:
-			if e.Entry.Source == log.EntrySourceSecurity {
-				alarms.Add(1)
-			}
-		}
-	}))
+	alarms := alarmsOf(ctx, t)
 	look(ctx, t, chromedp.Navigate(h.url))
 	look(ctx, t, chromedp.WaitVisible(chromedp.CSS("#banner[data-state=healthy]")))
 	look(ctx, t, chromedp.WaitVisible(chromedp.CSS("#alerts .message")))
@@ -50,6 +44,76 @@ func TestDashboard_Browser(t *testing.T) {
 	look(ctx, t, chromedp.WaitVisible(chromedp.CSS("#banner[data-state=unhealthy]")))
 	require.Equal(t, "Dealbox does not answer", look(ctx, t, chromedp.TextContent(chromedp.CSS("#banner-title"))))
 	require.Zero(t, alarms.Load())
+}
+
+// The address in a notification shows its alert, also one that the list has no
+// room for, with what happened and who was told. The page is behind a base path.
+func TestDashboard_AlertOfAddress(t *testing.T) {
+	t.Parallel()
+	ctx := chromium(t)
+	h := open(t)
+	name := `</td><img src=x onerror=alert(1)>`
+	h.raise(alerting.Alert{Rule: "r", Subject: "the first", Level: alerting.Error, Message: name})
+	for i := range 10 {
+		h.raise(alerting.Alert{Rule: "r", Subject: strconv.Itoa(i), Level: alerting.Error, Message: "another"})
+	}
+	_, err := h.pool.Exec(t.Context(), `INSERT INTO notification (alert_id, channel, reason, sequence, status, attempts, failed_at, last_error)
+		VALUES (1, 'webhook', 'first', 1, 'failed', 7, now(), $1)`, name)
+	require.NoError(t, err)
+	proxy := httptest.NewServer(http.StripPrefix("/dealbox", h.api.Handler()))
+	t.Cleanup(proxy.Close)
+	alarms := alarmsOf(ctx, t)
+	text := func(selector string) string { return look(ctx, t, chromedp.TextContent(chromedp.CSS(selector))) }
+	count := func(selector string) int {
+		return look(ctx, t, chromedp.Evaluate[int](fmt.Sprintf("document.querySelectorAll(%q).length", selector)))
+	}
+	// By script: the page may move between finding a place and clicking there.
+	click := func(selector string) {
+		look(ctx, t, chromedp.Evaluate[chromedp.Void](fmt.Sprintf("document.querySelector(%q).click()", selector)))
+	}
+
+	look(ctx, t, chromedp.Navigate(proxy.URL+"/dealbox/#alert-1"))
+	look(ctx, t, chromedp.WaitVisible(chromedp.CSS("#story #alert-1")))
+	require.Equal(t, "Alert 1", text("#story-title"))
+	require.Equal(t, name, text("#alert-1 .message"))
+	require.Contains(t, text("#story [aria-label=History]"), "raised")
+	require.Contains(t, text("#story [aria-label=Notifications]"), "webhookfirst7failed–"+name)
+	require.Zero(t, count("#story img"))
+	require.Equal(t, 10, count("#alerts li"))
+	require.Zero(t, count(`#alerts a[href="#alert-1"]`), "it is not in the list")
+
+	h.exec("UPDATE alert SET status = 'resolved', resolved_at = now() WHERE id = 1")
+	look(ctx, t, chromedp.WaitVisible(chromedp.CSS("#alert-1[data-status=resolved]")))
+
+	look(ctx, t, chromedp.Evaluate[string](`location.hash = "#alert-12345"`))
+	look(ctx, t, chromedp.WaitVisible(chromedp.CSS("#story .empty")))
+	require.Equal(t, "Alert 12345", text("#story-title"))
+	require.Contains(t, text("#story-body"), "there is no alert with this id")
+
+	click(`#alerts a[href="#alert-11"]`)
+	look(ctx, t, chromedp.WaitVisible(chromedp.CSS("#story #alert-11")))
+	require.Equal(t, "another", text("#alert-11 .message"))
+	require.Contains(t, text("#story-body"), "Notificationsnone")
+	click("#story h2 a")
+	look(ctx, t, chromedp.WaitNotVisible(chromedp.CSS("#story")))
+	require.Zero(t, alarms.Load())
+}
+
+// alarmsOf counts dialogs, scripts that failed, and what the policy blocked.
+func alarmsOf(ctx context.Context, t *testing.T) *atomic.Int32 {
+	t.Helper()
+	var alarms atomic.Int32
+	require.NoError(t, chromedp.Listen(ctx, func(event any) {
+		switch e := event.(type) {
+		case *page.EventJavascriptDialogOpening, *runtime.EventExceptionThrown:
+			alarms.Add(1)
+		case *log.EventEntryAdded:
+			if e.Entry.Source == log.EntrySourceSecurity {
+				alarms.Add(1)
+			}
+		}
+	}))
+	return &alarms
 }
 
 // look runs one action and is its result.

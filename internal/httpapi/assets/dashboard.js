@@ -1,3 +1,4 @@
+import { alertLine, drawStory, named } from "./alert.js";
 import { byId, el, pair, setText, table } from "./dom.js";
 import { ago, clock, money, month, number, span, until } from "./format.js";
 import { chart } from "./chart.js";
@@ -20,8 +21,9 @@ async function ask(path) {
 async function round() {
   clearTimeout(timer);
   if (document.hidden) return;
-  const asked = [ask("api/v1/health/detailed"), ask("api/v1/alerts?limit=10"), ask("api/v1/models/forecast/base")];
-  const [health, alerts, forecast] = await Promise.allSettled(asked);
+  const id = named();
+  const asked = [ask("api/v1/health/detailed"), ask("api/v1/alerts?limit=10"), ask("api/v1/models/forecast/base"), id && ask(`api/v1/alerts/${id}`)];
+  const [health, alerts, forecast, story] = await Promise.allSettled(asked);
   if (health.status === "fulfilled") {
     answeredAt = Date.now();
     showHealth(health.value);
@@ -30,6 +32,7 @@ async function round() {
   }
   if (alerts.status === "fulfilled") once("alerts", alerts.value, showAlerts);
   if (forecast.status === "fulfilled") once("forecast", forecast.value, showForecast);
+  if (id === named()) showStory(id, story);
   showLive(health.status === "fulfilled");
   clearTimeout(timer);
   timer = setTimeout(round, every);
@@ -146,16 +149,16 @@ function showAlerts({ alerts, summary }) {
   byId("alerts").replaceChildren(...alerts.map(alertLine));
 }
 
-function alertLine(a) {
-  const tone = { critical: "bad", error: "bad", warning: "warn" }[a.level];
-  const meta = [a.status, a.rule.replaceAll("_", " ")];
-  if (a.subject) meta.push(a.subject);
-  if (a.occurrences > 1) meta.push(`${number(a.occurrences)} times since ${clock(a.first_seen)}`);
-  return el("li", { "data-status": a.status },
-    el("span", { class: "tag", "data-tone": tone }, a.level),
-    el("span", { class: "message" }, a.message),
-    el("time", { datetime: a.timestamp }, clock(a.timestamp)),
-    el("span", { class: "meta" }, meta.join(" · ")));
+// showStory shows the alert that the address names on top of all. An answer that
+// fails to come leaves the last one on the page.
+function showStory(id, { value, reason }) {
+  const section = byId("story");
+  const opens = id && section.dataset.alert !== id;
+  section.hidden = !id;
+  section.dataset.alert = id ?? "";
+  if (value) once("story", value, drawStory);
+  else if (opens) once("story", { id, problem: reason.message }, drawStory);
+  if (opens) section.focus();
 }
 
 function showForecast({ forecast }) {
@@ -176,4 +179,5 @@ function showForecast({ forecast }) {
 }
 
 document.addEventListener("visibilitychange", round);
+addEventListener("hashchange", round);
 round();
