@@ -37,9 +37,12 @@ BEGIN
                 ('deal',                      'SELECT, INSERT, UPDATE'),
                 ('billing',                   'SELECT, INSERT, UPDATE'),
                 ('forecast_scope',            'SELECT, UPDATE'),
-                ('alert',                     'SELECT, INSERT, UPDATE'),
-                ('notification',              'SELECT, INSERT, UPDATE'),
-                ('silence',                   'SELECT, INSERT, UPDATE'),
+                -- What they are is written once; what becomes of them is state.
+                ('alert',                     'SELECT, INSERT, UPDATE (level, status, message, details, occurrences, last_seen, resolved_at, '
+                                              'silence_id, inhibitor_id, notified_at)'),
+                ('notification',              'SELECT, INSERT, UPDATE (status, attempts, last_error, next_attempt_at, sent_at, failed_at, '
+                                              'suppressed_by, suppressed_at, digest_id)'),
+                ('silence',                   'SELECT, INSERT, UPDATE (ended_at, ended_by)'),
                 ('notification_rate',         'SELECT, INSERT, UPDATE'),
                 ('alert_sample',              'SELECT, INSERT, UPDATE, DELETE'),
                 -- Changes to counts, appended by triggers and folded once a minute.
@@ -47,7 +50,7 @@ BEGIN
                 ('alert_hour',                'SELECT, INSERT, DELETE'),
                 ('circuit_breaker',           'SELECT, UPDATE'),
                 ('deletion_guard',            'SELECT, INSERT, UPDATE'),
-                ('reconciliation_run',        'SELECT, INSERT, UPDATE, DELETE'),
+                ('reconciliation_run',        'SELECT, INSERT, UPDATE'),
                 ('reconciliation_difference', 'SELECT, INSERT, UPDATE'),
                 -- Read only.
                 ('inbox_event_status',        'SELECT'),
@@ -56,12 +59,14 @@ BEGIN
                 ('goose_db_version',          'SELECT')
             ) AS t (name, privileges)
         LOOP
+            -- This takes away what a column gives, too.
             EXECUTE format('REVOKE ALL ON public.%I FROM %I', decision.name, app);
             EXECUTE format('GRANT %s ON public.%I TO %I', decision.privileges, decision.name, app);
         END LOOP;
         EXECUTE format('GRANT EXECUTE ON FUNCTION public.inbox_make_partitions(integer), public.inbox_partition_horizon(), '
                        'public.inbox_drop_day(interval), public.alert_prune(interval, integer), public.mirror_change_prune(interval, integer), '
-                       'public.circuit_breaker_event_prune(interval, integer), public.forecast_prune(interval, integer) TO %I', app);
+                       'public.circuit_breaker_event_prune(interval, integer), public.forecast_prune(interval, integer), '
+                       'public.reconciliation_run_prune(interval, integer), public.alert_hour_prune(interval, integer) TO %I', app);
 
         -- River works with all of its own tables; which migrations it has is not the service's to write.
         EXECUTE format('GRANT USAGE ON SCHEMA river TO %I', app);

@@ -77,6 +77,7 @@ func (s session) seedHistory() {
 	s.exec("INSERT INTO alert (fingerprint, rule, level, message, first_seen, last_seen) VALUES ('v1:r:', 'r', 'error', 'm', now(), now())")
 	s.exec("INSERT INTO alert_event (alert_id, kind, level, actor) VALUES (1, 'raised', 'error', 'dealbox')")
 	s.exec("INSERT INTO notification (alert_id, channel, reason, sequence) VALUES (1, 'webhook', 'first', 1)")
+	s.exec("INSERT INTO silence (rule, author, comment, expires_at) VALUES ('r', 'ann', 'upgrade', now() + interval '1 hour')")
 }
 
 // history are the tables that are written once, with a column of each.
@@ -95,7 +96,19 @@ func tampering() []string {
 		all = append(all, fmt.Sprintf("UPDATE %s SET %s = %[2]s", table, column))
 		all = append(all, vanishing(table)...)
 	}
-	return append(append(all, vanishing("alert")...), vanishing("notification")...)
+	for _, table := range []string{"alert", "notification", "silence"} {
+		all = append(all, vanishing(table)...)
+	}
+	return append(all, "UPDATE silence SET author = 'bob', comment = 'x', rule = 'clock_skew', created_at = now() - interval '1 day'",
+		"UPDATE silence SET subject = ''", "UPDATE silence SET expires_at = now() + interval '1 second', ended_at = now(), ended_by = 'bob'")
+}
+
+// misattributing are statements that would make an episode or a notification another
+// one. What becomes of them is state.
+var misattributing = []string{
+	"UPDATE alert SET fingerprint = 'x'", "UPDATE alert SET rule = 'x'", "UPDATE alert SET subject = 'x'", "UPDATE alert SET first_seen = now()",
+	"UPDATE notification SET alert_id = 2", "UPDATE notification SET channel = 'x'", "UPDATE notification SET reason = 'reminder'",
+	"UPDATE notification SET sequence = 2", "UPDATE notification SET status = 'sent', sent_at = now(), created_at = now()",
 }
 
 func today(t *testing.T, s session) (partition string) {
@@ -114,6 +127,15 @@ func TestHistory_Triggers(t *testing.T) {
 	for _, sql := range append(vanishing(today(t, s)), "UPDATE "+today(t, s)+" SET scheme = 'token'") {
 		s.triggered(sql)
 	}
+	s.endsSilenceOnce()
+}
+
+// endsSilenceOnce ends the silence, which is all that may happen to it.
+func (s session) endsSilenceOnce() {
+	s.t.Helper()
+	s.exec("UPDATE silence SET ended_at = clock_timestamp(), ended_by = 'ann'")
+	s.triggered("UPDATE silence SET ended_by = 'bob'")
+	s.triggered("UPDATE silence SET ended_at = NULL, ended_by = NULL")
 }
 
 func TestRoles_AppCannotChangeHistory(t *testing.T) {
@@ -122,19 +144,44 @@ func TestRoles_AppCannotChangeHistory(t *testing.T) {
 	app := connect(t, roles.App)
 	app.seedHistory() // it may add to it
 	partition := today(t, app)
-	for _, sql := range append(tampering(),
+	for _, sql := range append(append(tampering(), misattributing...),
 		"ALTER TABLE alert_event DISABLE TRIGGER ALL", "DROP TRIGGER alert_event_append_only ON alert_event",
 		"ALTER TABLE alert_event ADD COLUMN x int", "DROP TABLE alert_event", "DROP TABLE "+partition,
 		"DELETE FROM "+partition, "SELECT FROM "+partition, "INSERT INTO "+partition+" SELECT * FROM inbox_event",
 		"ALTER TABLE inbox_event DETACH PARTITION "+partition,
 		"CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END'",
 		"SET session_replication_role = replica",
-		"DELETE FROM forecast", "UPDATE forecast_month SET p50 = 1",
+		"DELETE FROM forecast", "UPDATE forecast_month SET p50 = 1", "DELETE FROM reconciliation_run", "DELETE FROM reconciliation_difference",
 	) {
 		app.forbidden(sql)
 	}
+	app.endsSilenceOnce()
 	require.Equal(t, []string{"1 1 1 1"}, connect(t, roles.Admin).names(`SELECT concat_ws(' ', (SELECT count(*) FROM inbox_event),
 		(SELECT count(*) FROM alert_event), (SELECT count(*) FROM mirror_change), (SELECT count(*) FROM circuit_breaker_event))`))
+}
+
+// A database that an earlier Dealbox granted too much in.
+func TestRoles_UpgradeTakesBackWiderGrants(t *testing.T) {
+	t.Parallel()
+	roles := pgtest.SeparateRoles(t)
+	connect(t, roles.App).seedHistory()
+	owner := connect(t, roles.Owner)
+	u, err := url.Parse(roles.App)
+	require.NoError(t, err)
+	for _, sql := range []string{ // as 00014 left it
+		"GRANT SELECT, INSERT, UPDATE ON alert, notification, silence TO %s", "GRANT SELECT, INSERT, UPDATE, DELETE ON reconciliation_run TO %s",
+		"GRANT UPDATE (author) ON silence TO %s",
+	} {
+		owner.exec(fmt.Sprintf(sql, u.User.Username()))
+	}
+	app := connect(t, roles.App)
+	app.exec("UPDATE notification SET created_at = now()") // the wide grant works
+	_, err = migrations.Up(t.Context(), pgtest.PoolOn(t, roles.Owner), nil)
+	require.NoError(t, err)
+	for _, sql := range append(append(tampering(), misattributing...), "DELETE FROM reconciliation_run") {
+		app.forbidden(sql)
+	}
+	app.endsSilenceOnce()
 }
 
 func TestRoles_AppHasNoDDL(t *testing.T) {

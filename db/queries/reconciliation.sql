@@ -132,10 +132,6 @@ SELECT coalesce((SELECT (SELECT count(*) FROM reconciliation_difference d WHERE 
                    AND NOT EXISTS (SELECT FROM reconciliation_difference o WHERE o.run_id = f.id AND o.lost IS NULL)
                  ORDER BY f.finished_at DESC LIMIT 1), -1)::bigint AS lost;
 
--- name: ReconciliationForget :exec
-DELETE FROM reconciliation_run WHERE finished_at < now() - interval '30 days'
-  AND id < (SELECT coalesce(max(f.id), 0) FROM reconciliation_run f WHERE f.kind = 'full' AND f.status = 'done');
-
 -- name: ReconciliationState :one
 -- For the health page. drift: differences that the last full run found, 0 when Dealbox was
 -- new then; -1 when there was none.

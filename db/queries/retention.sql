@@ -13,3 +13,9 @@ SELECT circuit_breaker_event_prune(make_interval(secs => @keep_seconds::float8),
 
 -- name: RetentionPruneForecasts :one
 SELECT forecast_prune(make_interval(secs => @keep_seconds::float8), @batch);
+
+-- name: RetentionPruneReconciliations :one
+SELECT reconciliation_run_prune(make_interval(secs => @keep_seconds::float8), @batch);
+
+-- name: RetentionPruneHours :one
+SELECT alert_hour_prune(make_interval(secs => @keep_seconds::float8), @batch);

@@ -573,16 +573,6 @@ func (q *Queries) ReconciliationFinish(ctx context.Context, db DBTX, arg Reconci
 	return result.RowsAffected(), nil
 }
 
-const reconciliationForget = `-- name: ReconciliationForget :exec
-DELETE FROM reconciliation_run WHERE finished_at < now() - interval '30 days'
-  AND id < (SELECT coalesce(max(f.id), 0) FROM reconciliation_run f WHERE f.kind = 'full' AND f.status = 'done')
-`
-
-func (q *Queries) ReconciliationForget(ctx context.Context, db DBTX) error {
-	_, err := db.Exec(ctx, reconciliationForget)
-	return err
-}
-
 const reconciliationGet = `-- name: ReconciliationGet :one
 SELECT id, kind, trigger, actor, status, allow_deletes, requested_at, started_at, finished_at, generation, holder, lease_until, stage, cursor, since, answered_at, baseline, expected, listed, missing, stale, ghosts, held, enqueued, lost_webhooks, error FROM reconciliation_run WHERE id = $1
 `

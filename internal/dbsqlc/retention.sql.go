@@ -84,3 +84,35 @@ func (q *Queries) RetentionPruneForecasts(ctx context.Context, db DBTX, arg Rete
 	err := row.Scan(&forecast_prune)
 	return forecast_prune, err
 }
+
+const retentionPruneHours = `-- name: RetentionPruneHours :one
+SELECT alert_hour_prune(make_interval(secs => $1::float8), $2)
+`
+
+type RetentionPruneHoursParams struct {
+	KeepSeconds float64
+	Batch       int32
+}
+
+func (q *Queries) RetentionPruneHours(ctx context.Context, db DBTX, arg RetentionPruneHoursParams) (int32, error) {
+	row := db.QueryRow(ctx, retentionPruneHours, arg.KeepSeconds, arg.Batch)
+	var alert_hour_prune int32
+	err := row.Scan(&alert_hour_prune)
+	return alert_hour_prune, err
+}
+
+const retentionPruneReconciliations = `-- name: RetentionPruneReconciliations :one
+SELECT reconciliation_run_prune(make_interval(secs => $1::float8), $2)
+`
+
+type RetentionPruneReconciliationsParams struct {
+	KeepSeconds float64
+	Batch       int32
+}
+
+func (q *Queries) RetentionPruneReconciliations(ctx context.Context, db DBTX, arg RetentionPruneReconciliationsParams) (int32, error) {
+	row := db.QueryRow(ctx, retentionPruneReconciliations, arg.KeepSeconds, arg.Batch)
+	var reconciliation_run_prune int32
+	err := row.Scan(&reconciliation_run_prune)
+	return reconciliation_run_prune, err
+}

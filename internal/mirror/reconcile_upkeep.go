@@ -21,9 +21,6 @@ func (w *ReconcileWorker) settle(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := dbsqlc.New().ReconciliationForget(ctx, tx); err != nil {
-			return err
-		}
 		if len(lost) > 0 {
 			return w.raiseLost(ctx, tx, lost)
 		}

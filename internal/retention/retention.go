@@ -35,14 +35,16 @@ const (
 	// afterFailure is when a run that failed, such as behind an auditor's long
 	// SELECT, is tried again.
 	afterFailure = 5 * time.Minute
+	// keepReconciliations is how long reconciliation_run is kept, with its differences.
+	keepReconciliations = 30 * 24 * time.Hour
 )
 
 // Config says how long things are kept; no value may be less than its minimum.
 type Config struct {
 	// Events: inbox_event, by whole UTC days, and mirror_change (default 90 d).
 	Events time.Duration
-	// Alerts: resolved episodes with their history and notifications, and
-	// circuit_breaker_event (default 400 d).
+	// Alerts: resolved episodes with their history and notifications,
+	// circuit_breaker_event, and alert_hour (default 400 d).
 	Alerts time.Duration
 	// Forecasts: every snapshot; older ones one a UTC day, for good (default 48 h).
 	Forecasts time.Duration
@@ -133,6 +135,18 @@ func prunes(c Config) []prune {
 		{"circuit_breaker_event", func(ctx context.Context, db dbsqlc.DBTX) (bool, error) {
 			const batch = 10_000
 			n, err := q.RetentionPruneBreaker(ctx, db, dbsqlc.RetentionPruneBreakerParams{KeepSeconds: c.Alerts.Seconds(), Batch: batch})
+			return n == batch, err
+		}},
+		{"alert_hour", func(ctx context.Context, db dbsqlc.DBTX) (bool, error) {
+			const batch = 10_000
+			n, err := q.RetentionPruneHours(ctx, db, dbsqlc.RetentionPruneHoursParams{KeepSeconds: c.Alerts.Seconds(), Batch: batch})
+			return n == batch, err
+		}},
+		{"reconciliation_run", func(ctx context.Context, db dbsqlc.DBTX) (bool, error) {
+			const batch = 500 // runs; one can have many differences
+			n, err := q.RetentionPruneReconciliations(ctx, db, dbsqlc.RetentionPruneReconciliationsParams{
+				KeepSeconds: keepReconciliations.Seconds(), Batch: batch,
+			})
 			return n == batch, err
 		}},
 		{"forecast", func(ctx context.Context, db dbsqlc.DBTX) (bool, error) {

@@ -163,6 +163,35 @@ func TestWorker_Work_Changes(t *testing.T) {
 	require.Equal(t, []string{"circuit_breaker_event 3", "mirror_change 2"}, h.texts("SELECT subject || ' ' || removed FROM audit_retention ORDER BY 1"))
 }
 
+func TestWorker_Work_Reconciliations(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.exec(`INSERT INTO reconciliation_run (id, kind, trigger, status, requested_at, finished_at) OVERRIDING SYSTEM VALUE
+		SELECT id, kind, 'schedule', status, now() - make_interval(days => d), CASE WHEN status <> 'running' THEN now() - make_interval(days => d) END FROM (VALUES
+			(1, 'full', 'done', 90), (2, 'delta', 'done', 31), (3, 'delta', 'running', 31), (4, 'delta', 'done', 29),
+			(5, 'full', 'done', 60), (6, 'delta', 'done', 40)) AS t (id, kind, status, d)`)
+	h.exec(`INSERT INTO reconciliation_difference (run_id, uid, document_id, locale, kind, enqueued, lost)
+		SELECT run, 'u', 'd', '', 'stale', true, false FROM unnest(ARRAY[1, 2, 2, 3, 4, 5]) run`)
+	require.NoError(t, h.work())
+	require.Equal(t, []string{"3", "4", "5", "6"}, h.texts("SELECT id::text FROM reconciliation_run ORDER BY id"), "the last full one stays, and what came after it")
+	require.Equal(t, []string{"3", "4", "5"}, h.texts("SELECT run_id::text FROM reconciliation_difference ORDER BY run_id"))
+	require.Equal(t, []string{`reconciliation_run 2 {"reconciliation_difference": 3}`},
+		h.texts("SELECT subject || ' ' || removed || ' ' || details FROM audit_retention WHERE role LIKE '%_app'"))
+}
+
+// The hourly counts of alerts go with the alerts, but a summary of 31 days is never cut.
+func TestWorker_Work_Hours(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.exec(`INSERT INTO alert_hour (hour, rule, level, raised)
+		SELECT date_trunc('hour', now(), 'UTC') - make_interval(days => d), d::text, 'error', 1 FROM unnest(ARRAY[401, 401, 399, 33, 31, 0]) d`)
+	require.NoError(t, h.work())
+	require.Equal(t, []string{"399", "33", "31", "0"}, h.texts("SELECT rule FROM alert_hour ORDER BY hour"))
+	require.NoError(t, NewWorker(h.app, Config{Alerts: MinAlerts}).Work(t.Context(), &river.Job[Args]{}))
+	require.Equal(t, []string{"31", "0"}, h.texts("SELECT rule FROM alert_hour ORDER BY hour"))
+	require.Equal(t, []string{"alert_hour 2", "alert_hour 2"}, h.texts("SELECT subject || ' ' || removed FROM audit_retention"))
+}
+
 func TestWorker_Work_Forecasts(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
@@ -189,12 +218,13 @@ func TestRetention_AppCannotAbuseIt(t *testing.T) {
 	for _, sql := range []string{
 		"SELECT inbox_drop_day('6 days')", "SELECT inbox_drop_day(NULL)", "SELECT alert_prune('29 days', 10)", "SELECT alert_prune('-1 day', 10)",
 		"SELECT mirror_change_prune('1 day', 10)", "SELECT circuit_breaker_event_prune('0', 10)", "SELECT forecast_prune('0', 10)",
+		"SELECT reconciliation_run_prune('29 days', 10)", "SELECT alert_hour_prune('29 days', 10)",
 	} {
 		_, err := h.app.Exec(t.Context(), sql)
 		require.ErrorContains(t, err, "is never removed", sql)
 	}
 	// It may write the episode, but the episode's age is what the history says.
-	_, err := h.app.Exec(t.Context(), "UPDATE alert SET status = 'resolved', resolved_at = '2000-01-01', first_seen = '2000-01-01', last_seen = '2000-01-01'")
+	_, err := h.app.Exec(t.Context(), "UPDATE alert SET status = 'resolved', resolved_at = '2000-01-01', last_seen = '2000-01-01'")
 	require.NoError(t, err)
 	_, err = h.app.Exec(t.Context(), "SELECT alert_prune('30 days', 10)")
 	require.NoError(t, err)

@@ -43,7 +43,6 @@ var statements = map[string]statement{
 	"ReconciliationGhostTake":        many(reconciliationGhostTake),
 	"ReconciliationSettle":           many(reconciliationSettle),
 	"ReconciliationLostSinceFull":    one(reconciliationLostSinceFull),
-	"ReconciliationForget":           exec(func(*memoryTx, none) int64 { return 0 }), // no history lasts 30 days
 	"ReconciliationDeals":            many(reconciliationDeals),
 	"ReconciliationBillings":         many(reconciliationBillings),
 	"GuardLock":                      one(guardLock),
