@@ -97,7 +97,7 @@ INSERT INTO retention_event (subject, removed, older_than, role) VALUES
     ('inbox_event', 1000, now() - interval '90 days', 'root')`
 
 // answers to the questions of docs/sql-audit.md, by number; a day is <day>, a time <time>.
-func answers(down string) map[string][]string {
+func answers(outages string) map[string][]string {
 	return map[string][]string{
 		"1": {
 			"42|<time>|critical|breaker_opened|strapi|Strapi does not answer|resolved",
@@ -120,7 +120,7 @@ func answers(down string) map[string][]string {
 			"2|42|breaker_opened|email|failed|12|535 authentication failed",
 			"4|43|event_dead_lettered|webhook|pending|9|answered 503",
 		},
-		"6": {"3|" + down},
+		"6": {outages},
 		"7": {"<time>|strapi|closed|open|ann|Strapi is upgraded|<time>"},
 		"8": {
 			"00000000-0000-7000-8000-000000000002|<time>|entry.update|a1b2c3d4e5f6g7h8i9j0k1l2|pending|0|waits for its turn",
@@ -152,10 +152,11 @@ func TestAudit_Questions(t *testing.T) {
 	roles := pgtest.SeparateRoles(t)
 	admin := connect(t, roles.Admin)
 	admin.exec(seedAudit)
-	down := admin.names("SELECT justify_hours(make_interval(secs => 4 * floor(extract(epoch FROM max(at) - date_trunc('month', now())) / 8)))::text FROM circuit_breaker_event")[0]
+	outages := admin.names(`SELECT concat_ws('|', 2, justify_hours(3 * eighth), justify_hours(eighth))
+		FROM (SELECT make_interval(secs => floor(extract(epoch FROM max(at) - date_trunc('month', now())) / 8)) AS eighth FROM circuit_breaker_event) month`)[0]
 	auditor := connect(t, roles.Auditor)
 
-	want, questions := answers(down), question.FindAllStringSubmatch(string(page), -1)
+	want, questions := answers(outages), question.FindAllStringSubmatch(string(page), -1)
 	require.Len(t, questions, len(fence.FindAllString(string(page), -1)), "each query has a question")
 	require.Len(t, questions, len(want))
 	for _, q := range questions {
