@@ -71,7 +71,8 @@ ON CONFLICT DO NOTHING
 RETURNING id;
 
 -- name: NotificationCollect :exec
--- Gives a digest all that its channel holds back by now.
+-- Gives a digest all that its channel holds back by now: in the transaction that
+-- makes it, so that every attempt tells the same.
 UPDATE notification SET digest_id = @digest_id
 WHERE channel = @channel AND suppressed_by = 'storm' AND digest_id IS NULL;
 

@@ -58,7 +58,8 @@ type NotificationCollectParams struct {
 	Channel  string
 }
 
-// Gives a digest all that its channel holds back by now.
+// Gives a digest all that its channel holds back by now: in the transaction that
+// makes it, so that every attempt tells the same.
 func (q *Queries) NotificationCollect(ctx context.Context, db DBTX, arg NotificationCollectParams) error {
 	_, err := db.Exec(ctx, notificationCollect, arg.DigestID, arg.Channel)
 	return err

@@ -164,7 +164,7 @@ func (w *SendWorker) send(ctx context.Context, n dbsqlc.NotificationGetRow) (boo
 	m := message(n, w.outbox.config.PublicURL)
 	if m.Reason == digest {
 		var err error
-		if m.Digest, err = w.collect(ctx, n); err != nil {
+		if m.Digest, err = w.digested(ctx, n.ID); err != nil {
 			return true, err
 		}
 	}

@@ -49,7 +49,9 @@ func (w *SendWorker) admit(ctx context.Context, n dbsqlc.NotificationGetRow) (bo
 }
 
 // Digest makes a digest for each channel that holds something back, unless one is
-// under way: that one tells of it, too. It answers how many it made.
+// under way: then it waits for the next. What a digest tells of is fixed here: an
+// attempt may have arrived though nobody knows, and a receiver that drops
+// duplicates by their id would drop what another attempt added. It answers how many it made.
 func (o *Outbox) Digest(ctx context.Context, tx pgx.Tx) (int, error) {
 	q := dbsqlc.New()
 	storms, err := q.NotificationStorms(ctx, tx)
@@ -67,6 +69,9 @@ func (o *Outbox) Digest(ctx context.Context, tx pgx.Tx) (int, error) {
 		if err != nil {
 			return 0, fmt.Errorf("make a digest for channel %s: %w", s.Channel, err)
 		}
+		if err := q.NotificationCollect(ctx, tx, dbsqlc.NotificationCollectParams{DigestID: &id, Channel: s.Channel}); err != nil {
+			return 0, fmt.Errorf("collect what digest %d tells of: %w", id, err)
+		}
 		if _, err := o.jobs.InsertTx(ctx, tx, SendArgs{NotificationID: id}, &river.InsertOpts{Queue: queueOf(s.Channel), Priority: first}); err != nil {
 			return 0, fmt.Errorf("insert the job of digest %d: %w", id, err)
 		}
@@ -74,15 +79,11 @@ func (o *Outbox) Digest(ctx context.Context, tx pgx.Tx) (int, error) {
 	return len(storms), nil
 }
 
-// collect gives a digest all that is held back by now, and counts it. It is done
-// at each attempt, so a digest that waits for its channel stays the only one.
-func (w *SendWorker) collect(ctx context.Context, n dbsqlc.NotificationGetRow) (*Digest, error) {
-	if err := w.queries.NotificationCollect(ctx, w.pool, dbsqlc.NotificationCollectParams{DigestID: &n.ID, Channel: n.Channel}); err != nil {
-		return nil, fmt.Errorf("collect what digest %d tells of: %w", n.ID, err)
-	}
-	rows, err := w.queries.NotificationDigested(ctx, w.pool, &n.ID)
+// digested counts what a digest tells of.
+func (w *SendWorker) digested(ctx context.Context, id int64) (*Digest, error) {
+	rows, err := w.queries.NotificationDigested(ctx, w.pool, &id)
 	if err != nil {
-		return nil, fmt.Errorf("read what digest %d tells of: %w", n.ID, err)
+		return nil, fmt.Errorf("read what digest %d tells of: %w", id, err)
 	}
 	d := &Digest{}
 	for _, r := range rows {

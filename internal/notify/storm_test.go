@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"testing"
 	"time"
 
@@ -127,6 +128,41 @@ func TestStorm_ReceiverAway(t *testing.T) {
 	require.Contains(t, string(s.got()[0].body), `"digest":{"count":10,`)
 	h.tend()
 	require.Len(t, h.rows(), 11)
+}
+
+// A digest that may have arrived tells the same at each attempt: its receiver may
+// drop the second one by its id. What is held back meanwhile has the next digest.
+func TestStorm_AnswerLost(t *testing.T) {
+	t.Parallel()
+	taken, answer := make(chan struct{}), make(chan struct{})
+	s := newSink(t, status(204), status(204), status(204), func(w http.ResponseWriter) {
+		close(taken)
+		<-answer
+		w.WriteHeader(http.StatusBadGateway) // by a proxy: the receiver has it
+	})
+	h := newHouse(t, notify.Config{
+		Channels: []notify.Channel{webhook(t, alerting.Error, notify.WebhookConfig{URL: s.url, Timeout: patience})}, PerMinute: 4,
+	})
+	h.pinMinute()
+	h.storm(8)
+	h.settled(8)
+	h.tend()
+	<-taken
+	for _, subject := range []string{"late", "later"} {
+		h.raise(alerting.Alert{Rule: alerting.RuleEventDeadLettered, Subject: subject, Level: alerting.Error, Message: "HTTP 500"})
+	}
+	h.eventually(`SELECT count(*) = 7 FROM notification WHERE suppressed_by = 'storm'`)
+	close(answer)
+	h.settled(11)
+	got := s.got()
+	require.Len(t, got, 5)
+	require.Equal(t, got[3].header.Get("Webhook-Id"), got[4].header.Get("Webhook-Id"))
+	require.Equal(t, string(got[3].body), string(got[4].body))
+	require.Contains(t, string(got[4].body), `"digest":{"count":5,`)
+
+	h.tend()
+	h.settled(12)
+	require.Contains(t, string(s.got()[5].body), `"digest":{"count":2,`)
 }
 
 // In mail and Slack a digest is a list of what was held back.
