@@ -1,8 +1,10 @@
 package alerting
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -33,8 +35,8 @@ func oldestPending(age time.Duration) *Alert {
 func channelFailing(c dbsqlc.SampleChannelsRow) Alert {
 	return Alert{
 		Rule: RuleNotificationFailing, Subject: c.Channel, Level: Error,
-		Message: fmt.Sprintf("nobody hears of alerts through %s: %d failed for good in the last hour, %d wait to be tried again (%s)",
-			c.Channel, c.Failed, c.Stuck, c.LastError),
+		Message: fmt.Sprintf("nobody hears of alerts through %s: %d failed for good, %d wait to be tried again, and nothing was sent since (%s)",
+			c.Channel, c.Failed, c.Stuck, cmp.Or(c.LastError, "each attempt died before it had an answer")),
 		Details: map[string]any{"failed": c.Failed, "stuck": c.Stuck, "last_error": c.LastError},
 	}
 }
@@ -76,7 +78,9 @@ func (a *Alerts) sample(ctx context.Context, tx pgx.Tx) (int, error) {
 // look lists what is bad now, in the order of rules and subjects.
 func (a *Alerts) look(ctx context.Context, tx pgx.Tx) ([]Alert, error) {
 	var bad []Alert
-	channels, err := a.queries.SampleChannels(ctx, tx, RuleNotificationFailing)
+	channels, err := a.queries.SampleChannels(ctx, tx, dbsqlc.SampleChannelsParams{
+		Rule: RuleNotificationFailing, Configured: a.outbox.Channels(),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("look at the channels: %w", err)
 	}
@@ -99,7 +103,7 @@ func (a *Alerts) judge(ctx context.Context, tx pgx.Tx, key episodeKey, s Streak,
 		if err := a.queries.SampleForget(ctx, tx, dbsqlc.SampleForgetParams{Rule: key.rule, Subject: key.subject}); err != nil {
 			return fmt.Errorf("forget the looks at %s: %w", key.rule, err)
 		}
-		_, err := a.Resolve(ctx, tx, key.rule, key.subject, "it is well again")
+		_, err := a.Resolve(ctx, tx, key.rule, key.subject, a.whyOver(key))
 		return err
 	}
 	err := a.queries.SampleStore(ctx, tx, dbsqlc.SampleStoreParams{
@@ -112,6 +116,14 @@ func (a *Alerts) judge(ctx context.Context, tx pgx.Tx, key episodeKey, s Streak,
 		_, err = a.Raise(ctx, tx, *alert)
 	}
 	return err
+}
+
+// whyOver is the reason for which an episode of a sampled rule ends.
+func (a *Alerts) whyOver(key episodeKey) string {
+	if key.rule == RuleNotificationFailing && !slices.Contains(a.outbox.Channels(), key.subject) {
+		return "this channel is not configured any more"
+	}
+	return "it is well again"
 }
 
 // quietAfter are the rules that say nothing when they are well, and when an

@@ -1,9 +1,11 @@
 package alerting_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/alerting"
@@ -83,6 +85,54 @@ func TestRule_NotificationFailing(t *testing.T) {
 	require.Equal(t, "1", b.text(`SELECT count(*)::text FROM alert WHERE rule = 'notification_failing'`))
 }
 
+// Time mends no channel: an episode ends when something was sent, when an operator
+// says so, or when the channel is gone from the settings. What it was about does not
+// open another.
+func TestRule_NotificationFailing_Over(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		end    func(t *testing.T, b book) book
+		reason string
+	}{
+		"Sent": {func(_ *testing.T, b book) book {
+			b.exec(`UPDATE notification SET status = 'sent', sent_at = now() WHERE status = 'pending'`)
+			return b
+		}, "it is well again"},
+		"ByHand": {func(t *testing.T, b book) book {
+			var id int64
+			require.NoError(t, b.pool.QueryRow(t.Context(), `SELECT id FROM alert WHERE rule = 'notification_failing'`).Scan(&id))
+			b.inTx(func(ctx context.Context, tx pgx.Tx) error {
+				_, err := b.ResolveByHand(ctx, tx, id, alerting.Operator{Name: "cli:ann", Comment: "a new URL"})
+				return err
+			})
+			b.exec(`UPDATE notification SET failed_at = now() - interval '1 minute' WHERE status = 'failed'`)
+			return b
+		}, "a new URL"},
+		"NotConfigured": {func(_ *testing.T, b book) book { return newCommand(b) }, "this channel is not configured any more"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBook(t, alerting.Config{})
+			b.raise(dead(alerting.Error, "m"))
+			b.exec(`UPDATE notification SET status = 'failed', failed_at = now() - interval '1 minute', last_error = 'HTTP 404'`)
+			b.tend()
+			b.tend()
+			b.exec(`UPDATE notification SET failed_at = now() - interval '1 day' WHERE status = 'failed'`)
+			b.tend()
+			b.tend()
+			require.Equal(t, "error firing", b.rule(alerting.RuleNotificationFailing))
+
+			b = c.end(t, b)
+			for range 4 {
+				b.tend()
+			}
+			require.Equal(t, "error resolved", b.rule(alerting.RuleNotificationFailing))
+			require.Equal(t, "1", b.text(`SELECT count(*)::text FROM alert WHERE rule = 'notification_failing'`))
+			require.Equal(t, c.reason, b.text(`SELECT reason FROM alert_event WHERE kind = 'resolved'`))
+		})
+	}
+}
+
 // A channel that does not answer is stuck long before anything failed for good.
 func TestRule_NotificationStuck(t *testing.T) {
 	t.Parallel()
@@ -92,6 +142,28 @@ func TestRule_NotificationStuck(t *testing.T) {
 	b.tend()
 	b.tend()
 	require.Equal(t, "error firing", b.rule(alerting.RuleNotificationFailing))
+}
+
+// Attempts that die leave no error behind.
+func TestRule_NotificationStuck_Died(t *testing.T) {
+	t.Parallel()
+	b := newBook(t, alerting.Config{})
+	b.raise(dead(alerting.Error, "m"))
+	b.exec(`UPDATE notification SET attempts = 3`)
+	b.tend()
+	b.tend()
+	require.Contains(t, b.text(`SELECT message FROM alert WHERE rule = 'notification_failing'`), "each attempt died before it had an answer")
+}
+
+// A step of the minute that fails is told, and the others have their turn.
+func TestTend_OneStepFails(t *testing.T) {
+	t.Parallel()
+	b := newBook(t, alerting.Config{})
+	b.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Subject: "a machine", Level: alerting.Warning})
+	b.later(time.Hour)
+	b.exec(`DROP TABLE alert_sample`)
+	require.ErrorContains(t, alerting.NewTendWorker(b.pool, b.Alerts).Work(t.Context(), nil), "alert_sample")
+	require.Equal(t, "warning resolved", b.rule(alerting.RuleClockSkew))
 }
 
 func TestRule_QuietIsOver(t *testing.T) {

@@ -2,6 +2,7 @@ package alerting
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -59,16 +60,15 @@ func NewTendWorker(pool *pgxpool.Pool, alerts *Alerts) *TendWorker {
 	return &TendWorker{pool: pool, alerts: alerts}
 }
 
-// Work implements river.Worker.
+// Work implements river.Worker. A step that fails does not keep the others from their turn.
 func (w *TendWorker) Work(ctx context.Context, _ *river.Job[TendArgs]) error {
+	var failed []error
 	for _, step := range []func(context.Context, pgx.Tx) (int, error){
 		w.alerts.sample, w.alerts.settle, w.alerts.release, w.alerts.remind, w.alerts.outbox.Digest, w.alerts.fold,
 	} {
-		if err := w.untilDone(ctx, step); err != nil {
-			return err
-		}
+		failed = append(failed, w.untilDone(ctx, step))
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 // untilDone repeats a step, a transaction each, until it finds less than a batch.

@@ -10,17 +10,28 @@ import (
 )
 
 const sampleChannels = `-- name: SampleChannels :many
+WITH episode AS (
+    SELECT subject AS channel, bool_or(resolved_at IS NULL) AS open, coalesce(max(resolved_at), '-infinity') AS ended
+    FROM alert WHERE rule = $1 GROUP BY subject)
 SELECT n.channel, count(*) FILTER (WHERE n.status = 'failed') AS failed, count(*) FILTER (WHERE n.status = 'pending') AS stuck,
-       (array_agg(n.last_error ORDER BY n.id DESC))[1]::text AS last_error
+       coalesce((array_agg(n.last_error ORDER BY n.id DESC) FILTER (WHERE n.last_error IS NOT NULL))[1], '')::text AS last_error
 FROM notification n
 JOIN alert a ON a.id = n.alert_id
+LEFT JOIN episode e ON e.channel = n.channel
 WHERE a.rule <> $1
-  AND ((n.status = 'failed' AND n.failed_at > now() - interval '1 hour') OR (n.status = 'pending' AND n.attempts >= 3))
+  AND ((n.status = 'pending' AND n.attempts >= 3)
+       OR (n.status = 'failed' AND n.failed_at > coalesce(e.ended, '-infinity')
+           AND (n.failed_at > now() - interval '1 hour' OR (e.open AND n.channel = ANY($2::text[])))))
   AND NOT EXISTS (SELECT FROM notification s WHERE s.channel = n.channel AND s.status = 'sent'
                   AND s.sent_at > coalesce(n.failed_at, n.created_at))
 GROUP BY n.channel
 ORDER BY n.channel
 `
+
+type SampleChannelsParams struct {
+	Rule       string
+	Configured []string
+}
 
 type SampleChannelsRow struct {
 	Channel   string
@@ -30,9 +41,12 @@ type SampleChannelsRow struct {
 }
 
 // Channels that failed or are stuck, and have sent nothing since. What tells of
-// such a channel does not count, else it would keep itself alive.
-func (q *Queries) SampleChannels(ctx context.Context, db DBTX, rule string) ([]SampleChannelsRow, error) {
-	rows, err := db.Query(ctx, sampleChannels, rule)
+// such a channel does not count, else it would keep itself alive. A failure counts
+// for an hour; while an episode is open and its channel is configured, until
+// something is sent. What an episode was about is over with it. No error: each
+// attempt died before it had an answer.
+func (q *Queries) SampleChannels(ctx context.Context, db DBTX, arg SampleChannelsParams) ([]SampleChannelsRow, error) {
+	rows, err := db.Query(ctx, sampleChannels, arg.Rule, arg.Configured)
 	if err != nil {
 		return nil, err
 	}

@@ -67,6 +67,9 @@ func New(c Config, inserter *jobs.Client) *Outbox {
 	return &Outbox{config: c, jobs: inserter}
 }
 
+// Channels are the names of those that are configured in this process.
+func (o *Outbox) Channels() []string { return o.hearing(critical) }
+
 // HasChannels tells whether this process can say who is to be told. A command
 // cannot: what it raises is told by the service, within a minute.
 func (o *Outbox) HasChannels() bool { return len(o.config.Channels) > 0 }
