@@ -92,8 +92,13 @@ WHERE id = @id AND status = 'pending'
 RETURNING attempts;
 
 -- name: NotificationSent :execrows
-UPDATE notification SET status = 'sent', sent_at = clock_timestamp(), last_error = NULL, next_attempt_at = NULL
+-- The error says which receivers did not take what others took.
+UPDATE notification SET status = 'sent', sent_at = clock_timestamp(), last_error = @last_error, next_attempt_at = NULL
 WHERE id = @id AND status = 'pending';
+
+-- name: NotificationLeft :exec
+-- Which receivers still have not got what others took.
+UPDATE notification SET last_error = @last_error WHERE id = @id AND status = 'sent';
 
 -- name: NotificationFailed :execrows
 UPDATE notification SET status = 'failed', failed_at = clock_timestamp(), last_error = @last_error, next_attempt_at = NULL

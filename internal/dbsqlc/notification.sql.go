@@ -287,6 +287,21 @@ func (q *Queries) NotificationGet(ctx context.Context, db DBTX, id int64) (Notif
 	return i, err
 }
 
+const notificationLeft = `-- name: NotificationLeft :exec
+UPDATE notification SET last_error = $1 WHERE id = $2 AND status = 'sent'
+`
+
+type NotificationLeftParams struct {
+	LastError *string
+	ID        int64
+}
+
+// Which receivers still have not got what others took.
+func (q *Queries) NotificationLeft(ctx context.Context, db DBTX, arg NotificationLeftParams) error {
+	_, err := db.Exec(ctx, notificationLeft, arg.LastError, arg.ID)
+	return err
+}
+
 const notificationOf = `-- name: NotificationOf :many
 SELECT n.id, n.channel, n.reason, n.sequence, n.status, n.attempts, n.last_error, n.created_at, n.next_attempt_at,
        n.sent_at, n.failed_at, n.suppressed_at, n.suppressed_by, n.digest_id, d.status AS digest_status, d.sent_at AS digest_sent_at
@@ -414,12 +429,18 @@ func (q *Queries) NotificationRetry(ctx context.Context, db DBTX, arg Notificati
 }
 
 const notificationSent = `-- name: NotificationSent :execrows
-UPDATE notification SET status = 'sent', sent_at = clock_timestamp(), last_error = NULL, next_attempt_at = NULL
-WHERE id = $1 AND status = 'pending'
+UPDATE notification SET status = 'sent', sent_at = clock_timestamp(), last_error = $1, next_attempt_at = NULL
+WHERE id = $2 AND status = 'pending'
 `
 
-func (q *Queries) NotificationSent(ctx context.Context, db DBTX, id int64) (int64, error) {
-	result, err := db.Exec(ctx, notificationSent, id)
+type NotificationSentParams struct {
+	LastError *string
+	ID        int64
+}
+
+// The error says which receivers did not take what others took.
+func (q *Queries) NotificationSent(ctx context.Context, db DBTX, arg NotificationSentParams) (int64, error) {
+	result, err := db.Exec(ctx, notificationSent, arg.LastError, arg.ID)
 	if err != nil {
 		return 0, err
 	}

@@ -57,7 +57,7 @@ func withhold(s standing) Suppression {
 // decide gives up on what cannot succeed and on what is too old; else the wait
 // is the backoff or what the receiver asked for, whichever is longer.
 func decide(a attempt, backoff retry.Policy, giveUpAfter time.Duration, rnd func() float64) verdict {
-	if a.err == nil {
+	if taken(a.err) {
 		return verdict{sent: true}
 	}
 	if !a.retry || a.age >= giveUpAfter {

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -8,16 +9,22 @@ import (
 	"fmt"
 	"net"
 	"net/mail"
+	"net/textproto"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	gomail "github.com/wneessen/go-mail"
+	"github.com/wneessen/go-mail/smtp"
 )
 
 // defaultEmailTimeout bounds one attempt, from the look-up of the name to QUIT.
 // An SMTP server that greets slowly to shake off spammers takes some seconds.
 const defaultEmailTimeout = 20 * time.Second
+
+// maxAnswerLine bounds what is kept of an answer about one receiver, in bytes.
+const maxAnswerLine = 120
 
 // Security is how the connection to an SMTP server is protected.
 type Security string
@@ -88,11 +95,13 @@ func NewEmail(c EmailConfig) (*Email, error) {
 }
 
 // Notify sends the message; see Channel.Notify. What the server puts off (4xx)
-// and a network that fails are worth another attempt; what it refuses (5xx) is final.
+// and a network that fails are worth another attempt; what it refuses (5xx) is
+// final. One receiver that it does not take keeps no other from the mail: then the
+// error is an Undelivered, and retry tells whether any of them is put off.
 func (e *Email) Notify(ctx context.Context, m Message) (retry bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, e.config.Timeout, e.timedOut())
 	defer cancel()
-	letter, err := e.letter(m)
+	letter, err := e.written(m)
 	if err != nil {
 		return false, fmt.Errorf("write the mail of notification %d: %w", m.ID, err)
 	}
@@ -100,12 +109,82 @@ func (e *Email) Notify(ctx context.Context, m Message) (retry bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	err = client.DialAndSendWithContext(ctx, letter)
-	if err == nil || letter.IsDelivered() {
-		// The server has taken it: that it then broke off the farewell changes nothing.
-		return false, nil
+	server, err := client.DialToSMTPClientWithContext(ctx)
+	if err != nil {
+		return e.judge(ctx, err)
 	}
-	return e.judge(ctx, err)
+	defer func() { _ = server.Quit() }() // How the farewell goes changes nothing.
+	undelivered, err := e.hand(server, letter, e.receivers(m.To))
+	if err != nil {
+		return e.judge(ctx, err)
+	}
+	if len(undelivered.Refused)+len(undelivered.PutOff) > 0 {
+		return len(undelivered.PutOff) > 0, undelivered
+	}
+	return false, nil
+}
+
+// written is the letter as it goes over the wire. It is whole before the server
+// is asked: one that broke off could be taken as it stands.
+func (e *Email) written(m Message) ([]byte, error) {
+	letter, err := e.letter(m)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	_, err = letter.WriteTo(&b)
+	return b.Bytes(), err
+}
+
+// receivers are those of the settings, or of some addresses those that still are.
+func (e *Email) receivers(only []string) []*mail.Address {
+	if len(only) == 0 {
+		return e.to
+	}
+	var some []*mail.Address
+	for _, to := range e.to {
+		if slices.Contains(only, to.Address) {
+			some = append(some, to)
+		}
+	}
+	return some
+}
+
+// hand gives the server the letter for those receivers that it takes it for.
+// go-mail itself sends nothing when one of them is refused.
+func (e *Email) hand(server *smtp.Client, letter []byte, to []*mail.Address) (*Undelivered, error) {
+	if err := server.Mail((&mail.Address{Address: e.from.Address}).String()); err != nil {
+		return nil, &stepError{"MAIL FROM", err}
+	}
+	u := &Undelivered{}
+	for _, receiver := range to {
+		err := server.Rcpt((&mail.Address{Address: receiver.Address}).String())
+		var answer *textproto.Error
+		switch {
+		case err == nil:
+			u.Taken = true
+		case !errors.As(err, &answer):
+			return nil, &stepError{"RCPT TO", err}
+		case answer.Code >= 500:
+			u.Refused = append(u.Refused, Refusal{receiver.Address, Line(err.Error(), maxAnswerLine)})
+		default:
+			u.PutOff = append(u.PutOff, Refusal{receiver.Address, Line(err.Error(), maxAnswerLine)})
+		}
+	}
+	if !u.Taken {
+		return u, nil
+	}
+	body, err := server.Data()
+	if err != nil {
+		return nil, &stepError{"DATA", err}
+	}
+	if _, err := body.Write(letter); err != nil {
+		return nil, &stepError{"the mail", err}
+	}
+	if err := body.Close(); err != nil {
+		return nil, &stepError{"the mail", err}
+	}
+	return u, nil
 }
 
 // Check connects, turns to TLS, authenticates and leaves, without a mail.

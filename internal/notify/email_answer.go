@@ -6,9 +6,16 @@ import (
 	"net/textproto"
 	"strconv"
 	"time"
-
-	gomail "github.com/wneessen/go-mail"
 )
+
+// stepError is a step of handing over a mail that failed.
+type stepError struct {
+	step string
+	err  error
+}
+
+func (e *stepError) Error() string { return e.step + ": " + e.err.Error() }
+func (e *stepError) Unwrap() error { return e.err }
 
 func (e *Email) timedOut() *sendError {
 	return &sendError{text: e.server + " did not take the mail within " + e.config.Timeout.String() + ", the limit for one attempt"}
@@ -23,13 +30,15 @@ func (e *Email) judge(ctx context.Context, err error) (retry bool, _ error) {
 	if ended := context.Cause(ctx); ended != nil {
 		return true, ended
 	}
-	var sending *gomail.SendError
-	if errors.As(err, &sending) {
-		// 0: the connection broke off.
-		code := sending.ErrorCode()
-		return code < 500, &sendError{text: e.server + ": " + Line(sending.Error(), maxLastError/2)}
+	var (
+		step   *stepError
+		answer *textproto.Error
+	)
+	if errors.As(err, &step) {
+		// Without an answer the connection broke off.
+		final := errors.As(err, &answer) && answer.Code >= 500
+		return !final, &sendError{text: e.server + ": " + Line(step.Error(), maxLastError/2)}
 	}
-	var answer *textproto.Error
 	if errors.As(err, &answer) {
 		// Before the mail: the greeting, EHLO, STARTTLS, AUTH. The server's words may
 		// repeat what it was sent, so the code has to do.

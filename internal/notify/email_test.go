@@ -15,6 +15,7 @@ import (
 	"net/mail"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,11 +29,14 @@ import (
 
 const mailPassword = "a-mail-password-that-nobody-may-see"
 
-// post is a real SMTP server that answers MAIL FROM with the errors it was given.
+// post is a real SMTP server that answers MAIL FROM with the errors it was given,
+// and RCPT TO as rcpt says.
 type post struct {
 	host  string
 	port  int
 	roots *tls.Config // trusts it
+
+	rcpt func(to string) error // nil takes all
 
 	mu      sync.Mutex
 	answers []error
@@ -110,6 +114,11 @@ func (v *visit) Mail(string, *smtp.MailOptions) error {
 }
 
 func (v *visit) Rcpt(to string, _ *smtp.RcptOptions) error {
+	if v.post.rcpt != nil {
+		if err := v.post.rcpt(to); err != nil {
+			return err
+		}
+	}
 	v.to = append(v.to, to)
 	return nil
 }
@@ -214,6 +223,108 @@ func TestEmail_Refused(t *testing.T) {
 	require.Contains(t, *row.LastError, "550")
 	require.Contains(t, *row.LastError, "we do not want it")
 	require.Equal(t, *row.LastError, h.text(`SELECT details->>'error' FROM alert_event WHERE kind = 'notification_failed'`))
+}
+
+// mailbox answers for one address, and takes all others.
+func mailbox(address string, answer func() error) func(string) error {
+	return func(to string) error {
+		if to != address {
+			return nil
+		}
+		return answer()
+	}
+}
+
+func noSuchUser() error { return &smtp.SMTPError{Code: 550, Message: "no such user"} }
+func greylisted() error { return &smtp.SMTPError{Code: 450, Message: "greylisted"} }
+
+// envelopes are the receivers of each letter that p took, and that it is one letter.
+func (p *post) envelopes(t *testing.T) (to []string) {
+	t.Helper()
+	ids := map[string]bool{}
+	for _, letter := range p.letters() {
+		header, _, _ := bodies(t, letter)
+		to = append(to, header.Get("Envelope-To"))
+		ids[header.Get("Message-Id")] = true
+	}
+	require.LessOrEqual(t, len(ids), 1, "whoever gets it twice sees it once")
+	return to
+}
+
+// A dead mailbox keeps nobody else from the mail, and the row says whose it is.
+func TestEmail_OneReceiverRefused(t *testing.T) {
+	t.Parallel()
+	p := newPost(t, false)
+	p.rcpt = mailbox("ann@example.com", noSuchUser)
+	h := newHouse(t, mailChannel(p.email(t)))
+	id := h.raise(breakerOpened(alerting.Critical))
+	h.settled(1)
+	require.Equal(t, []string{"ops@example.com"}, p.envelopes(t))
+	all, err := notify.Of(t.Context(), h.pool, id, 10)
+	require.NoError(t, err)
+	require.Equal(t, "sent", all[0].Status)
+	require.Equal(t, 1, all[0].Attempts)
+	require.Contains(t, *all[0].LastError, "sent, but refused for ann@example.com: 550 ")
+	require.Contains(t, *all[0].LastError, "no such user")
+	require.Equal(t, *all[0].LastError, h.text(`SELECT details->>'error' FROM alert_event WHERE kind = 'notified'`))
+	require.Contains(t, h.log.String(), "a notification was sent, but not to everybody")
+	require.Equal(t, "1", h.text(`SELECT count(*)::text FROM river.river_job WHERE kind = 'notification_send'`), "nobody is left to try again")
+}
+
+func TestEmail_AllReceiversRefused(t *testing.T) {
+	t.Parallel()
+	p := newPost(t, false)
+	p.rcpt = func(string) error { return noSuchUser() }
+	h := newHouse(t, mailChannel(p.email(t)))
+	h.raise(breakerOpened(alerting.Critical))
+	row := h.settled(1)[0]
+	require.Equal(t, "failed", row.Status)
+	require.Equal(t, 1, row.Attempts)
+	require.Contains(t, *row.LastError, "refused for ops@example.com: 550 ")
+	require.Contains(t, *row.LastError, "refused for ann@example.com: 550 ")
+	require.Empty(t, p.letters())
+}
+
+// Who puts a mail off gets it later, alone. It is sent meanwhile: what the others
+// are told next does not wait for it.
+func TestEmail_OneReceiverPutsOff(t *testing.T) {
+	t.Parallel()
+	p := newPost(t, false)
+	var ready atomic.Bool
+	var asked atomic.Int32
+	p.rcpt = mailbox("ann@example.com", func() error {
+		asked.Add(1)
+		if ready.Load() {
+			return nil
+		}
+		return greylisted()
+	})
+	h := newHouse(t, mailChannel(p.email(t)))
+	h.raise(breakerOpened(alerting.Critical))
+	h.settled(1)
+	require.Eventually(t, func() bool { return asked.Load() >= 3 }, patience, 5*time.Millisecond)
+	require.Equal(t, []string{"ops@example.com"}, p.envelopes(t))
+	require.Contains(t, *h.rows()[0].LastError, "sent, but put off for ann@example.com: 450 ")
+
+	ready.Store(true)
+	h.eventually(`SELECT last_error IS NULL FROM notification`)
+	require.Equal(t, []string{"ops@example.com", "ann@example.com"}, p.envelopes(t))
+	require.Equal(t, "1", h.text(`SELECT count(*)::text FROM alert_event WHERE kind = 'notified'`))
+	h.eventually(`SELECT bool_and(state = 'completed') FROM river.river_job WHERE kind = 'notification_send'`)
+}
+
+func TestEmail_OneReceiverPutsOffForEver(t *testing.T) {
+	t.Parallel()
+	p := newPost(t, false)
+	p.rcpt = mailbox("ann@example.com", greylisted)
+	c := mailChannel(p.email(t))
+	c.GiveUpAfter = 200 * time.Millisecond
+	h := newHouse(t, c)
+	h.raise(breakerOpened(alerting.Critical))
+	h.settled(1)
+	h.eventually(`SELECT count(*) > 1 AND bool_and(state = 'completed') FROM river.river_job WHERE kind = 'notification_send'`)
+	require.Contains(t, *h.rows()[0].LastError, "sent, but refused for ann@example.com: 450 ")
+	require.Equal(t, []string{"ops@example.com"}, p.envelopes(t))
 }
 
 func TestEmail_Attempt(t *testing.T) {

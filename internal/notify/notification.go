@@ -18,7 +18,8 @@ type Notification struct {
 	// Status is pending, sent, failed or suppressed.
 	Status   string `json:"status"`
 	Attempts int    `json:"attempts"`
-	// LastError is of the last attempt that failed; it holds no secret.
+	// LastError is of the last attempt that failed; of one that is sent, who did not
+	// take it. It holds no secret.
 	LastError     *string    `json:"last_error"`
 	CreatedAt     time.Time  `json:"created_at"`
 	NextAttemptAt *time.Time `json:"next_attempt_at"`

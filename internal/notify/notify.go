@@ -71,6 +71,8 @@ type Message struct {
 	Alert Alert
 	// Digest is what a digest tells of; its Alert is the worst of them.
 	Digest *Digest
+	// To are the receivers of a mail that it is for, when not for all that are configured.
+	To []string
 	// URL is where people see the alert; "" without a public address.
 	URL string
 	// Runbook is where people read what the rule means and what to do first; ""
@@ -111,7 +113,8 @@ type Channel struct {
 	Floor int
 	// Notify sends one message and answers whether a failure is worth another
 	// attempt; only the channel can tell. It bounds its own time. Its errors are
-	// shown to people and stored, so they never hold a secret.
+	// shown to people and stored, so they never hold a secret. With an Undelivered
+	// that is Taken the message is sent.
 	Notify func(ctx context.Context, m Message) (retry bool, err error)
 }
 

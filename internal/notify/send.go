@@ -34,6 +34,10 @@ const (
 // SendArgs sends one notification.
 type SendArgs struct {
 	NotificationID int64 `json:"notification_id"`
+	// To are the receivers of a mail who put off what others took; empty: all receivers.
+	To []string `json:"to,omitempty"`
+	// Refused are those who refused it before.
+	Refused []Refusal `json:"refused,omitempty"`
 }
 
 // Kind implements river.JobArgs.
@@ -77,6 +81,9 @@ func (w *SendWorker) Work(ctx context.Context, job *river.Job[SendArgs]) error {
 	}
 	if err != nil {
 		return fmt.Errorf("read notification %d: %w", job.Args.NotificationID, err)
+	}
+	if len(job.Args.To) > 0 {
+		return w.tryRest(ctx, job, n)
 	}
 	if n.Status != "pending" {
 		return nil
@@ -127,8 +134,8 @@ func (w *SendWorker) try(ctx context.Context, job *river.Job[SendArgs], n dbsqlc
 	if err != nil {
 		return fmt.Errorf("count an attempt of notification %d: %w", n.ID, err)
 	}
-	again, err := w.send(ctx, n)
-	if err != nil && ctx.Err() != nil {
+	again, err := w.send(ctx, n, nil)
+	if !taken(err) && ctx.Err() != nil {
 		// Being stopped says nothing about the channel.
 		return fmt.Errorf("send notification %d: %w", n.ID, ctx.Err())
 	}
@@ -156,12 +163,13 @@ func (w *SendWorker) conclude(ctx context.Context, job *river.Job[SendArgs], n d
 
 // send hands the message to its channel. A channel that this process does not
 // know may be known to another, as in a rolling deploy, so that is tried again.
-func (w *SendWorker) send(ctx context.Context, n dbsqlc.NotificationGetRow) (bool, error) {
+func (w *SendWorker) send(ctx context.Context, n dbsqlc.NotificationGetRow, to []string) (bool, error) {
 	channel, ok := w.outbox.channel(n.Channel)
 	if !ok {
 		return true, fmt.Errorf("channel %s is not configured; configure it again, or this is given up in time", n.Channel)
 	}
 	m := message(n, w.outbox.config.PublicURL)
+	m.To = to
 	if m.Reason == digest {
 		var err error
 		if m.Digest, err = w.digested(ctx, n.ID); err != nil {
@@ -174,8 +182,12 @@ func (w *SendWorker) send(ctx context.Context, n dbsqlc.NotificationGetRow) (boo
 // settle marks the notification sent or failed.
 func (w *SendWorker) settle(ctx context.Context, job *river.Job[SendArgs], n dbsqlc.NotificationGetRow, a attempt) error {
 	return w.finish(ctx, job, n, history(n, a), func(tx pgx.Tx) (int64, error) {
-		if a.err == nil {
-			return w.queries.NotificationSent(ctx, tx, n.ID)
+		if taken(a.err) {
+			marked, err := w.queries.NotificationSent(ctx, tx, dbsqlc.NotificationSentParams{ID: n.ID, LastError: lastError(a.err)})
+			if err != nil || marked == 0 {
+				return marked, err
+			}
+			return marked, w.insertRest(ctx, tx, n, a.err)
 		}
 		return w.queries.NotificationFailed(ctx, tx, dbsqlc.NotificationFailedParams{ID: n.ID, LastError: lastError(a.err)})
 	})
@@ -210,6 +222,7 @@ func (w *SendWorker) finish(
 // report logs an attempt that failed. This is the edge: nobody else logs it.
 func (w *SendWorker) report(ctx context.Context, n dbsqlc.NotificationGetRow, a attempt, next verdict) {
 	if next.sent {
+		w.reportLeft(ctx, n, a.err)
 		return
 	}
 	log := w.log.With("notification_id", n.ID, "alert_id", n.AlertID, "channel", n.Channel,
@@ -227,8 +240,10 @@ func history(n dbsqlc.NotificationGetRow, a attempt) dbsqlc.AlertEventAppendPara
 		"notification_id": n.ID, "channel": n.Channel, "sequence": n.Sequence, "attempts": a.number,
 	}
 	kind := "notified"
-	if a.err != nil {
+	if !taken(a.err) {
 		kind = "notification_failed"
+	}
+	if a.err != nil {
 		details["error"] = *lastError(a.err)
 	}
 	encoded, _ := json.Marshal(details) // Numbers and clean strings: it cannot fail.
@@ -260,6 +275,9 @@ func message(n dbsqlc.NotificationGetRow, publicURL string) Message {
 }
 
 func lastError(err error) *string {
+	if err == nil {
+		return nil
+	}
 	text := Line(err.Error(), maxLastError)
 	return &text
 }
