@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"io"
+	"net"
 	"testing"
 
+	"github.com/emersion/go-smtp"
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
@@ -100,6 +103,37 @@ func TestAlerts_Test(t *testing.T) {
 	require.True(t, answer.Channels[1].Retry)
 
 	require.Contains(t, dealbox(t, environ{}, "", "alerts test").stderr, "there is no channel")
+}
+
+// oneMailbox is a mail server that knows c@d.example and nobody else.
+type oneMailbox struct{}
+
+func (oneMailbox) NewSession(*smtp.Conn) (smtp.Session, error) { return oneMailbox{}, nil }
+func (oneMailbox) Mail(string, *smtp.MailOptions) error        { return nil }
+func (oneMailbox) Data(io.Reader) error                        { return nil }
+func (oneMailbox) Reset()                                      {}
+func (oneMailbox) Logout() error                               { return nil }
+func (oneMailbox) Rcpt(to string, _ *smtp.RcptOptions) error {
+	if to == "c@d.example" {
+		return nil
+	}
+	return &smtp.SMTPError{Code: 550, Message: "no such user"}
+}
+
+func TestAlerts_TestOfADeadMailbox(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	server := smtp.NewServer(oneMailbox{})
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(func() { _ = server.Close() })
+	out := dealbox(t, environ{
+		"ALERT_EMAIL_ENABLED": "true", "SMTP_URL": "smtp://" + listener.Addr().String() + "?tls=none",
+		"ALERT_EMAIL_FROM": "a@b.example", "ALERT_EMAIL_TO": "c@d.example,gone@d.example",
+	}, "", "alerts test")
+	require.Equal(t, exitFailed, out.code)
+	require.Contains(t, out.stdout, "fail  email: sent, but refused for gone@d.example: 550 ")
+	require.Contains(t, out.stdout, "no such user")
 }
 
 func TestDoctor_AlertEmail(t *testing.T) {
