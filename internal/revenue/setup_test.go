@@ -58,7 +58,9 @@ func waitBlocked(t *testing.T, pool *pgxpool.Pool, table string, sessions int) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		var waiting int
-		get(t, pool, &waiting, "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = $1::text::regclass", table)
+		// The tables of other tests' databases have the same number: all are made from one template.
+		get(t, pool, &waiting, `SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = $1::text::regclass
+			AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`, table)
 		return waiting == sessions
 	}, time.Minute, 5*time.Millisecond, "the worker does not read the table %s", table)
 }
