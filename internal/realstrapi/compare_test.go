@@ -115,7 +115,7 @@ func (d *dealbox) requireMirror(s *realstrapi.Strapi, drafts bool, what string) 
 		require.Eventually(d.t, func() bool {
 			_, ours = d.bothSides(s, drafts)
 			return slices.Equal(theirs, ours)
-		}, time.Minute, 100*time.Millisecond, "%s: the mirror does not become what Strapi says", what)
+		}, 4*time.Minute, 100*time.Millisecond, "%s: the mirror does not become what Strapi says", what)
 		d.settle()
 	}
 	require.Equal(d.t, theirs, ours, what)

@@ -2,7 +2,6 @@ package realstrapi_test
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/pgtest"
+	"dealbox/internal/realstrapi"
 )
 
 // webhookToken is the static header of a stock Strapi.
@@ -35,14 +35,12 @@ type dealbox struct {
 // newDealbox prepares one with a database of its own; start starts it.
 func newDealbox(t *testing.T, settings map[string]string) *dealbox {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	require.NoError(t, err)
-	require.NoError(t, l.Close())
-	d := &dealbox{t: t, address: "http://127.0.0.1:" + port, program: filepath.Join(t.TempDir(), "dealbox")}
+	d := &dealbox{t: t, program: filepath.Join(t.TempDir(), "dealbox")}
 	out, err := exec.Command("go", "build", "-o", d.program, "../../cmd/dealbox").CombinedOutput()
 	require.NoError(t, err, string(out))
+	port, err := realstrapi.FreePort(t.Context())
+	require.NoError(t, err)
+	d.address = "http://127.0.0.1:" + port
 	d.env = map[string]string{
 		"DATABASE_URL": pgtest.URL(t), "PORT": port, "LOG_LEVEL": "error",
 		"STRAPI_BILLING_TYPES":  "api::billing.billing=billings," + construction + "=construction-billings",
@@ -84,7 +82,7 @@ func (d *dealbox) start() {
 		}
 		_ = response.Body.Close()
 		return response.StatusCode == http.StatusOK
-	}, time.Minute, 20*time.Millisecond, "Dealbox does not become ready")
+	}, 5*time.Minute, 20*time.Millisecond, "Dealbox does not become ready")
 }
 
 func (d *dealbox) end(signal os.Signal) {
@@ -109,11 +107,24 @@ func (d *dealbox) sync() string {
 // settle waits until everything that was received is in the mirror and the forecast.
 func (d *dealbox) settle() {
 	d.t.Helper()
+	d.rest("NULL")
+}
+
+// calm also waits for the looks at the other locales of what was changed, which come
+// some seconds later.
+func (d *dealbox) calm() {
+	d.t.Helper()
+	d.rest("(SELECT kind FROM river.river_job WHERE kind = 'mirror_locales' AND finalized_at IS NULL LIMIT 1)")
+}
+
+// rest waits until nothing is left to do, nor what also selects.
+func (d *dealbox) rest(also string) {
+	d.t.Helper()
 	require.Eventually(d.t, func() bool {
 		return d.text(`SELECT concat_ws(' ',
 			(SELECT string_agg(document_id || ' ' || state || ' ' || coalesce(last_error, ''), ', ') FROM entity_sync WHERE done_seq < want_seq),
 			(SELECT 'forecast' FROM forecast_scope WHERE done < want),
-			(SELECT 'reconciliation' FROM reconciliation_run WHERE finished_at IS NULL AND started_at IS NOT NULL LIMIT 1))`) == ""
+			(SELECT 'reconciliation' FROM reconciliation_run WHERE finished_at IS NULL AND started_at IS NOT NULL LIMIT 1), `+also+`)`) == ""
 	}, 4*time.Minute, 20*time.Millisecond, "Dealbox does not come to rest")
 }
 

@@ -144,7 +144,7 @@ func (st *stage) whole(t *testing.T, from, want int) {
 	require.Eventually(t, func() bool {
 		lost, sent := st.recorder.lost(from)
 		return sent >= want && (lost == 0 || st.stock())
-	}, 2*time.Minute, 20*time.Millisecond, "the deliveries do not arrive")
+	}, 5*time.Minute, 20*time.Millisecond, "the deliveries do not arrive")
 	st.recorder.answered(t, from, want)
 }
 
@@ -181,7 +181,7 @@ func (st *stage) strapiKilled(t *testing.T) {
 	st.recorder.holdBack()
 	st.writers(t, 3, 10, ids, func() {})
 	// Five at a time go out; the others wait in its memory.
-	require.Eventually(t, func() bool { return st.recorder.count()-from >= 5 }, time.Minute, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return st.recorder.count()-from >= 5 }, 4*time.Minute, 10*time.Millisecond)
 	st.strapi.Kill()
 	st.recorder.release()
 	require.NoError(t, st.strapi.Start(context.WithoutCancel(t.Context())))
@@ -214,7 +214,7 @@ func (st *stage) secretChanged(t *testing.T) {
 	deploy(old + "," + changed)
 	put(2)
 	st.strapi.Stop()
-	st.strapi.Configure(func(c *realstrapi.Config) { c.Settings = map[string]string{"STRAPI_WEBHOOK_SECRET": changed} })
+	st.strapi.Configure(func(c *realstrapi.Config) { c.Settings["STRAPI_WEBHOOK_SECRET"] = changed })
 	require.NoError(t, st.strapi.Start(context.WithoutCancel(t.Context())))
 	put(3)
 	deploy(changed)

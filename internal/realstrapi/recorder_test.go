@@ -5,8 +5,10 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,6 +34,9 @@ type recorder struct {
 	target string
 	got    []delivery
 	hold   chan struct{} // not nil: deliveries wait until it is closed
+
+	// patient: what Dealbox answers 503, as it does on a busy machine, is handed on again.
+	patient atomic.Bool
 }
 
 func newRecorder(t *testing.T) *recorder {
@@ -62,6 +67,10 @@ func (r *recorder) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	status, answer := http.StatusAccepted, []byte("{}")
 	if target != "" {
 		status, answer = forward(target, request, body)
+		for end := time.Now().Add(time.Minute); status == http.StatusServiceUnavailable && r.patient.Load() && time.Now().Before(end); {
+			<-time.After(100 * time.Millisecond)
+			status, answer = forward(target, request, body)
+		}
 	}
 	r.mu.Lock()
 	r.got[n].status = status
@@ -111,20 +120,30 @@ func (r *recorder) release() {
 	}
 }
 
-// answered are the deliveries from the given number on, once there are want of
-// them and each has its answer.
-func (r *recorder) answered(t *testing.T, from, want int) []delivery {
+// answered are the deliveries from the given number on, each once however often it
+// was sent, when there are want of them and all have their answer.
+func (r *recorder) answered(t *testing.T, from, want int) (all []delivery) {
 	t.Helper()
 	require.Eventually(t, func() bool {
-		all := r.since(from)
-		for _, d := range all {
-			if d.status == 0 {
-				return false
-			}
+		sent := r.since(from)
+		if slices.ContainsFunc(sent, func(d delivery) bool { return d.status == 0 }) {
+			return false
 		}
+		all = once(sent)
 		return len(all) >= want
-	}, time.Minute, 10*time.Millisecond, "Strapi did not send what it should")
-	return r.since(from)
+	}, 4*time.Minute, 10*time.Millisecond, "Strapi did not send what it should")
+	return all
+}
+
+// once leaves out what the plugin sent again: it keeps its webhook-id.
+func once(deliveries []delivery) []delivery {
+	seen := map[string]bool{}
+	return slices.DeleteFunc(deliveries, func(d delivery) bool {
+		id := d.header.Get("webhook-id")
+		again := seen[id]
+		seen[id] = id != ""
+		return again
+	})
 }
 
 // lost counts the deliveries from the given number on that Dealbox never took.
@@ -156,4 +175,33 @@ func (r *recorder) count() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.got)
+}
+
+// What a busy Dealbox refuses arrives all the same, and what the plugin sends again is one delivery.
+func TestRecorder_Patient(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	busy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		if asked < 3 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		w.WriteHeader(http.StatusAccepted)
+	}))
+	t.Cleanup(busy.Close)
+	r := newRecorder(t)
+	r.to(busy.URL)
+	r.patient.Store(true)
+	for _, id := range []string{"msg_1", "msg_1", "msg_2", "", ""} { // a stock Strapi gives none
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.URL, http.NoBody)
+		require.NoError(t, err)
+		request.Header.Set("webhook-id", id)
+		response, err := http.DefaultClient.Do(request)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		require.Equal(t, http.StatusAccepted, response.StatusCode)
+	}
+	require.Equal(t, 7, asked)
+	require.Len(t, r.answered(t, 0, 4), 4)
 }

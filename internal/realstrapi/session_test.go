@@ -67,13 +67,15 @@ func (s *session) run(st step, want *observation) observation {
 	from := s.recorder.count()
 	s.seen = append(s.seen, observation{step: st.name, inTurn: st.inTurn})
 	st.do(s)
+	expected := 0
 	if want == nil {
 		s.waitQuiet()
 	} else {
-		s.recorder.answered(s.t, from, len(want.webhooks))
+		expected = len(want.webhooks)
 	}
+	deliveries := s.recorder.answered(s.t, from, expected)
 	o := &s.seen[len(s.seen)-1]
-	o.webhooks = s.arrange(s.recorder.since(from), st.inTurn)
+	o.webhooks = s.arrange(deliveries, st.inTurn)
 	return *o
 }
 

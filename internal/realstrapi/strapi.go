@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -23,9 +24,9 @@ import (
 
 const (
 	// startTimeout bounds a start: 3 to 6 s on a machine with nothing else to do.
-	startTimeout = 3 * time.Minute
+	startTimeout = 10 * time.Minute
 	// scriptTimeout bounds one script of the example.
-	scriptTimeout = 2 * time.Minute
+	scriptTimeout = 10 * time.Minute
 	// stopTimeout is how long Strapi may take to end; then it is killed.
 	stopTimeout = 15 * time.Second
 	// askEvery is how often a starting Strapi is asked whether it is there.
@@ -98,12 +99,37 @@ func New(ctx context.Context, config Config) (*Strapi, error) {
 // choosePort is the wanted port, or a free one, that nobody uses now; Strapi cannot
 // be given a listener.
 func choosePort(ctx context.Context, wanted int) (string, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(wanted)))
-	if err != nil {
+	if wanted == 0 {
+		return FreePort(ctx)
+	}
+	port := strconv.Itoa(wanted)
+	if err := tryPort(ctx, port); err != nil {
 		return "", fmt.Errorf("take a port for Strapi: %w", err)
 	}
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, errors.Join(err, l.Close())
+	return port, nil
+}
+
+// FreePort is a port of 127.0.0.1 that nobody is given who asks for any: Linux takes
+// those, and the near ends of connections, from 32768 up. So it is still free when
+// the program that listens on it is started again.
+func FreePort(ctx context.Context) (string, error) {
+	const first, count, tries = 20000, 12000, 100
+	var err error
+	for range tries {
+		port := strconv.Itoa(first + rand.IntN(count))
+		if err = tryPort(ctx, port); err == nil {
+			return port, nil
+		}
+	}
+	return "", fmt.Errorf("find a free port: %w", err)
+}
+
+func tryPort(ctx context.Context, port string) error {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", port))
+	if err != nil {
+		return err
+	}
+	return l.Close()
 }
 
 // command runs a script with modules looked for where the links to them are, which
