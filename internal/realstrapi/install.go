@@ -48,7 +48,8 @@ func Install(ctx context.Context, source, cache string) (modules string, err err
 	modules = filepath.Join(dir, "example", "node_modules")
 	if _, err := os.Stat(modules); err == nil {
 		now := time.Now()
-		return modules, os.Chtimes(dir, now, now) // prune looks at it
+		_ = os.Chtimes(dir, now, now) // prune looks at it; where that cannot be written, nothing is pruned
+		return modules, nil
 	}
 	prune(cache)
 	// Made beside its place and then renamed: an installation that was cut off is never used.
@@ -61,7 +62,10 @@ func Install(ctx context.Context, source, cache string) (modules string, err err
 		return "", err
 	}
 	if err := os.Rename(part, dir); err != nil {
-		return "", fmt.Errorf("install Strapi: %w", err)
+		if _, missing := os.Stat(modules); missing != nil {
+			return "", fmt.Errorf("install Strapi: %w", err)
+		}
+		// Another process has installed the same meanwhile.
 	}
 	return modules, nil
 }
@@ -92,14 +96,14 @@ func install(ctx context.Context, source, dir string) error {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fmt.Errorf("%w: npm install did not end within %s: %s", ErrUnavailable, installTimeout, tail(out))
 	case noRegistry.Match(out):
-		return fmt.Errorf("%w: npm does not get from its registry what Strapi needs: %s", ErrUnavailable, tail(out))
+		return fmt.Errorf("%w: npm does not get what Strapi needs: %s", ErrUnavailable, tail(out))
 	}
 	return fmt.Errorf("npm install: %w: %s", err, tail(out))
 }
 
 // noRegistry are npm's codes for a registry that cannot be reached, or that does
-// not have or give what the lock file names.
-var noRegistry = regexp.MustCompile(`\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT|UNABLE_TO_GET_ISSUER_CERT_LOCALLY|E40[134]|E50[234]|ETARGET)\b`)
+// not have or give what the lock file names, and for a disk without room for it.
+var noRegistry = regexp.MustCompile(`\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT|UNABLE_TO_GET_ISSUER_CERT_LOCALLY|E40[134]|E429|E50[234]|ETARGET|EPIPE|EPROTO|ERR_STREAM_PREMATURE_CLOSE|ENOSPC)\b`)
 
 func checkNode(ctx context.Context) error {
 	for _, name := range []string{"node", "npm"} {

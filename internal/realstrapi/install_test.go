@@ -1,6 +1,7 @@
 package realstrapi_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -27,6 +28,34 @@ func TestInstall_OldNode(t *testing.T) {
 	_, err := realstrapi.Install(t.Context(), source, t.TempDir())
 	require.ErrorIs(t, err, realstrapi.ErrUnavailable)
 	require.ErrorContains(t, err, "Node is v18.20.4, Strapi needs 20 or later")
+}
+
+// Two runs on one machine may find nothing installed and install it, both.
+func TestInstall_TwoAtOnce(t *testing.T) {
+	bin, both := t.TempDir(), t.TempDir()
+	// An npm that ends when two have begun.
+	npm := fmt.Sprintf(`#!/bin/sh
+mkdir node_modules && mktemp %[1]s/XXXXXX
+while [ "$(ls %[1]s | wc -l)" -lt 2 ]; do sleep 0.05; done
+`, both)
+	require.NoError(t, os.WriteFile(filepath.Join(bin, "npm"), []byte(npm), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(bin, "node"), []byte("#!/bin/sh\necho v20.0.0\n"), 0o755))
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	cache, errs := t.TempDir(), make(chan error, 2)
+	for range 2 {
+		go func() {
+			modules, err := realstrapi.Install(t.Context(), source, cache)
+			if err == nil {
+				_, err = os.Stat(modules)
+			}
+			errs <- err
+		}()
+	}
+	require.NoError(t, <-errs)
+	require.NoError(t, <-errs)
+	left, err := os.ReadDir(cache)
+	require.NoError(t, err)
+	require.Len(t, left, 1)
 }
 
 func TestInstall_NoRegistry(t *testing.T) {
