@@ -11,7 +11,7 @@ BIN := bin/dealbox
 # What to test, and more flags for go test: make test PKG=./internal/mirror TESTFLAGS='-run Reconcile -v'
 PKG ?= ./...
 TESTFLAGS ?=
-TEST_TIMEOUT ?= 30m
+TEST_TIMEOUT ?= 60m
 # How long make fuzz stays with each target.
 FUZZTIME ?= 20s
 # How many histories make simulate tries in memory, and a thirtieth of that over
@@ -74,7 +74,7 @@ test-local: ## The same on local Postgres binaries
 
 .PHONY: test-strapi
 test-strapi: ## Run the tests with a real Strapi; needs Node 20 and installs 690 MB, once
-	TEST_STRAPI=1 $(WITHPG) -- $(GO) test -count=1 -timeout=40m -v -run 'TestStrapi|TestInstall' $(TESTFLAGS) ./internal/realstrapi
+	TEST_STRAPI=1 $(WITHPG) -- $(GO) test -count=1 -timeout=90m -v -run 'TestStrapi|TestInstall' $(TESTFLAGS) ./internal/realstrapi
 
 .PHONY: test-race
 test-race: ## The same with the race detector (needs a C compiler; several times slower)
