@@ -13,11 +13,12 @@ import (
 	"time"
 )
 
+// dockerTimeout bounds one command of Docker's client; tests give it more.
+var dockerTimeout = 30 * time.Second
+
 const (
-	// dockerTimeout bounds one command of Docker's client; pullTimeout the one
-	// that fetches the image.
-	dockerTimeout = 30 * time.Second
-	pullTimeout   = 10 * time.Minute
+	// pullTimeout bounds the command that fetches the image.
+	pullTimeout = 10 * time.Minute
 	// containerData is where the image keeps its data; a named volume is mounted there.
 	containerData = "/var/lib/postgresql/data"
 )
@@ -211,7 +212,7 @@ func (c *container) end(ctx context.Context, signal string, limit time.Duration)
 }
 
 func (c *container) kill() error {
-	if !c.end(context.Background(), "KILL", dockerTimeout) {
+	if !c.end(context.Background(), "KILL", killTimeout) {
 		return fmt.Errorf("container %s does not end, not even by SIGKILL", c.name)
 	}
 	return nil

@@ -23,9 +23,10 @@ while read -r word; do
 done
 [ -n "$pid" ] && [ "$(head -n 1 "$1/postmaster.pid" 2>/dev/null)" = "$pid" ] && kill -INT "$pid"
 [ -n "$2" ] || exit 0
-for i in 1 2 3 4 5 6 7 8 9 10; do
-  [ -e "$1/postmaster.pid" ] || break
+i=0
+while [ -e "$1/postmaster.pid" ] && [ $i -lt 60 ]; do
   sleep 1
+  i=$((i + 1))
 done
 # Twice: an initdb that was cut off may still be writing.
 rm -rf "$2"

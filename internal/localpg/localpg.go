@@ -31,12 +31,14 @@ const (
 	MinVersion = 15
 
 	// readyTimeout bounds a start, recovery after a crash included.
-	readyTimeout = 60 * time.Second
+	readyTimeout = 3 * time.Minute
 	// fastTimeout is how long a fast shutdown may take before it becomes an
 	// immediate one. A fast shutdown writes a checkpoint.
 	fastTimeout = 10 * time.Second
 	// immediateTimeout is how long an immediate shutdown may take before SIGKILL.
 	immediateTimeout = 5 * time.Second
+	// killTimeout is how long the end may take after SIGKILL, which nothing can refuse.
+	killTimeout = time.Minute
 )
 
 // Using says what runs the server.

@@ -52,7 +52,7 @@ func endForeign(ctx context.Context, pid int, data string) error {
 	}()
 	if endIn(ctx, process, sigFast, done, fastTimeout) ||
 		endIn(ctx, process, sigImmediate, done, immediateTimeout) ||
-		endIn(ctx, process, os.Kill, done, immediateTimeout) {
+		endIn(ctx, process, os.Kill, done, killTimeout) {
 		return nil
 	}
 	return fmt.Errorf("a Postgres that was left on %s (process %d) does not end: stop it by hand", data, pid)

@@ -262,7 +262,7 @@ func (p *process) kill() error {
 	if cmd == nil {
 		return nil
 	}
-	if !endIn(context.Background(), cmd.Process, os.Kill, done, immediateTimeout) {
+	if !endIn(context.Background(), cmd.Process, os.Kill, done, killTimeout) {
 		return fmt.Errorf("postgres (process %d) does not end, not even by SIGKILL", cmd.Process.Pid)
 	}
 	return nil

@@ -16,9 +16,13 @@ import (
 	"github.com/testcontainers/testcontainers-go"
 	tclog "github.com/testcontainers/testcontainers-go/log"
 	"github.com/testcontainers/testcontainers-go/modules/postgres"
+	"github.com/testcontainers/testcontainers-go/wait"
 
 	"dealbox/internal/localpg"
 )
+
+// readyTimeout bounds the start of a container whose image is there.
+const readyTimeout = 5 * time.Minute
 
 // startContainer starts a server in a container. testcontainers' own reaper
 // removes it should this process die (unless TESTCONTAINERS_RYUK_DISABLED).
@@ -36,7 +40,10 @@ func startContainer(ctx context.Context) (*Server, error) {
 		postgres.WithUsername(localpg.User), postgres.WithPassword(randomHex(16)), postgres.WithDatabase(localpg.Database),
 		testcontainers.WithCmd(command...),
 		testcontainers.WithHostConfigModifier(published),
-		postgres.BasicWaitStrategies(),
+		// As postgres.BasicWaitStrategies, which give up after a minute.
+		testcontainers.WithWaitStrategyAndDeadline(readyTimeout,
+			wait.ForLog("database system is ready to accept connections").WithOccurrence(2).WithStartupTimeout(readyTimeout),
+			wait.ForListeningPort("5432/tcp").WithStartupTimeout(readyTimeout)),
 	)
 	if err != nil {
 		_ = testcontainers.TerminateContainer(c)

@@ -14,7 +14,7 @@ const (
 	// startTimeout bounds the start of a server, fetching its image included,
 	// and the making of the template.
 	startTimeout = 10 * time.Minute
-	stopTimeout  = 30 * time.Second
+	stopTimeout  = 2 * time.Minute
 )
 
 var (

@@ -24,7 +24,7 @@ import (
 
 const (
 	startTimeout = 10 * time.Minute // fetching the image included
-	stopTimeout  = 30 * time.Second
+	stopTimeout  = 2 * time.Minute
 )
 
 // Exit codes of withpg itself.
