@@ -26,14 +26,16 @@ const (
 	// maxWaiting bounds the memory of deliveries that wait for a writer. With
 	// bodies of some kB it is far more than the callers that a server has.
 	maxWaiting = 8192
-	// commitTimeout bounds one transaction. Strapi waits 10 s for its answer.
-	commitTimeout = 6 * time.Second
 	// conflictTries bounds how often a transaction is repeated after a deadlock,
 	// a serialization failure or a lock timeout. They say nothing about a delivery.
 	conflictTries = 3
 	// counterSlots spreads the counters of all writers of all replicas over rows.
 	counterSlots = 64
 )
+
+// commitTimeout bounds one transaction. Strapi waits 10 s for its answer. Tests give
+// it more.
+var commitTimeout = 6 * time.Second
 
 // Config of a Receiver.
 type Config struct {

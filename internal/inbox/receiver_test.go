@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -23,7 +24,10 @@ import (
 	"dealbox/internal/strapi"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+func TestMain(m *testing.M) {
+	commitTimeout = time.Minute // so that a busy machine refuses nothing
+	pgtest.Main(m)
+}
 
 var contentTypes = []strapi.ContentType{
 	{Kind: strapi.Deal, UID: "api::pipeline-deal.pipeline-deal", Plural: "pipeline-deals"},

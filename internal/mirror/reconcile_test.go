@@ -16,7 +16,9 @@ import (
 )
 
 func (h *house) reconciler(pageSize int) *ReconcileWorker {
-	return NewReconcileWorker(h.sync, ReconcileConfig{PageSize: pageSize, Interval: time.Hour})
+	w := NewReconcileWorker(h.sync, ReconcileConfig{PageSize: pageSize, Interval: time.Hour})
+	w.slice = 5 * time.Minute // a run ends in one, also on a busy machine
+	return w
 }
 
 func (h *house) request(r Request) (id int64) {

@@ -26,11 +26,13 @@ const (
 	// attemptLease is when an attempt that has not ended counts as died: a little
 	// after River cancels it, and before River starts it again.
 	attemptLease = jobs.Timeout + 5*time.Second
-	// releaseTimeout bounds the write that ends an attempt which was cancelled.
-	releaseTimeout = 2 * time.Second
 	// conflictTries bounds how often a transaction is repeated after a conflict.
 	conflictTries = 5
 )
+
+// releaseTimeout bounds the write that ends an attempt which was cancelled; tests
+// give it more.
+var releaseTimeout = 2 * time.Second
 
 // Config of a SyncWorker.
 type Config struct {
