@@ -149,7 +149,7 @@ func (r *rig) try(method, path, body, token string) (answered, error) {
 // drain waits for the webhooks and returns what came since the last time.
 func (r *rig) drain() []received {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(r.t.Context(), 2*time.Minute)
 	defer cancel()
 	require.NoError(r.t, r.Webhooks.Drain(ctx))
 	return r.receiver.take()

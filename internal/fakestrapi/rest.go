@@ -18,8 +18,9 @@ const maxBody = 16 << 20
 // and /api/upload of the media library.
 func (s *Strapi) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := s.read(r)
-	s.Requests.count(q)
-	a := s.answer(r, q)
+	fault := s.Faults.match(q)
+	s.Requests.count(q) // after the match: who sees the count knows that the fault has it
+	a := s.answer(r, q, fault)
 	w.Header().Set("Date", s.config.Now().UTC().Format(http.TimeFormat))
 	w.Header().Set("X-Powered-By", "Strapi <strapi.io>")
 	a.write(w)
@@ -93,9 +94,8 @@ func (a answer) write(w http.ResponseWriter) {
 	_, _ = w.Write(a.body) // the client is gone: nothing to do
 }
 
-// answer applies the faults, then does what Strapi does.
-func (s *Strapi) answer(r *http.Request, q request) answer {
-	fault := s.Faults.match(q)
+// answer applies the fault, then does what Strapi does.
+func (s *Strapi) answer(r *http.Request, q request, fault Fault) answer {
 	if !fault.before(r.Context()) {
 		return answer{abort: true}
 	}
