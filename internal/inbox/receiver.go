@@ -62,8 +62,8 @@ type Receiver struct {
 	types  map[string]strapi.ContentType
 	slots  []int16 // one counter row a writer
 	group  *groupcommit.Group[fact, Receipt]
-	// refused counts deliveries that were not told 2xx since the last commit.
-	// Strapi does not send them again. What a crash forgets of it, the full
+	// refused counts deliveries that were not told 2xx and that no commit has made
+	// good. Strapi does not send them again. What a crash forgets of it, the full
 	// reconciliation at the next start makes good.
 	refused atomic.Int64
 	// Committed so far, by this process.
@@ -154,14 +154,18 @@ func quarantined(f fact, cause error) fact {
 // store runs one transaction for the group, again after a conflict. The first one
 // after deliveries were refused asks for a full reconciliation, too.
 func (r *Receiver) store(ctx context.Context, writer int, facts []fact) (receipts []Receipt, err error) {
-	var refused int64
+	// Taken before the tries: two writers must not make the same ones good.
+	refused := r.refused.Swap(0)
+	committed := false
+	defer func() {
+		if !committed { // it panicked, or nobody knows whether it committed: better twice than never
+			r.refused.Add(refused)
+		}
+	}()
 	for range conflictTries {
 		err = pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
-			if receipts, err = r.write(ctx, tx, writer, facts); err != nil {
+			if receipts, err = r.write(ctx, tx, writer, facts); err != nil || refused == 0 {
 				return err
-			}
-			if refused = r.refused.Load(); refused == 0 {
-				return nil
 			}
 			return r.makeGood(ctx, tx, refused)
 		})
@@ -169,9 +173,7 @@ func (r *Receiver) store(ctx context.Context, writer int, facts []fact) (receipt
 			break
 		}
 	}
-	if err == nil {
-		r.refused.Add(-refused)
-	}
+	committed = err == nil
 	return receipts, err
 }
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -263,6 +265,82 @@ func TestReceiver_AfterRefusal(t *testing.T) {
 	h.receive("msg_3", update("abc"))
 	require.Equal(t, "full after_refusal waiting", h.text("SELECT string_agg(concat_ws(' ', kind, trigger, status), ',') FROM reconciliation_run"))
 	require.Equal(t, "1", h.text("SELECT count(*)::text FROM river.river_job WHERE kind = 'mirror_reconcile'"), "once")
+}
+
+// Writers that commit at the same time do not make the same refusals good twice.
+func TestReceiver_AfterRefusal_ManyWriters(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.receiver.refused.Store(5)
+	// Whoever makes something good waits for this, with what it has read of the counter.
+	gate, err := h.pool.Begin(t.Context())
+	require.NoError(t, err)
+	defer func() { _ = gate.Rollback(context.Background()) }()
+	_, err = gate.Exec(t.Context(), "LOCK TABLE reconciliation_run")
+	require.NoError(t, err)
+	const writers = 3
+	var committed atomic.Int32
+	var wg sync.WaitGroup
+	for writer := range writers {
+		wg.Go(func() {
+			f := classify(Delivery{Scheme: strapi.SchemeStandard, ID: fmt.Sprintf("msg_%d", writer), Body: []byte(update(fmt.Sprintf("doc%d", writer)))}, h.receiver.types)
+			if err := h.receiver.commit(context.Background(), writer, []fact{f})[0].Err; err != nil {
+				t.Error(err)
+			}
+			committed.Add(1)
+		})
+	}
+	require.Eventually(t, func() bool {
+		var waiting int32
+		err := gate.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE relation = 'reconciliation_run'::regclass AND NOT granted
+			AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`).Scan(&waiting)
+		return err == nil && waiting > 0 && committed.Load()+waiting == writers
+	}, time.Minute, 10*time.Millisecond)
+	require.NoError(t, gate.Rollback(t.Context()))
+	wg.Wait()
+
+	require.Zero(t, h.receiver.refused.Load())
+	require.Equal(t, "1 5", h.text("SELECT string_agg(occurrences || ' ' || (details->>'refused'), ',') FROM alert WHERE rule = 'webhooks_refused'"))
+}
+
+// What was not made good in the end is not forgotten, however it ended.
+func TestReceiver_AfterRefusal_NotMadeGood(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.receiver.refused.Store(5)
+	f := classify(Delivery{Scheme: strapi.SchemeStandard, ID: "msg_1", Body: []byte(update("abc"))}, h.receiver.types)
+
+	pool := h.receiver.pool
+	h.receiver.pool = lostAnswer{pool}
+	_, err := h.receiver.store(t.Context(), 0, []fact{f})
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	require.EqualValues(t, 5, h.receiver.refused.Load(), "nobody knows whether it was committed")
+
+	h.receiver.pool = nil
+	require.Panics(t, func() { _, _ = h.receiver.store(t.Context(), 0, []fact{f}) })
+	require.EqualValues(t, 5, h.receiver.refused.Load())
+
+	h.receiver.pool = pool
+	_, err = h.receiver.store(t.Context(), 0, []fact{f})
+	require.NoError(t, err)
+	require.Zero(t, h.receiver.refused.Load())
+}
+
+// lostAnswer loses the answer to each commit.
+type lostAnswer struct{ store }
+
+func (s lostAnswer) Begin(ctx context.Context) (pgx.Tx, error) {
+	tx, err := s.store.Begin(ctx)
+	return lostAnswerTx{tx}, err
+}
+
+type lostAnswerTx struct{ pgx.Tx }
+
+func (tx lostAnswerTx) Commit(ctx context.Context) error {
+	if err := tx.Tx.Commit(ctx); err != nil {
+		return err
+	}
+	return io.ErrUnexpectedEOF
 }
 
 func TestIsBadRow(t *testing.T) {
