@@ -17,9 +17,10 @@ var explains = map[string][]string{
 	// Strapi is away: what asks it fails, and what waits for it grows old.
 	RuleBreakerOpened:      {RuleEventDeadLettered, RuleOldestPending, RuleReconciliationFailing, RuleStrapiUnusable},
 	RuleStrapiTokenRefused: {RuleOldestPending, RuleReconciliationFailing, RuleStrapiUnusable},
-	// Postgres was away: what was refused meanwhile is found missing, and what was
-	// under way waited.
-	RuleWebhooksRefused: {RuleLostWebhooks, RuleOldestPending, RuleReconciliationFailing},
+	// Postgres was away: what was refused meanwhile is found missing. Only a full
+	// reconciliation ends it, so it must not hide that reconciliation fails, nor
+	// that nothing moves: neither can be written while Postgres is away.
+	RuleWebhooksRefused: {RuleLostWebhooks},
 }
 
 // inhibitors are the rules that explain the given one.

@@ -78,3 +78,20 @@ func TestInhibition_ThenSilence(t *testing.T) {
 	b.tend()
 	require.Equal(t, "raised suppressed silenced released", b.history(effect))
 }
+
+// Refused webhooks are over when a full reconciliation ended well: that none does is told.
+func TestInhibition_ReconciliationFailsAfterRefusal(t *testing.T) {
+	t.Parallel()
+	b := newBook(t, alerting.Config{})
+	b.raise(alerting.Alert{Rule: alerting.RuleWebhooksRefused, Level: alerting.Error})
+	require.Equal(t, "first/suppressed(inhibition)", b.outbox(b.raise(alerting.Alert{Rule: alerting.RuleLostWebhooks, Level: alerting.Error})))
+	failing := alerting.Alert{Rule: alerting.RuleReconciliationFailing, Level: alerting.Error}
+	id := b.raise(failing)
+	b.raise(failing)
+	require.Equal(t, "first/pending", b.outbox(id))
+	b.later(5 * time.Hour)
+	b.raise(failing)
+	b.tend()
+	require.Equal(t, "first/pending reminder/pending", b.outbox(id))
+	require.Equal(t, "first/pending", b.outbox(b.raise(alerting.Alert{Rule: alerting.RuleOldestPending, Level: alerting.Error})))
+}
