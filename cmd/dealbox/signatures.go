@@ -22,6 +22,8 @@ type signatureWatch struct {
 	pool   *pgxpool.Pool
 	alerts *alerting.Alerts
 	log    *slog.Logger
+	// suspect is carried from window to window, until a delivery is accepted.
+	suspect alerting.Suspect
 }
 
 func (w *signatureWatch) run(ctx context.Context) {
@@ -38,9 +40,10 @@ func (w *signatureWatch) run(ctx context.Context) {
 }
 
 // judge raises what the window tells. Failure policy: open. If the database is away
-// the window is lost; a secret that is wrong is so in the next one, too.
+// it is not told; a secret that is wrong is so in the next one, too.
 func (w *signatureWatch) judge(ctx context.Context, window alerting.SignatureWindow) {
-	alert := alerting.JudgeSignatures(window)
+	alert, suspect := alerting.JudgeSignatures(w.suspect, window)
+	w.suspect = suspect
 	if alert == nil {
 		return
 	}

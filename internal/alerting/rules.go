@@ -68,9 +68,10 @@ const (
 	// Resolved after two looks at which the channel worked, or did not fail for an hour.
 	RuleNotificationFailing = "notification_failing"
 
-	// RuleSignatureFailures (critical, or warning when forged): many deliveries
-	// were refused as not authentic. Subject: wrong_secret, wrong_clock or forged.
-	// Resolved when there was none such for 11 minutes.
+	// RuleSignatureFailures: deliveries were refused as not authentic. Subject:
+	// wrong_secret or wrong_clock (critical), unsigned or malformed (error): at least
+	// 3 of our own Strapi, and none accepted between; forged (warning): at least 50
+	// in 5 minutes. Resolved when there was none such for 11 minutes.
 	RuleSignatureFailures = "signature_failures"
 
 	// RuleForecastSwing (warning): the forecast differs from that of an hour ago

@@ -2,6 +2,7 @@ package alerting_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -182,31 +183,54 @@ func TestRule_QuietIsOver(t *testing.T) {
 
 func TestJudgeSignatures(t *testing.T) {
 	t.Parallel()
-	refused := func(pairs ...any) map[alerting.Refusal]int64 {
-		m := map[alerting.Refusal]int64{}
-		for i := 0; i < len(pairs); i += 3 {
-			m[alerting.Refusal{Code: pairs[i].(string), Scheme: pairs[i+1].(string)}] = int64(pairs[i+2].(int))
-		}
-		return m
-	}
 	const mismatch, missing, malformed, late = "signature_mismatch", "signature_missing", "signature_malformed", "timestamp_out_of_tolerance"
+	// "named" stands before the code of deliveries that name their event.
+	window := func(accepted int64, triples ...any) alerting.SignatureWindow {
+		w := alerting.SignatureWindow{Accepted: accepted, Refused: alerting.Refusals{}}
+		for i := 0; i < len(triples); i += 3 {
+			code, named := strings.CutPrefix(triples[i].(string), "named ")
+			w.Refused[alerting.Refusal{Code: code, Scheme: triples[i+1].(string), Named: named}] = int64(triples[i+2].(int))
+		}
+		return w
+	}
+	const named = "named "
+	one := window(0, mismatch, "standard", 1)
+	unsigned := window(0, named+missing, "", 1)
 	for name, c := range map[string]struct {
-		window alerting.SignatureWindow
-		want   string // subject and level
+		windows []alerting.SignatureWindow
+		want    string // subject and level after the last window
 	}{
-		"Nothing":           {alerting.SignatureWindow{}, ""},
-		"AllWell":           {alerting.SignatureWindow{Accepted: 900}, ""},
-		"WrongSecret":       {alerting.SignatureWindow{Refused: refused(mismatch, "standard", 3)}, "wrong_secret critical"},
-		"WrongSecretNoise":  {alerting.SignatureWindow{Refused: refused(mismatch, "standard", 40, missing, "", 2)}, "wrong_secret critical"},
-		"TwoAreNoPattern":   {alerting.SignatureWindow{Refused: refused(mismatch, "standard", 2)}, ""},
-		"SomeAreAccepted":   {alerting.SignatureWindow{Accepted: 1, Refused: refused(mismatch, "standard", 40)}, ""},
-		"AttackOnTop":       {alerting.SignatureWindow{Accepted: 5, Refused: refused(mismatch, "standard", 50)}, "forged warning"},
-		"AttackWithout":     {alerting.SignatureWindow{Refused: refused(missing, "", 5000)}, "forged warning"},
-		"AttackManySchemes": {alerting.SignatureWindow{Refused: refused(mismatch, "standard", 30, mismatch, "strapi", 30)}, "forged warning"},
-		"Malformed":         {alerting.SignatureWindow{Refused: refused(malformed, "strapi", 49)}, ""},
-		"Clock":             {alerting.SignatureWindow{Refused: refused(late, "standard", 9, mismatch, "standard", 1)}, "wrong_clock critical"},
+		"Nothing":           {[]alerting.SignatureWindow{{}}, ""},
+		"AllWell":           {[]alerting.SignatureWindow{window(900)}, ""},
+		"WrongSecret":       {[]alerting.SignatureWindow{window(0, mismatch, "standard", 3)}, "wrong_secret critical"},
+		"WrongSecretNoise":  {[]alerting.SignatureWindow{window(0, mismatch, "standard", 40, missing, "", 2)}, "wrong_secret critical"},
+		"TwoAreNoPattern":   {[]alerting.SignatureWindow{window(0, mismatch, "standard", 2)}, ""},
+		"SomeAreAccepted":   {[]alerting.SignatureWindow{window(1, mismatch, "standard", 40)}, ""},
+		"AttackOnTop":       {[]alerting.SignatureWindow{window(5, mismatch, "standard", 50)}, "forged warning"},
+		"AttackWithout":     {[]alerting.SignatureWindow{window(0, missing, "", 5000)}, "forged warning"},
+		"AttackManySchemes": {[]alerting.SignatureWindow{window(0, mismatch, "standard", 30, mismatch, "strapi", 30)}, "forged warning"},
+		"AttackThatNames":   {[]alerting.SignatureWindow{window(5, named+missing, "", 5000)}, "forged warning"},
+		"Clock":             {[]alerting.SignatureWindow{window(0, late, "standard", 9, mismatch, "standard", 1)}, "wrong_clock critical"},
+		"Unsigned":          {[]alerting.SignatureWindow{window(0, named+missing, "", 3)}, "unsigned error"},
+		"UnsignedStranger":  {[]alerting.SignatureWindow{window(0, missing, "", 49)}, ""},
+		"Malformed":         {[]alerting.SignatureWindow{window(0, named+malformed, "strapi", 3)}, "malformed error"},
+		"MalformedStranger": {[]alerting.SignatureWindow{window(0, malformed, "strapi", 49)}, ""},
+
+		"QuietWrongSecret":  {[]alerting.SignatureWindow{one, {}, one, {}, one}, "wrong_secret critical"},
+		"QuietTwo":          {[]alerting.SignatureWindow{one, {}, one}, ""},
+		"QuietUnsigned":     {[]alerting.SignatureWindow{unsigned, unsigned, {}, unsigned}, "unsigned error"},
+		"NothingNew":        {[]alerting.SignatureWindow{one, one, one, {}}, ""},
+		"AcceptedBetween":   {[]alerting.SignatureWindow{one, one, window(1), one}, ""},
+		"OtherKindNow":      {[]alerting.SignatureWindow{window(0, mismatch, "standard", 60), unsigned, unsigned, unsigned}, "unsigned error"},
+		"StrangersBetween":  {[]alerting.SignatureWindow{one, window(0, missing, "", 5000), one, one}, "wrong_secret critical"},
+		"AttackGoesOn":      {[]alerting.SignatureWindow{window(0, mismatch, "standard", 40, late, "standard", 20), window(0, mismatch, "standard", 40, late, "standard", 20)}, "forged warning"},
+		"AttackThenTwoMore": {[]alerting.SignatureWindow{window(0, mismatch, "standard", 40, late, "standard", 20), window(0, mismatch, "standard", 2)}, ""},
 	} {
-		alert := alerting.JudgeSignatures(c.window)
+		var alert *alerting.Alert
+		var suspect alerting.Suspect
+		for _, w := range c.windows {
+			alert, suspect = alerting.JudgeSignatures(suspect, w)
+		}
 		if c.want == "" {
 			require.Nil(t, alert, name)
 			continue

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"errors"
+	"net/http"
 	"sync"
 
 	"dealbox/internal/alerting"
@@ -21,7 +22,7 @@ func (s *signatures) accepted() {
 	s.window.Accepted++
 }
 
-func (s *signatures) refused(err error) {
+func (s *signatures) refused(err error, h http.Header) {
 	var why *strapi.SignatureError
 	if !errors.As(err, &why) {
 		return
@@ -29,9 +30,9 @@ func (s *signatures) refused(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.window.Refused == nil {
-		s.window.Refused = map[alerting.Refusal]int64{}
+		s.window.Refused = alerting.Refusals{}
 	}
-	s.window.Refused[alerting.Refusal{Code: why.Code, Scheme: string(why.Scheme)}]++
+	s.window.Refused[alerting.Refusal{Code: why.Code, Scheme: string(why.Scheme), Named: len(h["X-Strapi-Event"]) > 0}]++
 }
 
 // TakeSignatures answers what was counted since the last time, and starts anew.

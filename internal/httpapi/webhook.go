@@ -32,7 +32,7 @@ func (a *API) receiveWebhook(w http.ResponseWriter, r *http.Request) error {
 	}
 	verified, err := a.stages.Verifier.Verify(r.Header, body)
 	if err != nil {
-		a.signatures.refused(err)
+		a.signatures.refused(err, r.Header)
 		return err
 	}
 	a.signatures.accepted()
