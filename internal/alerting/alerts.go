@@ -123,8 +123,16 @@ func (a *Alerts) again(ctx context.Context, tx pgx.Tx, open dbsqlc.AlertLockOpen
 	}
 	now := max(before, level)
 	worse := now > before
+	var m mute
+	// What is suppressed is told with its new level if it outlives what mutes it.
+	tell := worse && Status(open.Status) != Suppressed
+	if tell {
+		if m, err = a.muted(ctx, tx, p.Rule, p.Subject); err != nil {
+			return err
+		}
+	}
 	n, err := a.queries.AlertRepeat(ctx, tx, dbsqlc.AlertRepeatParams{
-		ID: open.ID, Level: now.String(), Message: p.Message, Details: p.Details, Worse: worse, Told: p.Told,
+		ID: open.ID, Level: now.String(), Message: p.Message, Details: p.Details, Worse: worse, Told: p.Told && !m.is(),
 	})
 	if err != nil {
 		return fmt.Errorf("repeat alert %d: %w", open.ID, err)
@@ -137,8 +145,11 @@ func (a *Alerts) again(ctx context.Context, tx pgx.Tx, open dbsqlc.AlertLockOpen
 	if err := a.append(ctx, tx, open.ID, "escalated", now, by{actor: service}, happened); err != nil {
 		return err
 	}
-	if Status(open.Status) == Suppressed {
-		return nil // It is told with its new level if it outlives what mutes it.
+	switch {
+	case !tell:
+		return nil
+	case m.is():
+		return a.suppress(ctx, tx, dbsqlc.Alert{ID: open.ID, Level: now.String()}, notify.Escalated, m)
 	}
 	return a.outbox.Enqueue(ctx, tx, open.ID, int(now), notify.Escalated)
 }

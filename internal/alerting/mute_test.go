@@ -57,6 +57,20 @@ func TestInhibition_OfReminders(t *testing.T) {
 	require.Equal(t, "first/pending reminder/suppressed(inhibition) reminder/pending", b.outbox(effect))
 }
 
+// Nor is its escalation told.
+func TestInhibition_OfEscalations(t *testing.T) {
+	t.Parallel()
+	b := newBook(t, alerting.Config{})
+	effect := b.raise(dead(alerting.Error, "m"))
+	b.raise(alerting.Alert{Rule: alerting.RuleBreakerOpened, Subject: "strapi", Level: alerting.Critical})
+	b.raise(dead(alerting.Critical, "m"))
+	require.Equal(t, "first/pending escalated/suppressed(inhibition)", b.outbox(effect))
+	b.resolve(alerting.RuleBreakerOpened, "strapi")
+	b.later(6 * time.Minute)
+	b.tend()
+	require.Equal(t, "first/pending escalated/suppressed(inhibition) reminder/pending", b.outbox(effect))
+}
+
 // A silence outlives the cause: the episode stays muted, by the other of the two.
 func TestInhibition_ThenSilence(t *testing.T) {
 	t.Parallel()

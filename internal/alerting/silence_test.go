@@ -66,6 +66,29 @@ func TestSilence(t *testing.T) {
 	require.Empty(t, all)
 }
 
+// A silence holds for what somebody had acknowledged and that worsens.
+func TestSilence_EscalationOfAcknowledged(t *testing.T) {
+	t.Parallel()
+	b := newBook(t, alerting.Config{})
+	id := b.raise(dead(alerting.Error, "m"))
+	b.inTx(func(ctx context.Context, tx pgx.Tx) error {
+		_, err := b.Acknowledge(ctx, tx, id, alerting.Operator{Name: "ada"})
+		return err
+	})
+	b.silence(alerting.NewSilence{Rule: alerting.RuleEventDeadLettered, ExpiresAt: in(time.Hour)})
+	require.Equal(t, "acknowledged", b.status(id))
+
+	b.raise(dead(alerting.Critical, "m"))
+	require.Equal(t, "suppressed", b.status(id))
+	require.Equal(t, "first/pending escalated/suppressed(silence)", b.outbox(id))
+	require.Equal(t, "raised acknowledged escalated silenced", b.history(id))
+
+	b.later(61 * time.Minute)
+	b.tend()
+	require.Equal(t, "firing", b.status(id))
+	require.Equal(t, "first/pending escalated/suppressed(silence) reminder/pending", b.outbox(id))
+}
+
 func TestSilence_WhatItIsAbout(t *testing.T) {
 	t.Parallel()
 	b := newBook(t, alerting.Config{})
