@@ -82,12 +82,22 @@ func (w *skewWatch) measure(ctx context.Context) (time.Duration, error) {
 			_, err := w.alerts.Resolve(ctx, tx, alerting.RuleClockSkew, w.host, "the clocks agree again")
 			return err
 		}
-		_, err := w.alerts.Raise(ctx, tx, alerting.Alert{
-			Rule: alerting.RuleClockSkew, Subject: w.host, Level: alerting.Warning,
-			Message: fmt.Sprintf("the clock of %s is %s ahead of the database's: set both by NTP", w.host, ahead.Round(time.Millisecond)),
-			Details: map[string]any{"ahead_seconds": ahead.Seconds()},
-		})
+		_, err := w.alerts.Raise(ctx, tx, clockSkew(w.host, ahead))
 		return err
 	})
 	return ahead, err
+}
+
+// clockSkew is alerting.RuleClockSkew.
+func clockSkew(host string, ahead time.Duration) alerting.Alert {
+	alert := alerting.Alert{
+		Rule: alerting.RuleClockSkew, Subject: host, Level: alerting.Warning,
+		Message: fmt.Sprintf("the clock of %s is %s ahead of the database's: set both by NTP", host, ahead.Round(time.Millisecond)),
+		Details: map[string]any{"ahead_seconds": ahead.Seconds()},
+	}
+	if ahead.Abs() > skewRefuse {
+		alert.Level = alerting.Critical
+		alert.Message += "; workers do not start"
+	}
+	return alert
 }

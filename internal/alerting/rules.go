@@ -32,9 +32,9 @@ const (
 	// there are enough again.
 	RulePartitionsRunningOut = "partitions_running_out"
 
-	// RuleClockSkew (warning): the clocks of this machine and of the database
-	// differ by more than 2 s, twice in a row of looks 30 s apart. Subject: the
-	// machine. Resolved when they agree twice in a row, or the machine is gone for 5 minutes.
+	// RuleClockSkew (warning; critical over 30 s, when workers do not start): the
+	// clocks of this machine and of the database differ by more than 2 s, twice in a
+	// row of looks 30 s apart. Subject: the machine. Resolved when they agree twice in a row, or the machine is gone for 5 minutes.
 	RuleClockSkew = "clock_skew"
 
 	// RuleMassDeleteGuard (critical): more documents vanished from Strapi than is
@@ -52,8 +52,8 @@ const (
 	// Strapi. No subject. Resolved by the next run that ends well.
 	RuleReconciliationFailing = "reconciliation_failing"
 
-	// RuleOldestPending (error): an event waits for over 5 minutes, twice in a row
-	// of looks a minute apart. No subject. Resolved after two looks at which nothing
+	// RuleOldestPending (error; critical over 1 h): an event waits for over 5 minutes,
+	// twice in a row of looks a minute apart. No subject. Resolved after two looks at which nothing
 	// waited that long.
 	RuleOldestPending = "oldest_pending"
 

@@ -15,17 +15,25 @@ import (
 // sampled is the hysteresis of the rules that the minute's look judges.
 var sampled = Hysteresis{Fire: 2, Calm: 2}
 
-// maxPendingAge is how long an event may wait. A healthy one takes milliseconds,
-// a failing document has its own alert.
-const maxPendingAge = 5 * time.Minute
+const (
+	// maxPendingAge is how long an event may wait. A healthy one takes milliseconds,
+	// a failing document has its own alert.
+	maxPendingAge = 5 * time.Minute
+	// criticalPendingAge: nothing that passes by itself takes that long.
+	criticalPendingAge = time.Hour
+)
 
 // oldestPending is RuleOldestPending; nil when nothing waits for long.
 func oldestPending(age time.Duration) *Alert {
 	if age <= maxPendingAge {
 		return nil
 	}
+	level := Error
+	if age > criticalPendingAge {
+		level = Critical
+	}
 	return &Alert{
-		Rule: RuleOldestPending, Level: Error,
+		Rule: RuleOldestPending, Level: level,
 		Message: fmt.Sprintf("an event has been waiting for %s to be mirrored", age.Round(time.Second)),
 		Details: map[string]any{"age_seconds": age.Seconds()},
 	}

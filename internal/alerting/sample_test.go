@@ -55,11 +55,14 @@ func TestRule_OldestPending(t *testing.T) {
 	require.Empty(t, b.rule(alerting.RuleOldestPending), "once is chance")
 	b.tend()
 	require.Equal(t, "error firing", b.rule(alerting.RuleOldestPending))
+	b.exec(`UPDATE entity_sync SET pending_since = now() - interval '61 minutes'`)
+	b.tend()
+	require.Equal(t, "critical firing", b.rule(alerting.RuleOldestPending))
 	b.exec(`UPDATE entity_sync SET done_seq = 1, events_done = 1, state = 'ok', pending_since = NULL`)
 	b.tend()
-	require.Equal(t, "error firing", b.rule(alerting.RuleOldestPending))
+	require.Equal(t, "critical firing", b.rule(alerting.RuleOldestPending))
 	b.tend()
-	require.Equal(t, "error resolved", b.rule(alerting.RuleOldestPending))
+	require.Equal(t, "critical resolved", b.rule(alerting.RuleOldestPending))
 	require.Equal(t, "0", b.text(`SELECT count(*)::text FROM alert_sample`))
 }
 
