@@ -10,14 +10,13 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"dealbox/db/migrations"
+	"dealbox/internal/inbox"
 )
 
 const (
 	minPostgres = 150000 // server_version_num of 15.0
 	// slowDatabase: each webhook costs some round trips, and is answered after them.
 	slowDatabase = 50 * time.Millisecond
-	// minDaysAhead of partitions; a missing one would fail all ingest.
-	minDaysAhead = 3
 )
 
 const (
@@ -121,7 +120,7 @@ func examinePartitions(ctx context.Context, pool *pgxpool.Pool) finding {
 	case days == nil:
 		return failed(checkPartitions, "inbox_event has no partition for today: no webhook can be committed",
 			"Start 'dealbox serve', which makes them, or run: SELECT inbox_make_partitions(14).")
-	case *days < minDaysAhead:
+	case *days < inbox.MinDaysAhead:
 		return warn(checkPartitions, fmt.Sprintf("inbox_event has partitions for %d more days", *days),
 			"Check that a 'dealbox serve' with workers runs: it makes them 14 days ahead.")
 	}

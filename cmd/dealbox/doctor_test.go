@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/fakestrapi"
+	"dealbox/internal/inbox"
 	"dealbox/internal/pgtest"
 )
 
@@ -170,7 +172,7 @@ func TestDoctor_Database(t *testing.T) {
 		t.Parallel()
 		e, _ := healthy(t)
 		roles := pgtest.SeparateRoles(t)
-		mustExec(t, roles.Owner, dropPartitions("> (now() AT TIME ZONE 'UTC')::date + 2"))
+		mustExec(t, roles.Owner, dropPartitions(fmt.Sprintf("> (now() AT TIME ZONE 'UTC')::date + %d", inbox.MinDaysAhead-1)))
 		findings, out := mustExamine(t, e.with("DATABASE_URL", roles.App))
 		require.Equal(t, exitDone, out.code, "a warning is no failure")
 		requireVerdicts(t, findings, map[string]verdict{"partitions": verdictWarn})

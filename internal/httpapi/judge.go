@@ -8,6 +8,7 @@ import (
 	"dealbox/internal/alerting"
 	"dealbox/internal/circuit"
 	"dealbox/internal/dbsqlc"
+	"dealbox/internal/inbox"
 	"dealbox/internal/notify"
 	"dealbox/internal/revenue"
 )
@@ -16,7 +17,6 @@ import (
 const (
 	maxPendingAge   = 5 * time.Minute
 	maxClockSkew    = 2 * time.Second
-	minDaysAhead    = 3
 	statusHealthy   = "healthy"
 	statusDegraded  = "degraded"
 	statusUnhealthy = "unhealthy"
@@ -83,7 +83,7 @@ func (j *verdict) partitions(daysAhead int) {
 	case daysAhead < 0: // today has none
 		j.add("postgres:partitions", "fail", nil, "days ahead")
 	default:
-		j.add("postgres:partitions", warnIf(daysAhead < minDaysAhead), daysAhead, "days ahead")
+		j.add("postgres:partitions", warnIf(daysAhead < inbox.MinDaysAhead), daysAhead, "days ahead")
 	}
 }
 
