@@ -58,8 +58,11 @@ func (f guardFacts) holds() bool {
 	return f.tripped || f.used >= f.limit()
 }
 
-// holdsAll says whether a sweep that found so many ghosts may not hand on any.
-func (f guardFacts) holdsAll(ghosts int64) bool { return !f.allowed && f.used+ghosts > f.limit() }
+// holdsAll says whether a sweep that found so many unsigned ghosts may not hand on any.
+// An empty collection outweighs signatures here, too.
+func (f guardFacts) holdsAll(unsigned int64) bool {
+	return !f.allowed && (f.used+unsigned > f.limit() || f.empty && f.live > f.limit())
+}
 
 // readGuard locks the guard of the type until tx ends, and counts.
 func readGuard(ctx context.Context, tx pgx.Tx, uid string) (guardFacts, error) {

@@ -33,6 +33,9 @@ func TestGuard_Holds(t *testing.T) {
 	require.True(t, guardFacts{live: 200}.holdsAll(11))
 	require.True(t, guardFacts{used: 5, live: 195}.holdsAll(6))
 	require.False(t, guardFacts{live: 200, allowed: true}.holdsAll(200))
+	require.True(t, guardFacts{live: 200, empty: true}.holdsAll(0))
+	require.False(t, guardFacts{live: 10, empty: true}.holdsAll(0))
+	require.False(t, guardFacts{live: 200, empty: true, allowed: true}.holdsAll(0))
 }
 
 // Strapi answers 404 for everything, well formed: a database restored from an
@@ -101,6 +104,20 @@ func TestGuard_Webhooks(t *testing.T) {
 	require.Equal(t, "pending", e.State, "the look stays asked for")
 	require.Zero(t, e.Failures, "no attempt is burnt")
 	require.Equal(t, heldReason, *e.LastError)
+
+	// A sweep while the fault lasts finds the same, and the alert stays what it is.
+	for range 2 {
+		run := h.sweep(Request{Extent: Full})
+		require.Equal(t, int64(60), run.Held)
+		require.Zero(t, run.Enqueued)
+		for _, key := range deals {
+			h.due(key)
+		}
+		h.drain()
+		require.Equal(t, 60, h.live())
+		require.Equal(t, "critical", h.openAlerts()["mass_delete_guard"])
+		require.Equal(t, 1, one[int](h, "SELECT count(*) FROM alert WHERE rule = 'mass_delete_guard'"), "one episode")
+	}
 
 	// Strapi's data is back: all is well, and the guard lets go by itself.
 	h.fake.Faults.Clear()

@@ -220,6 +220,7 @@ func (s *sweep) judge(ctx context.Context, tx pgx.Tx, t strapi.ContentType, move
 	if err != nil {
 		return err
 	}
+	guard.empty = n.Waiting >= guard.live // the list showed none of them
 	if guard.holdsAll(n.Unsigned) {
 		move.Stage, move.Held = move.Stage+1, n.Waiting
 		if _, err := dbsqlc.New().GuardTrip(ctx, tx, t.UID); err != nil {
