@@ -18,7 +18,9 @@ SELECT EXISTS (SELECT FROM reconciliation_run r WHERE r.status IN ('waiting', 'r
 
 -- name: ReconciliationClaim :one
 -- Takes the run that is under way, if its runner's lease has ended, else the oldest one
--- that waits, a full one first. No row: there is none, or another runner has it.
+-- that waits, a full one first. No row: there is none, or another runner has it. A delta
+-- begins where a run before it began, by the clock that is behind: a Date in the future
+-- would leave every delta empty until then.
 UPDATE reconciliation_run r SET
     status = 'running', generation = r.generation + 1, holder = @holder::text,
     lease_until = clock_timestamp() + make_interval(secs => @lease_seconds::float8),
@@ -27,7 +29,8 @@ UPDATE reconciliation_run r SET
                     THEN EXISTS (SELECT FROM reconciliation_run b WHERE b.kind = 'full' AND b.status = 'done')
                     ELSE r.baseline END,
     since = CASE WHEN r.started_at IS NULL AND r.kind = 'delta'
-                 THEN (SELECT max(b.answered_at) FROM reconciliation_run b WHERE b.status = 'done')
+                 THEN (SELECT max(least(b.answered_at, b.started_at)) FROM reconciliation_run b
+                       WHERE b.status = 'done' AND b.answered_at IS NOT NULL)
                       - make_interval(secs => @overlap_seconds::float8)
                  ELSE r.since END
 WHERE r.id = (SELECT c.id FROM reconciliation_run c WHERE c.status IN ('running', 'waiting')

@@ -370,7 +370,8 @@ UPDATE reconciliation_run r SET
                     THEN EXISTS (SELECT FROM reconciliation_run b WHERE b.kind = 'full' AND b.status = 'done')
                     ELSE r.baseline END,
     since = CASE WHEN r.started_at IS NULL AND r.kind = 'delta'
-                 THEN (SELECT max(b.answered_at) FROM reconciliation_run b WHERE b.status = 'done')
+                 THEN (SELECT max(least(b.answered_at, b.started_at)) FROM reconciliation_run b
+                       WHERE b.status = 'done' AND b.answered_at IS NOT NULL)
                       - make_interval(secs => $3::float8)
                  ELSE r.since END
 WHERE r.id = (SELECT c.id FROM reconciliation_run c WHERE c.status IN ('running', 'waiting')
@@ -386,7 +387,9 @@ type ReconciliationClaimParams struct {
 }
 
 // Takes the run that is under way, if its runner's lease has ended, else the oldest one
-// that waits, a full one first. No row: there is none, or another runner has it.
+// that waits, a full one first. No row: there is none, or another runner has it. A delta
+// begins where a run before it began, by the clock that is behind: a Date in the future
+// would leave every delta empty until then.
 func (q *Queries) ReconciliationClaim(ctx context.Context, db DBTX, arg ReconciliationClaimParams) (ReconciliationRun, error) {
 	row := db.QueryRow(ctx, reconciliationClaim, arg.Holder, arg.LeaseSeconds, arg.OverlapSeconds)
 	var i ReconciliationRun

@@ -175,12 +175,12 @@ func TestReconcile_DeltaFindsUpdates(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, drafts)
 	deals := h.fill(30)
-	_, err := h.pool.Exec(t.Context(), "UPDATE reconciliation_run SET answered_at = now() + interval '1 hour'")
+	_, err := h.pool.Exec(t.Context(), "UPDATE reconciliation_run SET started_at = now() + interval '1 hour', answered_at = now() + interval '1 hour'")
 	require.NoError(t, err)
 	run := h.sweep(Request{Extent: Delta})
 	require.Zero(t, run.Listed, "nothing was updated since the watermark")
 
-	_, err = h.pool.Exec(t.Context(), "UPDATE reconciliation_run SET answered_at = now()")
+	_, err = h.pool.Exec(t.Context(), "UPDATE reconciliation_run SET started_at = now()")
 	require.NoError(t, err)
 	_, err = h.fake.Update(fakestrapi.DealUID, deals[1].DocumentID, fakestrapi.Values{"name": "renamed"})
 	require.NoError(t, err)
@@ -188,7 +188,7 @@ func TestReconcile_DeltaFindsUpdates(t *testing.T) {
 	require.NoError(t, err)
 	run = h.sweep(Request{Extent: Delta})
 	require.Equal(t, int64(1), run.Enqueued)
-	require.NotNil(t, run.Since)
+	require.NotNil(t, run.Since, "a Date in the future hides nothing")
 	h.drain()
 	require.Equal(t, "renamed", one[string](h, "SELECT name FROM deal WHERE document_id = $1", deals[1].DocumentID))
 }

@@ -72,9 +72,8 @@ func reconciliationClaim(tx *memoryTx, p dbsqlc.ReconciliationClaimParams) (none
 	if r.StartedAt == nil {
 		r.StartedAt = now()
 		r.Baseline = tx.lastRun(func(b run) bool { return b.Kind == "full" && b.Status == "done" }) != nil
-		if last := tx.lastRun(func(b run) bool { return b.Status == "done" && b.AnsweredAt != nil }); r.Kind == "delta" && last != nil {
-			since := last.AnsweredAt.Add(-time.Duration(p.OverlapSeconds * float64(time.Second)))
-			r.Since = &since
+		if r.Kind == "delta" {
+			r.Since = tx.since(time.Duration(p.OverlapSeconds * float64(time.Second)))
 		}
 	}
 	r.Status, r.Holder, r.LeaseUntil = "running", &p.Holder, after(p.LeaseSeconds)
@@ -94,6 +93,23 @@ func (tx *memoryTx) nextRun() (best int64, ok bool) {
 		}
 	}
 	return best, ok
+}
+
+// since is from when on a delta lists; nil: from the beginning.
+func (tx *memoryTx) since(overlap time.Duration) (last *time.Time) {
+	for _, r := range serial(&tx.db.runs, tx) {
+		if r.Status != "done" || r.AnsweredAt == nil {
+			continue
+		}
+		began := *r.AnsweredAt
+		if r.StartedAt.Before(began) {
+			began = *r.StartedAt
+		}
+		if began = began.Add(-overlap); last == nil || began.After(*last) {
+			last = &began
+		}
+	}
+	return last
 }
 
 // lastRun is the one whose answer came last.
