@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -118,6 +119,12 @@ func strays(docs []listed, have map[Key]row) []difference {
 	return found
 }
 
+// deadSlack is how long before its death a correction of a dead letter may have been
+// made, by Strapi's clock, and is still looked at: it can fall into the last attempt,
+// and Strapi's clock can be behind. It is a few looks in vain at most: a document that
+// dies again dies later, and that is soon after the slack.
+const deadSlack = 5 * time.Minute
+
 // withoutDead leaves out dead letters that nobody has corrected since: each run
 // would revive them, and they would fail again.
 func (w *ReconcileWorker) withoutDead(ctx context.Context, tx pgx.Tx, t strapi.ContentType, found []difference) ([]difference, error) {
@@ -137,7 +144,7 @@ func (w *ReconcileWorker) withoutDead(ctx context.Context, tx pgx.Tx, t strapi.C
 		key := Key{t.UID, e.DocumentID, e.Locale}
 		for _, l := range docs {
 			changed := l.cur.doc.UpdatedAt
-			if l.key == key && (changed == nil || e.DeadAt != nil && !changed.After(*e.DeadAt)) {
+			if l.key == key && (changed == nil || e.DeadAt != nil && !changed.Add(deadSlack).After(*e.DeadAt)) {
 				hopeless[key] = true
 			}
 		}

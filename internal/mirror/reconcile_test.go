@@ -390,17 +390,20 @@ func (h *house) event(key Key, event string, seq int64) {
 func TestReconcile_DeadLettersAreLeftAlone(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	deals := h.fill(3)
-	_, err := h.pool.Exec(t.Context(), `UPDATE entity_sync SET state = 'dead', dead_at = now() + interval '1 minute', want_seq = want_seq + 1
-		WHERE document_id = $1`, deals[0].DocumentID)
+	key := h.fill(3)[0]
+	_, err := h.fake.Update(fakestrapi.DealUID, key.DocumentID, fakestrapi.Values{"name": "x"})
 	require.NoError(t, err)
-	_, err = h.fake.Update(fakestrapi.DealUID, deals[0].DocumentID, fakestrapi.Values{"name": "x"})
-	require.NoError(t, err)
+	died := func(after string) {
+		_, err := h.pool.Exec(t.Context(), `UPDATE entity_sync SET state = 'dead', dead_at = now() + $1::interval, want_seq = want_seq + 1
+			WHERE document_id = $2`, after, key.DocumentID)
+		require.NoError(t, err)
+	}
+	died("1 hour")
 	require.Zero(t, h.sweep(Request{Extent: Full}).Enqueued, "not corrected since it died")
-
-	_, err = h.pool.Exec(t.Context(), "UPDATE entity_sync SET dead_at = now() - interval '1 minute' WHERE document_id = $1", deals[0].DocumentID)
-	require.NoError(t, err)
+	died("-1 minute")
 	require.Equal(t, int64(1), h.sweep(Request{Extent: Full}).Enqueued, "Strapi changed it since")
+	died("1 minute")
+	require.Equal(t, int64(1), h.sweep(Request{Extent: Full}).Enqueued, "Strapi changed it during its last attempt, or by a clock that is behind")
 }
 
 // What waits without a job gets one, once.
