@@ -79,11 +79,14 @@ WHERE uid = @uid AND document_id = @document_id AND locale = @locale AND version
 
 -- name: EntityFailed :one
 -- The attempt failed because of this document. At the limit it becomes dead, but not
--- when another look was asked for since: that one has its own job.
+-- when another look was asked for since: that one has its own job, comes soon, and has
+-- an attempt left, because Strapi was not asked for it yet.
 UPDATE entity_sync SET
     last_error = @last_error,
     attempt_expires_at = NULL,
-    next_attempt_at = now() + make_interval(secs => @delay_seconds::float8),
+    next_attempt_at = now() + make_interval(secs => CASE WHEN want_seq > @want_seq
+        THEN least(@delay_seconds::float8, 10) ELSE @delay_seconds::float8 END),
+    failures = CASE WHEN want_seq > @want_seq THEN least(failures + 1, @max_failures) - 1 ELSE failures END,
     state = CASE WHEN failures >= @max_failures AND want_seq = @want_seq THEN 'dead' ELSE state END,
     dead_at = CASE WHEN failures >= @max_failures AND want_seq = @want_seq THEN now() END
 WHERE uid = @uid AND document_id = @document_id AND locale = @locale

@@ -200,9 +200,11 @@ const entityFailed = `-- name: EntityFailed :one
 UPDATE entity_sync SET
     last_error = $1,
     attempt_expires_at = NULL,
-    next_attempt_at = now() + make_interval(secs => $2::float8),
-    state = CASE WHEN failures >= $3 AND want_seq = $4 THEN 'dead' ELSE state END,
-    dead_at = CASE WHEN failures >= $3 AND want_seq = $4 THEN now() END
+    next_attempt_at = now() + make_interval(secs => CASE WHEN want_seq > $2
+        THEN least($3::float8, 10) ELSE $3::float8 END),
+    failures = CASE WHEN want_seq > $2 THEN least(failures + 1, $4) - 1 ELSE failures END,
+    state = CASE WHEN failures >= $4 AND want_seq = $2 THEN 'dead' ELSE state END,
+    dead_at = CASE WHEN failures >= $4 AND want_seq = $2 THEN now() END
 WHERE uid = $5 AND document_id = $6 AND locale = $7
   AND version = $8 AND done_seq < want_seq AND state <> 'dead'
 RETURNING want_seq, failures, state, events - events_done AS open_events
@@ -210,9 +212,9 @@ RETURNING want_seq, failures, state, events - events_done AS open_events
 
 type EntityFailedParams struct {
 	LastError    *string
+	WantSeq      int64
 	DelaySeconds float64
 	MaxFailures  int32
-	WantSeq      int64
 	UID          string
 	DocumentID   string
 	Locale       string
@@ -227,13 +229,14 @@ type EntityFailedRow struct {
 }
 
 // The attempt failed because of this document. At the limit it becomes dead, but not
-// when another look was asked for since: that one has its own job.
+// when another look was asked for since: that one has its own job, comes soon, and has
+// an attempt left, because Strapi was not asked for it yet.
 func (q *Queries) EntityFailed(ctx context.Context, db DBTX, arg EntityFailedParams) (EntityFailedRow, error) {
 	row := db.QueryRow(ctx, entityFailed,
 		arg.LastError,
+		arg.WantSeq,
 		arg.DelaySeconds,
 		arg.MaxFailures,
-		arg.WantSeq,
 		arg.UID,
 		arg.DocumentID,
 		arg.Locale,

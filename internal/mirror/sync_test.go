@@ -340,6 +340,31 @@ func TestSync_DeadLetter(t *testing.T) {
 	require.Empty(t, h.openAlerts())
 }
 
+// The correction of a document can arrive while its last attempt is under way: what
+// that attempt was told is from before it.
+func TestSync_CorrectedDuringTheLastAttempt(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	key := h.deal(fakestrapi.Values{"name": "poisoned"})
+	h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 500, Documents: []string{key.DocumentID}})
+	args := h.enqueue(key)
+	for range 2 {
+		require.ErrorContains(t, h.work(args), "500")
+		h.due(key)
+	}
+	var correction SyncArgs
+	h.during(func() { correction = h.enqueue(key) })
+	require.NoError(t, h.work(args), "the correction's job holds the document now")
+	require.Equal(t, "pending", h.entity(key).State)
+	require.True(t, one[bool](h, "SELECT next_attempt_at <= now() + interval '10 seconds' FROM entity_sync"), "not after the whole backoff")
+
+	h.fake.Faults.Clear()
+	h.due(key)
+	require.NoError(t, h.work(correction))
+	require.Equal(t, "ok", h.entity(key).State)
+	require.Empty(t, h.openAlerts())
+}
+
 // A document that takes its worker down with it is counted as well.
 func TestSync_DyingWorkersAreCounted(t *testing.T) {
 	t.Parallel()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"dealbox/internal/fakestrapi"
 	"dealbox/internal/mirror"
 )
 
@@ -272,6 +273,10 @@ func (h *history) restStep() (done bool, err error) {
 		return false, err
 	}
 	ready, waiting := h.ready()
+	if d := h.underWay(ready); d != nil && h.saves < maxSaves && h.chance(8) {
+		h.saves++
+		return false, h.saveAgain(d)
+	}
 	due := dueJobs(jobs)
 	switch {
 	case len(ready) > 0 && !h.chance(4):
@@ -289,6 +294,30 @@ func (h *history) restStep() (done bool, err error) {
 	}
 	h.pass(h.untilNext(jobs))
 	return false, h.upkeep(jobs)
+}
+
+// maxSaves is how often poisoned documents are saved while everything else comes to rest.
+const maxSaves = 3
+
+// underWay is a poisoned document about which Strapi is being asked.
+func (h *history) underWay(ready []*stop) *document {
+	for _, d := range h.documents {
+		asked := func(p *stop) bool { return strings.HasSuffix(p.where, "/"+d.DocumentID) }
+		if h.poisoned[d.DocumentID] && !d.states[len(d.states)-1].deleted && slices.ContainsFunc(ready, asked) {
+			return d
+		}
+	}
+	return nil
+}
+
+// saveAgain is an editor who tries to put a poisoned document right. It does not
+// help, but what comes of it must be asked for, and not die with the attempt before.
+func (h *history) saveAgain(d *document) error {
+	h.changed++
+	attribute := map[string]string{fakestrapi.DealUID: "name", fakestrapi.BillingUID: "billing_id"}[d.UID]
+	err := h.update(d.UID, d.DocumentID, fakestrapi.Values{attribute: fmt.Sprint("v", h.changed)})
+	h.look()
+	return err
 }
 
 // reconciled says that no reconciliation is open. One whose runner died goes on

@@ -54,6 +54,7 @@ type history struct {
 	cancel    context.CancelFunc
 	documents []*document
 	changed   int
+	saves     int // of poisoned documents, on the way to rest
 	trace     []line
 	spawned   int
 	calm      bool // nothing goes wrong any more

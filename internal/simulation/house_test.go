@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -57,8 +58,10 @@ type house struct {
 	// outage: every request fails. poisoned documents answer 500.
 	outage   bool
 	poisoned map[string]bool
-	names    names
-	mutant   *mutant
+	// asked says when Strapi was last asked for a document, in commits.
+	asked  map[string]int
+	names  names
+	mutant *mutant
 }
 
 // replica is one process.
@@ -73,7 +76,7 @@ type replica struct {
 }
 
 func newHouse(s *scheduler, g *gate, jobs inserter, drafts bool, seed uint64, m *mutant) (*house, error) {
-	h := &house{scheduler: s, gate: g, poisoned: map[string]bool{}, mutant: m}
+	h := &house{scheduler: s, gate: g, poisoned: map[string]bool{}, asked: map[string]int{}, mutant: m}
 	var err error
 	h.fake, err = fakestrapi.New(fakestrapi.Config{
 		Types: fakestrapi.PipelineTypes(drafts, true), Token: "read-only-token", Seed: seed + 1,
@@ -142,6 +145,9 @@ func (h *house) request(r *http.Request) (*http.Response, error) {
 	if r.URL.Query().Get("status") == "draft" {
 		where += " (draft)"
 	}
+	h.mu.Lock()
+	h.asked[path.Base(r.URL.Path)] = h.commits
+	h.mu.Unlock()
 	v := h.stop(r.Context(), &stop{where: "GET " + where, point: requestPoint})
 	if r.Context().Err() != nil {
 		return nil, r.Context().Err()

@@ -13,7 +13,7 @@ type memoryFacts struct{ *memory }
 func (m memoryFacts) entities() (map[mirror.Key]entityFacts, error) {
 	all := make(map[mirror.Key]entityFacts, len(m.memory.entities.rows))
 	for key, e := range m.memory.entities.rows {
-		all[key] = entityFacts{e.Want, e.Done, e.Version, e.Events, e.EventsDone, e.State}
+		all[key] = entityFacts{e.Want, e.Done, e.Version, e.Events, e.EventsDone, e.State, e.Failures, e.AttemptExpires != nil}
 	}
 	return all, nil
 }

@@ -186,6 +186,9 @@ func entityFailed(tx *memoryTx, p dbsqlc.EntityFailedParams) (dbsqlc.EntityFaile
 		func(e entity) bool { return e.Version == p.Version && e.Done < e.Want && e.State != "dead" },
 		func(e *entity) {
 			e.LastError, e.AttemptExpires, e.NextAttempt, e.DeadAt = p.LastError, nil, after(p.DelaySeconds), nil
+			if e.Want > p.WantSeq {
+				e.NextAttempt, e.Failures = after(min(p.DelaySeconds, 10)), min(e.Failures, p.MaxFailures-1)
+			}
 			if e.Failures >= p.MaxFailures && e.Want == p.WantSeq {
 				e.State, e.DeadAt = "dead", now()
 			}

@@ -15,11 +15,11 @@ type postgresFacts struct{ *postgres }
 
 func (p postgresFacts) entities() (map[mirror.Key]entityFacts, error) {
 	all := map[mirror.Key]entityFacts{}
-	_, err := collect(p.postgres, "SELECT uid, document_id, locale, want_seq, done_seq, version, events, events_done, state FROM entity_sync",
+	_, err := collect(p.postgres, "SELECT uid, document_id, locale, want_seq, done_seq, version, events, events_done, state, failures, attempt_expires_at IS NOT NULL FROM entity_sync",
 		func(rows pgx.Rows) (none, error) {
 			var k mirror.Key
 			var e entityFacts
-			err := rows.Scan(&k.UID, &k.DocumentID, &k.Locale, &e.Want, &e.Done, &e.Version, &e.Events, &e.EventsDone, &e.State)
+			err := rows.Scan(&k.UID, &k.DocumentID, &k.Locale, &e.Want, &e.Done, &e.Version, &e.Events, &e.EventsDone, &e.State, &e.Failures, &e.Attempt)
 			all[k] = e
 			return none{}, err
 		})

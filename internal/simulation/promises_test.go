@@ -31,6 +31,8 @@ type facts interface {
 type entityFacts struct {
 	Want, Done, Version, Events, EventsDone int64
 	State                                   string
+	Failures                                int32
+	Attempt                                 bool // one runs, or ended without a word
 }
 
 // shown is a mirrored row.
@@ -58,12 +60,17 @@ type ledger struct {
 type watch struct {
 	commits  int
 	entities map[mirror.Key]entityFacts
+	wanted   map[mirror.Key]int    // when its last look was asked for, in commits
+	silent   map[mirror.Key]bool   // the attempt before the last one ended without a word
 	last     map[mirror.Key][]byte // the row as the last change left it
 	changes  map[int64]bool
 }
 
 func newWatch() *watch {
-	return &watch{last: map[mirror.Key][]byte{}, changes: map[int64]bool{}, commits: -1}
+	return &watch{
+		wanted: map[mirror.Key]int{}, silent: map[mirror.Key]bool{},
+		last: map[mirror.Key][]byte{}, changes: map[int64]bool{}, commits: -1,
+	}
 }
 
 func (w *watch) look(h *history) error {
@@ -93,8 +100,26 @@ func (w *watch) forward(h *history) error {
 		if e.Done < before.Done || e.Want < before.Want || e.Version < before.Version {
 			return violated("done <= want", "%s went back from %+v to %+v", key, before, e)
 		}
+		if err := w.asked(h, key, before, e); err != nil {
+			return err
+		}
 	}
 	w.entities = now
+	return nil
+}
+
+// asked: a document dies only after Strapi was asked for what is wanted last. One
+// whose worker died is spared: it may be the document that kills its workers.
+func (w *watch) asked(h *history, key mirror.Key, before, now entityFacts) error {
+	if now.Want > before.Want {
+		w.wanted[key] = w.commits
+	}
+	if now.Failures > before.Failures {
+		w.silent[key] = before.Attempt
+	}
+	if now.State == "dead" && before.State != "dead" && !w.silent[key] && h.asked[key.DocumentID] < w.wanted[key] {
+		return violated("dead letters were asked for", "%s died, and Strapi was not asked for look %d", key, now.Want)
+	}
 	return nil
 }
 
