@@ -165,6 +165,9 @@ func TestServe_PostgresAway(t *testing.T) {
 			require.Equal(t, "unhealthy", h.get("/api/v1/health")["status"])
 
 			between.set("works")
+			h.eventually("what was refused is told without another webhook", func() bool {
+				return h.count("SELECT count(*)::text FROM alert WHERE rule = 'webhooks_refused'") == 1
+			})
 			h.eventually("webhooks are taken again", func() bool {
 				status, _ := h.tryDeliver("msg_after", update(e.DocumentID))
 				return status == http.StatusAccepted

@@ -43,6 +43,9 @@ const (
 	hardStopShare = 0.75 // 15 s
 )
 
+// makeGoodEvery is how soon after an outage of Postgres Dealbox asks for what was refused.
+const makeGoodEvery = 5 * time.Second
+
 // Run is `dealbox serve`.
 func (c *ServeCmd) Run(ctx context.Context, a *app) error {
 	config, err := loadConfig(a.getenv, everything...)
@@ -310,6 +313,7 @@ func (s *service) start(ctx context.Context) (*sync.WaitGroup, error) {
 	skew := &skewWatch{host: host, pool: s.pool, alerts: s.alerts, clock: s.clock, log: s.log}
 	signatures := &signatureWatch{take: s.signatures, pool: s.pool, alerts: s.alerts, log: s.log}
 	loops.Go(func() { signatures.run(ctx) })
+	loops.Go(func() { s.makeGood(ctx) })
 	if s.role == roleAPI {
 		loops.Go(func() { skew.run(ctx) })
 		return &loops, nil
@@ -370,6 +374,16 @@ func (s *service) askAtStart(ctx context.Context) error {
 	return nil
 }
 
+// makeGood looks every few seconds whether webhooks were refused while Postgres was
+// away. A delivery makes it good, too, but the next one may be hours away.
+func (s *service) makeGood(ctx context.Context) {
+	for pause(ctx, makeGoodEvery) == nil {
+		if err := s.receiver.MakeGood(ctx); err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "webhooks were refused, and that is not made good yet", "error", err)
+		}
+	}
+}
+
 // stop drains HTTP and softly stops River at the same time, then commits what
 // the receiver still holds.
 func (s *service) stop(ctx context.Context, loops *sync.WaitGroup) error {
@@ -387,6 +401,7 @@ func (s *service) stop(ctx context.Context, loops *sync.WaitGroup) error {
 		if err := s.receiver.Close(ctx); err != nil {
 			drained = errors.Join(drained, fmt.Errorf("commit the last deliveries: %w", err))
 		}
+		drained = errors.Join(drained, s.receiver.MakeGood(ctx)) // this process cannot do it later
 	})
 	both.Go(func() { worked = s.stopWorker(ctx) })
 	both.Wait()

@@ -63,8 +63,8 @@ type Receiver struct {
 	slots  []int16 // one counter row a writer
 	group  *groupcommit.Group[fact, Receipt]
 	// refused counts deliveries that were not told 2xx and that no commit has made
-	// good. Strapi does not send them again. What a crash forgets of it, the full
-	// reconciliation at the next start makes good.
+	// good. Strapi does not send them again. What a crash forgets of it, the next full
+	// reconciliation makes good: that of a worker's start, or of the hour.
 	refused atomic.Int64
 	// Committed so far, by this process.
 	groups, deliveries atomic.Int64
@@ -154,31 +154,66 @@ func quarantined(f fact, cause error) fact {
 // store runs one transaction for the group, again after a conflict. The first one
 // after deliveries were refused asks for a full reconciliation, too.
 func (r *Receiver) store(ctx context.Context, writer int, facts []fact) (receipts []Receipt, err error) {
-	// Taken before the tries: two writers must not make the same ones good.
-	refused := r.refused.Swap(0)
-	committed := false
-	defer func() {
-		if !committed { // it panicked, or nobody knows whether it committed: better twice than never
-			r.refused.Add(refused)
-		}
-	}()
-	for range conflictTries {
-		err = pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
-			if receipts, err = r.write(ctx, tx, writer, facts); err != nil || refused == 0 {
-				return err
+	err = r.withRefused(func(take func() int64) error {
+		for range conflictTries {
+			err = pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
+				if receipts, err = r.write(ctx, tx, writer, facts); err != nil {
+					return err
+				}
+				if refused := take(); refused > 0 {
+					return r.makeGood(ctx, tx, refused)
+				}
+				return nil
+			})
+			if !mirror.IsConflict(err) {
+				break
 			}
-			return r.makeGood(ctx, tx, refused)
-		})
-		if !mirror.IsConflict(err) {
-			break
 		}
-	}
-	committed = err == nil
+		return err
+	})
 	return receipts, err
 }
 
+// MakeGood does without a delivery what the next one would do: after an outage of
+// Postgres Strapi may have nothing to say for hours.
+func (r *Receiver) MakeGood(ctx context.Context) error {
+	if r.refused.Load() == 0 {
+		return nil
+	}
+	return r.withRefused(func(take func() int64) error {
+		ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+		defer cancel()
+		err := pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
+			if refused := take(); refused > 0 {
+				return r.makeGood(ctx, tx, refused)
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("make good what was refused: %w", err)
+		}
+		return nil
+	})
+}
+
+// withRefused lets commit take what was refused so far, so that two writers do not
+// make the same ones good. When commit fails or panics it is given back: then nobody
+// knows whether it is committed, and better twice than never.
+func (r *Receiver) withRefused(commit func(take func() int64) error) error {
+	var taken int64
+	defer func() { r.refused.Add(taken) }()
+	err := commit(func() int64 {
+		taken += r.refused.Swap(0)
+		return taken
+	})
+	if err == nil {
+		taken = 0
+	}
+	return err
+}
+
 // makeGood asks for a full reconciliation in place of the deliveries that were
-// refused, and tells people, with the first that is committed again.
+// refused, and tells people.
 func (r *Receiver) makeGood(ctx context.Context, tx pgx.Tx, refused int64) error {
 	if _, err := r.mirror.Reconcile(ctx, tx, mirror.Request{Extent: mirror.Full, Trigger: mirror.TriggerAfterRefusal}); err != nil {
 		return err
