@@ -34,7 +34,8 @@ const (
 	FaultHang FaultKind = "hang"
 	// FaultUnauthorized answers 401, as for a token that was rotated.
 	FaultUnauthorized FaultKind = "unauthorized"
-	// FaultForbidden answers 403, as for a token that lacks the permission.
+	// FaultForbidden answers 403, as for a token that lacks the permission; with an
+	// Action, as for a custom token that lacks this one.
 	FaultForbidden FaultKind = "forbidden"
 	// FaultMissingRoute answers 404 for the collection and its documents, as for
 	// a content type that is gone.
@@ -52,6 +53,9 @@ type Fault struct {
 	// documentId filter.
 	Plural    string
 	Documents []string
+	// Action of the route, as Strapi's permissions name it: find, findOne, create,
+	// update or delete.
+	Action string
 	// Times is how many requests it concerns before it goes away. Zero: all.
 	Times int
 
@@ -140,7 +144,7 @@ func (f *Faults) match(q request) Fault {
 }
 
 func (f *Fault) concerns(q request) bool {
-	if f.Plural != "" && f.Plural != q.plural {
+	if f.Plural != "" && f.Plural != q.plural || f.Action != "" && f.Action != q.action() {
 		return false
 	}
 	if len(f.Documents) == 0 {

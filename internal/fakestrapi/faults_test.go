@@ -84,6 +84,11 @@ func TestFaults_Narrow(t *testing.T) {
 	require.Equal(t, []int{503, 503, 200}, []int{r.get(at(1)).status, r.get(at(1)).status, r.get(at(1)).status})
 	undo()
 	require.Equal(t, 200, r.get(at(0)).status)
+
+	// A custom token that may find, but not findOne: also of what does not exist.
+	r.Faults.Set(Fault{Kind: FaultForbidden, Action: "findOne"})
+	require.Equal(t, 200, r.get("/api/pipeline-deals").status)
+	require.Equal(t, []int{403, 403}, []int{r.get(at(0)).status, r.get("/api/pipeline-deals/none").status})
 }
 
 func TestFaults_HangUntilCleared(t *testing.T) {

@@ -63,6 +63,17 @@ func (s *Strapi) read(r *http.Request) request {
 	return q
 }
 
+// action is what a token must be permitted for the request.
+func (q request) action() string {
+	switch {
+	case q.method == http.MethodGet && q.documentID == "":
+		return "find"
+	case q.method == http.MethodGet:
+		return "findOne"
+	}
+	return map[string]string{http.MethodPost: "create", http.MethodPut: "update", http.MethodDelete: "delete"}[q.method]
+}
+
 // answer is what goes back.
 type answer struct {
 	status int
