@@ -154,6 +154,18 @@ func (a *Alerts) again(ctx context.Context, tx pgx.Tx, open dbsqlc.AlertLockOpen
 	return a.outbox.Enqueue(ctx, tx, open.ID, int(now), notify.Escalated)
 }
 
+// IsOpen says whether there is an open episode of a rule and subject.
+func (a *Alerts) IsOpen(ctx context.Context, db dbsqlc.DBTX, rule, subject string) (bool, error) {
+	_, err := a.queries.AlertLockOpen(ctx, db, fingerprint(rule, subject))
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for an open episode of %s: %w", rule, err)
+	}
+	return true, nil
+}
+
 // Resolve closes the open episode of a rule and subject and answers whether
 // there was one. Without one it costs one indexed statement. Only channels that
 // were to hear of the firing hear of it.

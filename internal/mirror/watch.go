@@ -124,9 +124,14 @@ func (w *SyncWorker) watchOnce(ctx context.Context) error {
 	if err != nil || seen.State != circuit.Closed {
 		return err // open: the probe asks
 	}
+	// Whichever replica's job or watch was refused: the alert is in the database.
+	doubted, err := w.alerts.IsOpen(ctx, w.pool, alerting.RuleStrapiTokenRefused, "")
+	if err != nil {
+		return err
+	}
 	refused := false
 	for _, t := range w.cfg.Types {
-		err := w.source.client.Collection(ctx, t, strapi.Query{Populate: relations(t)})
+		err := w.serves(ctx, t, doubted)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -147,10 +152,29 @@ func (w *SyncWorker) watchOnce(ctx context.Context) error {
 			}
 		}
 	}
-	if refused {
+	if refused || !doubted {
 		return nil
 	}
 	return w.resolve(ctx, alerting.RuleStrapiTokenRefused, "", "Strapi accepts the token")
+}
+
+// noDocument is a documentId that no document has, in Strapi's form.
+const noDocument = "dealbox0asks0for0nothing"
+
+// serves asks for the type's list, and while the token is doubted for a document as
+// well: it may be allowed to find, but not to findOne. Strapi checks that first, so
+// a document that does not exist is 403 then and not 404. Any other answer to that
+// question, or none, refuses nothing.
+func (w *SyncWorker) serves(ctx context.Context, t strapi.ContentType, doubted bool) error {
+	err := w.source.client.Collection(ctx, t, strapi.Query{Populate: relations(t)})
+	if err != nil || !doubted {
+		return err
+	}
+	_, err = w.source.client.Document(ctx, t, noDocument, "", strapi.Published, strapi.Query{})
+	if isRefused(err) {
+		return err
+	}
+	return nil
 }
 
 // served: the type can be read. Its jobs need not wait any longer.

@@ -1,0 +1,38 @@
+package mirror
+
+import (
+	"testing"
+
+	"github.com/riverqueue/river"
+	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/fakestrapi"
+)
+
+// A token that may find, but not findOne, is refused all the time and not now and
+// then: one episode, which ends when it may.
+func TestWatch_TokenWithoutFindOne(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	key := h.deal(nil)
+	h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultForbidden, Action: "findOne"})
+	args := h.enqueue(key)
+	for range 3 {
+		h.sync.holds.clear(key.UID) // as another replica's, or as time passes
+		var snooze *river.JobSnoozeError
+		require.ErrorAs(t, h.work(args), &snooze)
+		require.NoError(t, h.sync.watchOnce(t.Context()))
+		require.Equal(t, map[string]string{"strapi_token_refused": "critical"}, h.openAlerts())
+	}
+	require.Equal(t, 1, one[int](h, "SELECT count(*) FROM alert"))
+	require.Zero(t, h.entity(key).Failures)
+
+	h.fake.Faults.Clear()
+	require.NoError(t, h.sync.watchOnce(t.Context()))
+	require.Empty(t, h.openAlerts())
+	require.NoError(t, h.work(args))
+
+	h.fake.Requests.Reset()
+	require.NoError(t, h.sync.watchOnce(t.Context()))
+	require.Zero(t, h.fake.Requests.Counts().Documents, "a token that nobody doubts is not tried")
+}
