@@ -25,7 +25,7 @@ func needStrapi(s *settings, c *Config) {
 		s.wrong("STRAPI_API_TOKEN", "holds a space or a character that no header can carry", "Give the token alone, without 'Bearer '.")
 	}
 	c.Strapi.APIToken = secret(token)
-	// A job has 30 s for all its tries; a longer time for one request is cut there.
+	// A job has 30 s for all its tries; the mirror cuts a longer time for one request.
 	c.Strapi.Timeout = s.duration("STRAPI_TIMEOUT", 10*time.Second, 10*time.Millisecond, 5*time.Minute)
 	needRetry(s, c)
 	needCircuit(s, c)

@@ -12,8 +12,15 @@ import (
 	"dealbox/internal/strapi"
 )
 
-// fetchTimeout bounds all requests and waits of one look, under jobs.Timeout.
-const fetchTimeout = 18 * time.Second
+const (
+	// fetchTimeout bounds all requests and waits of one look, under jobs.Timeout.
+	fetchTimeout = 18 * time.Second
+	// documentTimeout and blameTimeout bound one request, whatever STRAPI_TIMEOUT
+	// allows: it must fail while there is time to count it and to tell whose fault it
+	// is. A request that is cut off by the end of its job speaks about nobody.
+	documentTimeout = 12 * time.Second
+	blameTimeout    = 10 * time.Second // with fetchTimeout and releaseTimeout under jobs.Timeout
+)
 
 // current is what Strapi says of a document now.
 type current struct {
@@ -79,7 +86,7 @@ func inItsLocale(key Key, cur current) current {
 func (s source) document(ctx context.Context, t strapi.ContentType, key Key, v strapi.Version, seen circuit.Snapshot) (doc strapi.Document, err error) {
 	query := strapi.Query{Populate: relations(t)}
 	err = s.call(ctx, key.String(), seen, func(ctx context.Context) error {
-		doc, err = s.client.Document(ctx, t, key.DocumentID, key.Locale, v, query)
+		doc, err = s.client.Within(documentTimeout).Document(ctx, t, key.DocumentID, key.Locale, v, query)
 		return err
 	})
 	return doc, err
@@ -90,7 +97,7 @@ func (s source) document(ctx context.Context, t strapi.ContentType, key Key, v s
 func (s source) list(ctx context.Context, t strapi.ContentType, q strapi.ListQuery, seen circuit.Snapshot) (page strapi.Page, err error) {
 	q.Populate = relations(t)
 	err = s.call(ctx, "", seen, func(ctx context.Context) error {
-		page, err = s.client.List(ctx, t, q)
+		page, err = s.client.Within(sliceTime).List(ctx, t, q) // see documentTimeout
 		return err
 	})
 	return page, err
@@ -157,7 +164,7 @@ func (s source) blame(ctx context.Context, t strapi.ContentType, cause error) er
 		return aboutStrapi(cause)
 	}
 	// One request, not a whole retry: the answer is only needed to tell the two apart.
-	err := s.client.Collection(ctx, t, strapi.Query{Populate: relations(t)})
+	err := s.client.Within(blameTimeout).Collection(ctx, t, strapi.Query{Populate: relations(t)})
 	if countsForBreaker(err) {
 		err = errors.Join(err, s.breaker.Failure(ctx, "", err))
 	}

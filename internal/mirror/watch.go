@@ -58,9 +58,9 @@ func (h *holds) clear(uid string) {
 
 // hold makes the syncs of a type wait, and raises the alert that belongs to the
 // cause: once a hold, not once a job. A cause that the breaker counts has the
-// breaker's alert.
+// breaker's alert, and a request that ran out of time was not answered.
 func (w *SyncWorker) hold(ctx context.Context, t strapi.ContentType, cause error, wait time.Duration) error {
-	if countsForBreaker(cause) || errors.Is(cause, circuit.ErrOpen) {
+	if countsForBreaker(cause) || errors.Is(cause, circuit.ErrOpen) || errors.Is(cause, context.DeadlineExceeded) {
 		w.holds.set(t.UID, max(wait, holdTransient))
 		return nil
 	}

@@ -88,6 +88,13 @@ func New(c Config) (*Client, error) {
 	return client, nil
 }
 
+// Within is the client with at most this long for one request.
+func (c *Client) Within(limit time.Duration) *Client {
+	within := *c
+	within.timeout = min(c.timeout, limit)
+	return &within
+}
+
 // apiBase never quotes the URL in an error: it may hold a password.
 func apiBase(raw string) (string, error) {
 	u, err := url.Parse(raw)

@@ -324,15 +324,18 @@ func TestClient_Timeout(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			client := mustClient(t, Config{BaseURL: hang(t, begin).URL, Timeout: 50 * time.Millisecond})
+			url := hang(t, begin).URL
+			client := mustClient(t, Config{BaseURL: url, Timeout: 50 * time.Millisecond})
+			patient := mustClient(t, Config{BaseURL: url, Timeout: time.Hour})
+			for _, client := range []*Client{client, client.Within(time.Hour), patient.Within(50 * time.Millisecond)} {
+				_, err := getDocument(t.Context(), client)
 
-			_, err := getDocument(t.Context(), client)
-
-			e := requireError(t, err)
-			require.Equal(t, Unreachable, e.Kind)
-			require.True(t, e.Transient())
-			require.ErrorContains(t, err, "no complete answer within 50ms")
-			require.NotErrorIs(t, err, context.DeadlineExceeded)
+				e := requireError(t, err)
+				require.Equal(t, Unreachable, e.Kind)
+				require.True(t, e.Transient())
+				require.ErrorContains(t, err, "no complete answer within 50ms")
+				require.NotErrorIs(t, err, context.DeadlineExceeded)
+			}
 		})
 	}
 }
