@@ -122,15 +122,20 @@ func (s source) call(ctx context.Context, breakerKey string, seen circuit.Snapsh
 		err := request(ctx)
 		if !countsForBreaker(err) {
 			if err == nil || isNotFound(err) {
-				return errors.Join(err, s.breaker.Success(ctx, seen))
+				if recordErr := s.breaker.Success(ctx, seen); recordErr != nil {
+					return databaseError{recordErr} // not NotFound: nothing is concluded
+				}
 			}
 			return err
 		}
 		if recordErr := s.breaker.Failure(ctx, breakerKey, err); recordErr != nil {
 			return errors.Join(err, recordErr)
 		}
-		if now, readErr := s.breaker.Snapshot(ctx, s.pool); readErr == nil && now.State != circuit.Closed {
-			return fmt.Errorf("%w: %w", circuit.ErrOpen, notTransient{err})
+		if now, readErr := s.breaker.Snapshot(ctx, s.pool); readErr == nil {
+			if now.State != circuit.Closed {
+				return fmt.Errorf("%w: %w", circuit.ErrOpen, notTransient{err})
+			}
+			seen = now // so that a retry which succeeds clears this failure
 		}
 		return err
 	})
@@ -152,14 +157,15 @@ func isNotFound(err error) bool {
 }
 
 // blame tells whether a failed request speaks about Strapi or about the
-// document. A 5xx, a timeout or a 400 can be either, so the list is asked the
-// same way: if that fails as well it is Strapi.
+// document. A 5xx, a timeout, a 400 or an answer that cannot be read can be either,
+// so the list is asked the same way: if that fails as well it is Strapi.
 func (s source) blame(ctx context.Context, t strapi.ContentType, cause error) error {
 	var e *strapi.Error
 	isAnswer := errors.As(cause, &e)
+	var away databaseError
 	switch {
-	case ctx.Err() != nil:
-		return cause // the job is being stopped: nothing was learned
+	case ctx.Err() != nil, errors.As(cause, &away):
+		return cause // the job is being stopped, or Postgres is in trouble: nothing was learned
 	case errors.Is(cause, circuit.ErrOpen), isAnswer && !ambiguous(e):
 		return aboutStrapi(cause)
 	}
@@ -171,13 +177,22 @@ func (s source) blame(ctx context.Context, t strapi.ContentType, cause error) er
 	if err != nil {
 		return aboutStrapi(cause)
 	}
+	// Strapi is well, so what failed before this was no run of failures: else one
+	// poisoned document after the other would open the breaker.
+	now, err := s.breaker.Snapshot(ctx, s.pool)
+	if err == nil {
+		err = s.breaker.Success(ctx, now)
+	}
+	if err != nil {
+		return databaseError{errors.Join(cause, err)}
+	}
 	return cause
 }
 
 // ambiguous: the same answer would come for a broken document and for a broken
 // Strapi, or for a question that Strapi never accepts.
 func ambiguous(e *strapi.Error) bool {
-	return e.Transient() && e.Status != http.StatusTooManyRequests || e.Kind == strapi.Rejected
+	return e.Transient() && e.Status != http.StatusTooManyRequests || e.Kind == strapi.Rejected || e.Kind == strapi.Unreadable
 }
 
 // strapiError marks a failure that speaks about Strapi and not about the

@@ -164,10 +164,12 @@ func (c *Client) Document(ctx context.Context, t ContentType, documentID, locale
 }
 
 // Collection asks for one document of the type's list: nil means that Strapi
-// is there, accepts the token, has the route and knows the relations. Errors as
-// for Document, but never NotFound: for a list, a 404 is a missing route.
+// is there, accepts the token, has the route and knows the relations. Of the
+// document it asks the id alone, so that one whose values are too large to read
+// does not speak for its type. Errors as for Document, but never NotFound: for a
+// list, a 404 is a missing route.
 func (c *Client) Collection(ctx context.Context, t ContentType, q Query) error {
-	r := request{path: "/" + url.PathEscape(t.Plural), query: url.Values{"pagination[pageSize]": {"1"}}}
+	r := request{path: "/" + url.PathEscape(t.Plural), query: url.Values{"pagination[pageSize]": {"1"}, "fields[0]": {"documentId"}}}
 	q.addTo(r.query)
 	body, _, err := c.collection(ctx, r)
 	if err != nil {

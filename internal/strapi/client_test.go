@@ -263,10 +263,10 @@ func TestClient_Collection_Request(t *testing.T) {
 		query Query
 		want  url.Values
 	}{
-		"Plain": {Query{}, url.Values{"pagination[pageSize]": {"1"}}},
+		"Plain": {Query{}, url.Values{"pagination[pageSize]": {"1"}, "fields[0]": {"documentId"}}},
 		// So that a relation which Strapi does not know shows here too.
 		"Populate": {Query{Populate: []string{"billings"}},
-			url.Values{"pagination[pageSize]": {"1"}, "populate[billings][fields][0]": {"documentId"}}},
+			url.Values{"pagination[pageSize]": {"1"}, "fields[0]": {"documentId"}, "populate[billings][fields][0]": {"documentId"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

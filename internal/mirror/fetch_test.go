@@ -1,0 +1,164 @@
+package mirror
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/circuit"
+	"dealbox/internal/fakestrapi"
+)
+
+// breaker is its state and its count of failures.
+func (h *house) breaker() string {
+	h.t.Helper()
+	return one[string](h, "SELECT state || ' ' || failure_count FROM circuit_breaker")
+}
+
+func fiveFailuresOpen(_ *fakestrapi.Config, _ *Config, c *circuit.Config) { c.FailureThreshold = 5 }
+
+// A proxy fails now and then, and the retry makes it good: that is no run of failures.
+func TestFetch_FailuresThatRetriesMakeGoodDoNotOpenTheBreaker(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, fiveFailuresOpen)
+	h.fill(60)
+	requests := 0
+	var count func()
+	count = func() {
+		if requests++; requests%4 == 0 {
+			h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 502, Times: 1})
+		}
+		h.between.do = count
+	}
+	h.during(count)
+	id := h.request(Request{Extent: Full, Trigger: TriggerDemand})
+	h.run(h.reconciler(3))
+	require.Equal(t, "done", h.runRow(id).Status)
+	require.Greater(t, requests, 4*5, "more failures than open it")
+	require.Equal(t, "closed 0", h.breaker())
+}
+
+// One poisoned document after the other: each is blamed, and all others flow.
+func TestFetch_PoisonedDocumentsDoNotOpenTheBreaker(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]fakestrapi.Fault{
+		"500":        {Kind: fakestrapi.FaultStatus, Status: 500},
+		"unreadable": {Kind: fakestrapi.FaultHTML},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t, fiveFailuresOpen)
+			poisoned := h.fill(6)
+			for _, key := range poisoned {
+				fault.Documents = append(fault.Documents, key.DocumentID)
+			}
+			h.fake.Faults.Set(fault)
+			for attempt := 1; attempt <= 3; attempt++ {
+				for _, key := range poisoned {
+					require.Error(t, h.look(key))
+					require.Equal(t, attempt, h.entity(key).Failures)
+					require.Equal(t, "closed 0", h.breaker())
+					h.due(key)
+				}
+				require.NoError(t, h.look(h.deal(fakestrapi.Values{"name": "flows"})))
+			}
+			require.Equal(t, 6, one[int](h, "SELECT count(*) FROM entity_sync WHERE state = 'dead'"))
+			require.Equal(t, map[string]string{"event_dead_lettered": "error"}, h.openAlerts())
+		})
+	}
+}
+
+// patient is as serve sets it, with the client of the house, which waits a minute.
+func patient(_ *fakestrapi.Config, c *Config, _ *circuit.Config) { c.Retry.Try = time.Minute }
+
+// A document that is too large to read is no reason to take Strapi for broken, even
+// if it is the one that the list begins with.
+func TestFetch_TooLargeDocument(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	key := h.deal(fakestrapi.Values{"name": strings.Repeat("x", 17<<20)})
+	require.ErrorContains(t, h.look(key), "larger than")
+	require.Equal(t, 1, h.entity(key).Failures)
+	require.Equal(t, "closed 0", h.breaker())
+	require.NoError(t, h.look(h.deal(nil)), "its type is not held")
+}
+
+// STRAPI_TIMEOUT may be longer than a job (here a minute): what hangs is noticed
+// while there is time to tell whose fault it is.
+func TestFetch_Hangs(t *testing.T) {
+	t.Parallel()
+	t.Run("Document", func(t *testing.T) {
+		t.Parallel()
+		h := newHouse(t, patient)
+		key := h.deal(nil)
+		h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultHang, Documents: []string{key.DocumentID}})
+		require.ErrorContains(t, h.look(key), "no complete answer within 12s")
+		require.Equal(t, 1, h.entity(key).Failures)
+		require.Equal(t, "closed 0", h.breaker())
+	})
+	t.Run("Strapi", func(t *testing.T) {
+		t.Parallel()
+		h := newHouse(t, patient)
+		key := h.deal(nil)
+		h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultHang})
+		var snooze *river.JobSnoozeError
+		require.ErrorAs(t, h.look(key), &snooze)
+		require.Zero(t, h.entity(key).Failures)
+		require.Equal(t, "closed 2", h.breaker(), "the document and the list")
+		require.Empty(t, h.openAlerts())
+	})
+	t.Run("Sweep", func(t *testing.T) {
+		t.Parallel()
+		h := newHouse(t, patient)
+		h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultHang})
+		id := h.request(Request{Extent: Full, Trigger: TriggerDemand})
+		w := h.reconciler(3)
+		w.slice = sliceTime
+		h.run(w)
+		require.Contains(t, *h.runRow(id).Error, "no complete answer within 20s")
+		require.Equal(t, "closed 1", h.breaker())
+	})
+}
+
+// A question for which no time was left was not answered, neither well nor badly.
+func TestHold_OutOfTimeIsNoAnswer(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	require.NoError(t, h.sync.hold(t.Context(), contentTypes[0], fmt.Errorf("ask: %w", context.DeadlineExceeded), 0))
+	require.Positive(t, h.sync.holds.left(fakestrapi.DealUID))
+	require.Empty(t, h.openAlerts())
+}
+
+// When Postgres cannot write down how Strapi answered, no document is blamed.
+func TestFetch_PostgresIsNobodysFault(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	well, poisoned, deleted := h.deal(nil), h.deal(nil), h.deal(nil)
+	require.NoError(t, h.look(deleted))
+	require.NoError(t, h.fake.Delete(fakestrapi.DealUID, deleted.DocumentID))
+	h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 500, Documents: []string{poisoned.DocumentID}})
+	_, err := h.pool.Exec(t.Context(), `
+		UPDATE circuit_breaker SET failure_count = 1;
+		CREATE FUNCTION no_space() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE disk_full; END $$;
+		CREATE TRIGGER no_space BEFORE UPDATE ON circuit_breaker FOR EACH ROW WHEN (NEW.failure_count = 0) EXECUTE FUNCTION no_space()`)
+	require.NoError(t, err)
+
+	for _, key := range []Key{well, poisoned, deleted} {
+		require.ErrorContains(t, h.look(key), "53100")
+		require.Zero(t, h.entity(key).Failures)
+		require.Equal(t, "pending", h.entity(key).State)
+		require.Zero(t, h.sync.holds.left(key.UID), "nor is Strapi")
+	}
+	require.Empty(t, h.openAlerts())
+
+	_, err = h.pool.Exec(t.Context(), "DROP TRIGGER no_space ON circuit_breaker")
+	require.NoError(t, err)
+	require.NoError(t, h.look(well))
+	require.NoError(t, h.look(deleted))
+	require.Equal(t, 1, h.live())
+}
