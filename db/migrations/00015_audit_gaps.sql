@@ -18,6 +18,8 @@ ALTER TABLE retention_event
                                                                     'forecast', 'alert_hour', 'reconciliation_run')) NOT VALID;
 COMMENT ON COLUMN retention_event.subject IS 'The table; alert stands for episodes with their history and notifications, reconciliation_run for runs with their differences.';
 
+COMMENT ON COLUMN audit_notification.last_error IS 'Of the last attempt that failed; when sent, which receivers of the mail did not take it, and null when all did.';
+
 -- +goose StatementBegin
 -- Runs are state, so their age is what the service says. The last full one that was done stays:
 -- it says what was compared, and when.
@@ -59,6 +61,7 @@ COMMENT ON FUNCTION reconciliation_run_prune IS 'Removes reconciliations that fi
 COMMENT ON FUNCTION alert_hour_prune IS 'Removes hourly counts older than keep (at least 30 days), but none of the last 32 days. Answers how many.';
 
 -- +goose Down
+COMMENT ON COLUMN audit_notification.last_error IS 'Of the last attempt that failed; null when sent.';
 DROP FUNCTION alert_hour_prune(interval, integer);
 DROP FUNCTION reconciliation_run_prune(interval, integer);
 COMMENT ON COLUMN retention_event.subject IS 'The table; alert stands for episodes with their history and notifications.';
