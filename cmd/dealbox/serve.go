@@ -210,6 +210,7 @@ func (s *service) newServer(version string) error {
 	api, err := httpapi.New(httpapi.Config{
 		Version: version, Access: accessConfig(s.config.Access),
 		CORSOrigins: s.config.Access.CORSOrigins, TrustedProxies: s.config.Access.TrustedProxies, Logger: s.log,
+		ReconcileInterval: s.config.Reconcile.Interval,
 	}, httpapi.Stages{
 		DB: s.readPool, Verifier: verifier, Receive: s.receiver.Receive, Breaker: s.breaker, Forecast: s.forecast, Readiness: s.readiness,
 		Alerts: s.alerts, Types: s.config.Strapi.Types, Replays: s.replays, Reconcile: s.queue.Reconcile, Groups: s.receiver.Groups,

@@ -848,7 +848,9 @@ const reconciliationState = `-- name: ReconciliationState :one
 SELECT l.last_run_at, f.last_full_run_at, coalesce(f.drift, -1)::bigint AS drift,
        (SELECT count(*) FROM reconciliation_difference d WHERE d.lost AND d.found_at > now() - interval '24 hours') AS lost_24h,
        EXISTS (SELECT FROM alert a WHERE a.rule = $1 AND a.resolved_at IS NULL) AS failing,
-       EXISTS (SELECT FROM deletion_guard g WHERE g.tripped_at IS NOT NULL) AS guard_tripped
+       EXISTS (SELECT FROM deletion_guard g WHERE g.tripped_at IS NOT NULL) AS guard_tripped,
+       coalesce((SELECT greatest(extract(epoch FROM now() - max(greatest(r.finished_at, r.lease_until))), 0)
+                 FROM (SELECT r.finished_at, r.lease_until FROM reconciliation_run r ORDER BY r.id DESC LIMIT 10) r), 0)::double precision AS idle_seconds
 FROM (SELECT 1) one
 LEFT JOIN LATERAL (SELECT r.finished_at AS last_run_at FROM reconciliation_run r WHERE r.status = 'done'
                    ORDER BY r.finished_at DESC LIMIT 1) l ON true
@@ -864,10 +866,12 @@ type ReconciliationStateRow struct {
 	Lost24h       int64
 	Failing       bool
 	GuardTripped  bool
+	IdleSeconds   float64
 }
 
 // For the health page. drift: differences that the last full run found, 0 when Dealbox was
-// new then; -1 when there was none.
+// new then; -1 when there was none. idle: since the last of the latest runs ended or its
+// runner was alive; 0 when there was none.
 func (q *Queries) ReconciliationState(ctx context.Context, db DBTX, failingRule string) (ReconciliationStateRow, error) {
 	row := db.QueryRow(ctx, reconciliationState, failingRule)
 	var i ReconciliationStateRow
@@ -878,6 +882,7 @@ func (q *Queries) ReconciliationState(ctx context.Context, db DBTX, failingRule 
 		&i.Lost24h,
 		&i.Failing,
 		&i.GuardTripped,
+		&i.IdleSeconds,
 	)
 	return i, err
 }

@@ -52,6 +52,9 @@ type Config struct {
 	// ProbeTimeout bounds what a health answer asks the database (default
 	// DefaultProbeTimeout).
 	ProbeTimeout time.Duration
+	// ReconcileInterval is how often a reconciliation is due; health is degraded when
+	// none came for long (0: that is not judged).
+	ReconcileInterval time.Duration
 	// Logger gets one line a request (default: none).
 	Logger *slog.Logger
 }

@@ -15,11 +15,14 @@ import (
 
 // Limits past which a check warns.
 const (
-	maxPendingAge   = 5 * time.Minute
-	maxClockSkew    = 2 * time.Second
-	statusHealthy   = "healthy"
-	statusDegraded  = "degraded"
-	statusUnhealthy = "unhealthy"
+	maxPendingAge = 5 * time.Minute
+	maxClockSkew  = 2 * time.Second
+	// maxReconcileDelay comes on top of three intervals: a run waits for a full one
+	// before it, and for its runner's lease when that died.
+	maxReconcileDelay = 10 * time.Minute
+	statusHealthy     = "healthy"
+	statusDegraded    = "degraded"
+	statusUnhealthy   = "unhealthy"
 )
 
 // facts are what a probe found out. A part that could not be read is nil.
@@ -34,7 +37,8 @@ type facts struct {
 	outlook *revenue.Status // of the forecast
 
 	reconciliation *dbsqlc.ReconciliationStateRow
-	err            error // the first that was met
+	reconcileEvery time.Duration // 0: not known
+	err            error         // the first that was met
 }
 
 // check is one line of "checks", in the form of draft-inadarei-api-health-check.
@@ -65,7 +69,7 @@ func judge(f facts) (string, map[string][]check) {
 	j.add("strapi:token", warnIf(f.core.TokenRefused), word(f.core.TokenRefused, "refused", "accepted"), "")
 	j.breaker(f.breaker)
 	j.notifications(f.core.FailingChannels, f.outbox)
-	j.reconciliation(f.reconciliation)
+	j.reconciliation(f)
 	return j.status(), j.checks
 }
 
@@ -108,13 +112,21 @@ func (j *verdict) notifications(failing []string, o *notify.Stats) {
 	j.add("notifications:failed", "pass", o.Failed24h, "in 24 h")
 }
 
-func (j *verdict) reconciliation(r *dbsqlc.ReconciliationStateRow) {
+func (j *verdict) reconciliation(f facts) {
+	r := f.reconciliation
 	if r == nil {
 		j.add("reconciliation:last_run", "warn", nil, "")
 		return
 	}
-	j.add("reconciliation:last_run", warnIf(r.Failing), word(r.Failing, "failing", "working"), "")
+	j.add("reconciliation:last_run", warnIf(r.Failing || overdue(f)), word(r.Failing, "failing", word(overdue(f), "overdue", "working")), "")
 	j.add("reconciliation:guard", warnIf(r.GuardTripped), word(r.GuardTripped, "tripped", "watching"), "")
+}
+
+// overdue: nobody reconciles, though Strapi may be asked. Most likely no worker runs:
+// without events nothing else would tell.
+func overdue(f facts) bool {
+	return f.reconcileEvery > 0 && f.breaker != nil && f.breaker.State == circuit.Closed &&
+		f.reconciliation.IdleSeconds > (3*f.reconcileEvery+maxReconcileDelay).Seconds()
 }
 
 func (j *verdict) status() string {

@@ -41,6 +41,8 @@ func TestJudge_Limits(t *testing.T) {
 		"NotificationFailed":   {func(f *facts) { f.outbox.Failed24h = 1 }, statusHealthy},
 		"NotificationsUnknown": {func(f *facts) { f.outbox = nil }, statusDegraded},
 		"ReconcileFails":       {func(f *facts) { f.reconciliation.Failing = true }, statusDegraded},
+		"ReconcileInTime":      {func(f *facts) { f.reconciliation.IdleSeconds = 16 * 60 }, statusHealthy},
+		"ReconcileOverdue":     {func(f *facts) { f.reconciliation.IdleSeconds = 16*60 + 1 }, statusDegraded},
 		"ReconcileUnknown":     {func(f *facts) { f.reconciliation = nil }, statusDegraded},
 		"NoDatabase":           {func(f *facts) { *f = facts{at: f.at} }, statusUnhealthy},
 		"DeadAndNoPartition":   {func(f *facts) { f.core.Dead, f.core.PartitionDaysAhead = 1, -1 }, statusUnhealthy},
@@ -51,7 +53,7 @@ func TestJudge_Limits(t *testing.T) {
 			f := facts{
 				at: now, core: &dbsqlc.HealthFactsRow{DatabaseNow: now, PartitionDaysAhead: 14},
 				breaker: &circuit.Snapshot{State: circuit.Closed}, outbox: &notify.Stats{},
-				reconciliation: &dbsqlc.ReconciliationStateRow{},
+				reconciliation: &dbsqlc.ReconciliationStateRow{}, reconcileEvery: 2 * time.Minute,
 			}
 			c.change(&f)
 			status, checks := judge(f)

@@ -27,7 +27,7 @@ const (
 func (a *API) gather(ctx context.Context) facts {
 	ctx, cancel := context.WithTimeout(ctx, a.config.ProbeTimeout)
 	defer cancel()
-	f := facts{at: time.Now()}
+	f := facts{at: time.Now(), reconcileEvery: a.config.ReconcileInterval}
 	conn, err := a.stages.DB.Acquire(ctx)
 	if err != nil {
 		f.err = fmt.Errorf("connect to the database: %w", err)

@@ -4,8 +4,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/httpapi"
 )
 
 func TestSync(t *testing.T) {
@@ -49,6 +52,27 @@ func TestHealth_Reconciliation(t *testing.T) {
 	require.Equal(t, "2026-11-24T08:00:00Z", got["last_full_run_at"])
 	require.EqualValues(t, "1", got["lost_webhooks_24h"])
 	require.EqualValues(t, "3", got["drift"])
+}
+
+// Without a worker nobody reconciles, and without events nothing else tells.
+func TestHealth_ReconcileOverdue(t *testing.T) {
+	t.Parallel()
+	h := open(t, func(c *httpapi.Config, _ *httpapi.Stages) { c.ReconcileInterval = time.Minute })
+	requireHealth := func(status, word string) {
+		t.Helper()
+		tree := h.get(detailedPath).json(t)
+		require.Equal(t, status, tree["status"])
+		require.Equal(t, word, at(t, tree, "checks", "reconciliation:last_run").([]any)[0].(map[string]any)["observedValue"])
+	}
+	requireHealth("healthy", "working")
+	h.exec("INSERT INTO reconciliation_run (kind, trigger, status, finished_at) VALUES ('full', 'start', 'done', now() - interval '14 minutes')")
+	requireHealth("degraded", "overdue")
+	h.exec("INSERT INTO reconciliation_run (kind, trigger, status, lease_until) VALUES ('full', 'demand', 'running', now() + interval '45 seconds')")
+	requireHealth("healthy", "working")
+	h.exec("UPDATE reconciliation_run SET lease_until = now() - interval '14 minutes' WHERE status = 'running'") // its runner died
+	requireHealth("degraded", "overdue")
+	h.exec("UPDATE circuit_breaker SET state = 'open', opened_at = now(), retry_at = now() + interval '1 minute'")
+	requireHealth("degraded", "working")
 }
 
 // Deletions that are held back are an operator's business, whatever else is well.

@@ -45,6 +45,9 @@ const texts = {
   "postgres:reads": () => "some numbers could not be read",
   "strapi:breaker": () => "the circuit breaker is not closed",
   "strapi:token": () => "Strapi refuses our token",
+  "reconciliation:last_run": (c) => c.observedValue === "overdue"
+    ? "nobody compares the mirror with Strapi: does a worker run?" : "the reconciliation with Strapi fails",
+  "reconciliation:guard": () => "deletions are held back",
 };
 
 // others are the checks that do not pass, in words.
