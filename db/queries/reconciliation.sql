@@ -73,7 +73,8 @@ FROM (SELECT unnest(@uids::text[]) AS uid, unnest(@document_ids::text[]) AS docu
 -- looked at when the whole list was read, so that a run which fails asks for none. Both
 -- bounds are plain comparisons, so that only this part of the primary key is read. The list
 -- is of all locales. A document that it shows with a locale and the mirror has without one,
--- or the other way round, is no ghost: its key changed.
+-- or the other way round, is no ghost: its key changed. Nor is one that a sync brought since
+-- the step before this one, which set the lease: Strapi may have made it after it made the list.
 INSERT INTO reconciliation_difference (run_id, uid, document_id, locale, kind, enqueued, lost)
 SELECT @run_id, m.uid, m.document_id, m.locale, 'ghost', false,
        CASE WHEN NOT @baseline::boolean OR EXISTS (
@@ -86,7 +87,11 @@ FROM (SELECT d.uid, d.document_id, d.locale FROM deal d WHERE d.uid = @uid AND d
           AND b.document_id > @after::text AND b.document_id <= @upto::text) m
 WHERE NOT EXISTS (
     SELECT FROM (SELECT unnest(@listed::text[]) AS document_id, unnest(@listed_locales::text[]) AS locale) l
-    WHERE l.document_id = m.document_id AND (l.locale = m.locale OR (l.locale = '') <> (m.locale = '')));
+    WHERE l.document_id = m.document_id AND (l.locale = m.locale OR (l.locale = '') <> (m.locale = '')))
+  AND NOT EXISTS (
+    SELECT FROM mirror_change c JOIN reconciliation_run r ON r.id = @run_id
+    WHERE c.uid = m.uid AND c.document_id = m.document_id AND c.locale = m.locale AND c.kind IN ('created', 'revived')
+      AND c.changed_at > r.lease_until - make_interval(secs => @lease_seconds::float8));
 
 -- name: ReconciliationGhostCount :one
 -- Ghosts of a type in this run: all that wait, those that no verified entry.delete names,

@@ -664,6 +664,10 @@ FROM (SELECT d.uid, d.document_id, d.locale FROM deal d WHERE d.uid = $3 AND d.d
 WHERE NOT EXISTS (
     SELECT FROM (SELECT unnest($6::text[]) AS document_id, unnest($7::text[]) AS locale) l
     WHERE l.document_id = m.document_id AND (l.locale = m.locale OR (l.locale = '') <> (m.locale = '')))
+  AND NOT EXISTS (
+    SELECT FROM mirror_change c JOIN reconciliation_run r ON r.id = $1
+    WHERE c.uid = m.uid AND c.document_id = m.document_id AND c.locale = m.locale AND c.kind IN ('created', 'revived')
+      AND c.changed_at > r.lease_until - make_interval(secs => $8::float8))
 `
 
 type ReconciliationGhostInsertParams struct {
@@ -674,13 +678,15 @@ type ReconciliationGhostInsertParams struct {
 	Upto          string
 	Listed        []string
 	ListedLocales []string
+	LeaseSeconds  float64
 }
 
 // The mirror's live documents between two documentIds that Strapi does not list. They are
 // looked at when the whole list was read, so that a run which fails asks for none. Both
 // bounds are plain comparisons, so that only this part of the primary key is read. The list
 // is of all locales. A document that it shows with a locale and the mirror has without one,
-// or the other way round, is no ghost: its key changed.
+// or the other way round, is no ghost: its key changed. Nor is one that a sync brought since
+// the step before this one, which set the lease: Strapi may have made it after it made the list.
 func (q *Queries) ReconciliationGhostInsert(ctx context.Context, db DBTX, arg ReconciliationGhostInsertParams) (int64, error) {
 	result, err := db.Exec(ctx, reconciliationGhostInsert,
 		arg.RunID,
@@ -690,6 +696,7 @@ func (q *Queries) ReconciliationGhostInsert(ctx context.Context, db DBTX, arg Re
 		arg.Upto,
 		arg.Listed,
 		arg.ListedLocales,
+		arg.LeaseSeconds,
 	)
 	if err != nil {
 		return 0, err

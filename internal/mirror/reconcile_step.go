@@ -71,7 +71,7 @@ func (s *sweep) list(ctx context.Context, t strapi.ContentType) error {
 		if s.run.Kind == string(Full) {
 			move.Ghosts, err = dbsqlc.New().ReconciliationGhostInsert(ctx, tx, dbsqlc.ReconciliationGhostInsertParams{
 				RunID: s.run.ID, Baseline: s.run.Baseline, UID: t.UID, After: s.run.Cursor, Upto: cmp.Or(upto, endOfIDs),
-				Listed: ids(docs), ListedLocales: locales(docs),
+				Listed: ids(docs), ListedLocales: locales(docs), LeaseSeconds: runLease.Seconds(),
 			})
 			if err != nil {
 				return fmt.Errorf("find ghosts: %w", err)

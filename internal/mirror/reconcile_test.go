@@ -234,6 +234,28 @@ func TestReconcile_RowsMoveDuringPaging(t *testing.T) {
 	require.Equal(t, 30, h.live())
 }
 
+// Documents that were made and mirrored after Strapi made the list are not in it, and
+// yet no ghosts: an import must not look like a mass deletion.
+func TestReconcile_MirroredAfterTheList(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	gone := h.fill(1)[0]
+	require.NoError(t, h.fake.Delete(fakestrapi.DealUID, gone.DocumentID))
+	h.during(func() { // the drafts were listed
+		h.during(func() { // and what is published
+			for range 2 * guardFloor {
+				require.NoError(t, h.look(h.deal(fakestrapi.Values{"name": "imported"})))
+			}
+		})
+	})
+	run := h.sweep(Request{Extent: Full})
+	require.Equal(t, []int64{1, 1, 0}, []int64{run.Ghosts, run.Enqueued, run.Held})
+	require.Empty(t, h.openAlerts())
+	h.drain()
+	h.requireInStep()
+	require.Equal(t, 2*guardFloor, h.live())
+}
+
 func TestReconcile_GoesOnAfterACrash(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)

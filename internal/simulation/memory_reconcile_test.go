@@ -178,8 +178,9 @@ func reconciliationGhostInsert(tx *memoryTx, p dbsqlc.ReconciliationGhostInsertP
 		}
 		return false
 	}
+	since := tx.lastStep(p.RunID, p.LeaseSeconds)
 	add := func(key mirror.Key, deletedAt *time.Time) {
-		if key.UID != p.UID || deletedAt != nil || key.DocumentID <= p.After || key.DocumentID > p.Upto || listed(key) {
+		if key.UID != p.UID || deletedAt != nil || key.DocumentID <= p.After || key.DocumentID > p.Upto || listed(key) || tx.broughtAfter(since, key) {
 			return
 		}
 		lost := tx.lostUnlessPending(key)
@@ -196,6 +197,22 @@ func reconciliationGhostInsert(tx *memoryTx, p dbsqlc.ReconciliationGhostInsertP
 		add(key, b.DeletedAt)
 	}
 	return n
+}
+
+// lastStep is when the step before this one of the run ended.
+func (tx *memoryTx) lastStep(id int64, leaseSeconds float64) time.Time {
+	r, _ := tx.db.runs.get(tx, id)
+	return r.LeaseUntil.Add(-time.Duration(leaseSeconds * float64(time.Second)))
+}
+
+// broughtAfter tells whether a sync brought the document after the time.
+func (tx *memoryTx) broughtAfter(since time.Time, key mirror.Key) bool {
+	for _, c := range serial(&tx.db.changes, tx) {
+		if (mirror.Key{UID: c.UID, DocumentID: c.DocumentID, Locale: c.Locale}) == key && (c.Kind == "created" || c.Kind == "revived") && c.At.After(since) {
+			return true
+		}
+	}
+	return false
 }
 
 func reconciliationGhostCount(tx *memoryTx, p dbsqlc.ReconciliationGhostCountParams) (r dbsqlc.ReconciliationGhostCountRow, _ bool) {
