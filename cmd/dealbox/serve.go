@@ -353,8 +353,8 @@ func (s *service) insist(ctx context.Context, step func() error) error {
 		if err == nil || errors.Is(err, migrations.ErrBehind) {
 			return err
 		}
-		if pause(ctx, waitEvery) != nil {
-			return err
+		if stopped := pause(ctx, waitEvery); stopped != nil {
+			return fmt.Errorf("%w; the last step of the start failed: %w", stopped, err)
 		}
 		s.log.WarnContext(ctx, "a step of the start failed and is taken again", "error", err)
 	}

@@ -39,19 +39,29 @@ func (w *signatureWatch) run(ctx context.Context) {
 	}
 }
 
-// judge raises what the window tells. Failure policy: open. If the database is away
+// judge raises what the window tells, and ends what an accepted delivery proves over. Failure policy: open. If the database is away
 // it is not told; a secret that is wrong is so in the next one, too.
 func (w *signatureWatch) judge(ctx context.Context, window alerting.SignatureWindow) {
 	alert, suspect := alerting.JudgeSignatures(w.suspect, window)
 	w.suspect = suspect
-	if alert == nil {
+	if alert == nil && window.Accepted == 0 {
 		return
 	}
 	err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
+		if window.Accepted > 0 {
+			for _, subject := range alerting.OwnSignatureFailures() {
+				if _, err := w.alerts.Resolve(ctx, tx, alerting.RuleSignatureFailures, subject, "a delivery was accepted"); err != nil {
+					return err
+				}
+			}
+		}
+		if alert == nil {
+			return nil
+		}
 		_, err := w.alerts.Raise(ctx, tx, *alert)
 		return err
 	})
 	if err != nil {
-		w.log.Error("refused deliveries could not be alerted", "error", err, "what", alert.Message)
+		w.log.Error("refused deliveries could not be alerted", "error", err, "refused", window.Refused.Total(), "accepted", window.Accepted)
 	}
 }

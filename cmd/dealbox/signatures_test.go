@@ -43,6 +43,12 @@ func TestServe_SignatureFailures_Unsigned(t *testing.T) {
 		watch.judge(t.Context(), watch.take())
 	}
 	require.Equal(t, "unsigned error 3", h.text(`SELECT concat_ws(' ', subject, level, details->>'refused') FROM alert WHERE rule = 'signature_failures'`))
+
+	watch.judge(t.Context(), watch.take())
+	require.Equal(t, "firing", h.text(`SELECT status FROM alert WHERE rule = 'signature_failures'`), "silence proves nothing")
+	require.Equal(t, 202, h.deliver("msg_signed", update("x")))
+	watch.judge(t.Context(), watch.take())
+	require.Equal(t, "resolved", h.text(`SELECT status FROM alert WHERE rule = 'signature_failures'`))
 }
 
 // refused sends a delivery with one more header and sees it refused.

@@ -11,6 +11,9 @@ CREATE TRIGGER silence_no_delete BEFORE DELETE ON silence
 CREATE TRIGGER silence_no_truncate BEFORE TRUNCATE ON silence
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
+-- Of a channel that fails: whether it sent anything since. Others send meanwhile.
+CREATE INDEX notification_channel_sent_idx ON notification (channel, sent_at) WHERE status = 'sent';
+
 -- Not valid: it only adds subjects, so no row that is there can break it.
 ALTER TABLE retention_event
     DROP CONSTRAINT retention_event_subject_check,
@@ -68,6 +71,7 @@ COMMENT ON COLUMN retention_event.subject IS 'The table; alert stands for episod
 ALTER TABLE retention_event
     DROP CONSTRAINT retention_event_subject_check,
     ADD CONSTRAINT retention_event_subject_check CHECK (subject IN ('inbox_event', 'mirror_change', 'alert', 'circuit_breaker_event', 'forecast')) NOT VALID; -- history keeps its rows
+DROP INDEX notification_channel_sent_idx;
 DROP TRIGGER silence_no_truncate ON silence;
 DROP TRIGGER silence_no_delete ON silence;
 DROP TRIGGER silence_append_only ON silence;

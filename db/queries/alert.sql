@@ -93,9 +93,10 @@ LIMIT @max_rows
 FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: AlertLockQuiet :many
--- Open episodes of a rule that has not fired for the given seconds, locked.
+-- Open episodes of a rule, and of a subject unless it is empty, that has not fired for the
+-- given seconds, locked.
 SELECT * FROM alert
-WHERE rule = @rule AND status IN ('firing', 'acknowledged', 'suppressed')
+WHERE rule = @rule AND (@subject::text = '' OR subject = @subject) AND status IN ('firing', 'acknowledged', 'suppressed')
   AND last_seen < statement_timestamp() - make_interval(secs => @quiet_seconds::float8)
 ORDER BY id
 LIMIT @max_rows

@@ -65,13 +65,15 @@ const (
 	// RuleNotificationFailing (error): a channel failed for good or is stuck, and
 	// has sent nothing since, twice in a row of looks a minute apart. Subject: the
 	// channel. It is told through all channels; what tells of it does not count.
-	// Resolved after two looks at which the channel worked, or did not fail for an hour.
+	// Resolved after two looks at which something was sent since, or when the channel
+	// left the settings.
 	RuleNotificationFailing = "notification_failing"
 
 	// RuleSignatureFailures: deliveries were refused as not authentic. Subject:
 	// wrong_secret or wrong_clock (critical), unsigned or malformed (error): at least
 	// 3 of our own Strapi, and none accepted between; forged (warning): at least 50
-	// in 5 minutes. Resolved when there was none such for 11 minutes.
+	// in 5 minutes. Resolved when a delivery is accepted, or there was none such for
+	// 25 hours; forged when there was none such for 11 minutes.
 	RuleSignatureFailures = "signature_failures"
 
 	// RuleForecastSwing (warning): the forecast differs from that of an hour ago

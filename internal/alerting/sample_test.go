@@ -184,6 +184,27 @@ func TestRule_QuietIsOver(t *testing.T) {
 	require.Equal(t, "error firing", b.rule(alerting.RuleEventDeadLettered))
 }
 
+// A stranger who gave up is over soon; our own Strapi that says nothing is not.
+func TestRule_QuietSignatures(t *testing.T) {
+	t.Parallel()
+	b := newBook(t, alerting.Config{})
+	for _, subject := range []string{"wrong_secret", "forged"} {
+		b.raise(alerting.Alert{Rule: alerting.RuleSignatureFailures, Subject: subject, Level: alerting.Warning})
+	}
+	open := func() string {
+		return b.text("SELECT coalesce(string_agg(subject, ' ' ORDER BY subject), '') FROM alert WHERE resolved_at IS NULL")
+	}
+	b.later(10 * time.Minute)
+	b.tend()
+	require.Equal(t, "forged wrong_secret", open())
+	b.later(2 * time.Minute)
+	b.tend()
+	require.Equal(t, "wrong_secret", open())
+	b.later(25 * time.Hour)
+	b.tend()
+	require.Empty(t, open())
+}
+
 func TestJudgeSignatures(t *testing.T) {
 	t.Parallel()
 	const mismatch, missing, malformed, late = "signature_mismatch", "signature_missing", "signature_malformed", "timestamp_out_of_tolerance"

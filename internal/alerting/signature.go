@@ -22,6 +22,21 @@ type Refusal struct {
 	Named bool
 }
 
+// Subjects of RuleSignatureFailures.
+const (
+	subjectWrongSecret = "wrong_secret"
+	subjectWrongClock  = "wrong_clock"
+	subjectUnsigned    = "unsigned"
+	subjectMalformed   = "malformed"
+	subjectForged      = "forged"
+)
+
+// OwnSignatureFailures are the subjects of RuleSignatureFailures that speak about our
+// own Strapi: they are over when a delivery is accepted.
+func OwnSignatureFailures() []string {
+	return []string{subjectWrongSecret, subjectWrongClock, subjectUnsigned, subjectMalformed}
+}
+
 // Codes of a Refusal, as package strapi has them.
 const (
 	codeMissing  = "signature_missing"
@@ -43,7 +58,8 @@ func (r Refusals) maybeOwn() Refusals {
 	return own
 }
 
-func (r Refusals) total() (total int64) {
+// Total is how many there are.
+func (r Refusals) Total() (total int64) {
 	for _, n := range r {
 		total += n
 	}
@@ -83,7 +99,7 @@ func (s Suspect) next(w SignatureWindow) Suspect {
 	kind := own.most()
 	n := own[kind]
 	switch {
-	case w.Accepted > 0 || n*10 < own.total()*9: // a mixture is nobody's setting
+	case w.Accepted > 0 || n*10 < own.Total()*9: // a mixture is nobody's setting
 		return Suspect{}
 	case n == 0:
 		return s
@@ -100,7 +116,7 @@ func (s Suspect) next(w SignatureWindow) Suspect {
 func JudgeSignatures(before Suspect, w SignatureWindow) (*Alert, Suspect) {
 	s := before.next(w)
 	n := w.Refused[s.Refusal]
-	if others := w.Refused.total() - n; n > 0 && s.Deliveries >= minOwn && s.Deliveries >= others*9 {
+	if others := w.Refused.Total() - n; n > 0 && s.Deliveries >= minOwn && s.Deliveries >= others*9 {
 		return s.alert(), s
 	}
 	return forged(w), s
@@ -113,17 +129,17 @@ func (s Suspect) alert() *Alert {
 	}}
 	switch s.Code {
 	case codeMismatch:
-		alert.Subject = "wrong_secret"
+		alert.Subject = subjectWrongSecret
 		alert.Message = fmt.Sprintf("%d deliveries carry a well-formed signature (%s) that does not match, and none that does: "+
 			"the secret in Strapi and STRAPI_WEBHOOK_SECRET differ", s.Deliveries, s.Scheme)
 	case codeLate:
-		alert.Subject = "wrong_clock"
+		alert.Subject = subjectWrongClock
 		alert.Message = fmt.Sprintf("%d deliveries are signed for another time than now, and none is in time: set the clocks of Strapi's machine and this one by NTP", s.Deliveries)
 	case codeMissing:
-		alert.Subject, alert.Level = "unsigned", Error
+		alert.Subject, alert.Level = subjectUnsigned, Error
 		alert.Message = fmt.Sprintf("%d deliveries of a Strapi arrived unsigned, and none signed: is the plugin loaded, does STRAPI_WEBHOOK_URLS name this URL?", s.Deliveries)
 	default: // signature_malformed
-		alert.Subject, alert.Level = "malformed", Error
+		alert.Subject, alert.Level = subjectMalformed, Error
 		alert.Message = fmt.Sprintf("%d deliveries of a Strapi carry a signature that is not in form, and none that is: does a proxy double headers or encode bodies?", s.Deliveries)
 	}
 	return alert
@@ -131,12 +147,12 @@ func (s Suspect) alert() *Alert {
 
 // forged tells of many refusals that are not our own Strapi's.
 func forged(w SignatureWindow) *Alert {
-	total, most := w.Refused.total(), w.Refused.most()
+	total, most := w.Refused.Total(), w.Refused.most()
 	if total < minForged {
 		return nil
 	}
 	return &Alert{
-		Rule: RuleSignatureFailures, Subject: "forged", Level: Warning,
+		Rule: RuleSignatureFailures, Subject: subjectForged, Level: Warning,
 		Message: fmt.Sprintf("%d deliveries were refused as not authentic (most: %s) while %d were accepted: somebody tries, or a second sender is set up wrongly",
 			total, most.Code, w.Accepted),
 		Details: map[string]any{"refused": total, "accepted": w.Accepted, "most": most.Code, "scheme": most.Scheme},

@@ -506,22 +506,29 @@ func (q *Queries) AlertLockOpen(ctx context.Context, db DBTX, fingerprint string
 
 const alertLockQuiet = `-- name: AlertLockQuiet :many
 SELECT id, fingerprint, rule, subject, level, status, message, details, occurrences, first_seen, last_seen, resolved_at, silence_id, inhibitor_id, notified_at FROM alert
-WHERE rule = $1 AND status IN ('firing', 'acknowledged', 'suppressed')
-  AND last_seen < statement_timestamp() - make_interval(secs => $2::float8)
+WHERE rule = $1 AND ($2::text = '' OR subject = $2) AND status IN ('firing', 'acknowledged', 'suppressed')
+  AND last_seen < statement_timestamp() - make_interval(secs => $3::float8)
 ORDER BY id
-LIMIT $3
+LIMIT $4
 FOR NO KEY UPDATE SKIP LOCKED
 `
 
 type AlertLockQuietParams struct {
 	Rule         string
+	Subject      string
 	QuietSeconds float64
 	MaxRows      int32
 }
 
-// Open episodes of a rule that has not fired for the given seconds, locked.
+// Open episodes of a rule, and of a subject unless it is empty, that has not fired for the
+// given seconds, locked.
 func (q *Queries) AlertLockQuiet(ctx context.Context, db DBTX, arg AlertLockQuietParams) ([]Alert, error) {
-	rows, err := db.Query(ctx, alertLockQuiet, arg.Rule, arg.QuietSeconds, arg.MaxRows)
+	rows, err := db.Query(ctx, alertLockQuiet,
+		arg.Rule,
+		arg.Subject,
+		arg.QuietSeconds,
+		arg.MaxRows,
+	)
 	if err != nil {
 		return nil, err
 	}

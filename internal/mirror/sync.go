@@ -68,6 +68,7 @@ func NewSyncWorker(pool store, queue *Queue, client *strapi.Client, breaker *cir
 	if cfg.Random == nil {
 		cfg.Random = rand.Float64
 	}
+	cfg.Retry.Try = min(cfg.Retry.Try, documentTimeout) // no request takes longer
 	w := &SyncWorker{
 		pool: pool, queue: queue, forecast: forecast, alerts: alerts, cfg: cfg,
 		source: source{pool: pool, client: client, breaker: breaker, policy: cfg.Retry},

@@ -45,6 +45,7 @@ const defaultPerMinute = 10
 const (
 	first  = 1 // what is critical, and digests
 	second = 2
+	rest   = 3 // who put a mail off waits behind those who take theirs
 )
 
 // Outbox enqueues notifications.

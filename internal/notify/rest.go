@@ -49,7 +49,7 @@ func (w *SendWorker) insertRest(ctx context.Context, tx pgx.Tx, n dbsqlc.Notific
 	}
 	backoff := w.outbox.config.Backoff
 	wait := min(max(seconds(n.AgeSeconds), backoff.InitialDelay), backoff.MaxDelay)
-	_, err := w.outbox.jobs.InsertTx(ctx, tx, *args, &river.InsertOpts{Queue: queueOf(n.Channel), ScheduledAt: time.Now().Add(wait)})
+	_, err := w.outbox.jobs.InsertTx(ctx, tx, *args, &river.InsertOpts{Queue: queueOf(n.Channel), Priority: rest, ScheduledAt: time.Now().Add(wait)})
 	return err
 }
 

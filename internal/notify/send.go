@@ -120,7 +120,8 @@ func (w *SendWorker) withhold(ctx context.Context, job *river.Job[SendArgs], n d
 }
 
 // waitBehind keeps the notifications of an episode on a channel in order, also
-// after an outage: an operator must not read "resolved" before "firing".
+// after an outage: an operator must not read "resolved" before "firing". Only a
+// receiver who put a mail off that others took may.
 func (w *SendWorker) waitBehind(next time.Duration) time.Duration {
 	backoff := w.outbox.config.Backoff
 	return min(max(next, 0)+min(behind, backoff.InitialDelay), backoff.MaxDelay)
