@@ -16,6 +16,7 @@ import (
 	"dealbox/internal/retention"
 	"dealbox/internal/retry"
 	"dealbox/internal/strapi"
+	"dealbox/internal/webhooksig"
 )
 
 // environment is the process's environment. Nothing else reads it: everything
@@ -73,7 +74,7 @@ type AdminToken struct {
 
 // WebhookConfig says which deliveries are authentic.
 type WebhookConfig struct {
-	Schemes   []strapi.Scheme // empty when only the static token is used
+	Schemes   []webhooksig.Scheme // empty when only the static token is used
 	Secrets   []secret
 	Tolerance time.Duration
 	Token     secret // one, or several for rotation, comma-separated

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"dealbox/internal/strapi"
+	"dealbox/internal/webhooksig"
 )
 
 // minSecret is the least length of secrets and tokens, in bytes. Standard
@@ -186,7 +186,7 @@ func (s *settings) webhookSecrets() []secret {
 // A whsec_ secret is measured by the bytes that it decodes to.
 func (s *settings) signingSecret(name, v string) {
 	s.secrets = append(s.secrets, namedSecret{name, secret(v)})
-	key, err := strapi.ParseSecret(v)
+	key, err := webhooksig.ParseSecret(v)
 	switch {
 	case err != nil:
 		s.wrong(name, "starts with whsec_ but is not base64 after it", "Copy it whole, or make one with: echo whsec_$(openssl rand -base64 32).")
@@ -196,15 +196,15 @@ func (s *settings) signingSecret(name, v string) {
 }
 
 // schemes reads the accepted signature schemes.
-func (s *settings) schemes(name string) []strapi.Scheme {
-	known := []strapi.Scheme{strapi.SchemeStandard, strapi.SchemeTimestamped, strapi.SchemeStrapi}
+func (s *settings) schemes(name string) []webhooksig.Scheme {
+	known := []webhooksig.Scheme{webhooksig.SchemeStandard, webhooksig.SchemeTimestamped, webhooksig.SchemeStrapi}
 	items := splitList(s.textOr(name, "standard,timestamped,strapi"))
 	if len(items) == 0 {
 		s.wrong(name, "names no scheme", "Give one or more of: standard, timestamped, strapi; or unset it for all of them.")
 	}
-	var all []strapi.Scheme
+	var all []webhooksig.Scheme
 	for _, item := range items {
-		scheme := strapi.Scheme(strings.ToLower(item))
+		scheme := webhooksig.Scheme(strings.ToLower(item))
 		switch {
 		case !slices.Contains(known, scheme):
 			s.wrong(name, "has the entry "+shown(item), "Give one or more of: standard, timestamped, strapi.")

@@ -14,7 +14,7 @@ import (
 
 	"dealbox/internal/notify"
 	"dealbox/internal/retention"
-	"dealbox/internal/strapi"
+	"dealbox/internal/webhooksig"
 )
 
 // secrets of the right length, each its own.
@@ -49,7 +49,7 @@ func TestLoadConfig_Defaults(t *testing.T) {
 	require.Equal(t, ListenConfig{Addr: "127.0.0.1:8000"}, c.Listen)
 	require.Equal(t, AccessConfig{}, c.Access)
 	require.Equal(t, WebhookConfig{
-		Schemes: []strapi.Scheme{strapi.SchemeStandard, strapi.SchemeTimestamped, strapi.SchemeStrapi},
+		Schemes: []webhooksig.Scheme{webhooksig.SchemeStandard, webhooksig.SchemeTimestamped, webhooksig.SchemeStrapi},
 		Secrets: []secret{goodSecret}, Tolerance: 300 * time.Second,
 	}, c.Webhook)
 	require.Equal(t, 10*time.Second, c.Strapi.Timeout)
@@ -93,7 +93,7 @@ func TestLoadConfig_EverySetting(t *testing.T) {
 	require.Equal(t, "[::]:0", c.Listen.Addr)
 	require.Equal(t, "https://ops.example.com/dealbox", c.Listen.PublicURL.String())
 	require.Equal(t, WebhookConfig{
-		Schemes:   []strapi.Scheme{strapi.SchemeStrapi, strapi.SchemeStandard},
+		Schemes:   []webhooksig.Scheme{webhooksig.SchemeStrapi, webhooksig.SchemeStandard},
 		Secrets:   []secret{goodSecret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"},
 		Tolerance: time.Minute, Token: goodToken + "," + otherSecret,
 	}, c.Webhook)

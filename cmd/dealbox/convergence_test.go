@@ -11,6 +11,7 @@ import (
 
 	"dealbox/internal/fakestrapi"
 	"dealbox/internal/strapi"
+	"dealbox/internal/webhooksig"
 )
 
 // convergenceSeed decides which webhooks are lost.
@@ -29,7 +30,7 @@ func TestConvergence_LostWebhooks(t *testing.T) {
 	})
 	h.settle()
 	require.NoError(t, h.fake.Webhooks.SetWebhooks(fakestrapi.Webhook{
-		URL: h.address + "/api/v1/webhooks/strapi", Schemes: []strapi.Scheme{strapi.SchemeStandard}, Secret: testSecret,
+		URL: h.address + "/api/v1/webhooks/strapi", Schemes: []webhooksig.Scheme{webhooksig.SchemeStandard}, Secret: testSecret,
 	}))
 	h.fake.Webhooks.DropFraction(0.2)
 	// A thousand changes, each of another document: no later webhook makes up for a lost one.

@@ -23,6 +23,7 @@ import (
 	"dealbox/internal/fakestrapi"
 	"dealbox/internal/localpg"
 	"dealbox/internal/strapi"
+	"dealbox/internal/webhooksig"
 )
 
 // The real binary is killed under load, and so is its Postgres. Every event
@@ -138,7 +139,7 @@ func (l *crashLoad) deliver(address, id, documentID string) {
 
 // post answers the status, 0 when there was no answer.
 func post(address, id, body string) int {
-	header, err := strapi.Sign(strapi.SchemeStandard, testSecret, id, time.Now(), []byte(body))
+	header, err := webhooksig.Sign(webhooksig.SchemeStandard, testSecret, id, time.Now(), []byte(body))
 	if err != nil {
 		panic(err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"dealbox/internal/fakestrapi"
 	"dealbox/internal/strapi"
+	"dealbox/internal/webhooksig"
 )
 
 const (
@@ -78,7 +79,7 @@ func startSimulation(d *dev) (*simulation, error) {
 		Latency: fakestrapi.Latency{Request: 5 * time.Millisecond, Document: 100 * time.Microsecond},
 		Webhooks: []fakestrapi.Webhook{{
 			URL: d.address() + "/api/v1/webhooks/strapi", Secret: d.secrets.WebhookSecret,
-			Schemes: []strapi.Scheme{strapi.SchemeStandard},
+			Schemes: []webhooksig.Scheme{webhooksig.SchemeStandard},
 		}},
 		Logger: d.log,
 	})
@@ -138,7 +139,7 @@ func (s *simulation) holdBack(ctx context.Context, address, documentID, before s
 	if err != nil {
 		return nil, err
 	}
-	header, err := strapi.Sign(strapi.SchemeStrapi, s.secrets.WebhookSecret, "", time.Now(), webhook.Body)
+	header, err := webhooksig.Sign(webhooksig.SchemeStrapi, s.secrets.WebhookSecret, "", time.Now(), webhook.Body)
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,7 @@ import (
 	"net/netip"
 	"strings"
 
-	"dealbox/internal/strapi"
+	"dealbox/internal/webhooksig"
 )
 
 // settings reports each wrong setting as a failed check of its own.
@@ -82,7 +82,7 @@ var commonWords = []string{"changeme", "change-me", "change_me", "secret", "pass
 // weakness says why a secret may be guessed, "" when nothing tells so. It sees
 // what people type, not what a bad generator makes.
 func weakness(s secret) string {
-	key, err := strapi.ParseSecret(s.reveal())
+	key, err := webhooksig.ParseSecret(s.reveal())
 	if err != nil {
 		return "cannot be read"
 	}

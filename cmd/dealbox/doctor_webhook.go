@@ -10,10 +10,10 @@ import (
 	"strings"
 	"time"
 
+	"dealbox/internal/webhooksig"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-
-	"dealbox/internal/strapi"
 )
 
 const (
@@ -27,7 +27,7 @@ func (d doctor) strapiClock(ctx context.Context) []finding {
 	if name, isWrong := d.wrong("STRAPI_URL", "STRAPI_WEBHOOK_TOLERANCE", dealTypes); isWrong {
 		return []finding{skipped(checkStrapiClock, name+" is wrong")}
 	}
-	if !slices.ContainsFunc(d.config.Webhook.Schemes, func(s strapi.Scheme) bool { return s != strapi.SchemeStrapi }) {
+	if !slices.ContainsFunc(d.config.Webhook.Schemes, func(s webhooksig.Scheme) bool { return s != webhooksig.SchemeStrapi }) {
 		return []finding{skipped(checkStrapiClock, "no accepted scheme has a timestamp")}
 	}
 	ahead, err := aheadOfStrapi(ctx, d.config.Strapi)

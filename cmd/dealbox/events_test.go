@@ -17,6 +17,7 @@ import (
 	"dealbox/internal/notify"
 	"dealbox/internal/pgtest"
 	"dealbox/internal/strapi"
+	"dealbox/internal/webhooksig"
 )
 
 // desk is a database with some events, as an operator meets it: the commands
@@ -43,7 +44,7 @@ func (d *desk) store(bodies ...string) (ids []string) {
 		Types: []strapi.ContentType{{Kind: strapi.Deal, UID: "api::pipeline-deal.pipeline-deal", Plural: "pipeline-deals"}},
 	})
 	for _, body := range bodies {
-		receipt, err := receiver.Receive(d.t.Context(), inbox.Delivery{Scheme: strapi.SchemeStrapi, Body: []byte(body)})
+		receipt, err := receiver.Receive(d.t.Context(), inbox.Delivery{Scheme: webhooksig.SchemeStrapi, Body: []byte(body)})
 		require.NoError(d.t, err)
 		ids = append(ids, receipt.EventID.String())
 	}

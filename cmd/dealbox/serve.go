@@ -26,6 +26,7 @@ import (
 	"dealbox/internal/retention"
 	"dealbox/internal/revenue"
 	"dealbox/internal/strapi"
+	"dealbox/internal/webhooksig"
 )
 
 // Roles of a process.
@@ -203,7 +204,7 @@ func (s *service) newWorker(outbox *notify.Outbox) (*jobs.Client, error) {
 }
 
 func (s *service) newServer(version string) error {
-	verifier, err := strapi.NewVerifier(verifierConfig(s.config.Webhook))
+	verifier, err := webhooksig.NewVerifier(verifierConfig(s.config.Webhook))
 	if err != nil {
 		return err
 	}
@@ -222,8 +223,8 @@ func (s *service) newServer(version string) error {
 	return nil
 }
 
-func verifierConfig(w WebhookConfig) strapi.VerifierConfig {
-	c := strapi.VerifierConfig{Schemes: w.Schemes, Tolerance: w.Tolerance, Token: w.Token.reveal()}
+func verifierConfig(w WebhookConfig) webhooksig.VerifierConfig {
+	c := webhooksig.VerifierConfig{Schemes: w.Schemes, Tolerance: w.Tolerance, Token: w.Token.reveal()}
 	for _, s := range w.Secrets {
 		c.Secrets = append(c.Secrets, s.reveal())
 	}

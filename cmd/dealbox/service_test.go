@@ -17,7 +17,7 @@ import (
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/fakestrapi"
 	"dealbox/internal/pgtest"
-	"dealbox/internal/strapi"
+	"dealbox/internal/webhooksig"
 )
 
 const (
@@ -108,7 +108,7 @@ func sentAgain(send func() int) (status int) {
 // tryDeliver answers the status and what Retry-After says.
 func (h *house) tryDeliver(id, body string) (status int, retryAfter string) {
 	h.t.Helper()
-	header, err := strapi.Sign(strapi.SchemeStandard, testSecret, id, time.Now(), []byte(body))
+	header, err := webhooksig.Sign(webhooksig.SchemeStandard, testSecret, id, time.Now(), []byte(body))
 	require.NoError(h.t, err)
 	req, err := http.NewRequestWithContext(h.t.Context(), http.MethodPost, h.address+"/api/v1/webhooks/strapi", strings.NewReader(body))
 	require.NoError(h.t, err)

@@ -15,9 +15,9 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/google/uuid"
+	"dealbox/internal/webhooksig"
 
-	"dealbox/internal/strapi"
+	"github.com/google/uuid"
 )
 
 const (
@@ -62,7 +62,7 @@ func (c *SignCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	headers, err := signedHeaders(strapi.Scheme(c.Scheme), config.Webhook.Secrets[0], body)
+	headers, err := signedHeaders(webhooksig.Scheme(c.Scheme), config.Webhook.Secrets[0], body)
 	if err != nil {
 		return err
 	}
@@ -96,12 +96,12 @@ func (a *app) readFile(name string) ([]byte, error) {
 }
 
 // signedHeaders gives all headers of the delivery but its length.
-func signedHeaders(scheme strapi.Scheme, key secret, body []byte) (http.Header, error) {
+func signedHeaders(scheme webhooksig.Scheme, key secret, body []byte) (http.Header, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return nil, fmt.Errorf("make a delivery id: %w", err)
 	}
-	headers, err := strapi.Sign(scheme, key.reveal(), "msg_"+id.String(), time.Now(), body)
+	headers, err := webhooksig.Sign(scheme, key.reveal(), "msg_"+id.String(), time.Now(), body)
 	if err != nil {
 		return nil, fmt.Errorf("sign the body: %w", err)
 	}

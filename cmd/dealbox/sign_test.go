@@ -12,9 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
+	"dealbox/internal/webhooksig"
 
-	"dealbox/internal/strapi"
+	"github.com/stretchr/testify/require"
 )
 
 // Not ASCII, and with a line end: signed and sent byte for byte.
@@ -28,9 +28,9 @@ func mustBodyFile(t *testing.T) string {
 	return name
 }
 
-func mustVerifier(t *testing.T, scheme strapi.Scheme) *strapi.Verifier {
+func mustVerifier(t *testing.T, scheme webhooksig.Scheme) *webhooksig.Verifier {
 	t.Helper()
-	v, err := strapi.NewVerifier(strapi.VerifierConfig{Schemes: []strapi.Scheme{scheme}, Secrets: []string{goodSecret}, Tolerance: time.Minute})
+	v, err := webhooksig.NewVerifier(webhooksig.VerifierConfig{Schemes: []webhooksig.Scheme{scheme}, Secrets: []string{goodSecret}, Tolerance: time.Minute})
 	require.NoError(t, err)
 	return v
 }
@@ -60,7 +60,7 @@ func printedHeaders(t *testing.T, stdout string) http.Header {
 func TestSign_HeadersPassVerification(t *testing.T) {
 	t.Parallel()
 	e := environ{"STRAPI_WEBHOOK_SECRET": goodSecret + "," + otherSecret} // the first one signs
-	for _, scheme := range []strapi.Scheme{strapi.SchemeStandard, strapi.SchemeTimestamped, strapi.SchemeStrapi} {
+	for _, scheme := range []webhooksig.Scheme{webhooksig.SchemeStandard, webhooksig.SchemeTimestamped, webhooksig.SchemeStrapi} {
 		out := signed(t, e, "", "--file", mustBodyFile(t), "--scheme", string(scheme))
 		require.Equal(t, exitDone, out.code, out.stderr)
 		require.NotContains(t, out.stdout, goodSecret)
@@ -73,7 +73,7 @@ func TestSign_HeadersPassVerification(t *testing.T) {
 		require.NoError(t, err)
 		require.Contains(t, fromStdin.stdout, "--data-binary '@-'")
 	}
-	_, err := mustVerifier(t, strapi.SchemeStandard).Verify(printedHeaders(t, signed(t, e, "", "--file", mustBodyFile(t)).stdout), []byte(signBody))
+	_, err := mustVerifier(t, webhooksig.SchemeStandard).Verify(printedHeaders(t, signed(t, e, "", "--file", mustBodyFile(t)).stdout), []byte(signBody))
 	require.NoError(t, err, "standard is the default")
 }
 
@@ -85,7 +85,7 @@ type receiver struct {
 
 func newReceiver(t *testing.T, answer func(w http.ResponseWriter, authentic bool)) receiver {
 	t.Helper()
-	verifier := mustVerifier(t, strapi.SchemeStandard)
+	verifier := mustVerifier(t, webhooksig.SchemeStandard)
 	r := receiver{requests: make(chan *http.Request, 10)}
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		body, _ := io.ReadAll(request.Body)

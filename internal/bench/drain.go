@@ -10,7 +10,7 @@ import (
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/fakestrapi"
 	"dealbox/internal/inbox"
-	"dealbox/internal/strapi"
+	"dealbox/internal/webhooksig"
 )
 
 // drain stores events first, then starts the workers and measures until the
@@ -49,7 +49,7 @@ func store(ctx context.Context, fake *fakestrapi.Strapi, receiver *inbox.Receive
 		}
 		body := fmt.Sprintf(`{"event":"entry.create","model":"pipeline-deal","uid":%q,"entry":{"documentId":%q}}`, fakestrapi.DealUID, id)
 		go func() {
-			_, err := receiver.Receive(ctx, inbox.Delivery{Scheme: strapi.SchemeStandard, ID: id, Body: []byte(body)})
+			_, err := receiver.Receive(ctx, inbox.Delivery{Scheme: webhooksig.SchemeStandard, ID: id, Body: []byte(body)})
 			results <- err
 		}()
 	}

@@ -14,7 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"dealbox/internal/strapi"
+	"dealbox/internal/webhooksig"
 )
 
 // secret signs the load. It is only for this program.
@@ -52,7 +52,7 @@ func request(documentID string) []byte {
 		`"name":"Deal A – Ünïcode \"quotes\"","deal_value":120000.5,"probability":60,"stage":"negotiation",` +
 		`"recognition_start_month":"2026-01-01","recognition_end_month":"2026-06-01","status":"active","currency":"THB",` +
 		`"createdAt":"2026-11-23T21:08:39.053Z","updatedAt":"2026-11-23T21:08:40.969Z","publishedAt":"2026-11-23T21:08:40.959Z","billings":[]}}`)
-	header, err := strapi.Sign(strapi.SchemeStandard, secret, "msg_"+documentID, time.Now(), body)
+	header, err := webhooksig.Sign(webhooksig.SchemeStandard, secret, "msg_"+documentID, time.Now(), body)
 	if err != nil {
 		panic(err) // the secret above is valid
 	}

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"dealbox/internal/strapi"
+	"dealbox/internal/webhooksig"
 )
 
 // Webhook is a receiver of events.
@@ -21,7 +21,7 @@ type Webhook struct {
 	URL string
 	// Schemes are the signatures to send; none is what a stock Strapi sends.
 	// With any, redirects are refused, as by the signing module.
-	Schemes []strapi.Scheme
+	Schemes []webhooksig.Scheme
 	Secret  string
 	// StaticHeaders are the webhook's own headers, such as Authorization.
 	StaticHeaders map[string]string
@@ -158,7 +158,7 @@ func (w Webhook) headers(event string, at time.Time, body []byte) (http.Header, 
 	}
 	id := newDeliveryID()
 	for _, scheme := range w.Schemes {
-		signature, err := strapi.Sign(scheme, w.Secret, id, at, body)
+		signature, err := webhooksig.Sign(scheme, w.Secret, id, at, body)
 		if err != nil {
 			return nil, err
 		}

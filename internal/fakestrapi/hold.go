@@ -20,7 +20,7 @@ type HeldWebhook struct {
 	Event string
 	Body  []byte
 	// Header has what the first webhook would have been sent, its static
-	// headers included; sign the body with strapi.Sign.
+	// headers included; sign the body with webhooksig.Sign.
 	Header http.Header
 }
 

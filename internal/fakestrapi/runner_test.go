@@ -12,9 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
+	"dealbox/internal/webhooksig"
 
-	"dealbox/internal/strapi"
+	"github.com/stretchr/testify/require"
 )
 
 // namesOf are the entries' names.
@@ -107,11 +107,11 @@ func TestRunner_WebhooksOneAfterTheOther(t *testing.T) {
 func TestRunner_Signatures(t *testing.T) {
 	t.Parallel()
 	const secret = "a secret of at least 24 bytes"
-	schemes := []strapi.Scheme{strapi.SchemeStandard, strapi.SchemeTimestamped, strapi.SchemeStrapi}
+	schemes := []webhooksig.Scheme{webhooksig.SchemeStandard, webhooksig.SchemeTimestamped, webhooksig.SchemeStrapi}
 	r := newRig(t, func(c *Config) { c.Webhooks[0].Schemes, c.Webhooks[0].Secret = schemes, secret })
 	r.mustCreate(DealUID, Values{"name": "Ünïcode"})
 	require.Equal(t, 202, r.Webhooks.TriggerTest(t.Context())[0].Status)
-	v, err := strapi.NewVerifier(strapi.VerifierConfig{Schemes: schemes, Secrets: []string{secret}, Tolerance: time.Minute})
+	v, err := webhooksig.NewVerifier(webhooksig.VerifierConfig{Schemes: schemes, Secrets: []string{secret}, Tolerance: time.Minute})
 	require.NoError(t, err)
 
 	got := r.drain()
@@ -143,7 +143,7 @@ func TestRunner_Redirects(t *testing.T) {
 	require.Empty(t, got[0].body)
 
 	require.NoError(t, r.Webhooks.SetWebhooks(Webhook{
-		URL: r.receiver.URL, Schemes: []strapi.Scheme{strapi.SchemeStrapi}, Secret: "a secret of at least 24 bytes",
+		URL: r.receiver.URL, Schemes: []webhooksig.Scheme{webhooksig.SchemeStrapi}, Secret: "a secret of at least 24 bytes",
 	}))
 	withDeals(r, 1)
 	require.Len(t, r.drain(), 1)

@@ -14,7 +14,7 @@ import (
 	"dealbox/internal/alerting"
 	"dealbox/internal/inbox"
 	"dealbox/internal/revenue"
-	"dealbox/internal/strapi"
+	"dealbox/internal/webhooksig"
 )
 
 // Error is an answer that is not a success. Everything in it is shown to the
@@ -73,7 +73,7 @@ func asError(err error) *Error {
 	}
 	// Failure policy: not authentic is told in one word, so that a forger
 	// learns nothing about what would have passed.
-	var signature *strapi.SignatureError
+	var signature *webhooksig.SignatureError
 	if errors.As(err, &signature) {
 		return &Error{Status: http.StatusUnauthorized, Code: signature.Code, Message: "the delivery is not authentic", cause: err}
 	}

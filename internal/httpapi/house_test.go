@@ -28,6 +28,7 @@ import (
 	"dealbox/internal/pgtest"
 	"dealbox/internal/revenue"
 	"dealbox/internal/strapi"
+	"dealbox/internal/webhooksig"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -67,7 +68,7 @@ func build(t testing.TB, pool *pgxpool.Pool, changes ...func(*httpapi.Config, *h
 		Types: types,
 	})
 	t.Cleanup(func() { _ = receiver.Close(context.Background()) })
-	verifier, err := strapi.NewVerifier(strapi.VerifierConfig{Secrets: []string{secret}})
+	verifier, err := webhooksig.NewVerifier(webhooksig.VerifierConfig{Secrets: []string{secret}})
 	require.NoError(t, err)
 	// A busy machine takes its time over a first connection; health is not about that.
 	config := httpapi.Config{Version: "1.2.3", ProbeTimeout: 30 * time.Second, Logger: slog.New(slog.NewJSONHandler(h.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))}
@@ -155,7 +156,7 @@ func (h *house) delivery(body string) *http.Request {
 
 func signed(t testing.TB, body string) http.Header {
 	t.Helper()
-	header, err := strapi.Sign(strapi.SchemeStrapi, secret, "", time.Now(), []byte(body))
+	header, err := webhooksig.Sign(webhooksig.SchemeStrapi, secret, "", time.Now(), []byte(body))
 	require.NoError(t, err)
 	header.Set("Content-Type", "application/json")
 	return header

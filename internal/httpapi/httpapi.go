@@ -22,6 +22,7 @@ import (
 	"dealbox/internal/mirror"
 	"dealbox/internal/revenue"
 	"dealbox/internal/strapi"
+	"dealbox/internal/webhooksig"
 )
 
 const (
@@ -64,7 +65,7 @@ type Stages struct {
 	// DB serves the reads and the health checks; ingest has connections of its own.
 	DB *pgxpool.Pool
 	// Verifier decides whether a delivery is authentic.
-	Verifier *strapi.Verifier
+	Verifier *webhooksig.Verifier
 	// Receive commits a delivery: (*inbox.Receiver).Receive. Any error means
 	// that nothing was committed.
 	Receive func(context.Context, inbox.Delivery) (inbox.Receipt, error)

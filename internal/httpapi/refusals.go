@@ -6,7 +6,7 @@ import (
 	"sync"
 
 	"dealbox/internal/alerting"
-	"dealbox/internal/strapi"
+	"dealbox/internal/webhooksig"
 )
 
 // signatures counts authentic and refused deliveries, in memory: a stranger's
@@ -23,7 +23,7 @@ func (s *signatures) accepted() {
 }
 
 func (s *signatures) refused(err error, h http.Header) {
-	var why *strapi.SignatureError
+	var why *webhooksig.SignatureError
 	if !errors.As(err, &why) {
 		return
 	}

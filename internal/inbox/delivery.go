@@ -8,11 +8,12 @@ import (
 
 	"dealbox/internal/mirror"
 	"dealbox/internal/strapi"
+	"dealbox/internal/webhooksig"
 )
 
 // Delivery is one POST whose signature was verified.
 type Delivery struct {
-	Scheme strapi.Scheme
+	Scheme webhooksig.Scheme
 	// ID is the signed delivery id; empty where the scheme has none.
 	ID string
 	// Body is the raw bytes that were signed. The Receiver keeps them: do not reuse.
@@ -44,7 +45,7 @@ type Receipt struct {
 type fact struct {
 	id     uuid.UUID
 	dedup  [sha256.Size]byte
-	scheme strapi.Scheme
+	scheme webhooksig.Scheme
 	env    strapi.Envelope
 	body   []byte
 	action Action

@@ -24,6 +24,7 @@ import (
 	"dealbox/internal/notify"
 	"dealbox/internal/pgtest"
 	"dealbox/internal/strapi"
+	"dealbox/internal/webhooksig"
 )
 
 func TestMain(m *testing.M) {
@@ -55,7 +56,7 @@ func newHouse(t *testing.T) *house {
 
 func (h *house) receive(id, body string) Receipt {
 	h.t.Helper()
-	receipt, err := h.receiver.Receive(h.t.Context(), Delivery{Scheme: strapi.SchemeStandard, ID: id, Body: []byte(body)})
+	receipt, err := h.receiver.Receive(h.t.Context(), Delivery{Scheme: webhooksig.SchemeStandard, ID: id, Body: []byte(body)})
 	require.NoError(h.t, err)
 	return receipt
 }
@@ -184,8 +185,8 @@ func TestReceiver_BadRowIsSetAside(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	facts := []fact{
-		classify(Delivery{Scheme: strapi.SchemeStandard, ID: "msg_good", Body: []byte(update("good"))}, h.receiver.types),
-		classify(Delivery{Scheme: strapi.SchemeStandard, ID: "msg_bad", Body: []byte(update("bad"))}, h.receiver.types),
+		classify(Delivery{Scheme: webhooksig.SchemeStandard, ID: "msg_good", Body: []byte(update("good"))}, h.receiver.types),
+		classify(Delivery{Scheme: webhooksig.SchemeStandard, ID: "msg_bad", Body: []byte(update("bad"))}, h.receiver.types),
 	}
 	facts[1].env.DocumentID = "a\x00b" // what the envelope parser refuses, Postgres refuses as well
 	results := h.receiver.commit(t.Context(), 0, facts)
@@ -208,7 +209,7 @@ func TestReceiver_Concurrent(t *testing.T) {
 	for i := range receipts {
 		wg.Go(func() {
 			receipts[i], errs[i] = h.receiver.Receive(t.Context(), Delivery{
-				Scheme: strapi.SchemeStandard, ID: fmt.Sprintf("msg_%d", i%200), Body: []byte(update(fmt.Sprintf("doc%d", i%7))),
+				Scheme: webhooksig.SchemeStandard, ID: fmt.Sprintf("msg_%d", i%200), Body: []byte(update(fmt.Sprintf("doc%d", i%7))),
 			})
 		})
 	}
@@ -237,7 +238,7 @@ func TestReceiver_MissingPartitionIsNobodysFault(t *testing.T) {
 	h := newHouse(t)
 	_, err := h.pool.Exec(t.Context(), "DROP TABLE inbox_event_"+h.text("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD')"))
 	require.NoError(t, err)
-	_, err = h.receiver.Receive(t.Context(), Delivery{Scheme: strapi.SchemeStandard, ID: "msg_1", Body: []byte(update("abc"))})
+	_, err = h.receiver.Receive(t.Context(), Delivery{Scheme: webhooksig.SchemeStandard, ID: "msg_1", Body: []byte(update("abc"))})
 	require.ErrorContains(t, err, "23514")
 	require.Equal(t, "0", h.text("SELECT count(*)::text FROM entity_sync"), "nothing is half done")
 
@@ -257,7 +258,7 @@ func TestReceiver_AfterRefusal(t *testing.T) {
 	require.Equal(t, "0", h.text("SELECT count(*)::text FROM reconciliation_run"))
 
 	exec("ALTER TABLE inbox_event RENAME TO inbox_event_away")
-	_, err := h.receiver.Receive(t.Context(), Delivery{Scheme: strapi.SchemeStandard, ID: "msg_1", Body: []byte(update("abc"))})
+	_, err := h.receiver.Receive(t.Context(), Delivery{Scheme: webhooksig.SchemeStandard, ID: "msg_1", Body: []byte(update("abc"))})
 	require.Error(t, err)
 	exec("ALTER TABLE inbox_event_away RENAME TO inbox_event")
 
@@ -283,7 +284,7 @@ func TestReceiver_AfterRefusal_ManyWriters(t *testing.T) {
 	var wg sync.WaitGroup
 	for writer := range writers {
 		wg.Go(func() {
-			f := classify(Delivery{Scheme: strapi.SchemeStandard, ID: fmt.Sprintf("msg_%d", writer), Body: []byte(update(fmt.Sprintf("doc%d", writer)))}, h.receiver.types)
+			f := classify(Delivery{Scheme: webhooksig.SchemeStandard, ID: fmt.Sprintf("msg_%d", writer), Body: []byte(update(fmt.Sprintf("doc%d", writer)))}, h.receiver.types)
 			if err := h.receiver.commit(context.Background(), writer, []fact{f})[0].Err; err != nil {
 				t.Error(err)
 			}
@@ -308,7 +309,7 @@ func TestReceiver_AfterRefusal_NotMadeGood(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	h.receiver.refused.Store(5)
-	f := classify(Delivery{Scheme: strapi.SchemeStandard, ID: "msg_1", Body: []byte(update("abc"))}, h.receiver.types)
+	f := classify(Delivery{Scheme: webhooksig.SchemeStandard, ID: "msg_1", Body: []byte(update("abc"))}, h.receiver.types)
 
 	pool := h.receiver.pool
 	h.receiver.pool = lostAnswer{pool}

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"dealbox/internal/strapi"
+	"dealbox/internal/webhooksig"
 )
 
 const (
@@ -78,7 +78,7 @@ func NewWebhook(c WebhookConfig) (*Webhook, error) {
 		return nil, fmt.Errorf("the alert webhook's format %q is unknown; known are %s and %s", c.Format, FormatStandard, FormatSlack)
 	}
 	if c.Secret != "" {
-		if _, err := strapi.ParseSecret(c.Secret); err != nil {
+		if _, err := webhooksig.ParseSecret(c.Secret); err != nil {
 			return nil, fmt.Errorf("the alert webhook's secret: %w", err)
 		}
 	}
@@ -145,7 +145,7 @@ func (w *Webhook) header(m Message, body []byte, now time.Time) (http.Header, er
 	h := http.Header{}
 	if w.config.Secret != "" {
 		var err error
-		if h, err = strapi.Sign(strapi.SchemeStandard, w.config.Secret, id, now, body); err != nil {
+		if h, err = webhooksig.Sign(webhooksig.SchemeStandard, w.config.Secret, id, now, body); err != nil {
 			return nil, fmt.Errorf("sign notification %d: %w", m.ID, err)
 		}
 	}

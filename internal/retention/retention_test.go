@@ -21,6 +21,7 @@ import (
 	"dealbox/internal/notify"
 	"dealbox/internal/pgtest"
 	"dealbox/internal/strapi"
+	"dealbox/internal/webhooksig"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -317,7 +318,7 @@ func (h *house) receiver() (receive func(n int)) {
 	h.t.Cleanup(func() { _ = r.Close(context.Background()) })
 	return func(n int) {
 		h.t.Helper()
-		_, err := r.Receive(h.t.Context(), inbox.Delivery{Scheme: strapi.SchemeStrapi, Body: fmt.Appendf(nil, `{"event":"trigger-test","n":%d}`, n)})
+		_, err := r.Receive(h.t.Context(), inbox.Delivery{Scheme: webhooksig.SchemeStrapi, Body: fmt.Appendf(nil, `{"event":"trigger-test","n":%d}`, n)})
 		require.NoError(h.t, err)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"dealbox/internal/mirror"
 	"dealbox/internal/revenue"
 	"dealbox/internal/strapi"
+	"dealbox/internal/webhooksig"
 )
 
 // profile is what may happen in a history.
@@ -279,7 +280,7 @@ func (h *history) deliver(i int, again bool) error {
 	h.spawn("receive "+w.name, 0, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, 8*time.Second)
 		defer cancel()
-		_, err := r.receiver.Receive(ctx, inbox.Delivery{Scheme: strapi.SchemeStrapi, Body: w.body})
+		_, err := r.receiver.Receive(ctx, inbox.Delivery{Scheme: webhooksig.SchemeStrapi, Body: w.body})
 		return err
 	}, func(t *task) {
 		if (t.err != nil || !t.over) && !h.mutant.early {

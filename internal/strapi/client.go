@@ -59,7 +59,7 @@ func New(c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !visibleASCII(c.Token) {
+	if c.Token == "" || strings.ContainsFunc(c.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return nil, errors.New("the Strapi API token is empty or has characters that a header cannot carry")
 	}
 	if c.Timeout < 0 || c.MaxBytes < 0 {
@@ -224,7 +224,7 @@ func (c *Client) get(ctx context.Context, r request) ([]byte, http.Header, error
 	if err != nil {
 		return nil, nil, r.fail(Rejected, 0, "not sent: the request's URL cannot be made")
 	}
-	req.Header.Set("Authorization", bearerPrefix+c.token)
+	req.Header.Set("Authorization", "Bearer "+c.token)
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", c.userAgent)
 

@@ -1,5 +1,5 @@
-// Package strapi speaks Strapi 5: it authenticates and reads the webhooks that
-// Strapi sends, and asks Strapi's REST API for the state of a document.
+// Package strapi speaks Strapi 5: it reads the body of a webhook, and it asks
+// Strapi's REST API for the state of documents.
 package strapi
 
 // Kind says what the documents of a content type are to Dealbox.

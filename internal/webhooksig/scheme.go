@@ -1,4 +1,6 @@
-package strapi
+// Package webhooksig signs and verifies webhooks: what Strapi sends to Dealbox,
+// and what Dealbox sends to ALERT_WEBHOOK_URL. It imports nothing of ours.
+package webhooksig
 
 import (
 	"crypto/hmac"

@@ -1,4 +1,4 @@
-package strapi
+package webhooksig
 
 import (
 	"encoding/base64"
