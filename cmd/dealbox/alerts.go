@@ -140,7 +140,7 @@ func (c *AlertsShowCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer pool.Close()
-	story, err := alerting.Tell(ctx, pool, c.ID)
+	story, err := alerting.Get(ctx, pool, c.ID)
 	if err != nil {
 		return err
 	}
@@ -150,7 +150,7 @@ func (c *AlertsShowCmd) Run(ctx context.Context, a *app) error {
 	return printAlert(a.stdout, story)
 }
 
-func printAlert(w io.Writer, s alerting.Story) error {
+func printAlert(w io.Writer, s alerting.Detail) error {
 	fmt.Fprintf(w, "%d %s %s %s %s\n%s\n", s.ID, s.Level, s.Status, s.Rule, printable(s.Subject), printable(s.Message))
 	fmt.Fprintf(w, "first seen %s, last seen %s, %d times\n", moment(&s.FirstSeen), moment(&s.LastSeen), s.Occurrences)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

@@ -50,7 +50,7 @@ func TestAlerts_Commands(t *testing.T) {
 	require.Contains(t, shown, "acknowledged")
 	require.Contains(t, shown, operator())
 	require.Contains(t, shown, "mine")
-	var story alerting.Story
+	var story alerting.Detail
 	require.NoError(t, json.Unmarshal([]byte(d.done("alerts show 1 --json")), &story))
 	require.Len(t, story.History, 3)
 	require.Equal(t, operator(), story.History[2].Actor)

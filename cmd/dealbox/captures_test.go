@@ -48,7 +48,7 @@ func captures(t *testing.T, set string) (all []capture) {
 }
 
 // happen makes the simulated Strapi hold what the real one held when it sent c.
-func (h *house) happen(c capture) {
+func (h *env) happen(c capture) {
 	h.t.Helper()
 	switch {
 	case c.entry == nil:
@@ -78,7 +78,7 @@ func TestServe_Captures(t *testing.T) {
 		for _, order := range []string{"in order", "shuffled 1", "shuffled 2", "shuffled 3"} {
 			t.Run(set+" "+order, func(t *testing.T) {
 				t.Parallel()
-				h := newHouse(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(set == "dp1", true)},
+				h := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(set == "dp1", true)},
 					"STRAPI_DEAL_FIELDS", "status=deal_status", "STRAPI_BILLING_FIELDS", "status=billing_status", "FORECAST_CURRENCY", "EUR")
 				h.serve()
 				all := captures(t, set)
@@ -112,7 +112,7 @@ func TestServe_Captures(t *testing.T) {
 }
 
 // months reads the forecast over HTTP.
-func (h *house) months(start, end string) string {
+func (h *env) months(start, end string) string {
 	h.t.Helper()
 	forecast := h.get("/api/v1/models/forecast/base?start_month=" + start + "&end_month=" + end)["forecast"].(map[string]any)
 	var all []string
@@ -127,7 +127,7 @@ func (h *house) months(start, end string) string {
 }
 
 // requireMirrorEqualsStrapi compares documents, publication and links.
-func (h *house) requireMirrorEqualsStrapi() {
+func (h *env) requireMirrorEqualsStrapi() {
 	h.t.Helper()
 	in := map[string]string{}
 	for _, uid := range []string{fakestrapi.DealUID, fakestrapi.BillingUID} {

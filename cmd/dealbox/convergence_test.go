@@ -21,7 +21,7 @@ const convergenceSeed = 20
 // mirror equals Strapi: documents that came, changed and went.
 func TestConvergence_LostWebhooks(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false), Seed: convergenceSeed},
+	h := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false), Seed: convergenceSeed},
 		"RECONCILE_INTERVAL", "2h", "RECONCILE_FULL_INTERVAL", "4h") // only what the test asks for
 	ids := h.deals(600)
 	h.serve()
@@ -65,7 +65,7 @@ func TestConvergence_LostWebhooks(t *testing.T) {
 }
 
 // deals makes deals in Strapi.
-func (h *house) deals(n int) (ids []string) {
+func (h *env) deals(n int) (ids []string) {
 	h.t.Helper()
 	for i := range n {
 		e, err := h.fake.Create(fakestrapi.DealUID, fakestrapi.Values{"name": fmt.Sprint("deal ", i), "status": "active"})
@@ -76,7 +76,7 @@ func (h *house) deals(n int) (ids []string) {
 }
 
 // outOfStep is how many deals differ between Strapi and the mirror.
-func (h *house) outOfStep() (n int) {
+func (h *env) outOfStep() (n int) {
 	h.t.Helper()
 	rows, err := h.pool.Query(h.t.Context(), "SELECT document_id, name FROM deal WHERE deleted_at IS NULL")
 	require.NoError(h.t, err)

@@ -38,7 +38,7 @@ func TestCrash(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, postgres.Stop(context.Background())) })
 
-	h := newHouse(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)})
+	h := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)})
 	port := freePort(t)
 	h.address = "http://127.0.0.1:" + port
 	h.env = h.env.with("DATABASE_URL", postgres.URL(), "PORT", port, "LOG_LEVEL", "error")
@@ -93,7 +93,7 @@ type crashLoad struct {
 	refused      int
 }
 
-func (h *house) startLoad(senders, deals int) *crashLoad {
+func (h *env) startLoad(senders, deals int) *crashLoad {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &crashLoad{cancel: cancel}
 	var ids []string
@@ -189,7 +189,7 @@ func buildBinary(t *testing.T) string {
 }
 
 // startBinary starts `dealbox serve` and waits until it takes webhooks.
-func (h *house) startBinary(path string) *exec.Cmd {
+func (h *env) startBinary(path string) *exec.Cmd {
 	h.t.Helper()
 	cmd := exec.Command(path, "serve")
 	for name, value := range h.env {

@@ -60,11 +60,11 @@ func (d doctor) strapi(ctx context.Context) []finding {
 // probeType reads the list, with each relation by itself, then one document.
 func probeType(ctx context.Context, client *strapi.Client, s StrapiConfig, t strapi.ContentType) typeProbe {
 	p := typeProbe{contentType: t}
-	if p.listErr = client.Collection(ctx, t, strapi.Query{}); p.listErr != nil {
+	if p.listErr = client.CheckList(ctx, t, strapi.Query{}); p.listErr != nil {
 		return p
 	}
 	for _, relation := range relationsOf(t) {
-		err := client.Collection(ctx, t, strapi.Query{Populate: []string{relation}})
+		err := client.CheckList(ctx, t, strapi.Query{Populate: []string{relation}})
 		if strapi.KindOf(err) == strapi.Rejected {
 			p.refused = append(p.refused, relation)
 		}

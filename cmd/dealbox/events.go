@@ -149,7 +149,7 @@ func (c *EventsShowCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer pool.Close()
-	story, err := inbox.Tell(ctx, pool, c.ID)
+	story, err := inbox.Get(ctx, pool, c.ID)
 	if err != nil {
 		return err
 	}
@@ -159,7 +159,7 @@ func (c *EventsShowCmd) Run(ctx context.Context, a *app) error {
 	return printStory(a.stdout, story)
 }
 
-func printStory(w io.Writer, s inbox.Story) error {
+func printStory(w io.Writer, s inbox.Detail) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(name, value string) {
 		if value != "" {
@@ -204,7 +204,7 @@ func printStory(w io.Writer, s inbox.Story) error {
 	return nil
 }
 
-func mirrorText(s inbox.Story, d *inbox.Document) string {
+func mirrorText(s inbox.Detail, d *inbox.Document) string {
 	if s.Seq == nil {
 		return fmt.Sprintf("%s, done %d of %d looks; this event asked for none", d.State, d.DoneSeq, d.WantSeq)
 	}

@@ -95,7 +95,7 @@ func TestEvents_Commands(t *testing.T) {
 	require.Contains(t, story, dealBody("gone"))
 	require.Contains(t, story, "not stored")
 	require.Contains(t, d.done("events show "+ids[3]), "the body is 3 bytes and no text")
-	var told inbox.Story
+	var told inbox.Detail
 	require.NoError(t, json.Unmarshal([]byte(d.done("events show --json "+ids[1])), &told))
 	require.Equal(t, inbox.StatusDead, told.Status)
 	missing := d.run("events show 0193a5a0-0000-7000-8000-000000000000")

@@ -46,7 +46,7 @@ func (m *monitor) answers(h http.HandlerFunc) { m.answer.Store(&h) }
 func TestServe_Heartbeat(t *testing.T) {
 	t.Parallel()
 	m := newMonitor(t)
-	h := newHouse(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)}, "HEARTBEAT_URL", m.url().reveal())
+	h := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)}, "HEARTBEAT_URL", m.url().reveal())
 	require.Zero(t, m.beats.Load())
 	h.serve()
 	h.eventually("a heartbeat", func() bool { return m.beats.Load() > 0 })

@@ -33,7 +33,7 @@ const countRows = `SELECT count(*), count(*) FILTER (WHERE status = 'processed')
 
 // ledgers reads, in one snapshot, the exact count over the rows, the view, and
 // the statement that health and metrics are answered from.
-func (h *house) ledgers() (exact, view, health counts) {
+func (h *env) ledgers() (exact, view, health counts) {
 	h.t.Helper()
 	ctx := h.t.Context()
 	err := pgx.BeginTxFunc(ctx, h.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
@@ -54,7 +54,7 @@ func (h *house) ledgers() (exact, view, health counts) {
 }
 
 // overHTTP reads the ledger as a dashboard does.
-func (h *house) overHTTP() (c counts) {
+func (h *env) overHTTP() (c counts) {
 	h.t.Helper()
 	ledger := h.health()["ledger"].(map[string]any)
 	for i, name := range []string{"received", "processed", "pending", "dead", "ignored", "quarantined"} {
@@ -68,7 +68,7 @@ func (h *house) overHTTP() (c counts) {
 var metricLine = regexp.MustCompile(`(?m)^dealbox_events(?:_received_total|\{status="(\w+)"\}) (\d+)$`)
 
 // overMetrics reads the ledger as Prometheus does.
-func (h *house) overMetrics() (c counts) {
+func (h *env) overMetrics() (c counts) {
 	h.t.Helper()
 	var found [][]string
 	// As for health: a probe has 1.5 s, and what it could not read is left out.
@@ -96,7 +96,7 @@ func (h *house) overMetrics() (c counts) {
 
 // hammer delivers events of every kind until the context ends: of documents that
 // exist, that fail, and that never were; ignored and unreadable ones; duplicates.
-func (h *house) hammer(ctx context.Context, documents []string, refused *atomic.Int64) {
+func (h *env) hammer(ctx context.Context, documents []string, refused *atomic.Int64) {
 	var senders sync.WaitGroup
 	for sender := range 6 {
 		senders.Go(func() {
@@ -122,7 +122,7 @@ func (h *house) hammer(ctx context.Context, documents []string, refused *atomic.
 
 // replayDead does it again when a lock or an answer took a busy machine too long:
 // to run a replay again is harmless.
-func (h *house) replayDead() {
+func (h *env) replayDead() {
 	h.t.Helper()
 	h.eventually("the dead are replayed", func() bool { return dealbox(h.t, h.env, "", "events replay --dead").code == exitDone })
 }
@@ -131,7 +131,7 @@ func (h *house) replayDead() {
 // moment, and each number is the exact count over the rows.
 func TestLedger_IsExactUnderLoad(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)},
+	h := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)},
 		"JOB_MAX_ATTEMPTS", "1", "RETRY_MAX_RETRIES", "0", "CIRCUIT_BREAKER_FAILURE_THRESHOLD", "1000", "DATABASE_MAX_CONNS", "14")
 	h.serve()
 	var documents []string

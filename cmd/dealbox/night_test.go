@@ -228,7 +228,7 @@ func TestNight(t *testing.T) {
 	const events = 5000
 
 	for i := range 5 {
-		require.NoError(t, n.breaker.Failure(t.Context(), fmt.Sprint("document ", i), errors.New("connection refused")))
+		require.NoError(t, n.breaker.RecordFailure(t.Context(), fmt.Sprint("document ", i), errors.New("connection refused")))
 	}
 	down := n.until(60, func(minute int) {
 		if minute >= 1 && minute <= 50 {

@@ -66,7 +66,7 @@ func (s *sink) all() []string {
 func TestServe_StrapiOutage(t *testing.T) {
 	t.Parallel()
 	alerts, sinkURL := newSink(t)
-	h := newHouse(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)},
+	h := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)},
 		"ALERT_WEBHOOK_URL", sinkURL, "ALERT_WEBHOOK_SECRET", sinkSecret, "CIRCUIT_BREAKER_RECOVERY_TIMEOUT", "2s")
 	h.serve()
 	var ids []string
@@ -106,7 +106,7 @@ func TestServe_StrapiOutage(t *testing.T) {
 	require.Equal(t, "healthy", h.health()["status"])
 }
 
-func (h *house) eventually(what string, condition func() bool) {
+func (h *env) eventually(what string, condition func() bool) {
 	h.t.Helper()
 	require.Eventually(h.t, condition, patience, 20*time.Millisecond, what)
 }
@@ -119,7 +119,7 @@ func update(documentID string) string {
 // when it accepts one again.
 func TestServe_TokenRefused(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)})
+	h := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)})
 	e, err := h.fake.Create(fakestrapi.DealUID, fakestrapi.Values{"name": "waits"})
 	require.NoError(t, err)
 	h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultUnauthorized})
@@ -145,7 +145,7 @@ func TestServe_PostgresAway(t *testing.T) {
 	for _, way := range []string{"refuses", "hangs"} {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)})
+			h := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)})
 			direct := h.env["DATABASE_URL"]
 			between := newProxy(t, direct)
 			h.env = h.env.with("DATABASE_URL", between.url(t, direct))
@@ -187,7 +187,7 @@ func TestServe_PostgresAway(t *testing.T) {
 // again. It takes webhooks by then, and must not end.
 func TestServe_AStepOfTheStartFails(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)})
+	h := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)})
 	h.deals(3)
 	log := &sharedLog{}
 	h.log = slog.New(slog.NewTextHandler(log, nil))

@@ -24,15 +24,15 @@ import (
 
 // replicas are real processes on one database, before one Strapi.
 type replicas struct {
-	*house
+	*env
 
 	all []*replica
 	ids []string // deals
 }
 
-// replica is one process; its house speaks to it alone.
+// replica is one process; its env speaks to it alone.
 type replica struct {
-	*house
+	*env
 
 	process *exec.Cmd
 }
@@ -57,10 +57,10 @@ func TestReplicas(t *testing.T) {
 
 func startReplicas(t *testing.T, n int) *replicas {
 	t.Helper()
-	h := newHouse(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false), MaxLimit: 10},
+	h := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false), MaxLimit: 10},
 		"CIRCUIT_BREAKER_RECOVERY_TIMEOUT", "3s", "STRAPI_TIMEOUT", "30s", "LOG_LEVEL", "error",
 		"RECONCILE_INTERVAL", "2h", "RECONCILE_FULL_INTERVAL", "4h") // only what the test asks for
-	r := &replicas{house: h}
+	r := &replicas{env: h}
 	for i := range replicaDeals {
 		e, err := h.fake.Create(fakestrapi.DealUID, deal(i))
 		require.NoError(t, err)
@@ -285,7 +285,7 @@ func (r *replicas) insert(t *testing.T, args mirror.ReconcileArgs) {
 	require.NoError(t, err)
 }
 
-func (h *house) count(sql string, args ...any) int {
+func (h *env) count(sql string, args ...any) int {
 	h.t.Helper()
 	n, err := strconv.Atoi(h.text(sql, args...))
 	require.NoError(h.t, err)

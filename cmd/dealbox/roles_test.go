@@ -38,7 +38,7 @@ func TestServe_AsTheAppRole(t *testing.T) {
 	t.Parallel()
 	roles := pgtest.SeparateRoles(t)
 	alerts, sinkURL := newSink(t)
-	h := newHouse(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)},
+	h := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)},
 		"DATABASE_URL", roles.App, "ALERT_WEBHOOK_URL", sinkURL, "ALERT_WEBHOOK_SECRET", sinkSecret, "ADMIN_TOKEN", goodAdmin,
 		"JOB_MAX_ATTEMPTS", "1", "RETRY_MAX_RETRIES", "0", "RECONCILE_INTERVAL", "1s", "FORECAST_CURRENCY", "EUR")
 	log := &sharedLog{}

@@ -44,8 +44,8 @@ const (
 	hardStopShare = 0.75 // 15 s
 )
 
-// makeGoodEvery is how soon after an outage of Postgres Dealbox asks for what was refused.
-const makeGoodEvery = 5 * time.Second
+// recoveryCheckInterval is how soon after an outage of Postgres Dealbox asks for what was refused.
+const recoveryCheckInterval = 5 * time.Second
 
 // Run is `dealbox serve`.
 func (c *ServeCmd) Run(ctx context.Context, a *app) error {
@@ -303,7 +303,7 @@ func (s *service) start(ctx context.Context) (*sync.WaitGroup, error) {
 	if err := waitForDatabase(ctx, s.pool, s.log); err != nil {
 		return &loops, err
 	}
-	if err := s.insist(ctx, func() error { return migrations.Check(ctx, s.pool) }); err != nil {
+	if err := s.retryUntilDone(ctx, func() error { return migrations.Check(ctx, s.pool) }); err != nil {
 		return &loops, err
 	}
 	if err := inbox.MakePartitions(ctx, s.pool); err != nil {
@@ -315,7 +315,7 @@ func (s *service) start(ctx context.Context) (*sync.WaitGroup, error) {
 	skew := &skewWatch{host: host, pool: s.pool, alerts: s.alerts, clock: s.clock, log: s.log}
 	signatures := &signatureWatch{take: s.signatures, pool: s.pool, alerts: s.alerts, log: s.log}
 	loops.Go(func() { signatures.run(ctx) })
-	loops.Go(func() { s.makeGood(ctx) })
+	loops.Go(func() { s.requestRecovery(ctx) })
 	if s.role == roleAPI {
 		loops.Go(func() { skew.run(ctx) })
 		return &loops, nil
@@ -323,10 +323,10 @@ func (s *service) start(ctx context.Context) (*sync.WaitGroup, error) {
 	if err := skew.waitUntilSane(ctx); err != nil {
 		return &loops, err
 	}
-	if err := s.insist(ctx, func() error { return s.askAtStart(ctx) }); err != nil {
+	if err := s.retryUntilDone(ctx, func() error { return s.requestInitialRuns(ctx) }); err != nil {
 		return &loops, err
 	}
-	if err := s.insist(ctx, func() error {
+	if err := s.retryUntilDone(ctx, func() error {
 		// Not ctx: a job that runs when the stop is asked for may finish.
 		if err := s.worker.Start(context.WithoutCancel(ctx)); err != nil {
 			return fmt.Errorf("start the workers: %w", err)
@@ -345,10 +345,10 @@ func (s *service) start(ctx context.Context) (*sync.WaitGroup, error) {
 	return &loops, nil
 }
 
-// insist takes a step of the start until it is done: the database may go away
+// retryUntilDone takes a step of the start until it is done: the database may go away
 // again after it answered, and a process that takes webhooks must not end for
 // that. Only a schema that is behind is final.
-func (s *service) insist(ctx context.Context, step func() error) error {
+func (s *service) retryUntilDone(ctx context.Context, step func() error) error {
 	for {
 		err := step()
 		if err == nil || errors.Is(err, migrations.ErrBehind) {
@@ -361,9 +361,9 @@ func (s *service) insist(ctx context.Context, step func() error) error {
 	}
 }
 
-// askAtStart asks for what may have been missed while Dealbox was stopped: the
+// requestInitialRuns asks for what may have been missed while Dealbox was stopped: the
 // currency or the rules may be others, and webhooks came to nobody.
-func (s *service) askAtStart(ctx context.Context) error {
+func (s *service) requestInitialRuns(ctx context.Context) error {
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		if _, err := s.queue.Reconcile(ctx, tx, mirror.Request{Extent: mirror.Full, Trigger: mirror.TriggerStart}); err != nil {
 			return err
@@ -376,11 +376,11 @@ func (s *service) askAtStart(ctx context.Context) error {
 	return nil
 }
 
-// makeGood looks every few seconds whether webhooks were refused while Postgres was
+// requestRecovery looks every few seconds whether webhooks were refused while Postgres was
 // away. A delivery makes it good, too, but the next one may be hours away.
-func (s *service) makeGood(ctx context.Context) {
-	for pause(ctx, makeGoodEvery) == nil {
-		if err := s.receiver.MakeGood(ctx); err != nil && ctx.Err() == nil {
+func (s *service) requestRecovery(ctx context.Context) {
+	for pause(ctx, recoveryCheckInterval) == nil {
+		if err := s.receiver.RequestRecovery(ctx); err != nil && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "webhooks were refused, and that is not made good yet", "error", err)
 		}
 	}
@@ -403,7 +403,7 @@ func (s *service) stop(ctx context.Context, loops *sync.WaitGroup) error {
 		if err := s.receiver.Close(ctx); err != nil {
 			drained = errors.Join(drained, fmt.Errorf("commit the last deliveries: %w", err))
 		}
-		drained = errors.Join(drained, s.receiver.MakeGood(ctx)) // this process cannot do it later
+		drained = errors.Join(drained, s.receiver.RequestRecovery(ctx)) // this process cannot do it later
 	})
 	both.Go(func() { worked = s.stopWorker(ctx) })
 	both.Wait()

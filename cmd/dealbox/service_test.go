@@ -30,8 +30,8 @@ const (
 // after 45 s, a job is rescued after 60 s, and the job of the next minute goes on.
 const patience = 5 * time.Minute
 
-// house is the service as `dealbox serve` runs it, beside a simulated Strapi.
-type house struct {
+// env is the service as `dealbox serve` runs it, beside a simulated Strapi.
+type env struct {
 	t       *testing.T
 	fake    *fakestrapi.Strapi
 	pool    *pgxpool.Pool
@@ -40,9 +40,9 @@ type house struct {
 	log     *slog.Logger // of the service
 }
 
-func newHouse(t *testing.T, strapiConfig fakestrapi.Config, pairs ...string) *house {
+func newEnv(t *testing.T, strapiConfig fakestrapi.Config, pairs ...string) *env {
 	t.Helper()
-	h := &house{t: t, log: slog.New(slog.DiscardHandler)}
+	h := &env{t: t, log: slog.New(slog.DiscardHandler)}
 	strapiConfig.Token = testToken
 	var err error
 	h.fake, err = fakestrapi.New(strapiConfig)
@@ -65,7 +65,7 @@ func newHouse(t *testing.T, strapiConfig fakestrapi.Config, pairs ...string) *ho
 }
 
 // serve runs the service until the test ends.
-func (h *house) serve() *service {
+func (h *env) serve() *service {
 	h.t.Helper()
 	config, err := loadConfig(h.env.getenv, everything...)
 	require.NoError(h.t, err)
@@ -89,7 +89,7 @@ func (h *house) serve() *service {
 }
 
 // deliver posts a body as a signing Strapi would, and returns the status.
-func (h *house) deliver(id, body string) (status int) {
+func (h *env) deliver(id, body string) (status int) {
 	h.t.Helper()
 	return sentAgain(func() int { status, _ = h.tryDeliver(id, body); return status })
 }
@@ -106,7 +106,7 @@ func sentAgain(send func() int) (status int) {
 }
 
 // tryDeliver answers the status and what Retry-After says.
-func (h *house) tryDeliver(id, body string) (status int, retryAfter string) {
+func (h *env) tryDeliver(id, body string) (status int, retryAfter string) {
 	h.t.Helper()
 	header, err := webhooksig.Sign(webhooksig.SchemeStandard, testSecret, id, time.Now(), []byte(body))
 	require.NoError(h.t, err)
@@ -122,7 +122,7 @@ func (h *house) tryDeliver(id, body string) (status int, retryAfter string) {
 }
 
 // get reads a JSON answer.
-func (h *house) get(path string) (answer map[string]any) {
+func (h *env) get(path string) (answer map[string]any) {
 	h.t.Helper()
 	req, err := http.NewRequestWithContext(h.t.Context(), http.MethodGet, h.address+path, nil)
 	require.NoError(h.t, err)
@@ -137,7 +137,7 @@ func (h *house) get(path string) (answer map[string]any) {
 
 // health is the detailed answer. A probe has 1.5 s, which a busy machine may need
 // for a first connection: the answer that could read everything is waited for.
-func (h *house) health() (answer map[string]any) {
+func (h *env) health() (answer map[string]any) {
 	h.t.Helper()
 	h.eventually("health is complete", func() bool {
 		answer = h.get("/api/v1/health/detailed")
@@ -148,7 +148,7 @@ func (h *house) health() (answer map[string]any) {
 }
 
 // settle waits until the mirror and the forecast are in step with all that came.
-func (h *house) settle() dbsqlc.InboxLedger {
+func (h *env) settle() dbsqlc.InboxLedger {
 	h.t.Helper()
 	var ledger dbsqlc.InboxLedger
 	require.Eventually(h.t, func() bool {
@@ -164,7 +164,7 @@ func (h *house) settle() dbsqlc.InboxLedger {
 	return ledger
 }
 
-func (h *house) text(sql string, args ...any) (s string) {
+func (h *env) text(sql string, args ...any) (s string) {
 	h.t.Helper()
 	var v *string
 	require.NoError(h.t, h.pool.QueryRow(h.t.Context(), sql, args...).Scan(&v))

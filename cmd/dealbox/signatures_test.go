@@ -17,7 +17,7 @@ import (
 // Forged deliveries leave no row. They are told of by one alert a window.
 func TestServe_SignatureFailures(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)})
+	h := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)})
 	s := h.serve()
 	for range 60 {
 		h.refused("X-Strapi-Signature", strings.Repeat("0", 64))
@@ -34,7 +34,7 @@ func TestServe_SignatureFailures(t *testing.T) {
 // A quiet Strapi that lost its plugin is told of, too, if it takes several windows.
 func TestServe_SignatureFailures_Unsigned(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)})
+	h := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)})
 	s := h.serve()
 	watch := h.signatureWatch(s)
 	for range 3 {
@@ -52,7 +52,7 @@ func TestServe_SignatureFailures_Unsigned(t *testing.T) {
 }
 
 // refused sends a delivery with one more header and sees it refused.
-func (h *house) refused(header, value string) {
+func (h *env) refused(header, value string) {
 	h.t.Helper()
 	req, err := http.NewRequestWithContext(h.t.Context(), http.MethodPost, h.address+"/api/v1/webhooks/strapi", strings.NewReader(update("x")))
 	require.NoError(h.t, err)
@@ -64,7 +64,7 @@ func (h *house) refused(header, value string) {
 	require.Equal(h.t, http.StatusUnauthorized, res.StatusCode)
 }
 
-func (h *house) signatureWatch(s *service) *signatureWatch {
+func (h *env) signatureWatch(s *service) *signatureWatch {
 	h.t.Helper()
 	inserter, err := jobs.NewInserter(h.pool, nil, nil)
 	require.NoError(h.t, err)

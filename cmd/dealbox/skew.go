@@ -32,7 +32,7 @@ type skewWatch struct {
 }
 
 // skewHysteresis: one slow answer of the database looks like skew.
-var skewHysteresis = alerting.Hysteresis{Fire: 2, Calm: 2}
+var skewHysteresis = alerting.Hysteresis{RaiseAfter: 2, ClearAfter: 2}
 
 // waitUntilSane returns once the clocks are close enough to start workers.
 func (w *skewWatch) waitUntilSane(ctx context.Context) error {

@@ -15,7 +15,7 @@ import (
 // heals what changed since.
 func TestSync_WithoutAnyWebhook(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)})
+	h := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)})
 	var ids []string
 	for i := range 40 {
 		e, err := h.fake.Create(fakestrapi.DealUID, fakestrapi.Values{"name": fmt.Sprint("deal ", i)})
@@ -58,7 +58,7 @@ func TestSync_WithoutAnyWebhook(t *testing.T) {
 
 func TestSync_Failed(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)})
+	h := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)})
 	h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultForbidden})
 	h.serve()
 	got := dealbox(t, h.env, "", "sync --full --wait")

@@ -105,7 +105,7 @@ func (a *Alerts) open(ctx context.Context, tx pgx.Tx, level Level, p dbsqlc.Aler
 	if err != nil {
 		return 0, err //nolint:wrapcheck // Raise tells a lost race from a failure
 	}
-	err = a.append(ctx, tx, id, "raised", level, by{actor: service}, fact{Message: p.Message, Details: p.Details, Occurrences: 1})
+	err = a.append(ctx, tx, id, "raised", level, actor{actor: service}, fact{Message: p.Message, Details: p.Details, Occurrences: 1})
 	if err != nil {
 		return 0, err
 	}
@@ -142,7 +142,7 @@ func (a *Alerts) again(ctx context.Context, tx pgx.Tx, open dbsqlc.AlertLockOpen
 		return a.appendRepeat(ctx, tx, open.ID, now, happened)
 	}
 	happened.From = before.String()
-	if err := a.append(ctx, tx, open.ID, "escalated", now, by{actor: service}, happened); err != nil {
+	if err := a.append(ctx, tx, open.ID, "escalated", now, actor{actor: service}, happened); err != nil {
 		return err
 	}
 	switch {
@@ -190,12 +190,12 @@ func (a *Alerts) resolve(ctx context.Context, tx pgx.Tx, rule, subject, reason s
 	if !over(open.LastSeen) {
 		return false, nil
 	}
-	_, err = a.close(ctx, tx, open.ID, by{actor: service, reason: notify.Line(reason, maxReason)})
+	_, err = a.close(ctx, tx, open.ID, actor{actor: service, reason: notify.Line(reason, maxReason)})
 	return true, err
 }
 
 // close resolves an episode that the caller has locked.
-func (a *Alerts) close(ctx context.Context, tx pgx.Tx, id int64, who by) (dbsqlc.Alert, error) {
+func (a *Alerts) close(ctx context.Context, tx pgx.Tx, id int64, who actor) (dbsqlc.Alert, error) {
 	done, err := a.queries.AlertClose(ctx, tx, id)
 	if err != nil {
 		return done, fmt.Errorf("resolve alert %d: %w", id, err)

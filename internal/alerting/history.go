@@ -14,8 +14,8 @@ import (
 // service is the actor of what Dealbox does by itself.
 const service = "dealbox"
 
-// by says who did something, and why.
-type by struct{ actor, reason string }
+// actor says who did something, and why.
+type actor struct{ actor, reason string }
 
 // fact are the values that a history row keeps: the episode's row forgets them
 // when the rule fires again.
@@ -35,7 +35,7 @@ func (f fact) encode() []byte {
 	return encoded
 }
 
-func (a *Alerts) append(ctx context.Context, tx pgx.Tx, id int64, kind string, level Level, who by, f fact) error {
+func (a *Alerts) append(ctx context.Context, tx pgx.Tx, id int64, kind string, level Level, who actor, f fact) error {
 	err := a.queries.AlertEventAppend(ctx, tx, dbsqlc.AlertEventAppendParams{
 		AlertID: id, Kind: kind, Level: level.String(), Actor: who.actor, Reason: who.reason, Details: f.encode(),
 	})

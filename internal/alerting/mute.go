@@ -10,10 +10,10 @@ import (
 	"dealbox/internal/notify"
 )
 
-// explains says which rules an open episode of a rule accounts for: they are its
+// inhibits says which rules an open episode of a rule accounts for: they are its
 // consequences, so they are kept and counted, but not told as long as it is open.
-// None of them explains another one, so no chain can mute an outage as a whole.
-var explains = map[string][]string{
+// None of them inhibits another one, so no chain can mute an outage as a whole.
+var inhibits = map[string][]string{
 	// Strapi is away: what asks it fails, and what waits for it grows old.
 	RuleBreakerOpened:      {RuleEventDeadLettered, RuleOldestPending, RuleReconciliationFailing, RuleStrapiUnusable},
 	RuleStrapiTokenRefused: {RuleOldestPending, RuleReconciliationFailing, RuleStrapiUnusable},
@@ -26,7 +26,7 @@ var explains = map[string][]string{
 // inhibitors are the rules that explain the given one.
 func inhibitors(rule string) []string {
 	var all []string
-	for by, those := range explains {
+	for by, those := range inhibits {
 		for _, r := range those {
 			if r == rule {
 				all = append(all, by)
@@ -55,14 +55,14 @@ func (a *Alerts) muted(ctx context.Context, tx pgx.Tx, rule, subject string) (mu
 
 // recordMute writes what is not told, and why, into the history and the outbox.
 func (a *Alerts) recordMute(ctx context.Context, tx pgx.Tx, id int64, level Level, reason notify.Reason, m mute) error {
-	kind, who, because := "suppressed", by{actor: service}, notify.Inhibition
+	kind, who, because := "suppressed", actor{actor: service}, notify.Inhibition
 	happened := fact{SilenceID: m.SilenceID, InhibitorID: m.InhibitorID}
 	if m.SilenceID != 0 {
 		s, err := a.queries.SilenceGet(ctx, tx, m.SilenceID)
 		if err != nil {
 			return fmt.Errorf("read silence %d: %w", m.SilenceID, err)
 		}
-		kind, who, because = "silenced", by{actor: s.Author, reason: s.Comment}, notify.Silenced
+		kind, who, because = "silenced", actor{actor: s.Author, reason: s.Comment}, notify.Silenced
 		happened.ExpiresAt = &s.ExpiresAt
 	} else {
 		cause, err := a.queries.AlertGet(ctx, tx, m.InhibitorID)
@@ -74,7 +74,7 @@ func (a *Alerts) recordMute(ctx context.Context, tx pgx.Tx, id int64, level Leve
 	if err := a.append(ctx, tx, id, kind, level, who, happened); err != nil {
 		return err
 	}
-	return a.outbox.Withhold(ctx, tx, id, int(level), reason, because)
+	return a.outbox.EnqueueSuppressed(ctx, tx, id, int(level), reason, because)
 }
 
 // suppress mutes an open episode that the caller has locked.

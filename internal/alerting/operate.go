@@ -26,9 +26,9 @@ type Operator struct {
 	Comment string
 }
 
-func (o Operator) by() (by, error) {
+func (o Operator) by() (actor, error) {
 	comment, err := parseComment(o.Comment)
-	return by{actor: o.Name, reason: comment}, err
+	return actor{actor: o.Name, reason: comment}, err
 }
 
 // parseComment bounds a comment and makes it one safe line. It is refused rather
@@ -72,7 +72,7 @@ func (a *Alerts) ResolveByHand(ctx context.Context, tx pgx.Tx, id int64, o Opera
 }
 
 // lockOpen takes the lock of an open episode, and says who acts.
-func (a *Alerts) lockOpen(ctx context.Context, tx pgx.Tx, id int64, o Operator) (by, error) {
+func (a *Alerts) lockOpen(ctx context.Context, tx pgx.Tx, id int64, o Operator) (actor, error) {
 	who, err := o.by()
 	if err != nil {
 		return who, err

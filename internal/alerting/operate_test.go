@@ -178,7 +178,7 @@ func TestTell(t *testing.T) {
 	b := newBook(t, alerting.Config{})
 	id := b.raise(dead(alerting.Error, "m"))
 	b.acknowledge(id, ada)
-	story, err := alerting.Tell(t.Context(), b.pool, id)
+	story, err := alerting.Get(t.Context(), b.pool, id)
 	require.NoError(t, err)
 	require.Equal(t, id, story.ID)
 	require.Len(t, story.History, 2)
@@ -187,6 +187,6 @@ func TestTell(t *testing.T) {
 	require.Len(t, story.Notifications, 1)
 	require.Equal(t, "pending", story.Notifications[0].Status)
 
-	_, err = alerting.Tell(t.Context(), b.pool, id+1)
+	_, err = alerting.Get(t.Context(), b.pool, id+1)
 	require.ErrorIs(t, err, alerting.ErrNoAlert)
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // sampled is the hysteresis of the rules that the minute's look judges.
-var sampled = Hysteresis{Fire: 2, Calm: 2}
+var sampled = Hysteresis{RaiseAfter: 2, ClearAfter: 2}
 
 const (
 	// maxPendingAge is how long an event may wait. A healthy one takes milliseconds,
@@ -160,7 +160,7 @@ func (a *Alerts) settle(ctx context.Context, tx pgx.Tx) (int, error) {
 			return 0, fmt.Errorf("find episodes of %s that are quiet: %w", q.rule, err)
 		}
 		for _, row := range rows {
-			if _, err := a.close(ctx, tx, row.ID, by{actor: service, reason: "it did not fire for " + q.after.String()}); err != nil {
+			if _, err := a.close(ctx, tx, row.ID, actor{actor: service, reason: "it did not fire for " + q.after.String()}); err != nil {
 				return 0, err
 			}
 		}

@@ -26,7 +26,7 @@ func (b book) exec(sql string) {
 
 func TestHysteresis(t *testing.T) {
 	t.Parallel()
-	h := alerting.Hysteresis{Fire: 2, Calm: 3}
+	h := alerting.Hysteresis{RaiseAfter: 2, ClearAfter: 3}
 	var s alerting.Streak
 	var raised, resolved []int
 	for i, bad := range []bool{true, false, true, true, true, false, false, true, false, false, false} {

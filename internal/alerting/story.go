@@ -31,36 +31,36 @@ type Event struct {
 	Details json.RawMessage `json:"details"`
 }
 
-// Story is an episode with all that happened to it, oldest first. Of a long one
+// Detail is an episode with all that happened to it, oldest first. Of a long one
 // the newest 500 rows of each are told.
-type Story struct {
+type Detail struct {
 	Episode
 	History       []Event               `json:"history"`
 	Notifications []notify.Notification `json:"notifications"`
 }
 
-// Tell reads the story of an episode. It answers ErrNoAlert when there is none.
-func Tell(ctx context.Context, db dbsqlc.DBTX, id int64) (Story, error) {
+// Get reads the story of an episode. It answers ErrNoAlert when there is none.
+func Get(ctx context.Context, db dbsqlc.DBTX, id int64) (Detail, error) {
 	row, err := dbsqlc.New().AlertGet(ctx, db, id)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return Story{}, ErrNoAlert
+		return Detail{}, ErrNoAlert
 	}
 	if err != nil {
-		return Story{}, fmt.Errorf("read alert %d: %w", id, err)
+		return Detail{}, fmt.Errorf("read alert %d: %w", id, err)
 	}
-	s := Story{}
+	s := Detail{}
 	if s.Episode, err = episode(row); err != nil {
-		return Story{}, err
+		return Detail{}, err
 	}
 	events, err := dbsqlc.New().AlertEvents(ctx, db, dbsqlc.AlertEventsParams{AlertID: id, MaxRows: maxHistory})
 	if err != nil {
-		return Story{}, fmt.Errorf("read the history of alert %d: %w", id, err)
+		return Detail{}, fmt.Errorf("read the history of alert %d: %w", id, err)
 	}
 	for _, e := range slices.Backward(events) {
 		s.History = append(s.History, Event{
 			ID: e.ID, At: e.At.UTC(), Kind: e.Kind, Level: e.Level, Actor: e.Actor, Reason: e.Reason, Details: e.Details,
 		})
 	}
-	s.Notifications, err = notify.Of(ctx, db, id, maxHistory)
+	s.Notifications, err = notify.ListByAlert(ctx, db, id, maxHistory)
 	return s, err
 }

@@ -139,7 +139,7 @@ func (a *Alerts) tell(ctx context.Context, tx pgx.Tx, row dbsqlc.Alert, released
 		return fmt.Errorf("tell alert %d: %w", row.ID, err)
 	}
 	if released {
-		who := by{actor: service, reason: "what muted it is over, and it is still open"}
+		who := actor{actor: service, reason: "what muted it is over, and it is still open"}
 		if err := a.append(ctx, tx, row.ID, "released", level, who, fact{Occurrences: row.Occurrences}); err != nil {
 			return err
 		}

@@ -40,7 +40,7 @@ func alerts(ctx context.Context, url string, episodes int) error {
 			_, err := alerting.Look(ctx, pool, time.Now().AddDate(0, 0, -30), time.Time{})
 			return err
 		}},
-		{"one alert with its history", func() error { _, err := alerting.Tell(ctx, pool, int64(episodes/2)); return err }},
+		{"one alert with its history", func() error { _, err := alerting.Get(ctx, pool, int64(episodes/2)); return err }},
 	} {
 		if err := timed(r.name, r.read); err != nil {
 			return fmt.Errorf("%s: %w", r.name, err)

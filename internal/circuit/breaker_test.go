@@ -25,8 +25,8 @@ var (
 	discard = slog.New(slog.DiscardHandler)
 )
 
-// house is three replicas on one database.
-type house struct {
+// env is three replicas on one database.
+type env struct {
 	pool     *pgxpool.Pool
 	replicas [3]*Breaker
 	log      *lines
@@ -36,9 +36,9 @@ type house struct {
 	hookErr error
 }
 
-func newHouse(t *testing.T, config Config) *house {
+func newEnv(t *testing.T, config Config) *env {
 	t.Helper()
-	h := &house{pool: pgtest.Pool(t), log: &lines{}}
+	h := &env{pool: pgtest.Pool(t), log: &lines{}}
 	config.Logger = slog.New(h.log)
 	config.OnTransition = h.hook
 	for i := range h.replicas {
@@ -48,7 +48,7 @@ func newHouse(t *testing.T, config Config) *house {
 	return h
 }
 
-func (h *house) hook(ctx context.Context, tx pgx.Tx, t Transition) error {
+func (h *env) hook(ctx context.Context, tx pgx.Tx, t Transition) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.seen = append(h.seen, t)
@@ -64,42 +64,42 @@ func (h *house) hook(ctx context.Context, tx pgx.Tx, t Transition) error {
 	return err
 }
 
-func (h *house) failHook(err error) {
+func (h *env) failHook(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.hookErr = err
 }
 
-func (h *house) transitions() []Transition {
+func (h *env) transitions() []Transition {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return append([]Transition(nil), h.seen...)
 }
 
-func (h *house) MustRead(t *testing.T) Snapshot {
+func (h *env) MustRead(t *testing.T) Snapshot {
 	t.Helper()
 	s, err := h.replicas[0].Snapshot(t.Context(), h.pool)
 	require.NoError(t, err)
 	return s
 }
 
-func (h *house) MustExec(t *testing.T, sql string, args ...any) {
+func (h *env) MustExec(t *testing.T, sql string, args ...any) {
 	t.Helper()
 	_, err := h.pool.Exec(t.Context(), sql, args...)
 	require.NoError(t, err)
 }
 
 // MustOpen opens a breaker by failures.
-func (h *house) MustOpen(t *testing.T) {
+func (h *env) MustOpen(t *testing.T) {
 	t.Helper()
 	for range h.replicas[0].config.FailureThreshold {
-		require.NoError(t, h.replicas[0].Failure(t.Context(), "", errDown))
+		require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "", errDown))
 	}
 	require.Equal(t, Open, h.MustRead(t).State)
 }
 
 // MustBeDue makes an open breaker due now.
-func (h *house) MustBeDue(t *testing.T) {
+func (h *env) MustBeDue(t *testing.T) {
 	t.Helper()
 	h.MustExec(t, "UPDATE circuit_breaker SET retry_at = now() - interval '1 second' WHERE state = 'open'")
 }
@@ -113,7 +113,7 @@ type story struct {
 	Reason     string
 }
 
-func (h *house) MustHistory(t *testing.T) []story {
+func (h *env) MustHistory(t *testing.T) []story {
 	t.Helper()
 	rows, err := h.pool.Query(t.Context(), `SELECT generation, from_state, to_state, failure_count, actor, reason
 		FROM circuit_breaker_event ORDER BY id`)
@@ -167,7 +167,7 @@ func atOnce(n int, f func(i int)) {
 
 func TestBreaker_Snapshot(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, Config{FailureThreshold: 2, RecoveryTimeout: time.Minute})
+	h := newEnv(t, Config{FailureThreshold: 2, RecoveryTimeout: time.Minute})
 
 	s := h.MustRead(t)
 	require.Equal(t, Snapshot{State: Closed}, s, "a new database has a closed breaker")
@@ -194,7 +194,7 @@ func TestBreaker_Snapshot(t *testing.T) {
 
 func TestBreaker_HistoryIsAppendOnly(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, Config{FailureThreshold: 1})
+	h := newEnv(t, Config{FailureThreshold: 1})
 	h.MustOpen(t)
 	for _, sql := range []string{
 		"UPDATE circuit_breaker_event SET reason = ''", "DELETE FROM circuit_breaker_event", "TRUNCATE circuit_breaker_event",

@@ -10,7 +10,7 @@ import (
 	"dealbox/internal/dbsqlc"
 )
 
-// Failure counts a failure that speaks about the remote side: a network error,
+// RecordFailure counts a failure that speaks about the remote side: a network error,
 // a timeout, 5xx, 429. The key names the document that was asked for; it
 // counts once in a run, so one poisoned document cannot open the breaker. The
 // empty key always counts. The call that reaches the threshold opens it.
@@ -18,9 +18,9 @@ import (
 // Nothing is counted while it is not closed or an operator holds it, nor when
 // ctx has ended or cause is a cancellation: that speaks about us.
 //
-// Failure policy: if OnTransition fails, the opening and the count that led to
+// RecordFailure policy: if OnTransition fails, the opening and the count that led to
 // it are rolled back and the error returned; the next failure tries again.
-func (b *Breaker) Failure(ctx context.Context, key string, cause error) error {
+func (b *Breaker) RecordFailure(ctx context.Context, key string, cause error) error {
 	if ctx.Err() != nil || errors.Is(cause, context.Canceled) {
 		return nil //nolint:nilerr // a cancellation speaks about us, not about the remote side
 	}
@@ -36,7 +36,7 @@ func (b *Breaker) Failure(ctx context.Context, key string, cause error) error {
 			return nil, err
 		}
 		// The count took the row's lock, so nobody else sees this threshold reached.
-		return b.move(ctx, tx, placeOf(row), thresholdReached, because{
+		return b.move(ctx, tx, placeOf(row), thresholdReached, moveCause{
 			reason: fmt.Sprintf("failures in a row: %d, the last: %s", row.FailureCount, text),
 		})
 	})
@@ -46,14 +46,14 @@ func (b *Breaker) Failure(ctx context.Context, key string, cause error) error {
 	return nil
 }
 
-// Success ends the run of failures that the caller saw before its call. It
+// RecordSuccess ends the run of failures that the caller saw before its call. It
 // writes only if that run had begun, so a healthy call costs nothing.
 //
 // It acts in the generation that was seen and no other: a call that began
 // before an outage cannot erase what failed after it. Within one generation it
 // also ends a run that began after seen was read. That is accepted: the answer
 // has just arrived, so those failures were not consecutive.
-func (b *Breaker) Success(ctx context.Context, seen Snapshot) error {
+func (b *Breaker) RecordSuccess(ctx context.Context, seen Snapshot) error {
 	if seen.FailureCount == 0 {
 		return nil
 	}

@@ -17,14 +17,14 @@ func TestBreaker_Failure(t *testing.T) {
 
 	t.Run("OpensAtThresholdOverAllReplicas", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, Config{FailureThreshold: 5, RecoveryTimeout: time.Minute})
+		h := newEnv(t, Config{FailureThreshold: 5, RecoveryTimeout: time.Minute})
 		for i := range 4 {
-			require.NoError(t, h.replicas[i%3].Failure(t.Context(), fmt.Sprint("deal-", i), errDown))
+			require.NoError(t, h.replicas[i%3].RecordFailure(t.Context(), fmt.Sprint("deal-", i), errDown))
 			require.Equal(t, Closed, h.MustRead(t).State)
 		}
 		require.Empty(t, h.MustHistory(t), "counting is no transition")
 
-		require.NoError(t, h.replicas[1].Failure(t.Context(), "deal-4", errDown))
+		require.NoError(t, h.replicas[1].RecordFailure(t.Context(), "deal-4", errDown))
 		s := h.MustRead(t)
 		require.Equal(t, Open, s.State)
 		require.Equal(t, 5, s.FailureCount)
@@ -43,18 +43,18 @@ func TestBreaker_Failure(t *testing.T) {
 
 	t.Run("FortyAtOnceAreForty", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, Config{FailureThreshold: 1000})
+		h := newEnv(t, Config{FailureThreshold: 1000})
 		errs := make([]error, 40)
-		atOnce(40, func(i int) { errs[i] = h.replicas[i%3].Failure(t.Context(), fmt.Sprint("deal-", i), errDown) })
+		atOnce(40, func(i int) { errs[i] = h.replicas[i%3].RecordFailure(t.Context(), fmt.Sprint("deal-", i), errDown) })
 		require.NoError(t, errors.Join(errs...))
 		require.Equal(t, 40, h.MustRead(t).FailureCount)
 	})
 
 	t.Run("FortyAtOnceOpenOnce", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, Config{FailureThreshold: 7})
+		h := newEnv(t, Config{FailureThreshold: 7})
 		errs := make([]error, 40)
-		atOnce(40, func(i int) { errs[i] = h.replicas[i%3].Failure(t.Context(), "", errDown) })
+		atOnce(40, func(i int) { errs[i] = h.replicas[i%3].RecordFailure(t.Context(), "", errDown) })
 		require.NoError(t, errors.Join(errs...))
 		s := h.MustRead(t)
 		require.Equal(t, Open, s.State)
@@ -67,32 +67,32 @@ func TestBreaker_Failure(t *testing.T) {
 
 	t.Run("PoisonedDocumentCannotOpen", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, Config{FailureThreshold: 3})
+		h := newEnv(t, Config{FailureThreshold: 3})
 		for i := range 20 {
-			require.NoError(t, h.replicas[i%3].Failure(t.Context(), "poisoned", errDown))
+			require.NoError(t, h.replicas[i%3].RecordFailure(t.Context(), "poisoned", errDown))
 		}
 		require.Equal(t, 1, h.MustRead(t).FailureCount)
-		require.NoError(t, h.replicas[0].Failure(t.Context(), "", errDown))
+		require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "", errDown))
 		require.Equal(t, Closed, h.MustRead(t).State)
-		require.NoError(t, h.replicas[0].Failure(t.Context(), "", errDown))
+		require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "", errDown))
 		require.Equal(t, Open, h.MustRead(t).State, "the empty key counts every time")
 	})
 
 	t.Run("PoisonedDocumentAtOnceCountsOnce", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, Config{FailureThreshold: 2})
+		h := newEnv(t, Config{FailureThreshold: 2})
 		errs := make([]error, 20)
-		atOnce(20, func(i int) { errs[i] = h.replicas[i%3].Failure(t.Context(), "poisoned", errDown) })
+		atOnce(20, func(i int) { errs[i] = h.replicas[i%3].RecordFailure(t.Context(), "poisoned", errDown) })
 		require.NoError(t, errors.Join(errs...))
 		require.Equal(t, 1, h.MustRead(t).FailureCount)
 	})
 
 	t.Run("NotClosedChangesNothing", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, Config{FailureThreshold: 2})
+		h := newEnv(t, Config{FailureThreshold: 2})
 		h.MustOpen(t)
 		before := h.MustRead(t)
-		require.NoError(t, h.replicas[1].Failure(t.Context(), "", errors.New("later")))
+		require.NoError(t, h.replicas[1].RecordFailure(t.Context(), "", errors.New("later")))
 		after := h.MustRead(t)
 		before.RetryIn, after.RetryIn = 0, 0
 		require.Equal(t, before, after)
@@ -101,7 +101,7 @@ func TestBreaker_Failure(t *testing.T) {
 		probed, err := h.replicas[0].Probe(t.Context(), func(ctx context.Context) error {
 			seen := h.MustRead(t)
 			require.Equal(t, HalfOpen, seen.State)
-			require.NoError(t, h.replicas[1].Failure(ctx, "", errors.New("later")))
+			require.NoError(t, h.replicas[1].RecordFailure(ctx, "", errors.New("later")))
 			now := h.MustRead(t)
 			seen.RetryIn, now.RetryIn = 0, 0
 			require.Equal(t, seen, now)
@@ -114,25 +114,25 @@ func TestBreaker_Failure(t *testing.T) {
 
 	t.Run("CancelledIsNotCounted", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, Config{FailureThreshold: 5})
-		require.NoError(t, h.replicas[0].Failure(t.Context(), "", fmt.Errorf("get: %w", context.Canceled)))
+		h := newEnv(t, Config{FailureThreshold: 5})
+		require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "", fmt.Errorf("get: %w", context.Canceled)))
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
-		require.NoError(t, h.replicas[0].Failure(ended, "", errDown))
+		require.NoError(t, h.replicas[0].RecordFailure(ended, "", errDown))
 		require.Zero(t, h.MustRead(t).FailureCount)
 
-		require.NoError(t, h.replicas[0].Failure(t.Context(), "", fmt.Errorf("get: %w", context.DeadlineExceeded)))
+		require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "", fmt.Errorf("get: %w", context.DeadlineExceeded)))
 		require.Equal(t, 1, h.MustRead(t).FailureCount, "a timeout is a failure")
 	})
 
 	t.Run("StoresAnyErrorAndKey", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, Config{FailureThreshold: 2})
+		h := newEnv(t, Config{FailureThreshold: 2})
 		bad := strings.Repeat("\x00\xff<html>ü", 2000)
-		require.NoError(t, h.replicas[0].Failure(t.Context(), bad, errors.New(bad)))
-		require.NoError(t, h.replicas[0].Failure(t.Context(), bad, errors.New(bad)))
+		require.NoError(t, h.replicas[0].RecordFailure(t.Context(), bad, errors.New(bad)))
+		require.NoError(t, h.replicas[0].RecordFailure(t.Context(), bad, errors.New(bad)))
 		require.Equal(t, 1, h.MustRead(t).FailureCount)
-		require.NoError(t, h.replicas[0].Failure(t.Context(), "", errors.New(bad)))
+		require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "", errors.New(bad)))
 		s := h.MustRead(t)
 		require.Equal(t, Open, s.State)
 		require.LessOrEqual(t, len(s.LastError), 500)
@@ -141,11 +141,11 @@ func TestBreaker_Failure(t *testing.T) {
 
 	t.Run("HookErrorRollsBack", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, Config{FailureThreshold: 2})
-		require.NoError(t, h.replicas[0].Failure(t.Context(), "", errDown))
+		h := newEnv(t, Config{FailureThreshold: 2})
+		require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "", errDown))
 		full := errors.New("no alert, no transition")
 		h.failHook(full)
-		require.ErrorIs(t, h.replicas[0].Failure(t.Context(), "", errDown), full)
+		require.ErrorIs(t, h.replicas[0].RecordFailure(t.Context(), "", errDown), full)
 		s := h.MustRead(t)
 		require.Equal(t, Closed, s.State)
 		require.Equal(t, 1, s.FailureCount)
@@ -154,19 +154,19 @@ func TestBreaker_Failure(t *testing.T) {
 		require.Zero(t, h.log.count(slog.LevelWarn, "circuit breaker moved"), "only what is committed is logged")
 
 		h.failHook(nil)
-		require.NoError(t, h.replicas[0].Failure(t.Context(), "", errDown))
+		require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "", errDown))
 		require.Equal(t, Open, h.MustRead(t).State)
 	})
 
 	t.Run("RepeatsADeadlock", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, Config{FailureThreshold: 1})
+		h := newEnv(t, Config{FailureThreshold: 1})
 		h.MustExec(t, "CREATE SEQUENCE tries")
 		h.MustExec(t, `CREATE FUNCTION trip() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 			IF nextval('tries') < 3 THEN RAISE EXCEPTION 'not now' USING ERRCODE = 'deadlock_detected'; END IF;
 			RETURN NEW; END $$`)
 		h.MustExec(t, "CREATE TRIGGER trip BEFORE INSERT ON circuit_breaker_event FOR EACH ROW EXECUTE FUNCTION trip()")
-		require.NoError(t, h.replicas[0].Failure(t.Context(), "", errDown))
+		require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "", errDown))
 		require.Equal(t, Open, h.MustRead(t).State)
 		require.Len(t, h.MustHistory(t), 1)
 		require.Equal(t, 1, h.MustRead(t).FailureCount)
@@ -178,43 +178,43 @@ func TestBreaker_Success(t *testing.T) {
 
 	t.Run("EndsARun", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, Config{FailureThreshold: 3})
-		require.NoError(t, h.replicas[0].Failure(t.Context(), "deal-1", errDown))
-		require.NoError(t, h.replicas[1].Failure(t.Context(), "deal-2", errDown))
-		require.NoError(t, h.replicas[2].Success(t.Context(), h.MustRead(t)))
+		h := newEnv(t, Config{FailureThreshold: 3})
+		require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "deal-1", errDown))
+		require.NoError(t, h.replicas[1].RecordFailure(t.Context(), "deal-2", errDown))
+		require.NoError(t, h.replicas[2].RecordSuccess(t.Context(), h.MustRead(t)))
 		require.Equal(t, Snapshot{State: Closed}, h.MustRead(t))
 
-		require.NoError(t, h.replicas[0].Failure(t.Context(), "deal-1", errDown))
+		require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "deal-1", errDown))
 		require.Equal(t, 1, h.MustRead(t).FailureCount, "a new run counts the document again")
 		require.Empty(t, h.MustHistory(t))
 	})
 
 	t.Run("HealthyWritesNothing", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, Config{FailureThreshold: 3})
+		h := newEnv(t, Config{FailureThreshold: 3})
 		seen := h.MustRead(t)
-		require.NoError(t, h.replicas[0].Failure(t.Context(), "", errDown))
-		require.NoError(t, h.replicas[0].Success(t.Context(), seen))
+		require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "", errDown))
+		require.NoError(t, h.replicas[0].RecordSuccess(t.Context(), seen))
 		require.Equal(t, 1, h.MustRead(t).FailureCount)
 	})
 
 	t.Run("FromBeforeAnOutageErasesNothing", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, Config{FailureThreshold: 3})
-		require.NoError(t, h.replicas[0].Failure(t.Context(), "", errDown))
+		h := newEnv(t, Config{FailureThreshold: 3})
+		require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "", errDown))
 		before := h.MustRead(t)
-		require.NoError(t, h.replicas[0].Failure(t.Context(), "", errDown))
-		require.NoError(t, h.replicas[0].Failure(t.Context(), "", errDown))
+		require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "", errDown))
+		require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "", errDown))
 
-		require.NoError(t, h.replicas[1].Success(t.Context(), before))
+		require.NoError(t, h.replicas[1].RecordSuccess(t.Context(), before))
 		require.Equal(t, Open, h.MustRead(t).State, "only a probe closes")
 		require.Equal(t, 3, h.MustRead(t).FailureCount)
 
 		h.MustBeDue(t)
 		_, err := h.replicas[0].Probe(t.Context(), func(context.Context) error { return nil })
 		require.NoError(t, err)
-		require.NoError(t, h.replicas[0].Failure(t.Context(), "", errDown))
-		require.NoError(t, h.replicas[1].Success(t.Context(), before))
+		require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "", errDown))
+		require.NoError(t, h.replicas[1].RecordSuccess(t.Context(), before))
 		require.Equal(t, 1, h.MustRead(t).FailureCount, "the run of a later generation stands")
 	})
 }

@@ -29,8 +29,8 @@ type model struct {
 	pool     *pgxpool.Pool
 	name     string
 	replicas [3]*Breaker
-	seen     []Snapshot // what callers read before their call
-	leases   []place    // probes under way, dead ones too
+	seen     []Snapshot   // what callers read before their call
+	leases   []rowVersion // probes under way, dead ones too
 }
 
 const modelThreshold = 3
@@ -48,7 +48,7 @@ func (m *model) step(t *rapid.T, action string) {
 	switch action {
 	case "fail":
 		key := rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "key")
-		require.NoError(t, b.Failure(ctx, key, errDown))
+		require.NoError(t, b.RecordFailure(ctx, key, errDown))
 		if m.state == Closed && !m.forced && (key == "" || !m.keys[key]) {
 			m.count++
 			m.keys[key] = true
@@ -58,7 +58,7 @@ func (m *model) step(t *rapid.T, action string) {
 		}
 	case "succeed":
 		seen := rapid.SampledFrom(m.seen).Draw(t, "seen")
-		require.NoError(t, b.Success(ctx, seen))
+		require.NoError(t, b.RecordSuccess(ctx, seen))
 		if m.state == Closed && seen.FailureCount > 0 && seen.Generation == m.generation {
 			m.count, m.keys = 0, map[string]bool{}
 		}
@@ -74,7 +74,7 @@ func (m *model) step(t *rapid.T, action string) {
 		require.Equal(t, m.due, lease != nil)
 		if lease != nil {
 			m.to(HalfOpen, false)
-			m.leases = append(m.leases, place{position{State: HalfOpen}, lease.Generation})
+			m.leases = append(m.leases, rowVersion{position{State: HalfOpen}, lease.Generation})
 		}
 	case "result":
 		m.result(t, b)

@@ -23,18 +23,18 @@ const (
 // half-open connection to Postgres never answers. Tests on a busy machine take more.
 var writeTimeout = 5 * time.Second
 
-// place is the row that a decision was made on.
-type place struct {
+// rowVersion is the row that a decision was made on.
+type rowVersion struct {
 	position
 	generation int64
 }
 
-func placeOf(row dbsqlc.CircuitBreaker) place {
-	return place{position{State(row.State), row.Forced}, row.Generation}
+func placeOf(row dbsqlc.CircuitBreaker) rowVersion {
+	return rowVersion{position{State(row.State), row.Forced}, row.Generation}
 }
 
 // because says why a transition is made, for the history.
-type because struct {
+type moveCause struct {
 	actor     string // empty: dealbox itself
 	reason    string
 	lastError *string // nil: keep what the row has
@@ -43,7 +43,7 @@ type because struct {
 // move makes the transition that e asks for at that place, with its history
 // row and OnTransition. It answers nil if e changes nothing there, or if the
 // breaker is elsewhere by now.
-func (b *Breaker) move(ctx context.Context, tx pgx.Tx, at place, e event, why because) (*Transition, error) {
+func (b *Breaker) move(ctx context.Context, tx pgx.Tx, at rowVersion, e event, why moveCause) (*Transition, error) {
 	to, ok := next(at.position, e)
 	if !ok {
 		return nil, nil
@@ -67,7 +67,7 @@ func (b *Breaker) move(ctx context.Context, tx pgx.Tx, at place, e event, why be
 	return &t, b.record(ctx, tx, t)
 }
 
-func transitionOf(row dbsqlc.CircuitBreaker, from State, why because) Transition {
+func transitionOf(row dbsqlc.CircuitBreaker, from State, why moveCause) Transition {
 	actor := why.actor
 	if actor == "" {
 		actor = self

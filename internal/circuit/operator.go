@@ -14,24 +14,24 @@ import (
 // no probe is made. A probe that is under way no longer counts. It answers
 // false when the breaker was forced open already.
 func (b *Breaker) ForceOpen(ctx context.Context, actor, reason string) (bool, error) {
-	return b.operate(ctx, operatorOpens, because{actor: actor, reason: reason})
+	return b.operate(ctx, operatorOpens, moveCause{actor: actor, reason: reason})
 }
 
 // ForceClose holds the breaker closed until Reset or ForceOpen: calls are made
 // and no failure is counted. It answers false when it was forced closed already.
 func (b *Breaker) ForceClose(ctx context.Context, actor, reason string) (bool, error) {
-	return b.operate(ctx, operatorCloses, because{actor: actor, reason: reason})
+	return b.operate(ctx, operatorCloses, moveCause{actor: actor, reason: reason})
 }
 
 // Reset ends what an operator forced and starts anew: closed, nothing counted.
 func (b *Breaker) Reset(ctx context.Context, actor, reason string) error {
-	_, err := b.operate(ctx, operatorResets, because{actor: actor, reason: reason})
+	_, err := b.operate(ctx, operatorResets, moveCause{actor: actor, reason: reason})
 	return err
 }
 
 // operate locks the row first: an operator's word must not be lost to a
 // transition that comes between reading and writing.
-func (b *Breaker) operate(ctx context.Context, e event, why because) (bool, error) {
+func (b *Breaker) operate(ctx context.Context, e event, why moveCause) (bool, error) {
 	t, err := b.transact(ctx, func(ctx context.Context, tx pgx.Tx) (*Transition, error) {
 		row, err := dbsqlc.New().CircuitBreakerLock(ctx, tx, b.config.Name)
 		if errors.Is(err, pgx.ErrNoRows) {

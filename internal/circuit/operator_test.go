@@ -10,7 +10,7 @@ import (
 
 func TestBreaker_ForceOpen(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, Config{FailureThreshold: 1, RecoveryTimeout: time.Nanosecond})
+	h := newEnv(t, Config{FailureThreshold: 1, RecoveryTimeout: time.Nanosecond})
 
 	moved, err := h.replicas[0].ForceOpen(t.Context(), "cli:ann", "Strapi is being upgraded")
 	require.NoError(t, err)
@@ -40,7 +40,7 @@ func TestBreaker_ForceOpen(t *testing.T) {
 
 func TestBreaker_ForceOpen_WhileAProbeIsUnderWay(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, Config{FailureThreshold: 1})
+	h := newEnv(t, Config{FailureThreshold: 1})
 	h.MustOpen(t)
 	h.MustBeDue(t)
 	_, err := h.replicas[0].Probe(t.Context(), func(ctx context.Context) error {
@@ -55,7 +55,7 @@ func TestBreaker_ForceOpen_WhileAProbeIsUnderWay(t *testing.T) {
 
 func TestBreaker_ForceClose(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, Config{FailureThreshold: 1})
+	h := newEnv(t, Config{FailureThreshold: 1})
 	h.MustOpen(t)
 	moved, err := h.replicas[0].ForceClose(t.Context(), "ann", "the check is wrong")
 	require.NoError(t, err)
@@ -63,18 +63,18 @@ func TestBreaker_ForceClose(t *testing.T) {
 	require.Equal(t, Snapshot{State: Closed, Forced: true, Generation: 2}, h.MustRead(t))
 	require.NoError(t, h.MustRead(t).Err())
 
-	require.NoError(t, h.replicas[0].Failure(t.Context(), "", errDown))
+	require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "", errDown))
 	require.Equal(t, Snapshot{State: Closed, Forced: true, Generation: 2}, h.MustRead(t), "no failure is counted")
 
 	require.NoError(t, h.replicas[0].Reset(t.Context(), "ann", "repaired"))
-	require.NoError(t, h.replicas[0].Failure(t.Context(), "", errDown))
+	require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "", errDown))
 	require.Equal(t, Open, h.MustRead(t).State)
 }
 
 func TestBreaker_Reset_ClearsTheCount(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, Config{FailureThreshold: 2})
-	require.NoError(t, h.replicas[0].Failure(t.Context(), "", errDown))
+	h := newEnv(t, Config{FailureThreshold: 2})
+	require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "", errDown))
 	require.NoError(t, h.replicas[0].Reset(t.Context(), "ann", "a new network"))
 	require.Equal(t, Snapshot{State: Closed, Generation: 1}, h.MustRead(t))
 	require.ErrorContains(t, New(h.pool, Config{Name: "nobody"}).Reset(t.Context(), "ann", ""), `"nobody"`)

@@ -33,7 +33,7 @@ func (b *Breaker) Probe(ctx context.Context, probe func(context.Context) error) 
 	// The rest of the lease is for writing the result down.
 	probeCtx, cancel := context.WithDeadline(ctx, asked.Add(b.config.ProbeLease*3/4))
 	defer cancel()
-	return true, b.settle(ctx, place{position{State: HalfOpen}, lease.Generation}, probe(probeCtx))
+	return true, b.settle(ctx, rowVersion{position{State: HalfOpen}, lease.Generation}, probe(probeCtx))
 }
 
 // look reads the row without a transaction.
@@ -55,8 +55,8 @@ func (b *Breaker) lease(ctx context.Context, seen Snapshot) (*Transition, error)
 		reason += ": the lease of the last prober ran out"
 	}
 	t, err := b.transact(ctx, func(ctx context.Context, tx pgx.Tx) (*Transition, error) {
-		at := place{position{State: seen.State}, seen.Generation}
-		return b.move(ctx, tx, at, probeDue, because{reason: reason})
+		at := rowVersion{position{State: seen.State}, seen.Generation}
+		return b.move(ctx, tx, at, probeDue, moveCause{reason: reason})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("take the probe of circuit breaker %q: %w", b.config.Name, err)
@@ -65,7 +65,7 @@ func (b *Breaker) lease(ctx context.Context, seen Snapshot) (*Transition, error)
 }
 
 // settle writes the result of a probe, also when ctx has ended by now.
-func (b *Breaker) settle(ctx context.Context, lease place, cause error) error {
+func (b *Breaker) settle(ctx context.Context, lease rowVersion, cause error) error {
 	e, why := verdict(ctx, cause)
 	why.reason = fmt.Sprintf("probe by %s %s", b.config.Holder, why.reason)
 	_, err := b.transact(context.WithoutCancel(ctx), func(ctx context.Context, tx pgx.Tx) (*Transition, error) {
@@ -77,13 +77,13 @@ func (b *Breaker) settle(ctx context.Context, lease place, cause error) error {
 	return nil
 }
 
-func verdict(ctx context.Context, cause error) (event, because) {
+func verdict(ctx context.Context, cause error) (event, moveCause) {
 	if cause == nil {
-		return probeSucceeded, because{reason: "succeeded"}
+		return probeSucceeded, moveCause{reason: "succeeded"}
 	}
 	if ctx.Err() != nil || errors.Is(cause, context.Canceled) {
-		return probeGivenBack, because{reason: "was given back: it was cancelled"}
+		return probeGivenBack, moveCause{reason: "was given back: it was cancelled"}
 	}
 	text := causeText(cause)
-	return probeFailed, because{reason: "failed: " + text, lastError: &text}
+	return probeFailed, moveCause{reason: "failed: " + text, lastError: &text}
 }

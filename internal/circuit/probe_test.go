@@ -26,7 +26,7 @@ func TestBreaker_Probe(t *testing.T) {
 
 	t.Run("OnlyWhenDue", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, Config{FailureThreshold: 1, RecoveryTimeout: time.Hour})
+		h := newEnv(t, Config{FailureThreshold: 1, RecoveryTimeout: time.Hour})
 		probed, err := h.replicas[0].Probe(t.Context(), never(t))
 		require.NoError(t, err)
 		require.False(t, probed, "closed")
@@ -39,7 +39,7 @@ func TestBreaker_Probe(t *testing.T) {
 
 	t.Run("LeaseIsTakenByTheUpdate", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, Config{FailureThreshold: 1, RecoveryTimeout: time.Hour})
+		h := newEnv(t, Config{FailureThreshold: 1, RecoveryTimeout: time.Hour})
 		h.MustOpen(t)
 		stale := h.MustRead(t)
 		stale.RetryIn = 0 // as a reader would see whose database clock ran ahead
@@ -59,7 +59,7 @@ func TestBreaker_Probe(t *testing.T) {
 
 	t.Run("OneOfTwentyOverThreeReplicas", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, Config{FailureThreshold: 1})
+		h := newEnv(t, Config{FailureThreshold: 1})
 		for round := range 5 {
 			if h.MustRead(t).State == Closed {
 				h.MustOpen(t)
@@ -92,9 +92,9 @@ func TestBreaker_Probe(t *testing.T) {
 
 	t.Run("SuccessCloses", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, Config{FailureThreshold: 2})
-		require.NoError(t, h.replicas[0].Failure(t.Context(), "deal-1", errDown))
-		require.NoError(t, h.replicas[0].Failure(t.Context(), "deal-2", errDown))
+		h := newEnv(t, Config{FailureThreshold: 2})
+		require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "deal-1", errDown))
+		require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "deal-2", errDown))
 		h.MustBeDue(t)
 		probed, err := h.replicas[1].Probe(t.Context(), func(context.Context) error {
 			s := h.MustRead(t)
@@ -114,13 +114,13 @@ func TestBreaker_Probe(t *testing.T) {
 		}, h.MustHistory(t))
 		require.Len(t, h.transitions(), 3)
 
-		require.NoError(t, h.replicas[0].Failure(t.Context(), "deal-1", errDown))
+		require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "deal-1", errDown))
 		require.Equal(t, 1, h.MustRead(t).FailureCount, "a new run counts the document again")
 	})
 
 	t.Run("FailureOpensAgain", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, Config{FailureThreshold: 2, RecoveryTimeout: time.Minute})
+		h := newEnv(t, Config{FailureThreshold: 2, RecoveryTimeout: time.Minute})
 		h.MustOpen(t)
 		opened := h.MustRead(t).OpenedAt
 		h.MustBeDue(t)
@@ -141,7 +141,7 @@ func TestBreaker_Probe(t *testing.T) {
 		for _, late := range []error{nil, errDown} {
 			t.Run(fmt.Sprint("LateResult=", late), func(t *testing.T) {
 				t.Parallel()
-				h := newHouse(t, Config{FailureThreshold: 1, ProbeLease: time.Hour})
+				h := newEnv(t, Config{FailureThreshold: 1, ProbeLease: time.Hour})
 				h.MustOpen(t)
 				h.MustBeDue(t)
 				probed, err := h.replicas[0].Probe(t.Context(), func(ctx context.Context) error {
@@ -152,7 +152,7 @@ func TestBreaker_Probe(t *testing.T) {
 					h.MustExec(t, "UPDATE circuit_breaker SET probe_until = now() - interval '1 second'")
 					require.Equal(t, HalfOpen, h.MustRead(t).State)
 					probed, err = h.replicas[1].Probe(ctx, func(ctx context.Context) error {
-						require.NoError(t, h.replicas[0].settle(ctx, place{position{State: HalfOpen}, 2}, late))
+						require.NoError(t, h.replicas[0].settle(ctx, rowVersion{position{State: HalfOpen}, 2}, late))
 						require.Equal(t, int64(3), h.MustRead(t).Generation, "a late result does not end another's probe")
 						return errors.New("still down")
 					})
@@ -177,7 +177,7 @@ func TestBreaker_Probe(t *testing.T) {
 
 	t.Run("CancelledGivesTheLeaseBack", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, Config{FailureThreshold: 1, RecoveryTimeout: time.Hour})
+		h := newEnv(t, Config{FailureThreshold: 1, RecoveryTimeout: time.Hour})
 		h.MustOpen(t)
 		h.MustBeDue(t)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -201,7 +201,7 @@ func TestBreaker_Probe(t *testing.T) {
 
 	t.Run("SuccessCountsThoughCancelled", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, Config{FailureThreshold: 1})
+		h := newEnv(t, Config{FailureThreshold: 1})
 		h.MustOpen(t)
 		h.MustBeDue(t)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -215,7 +215,7 @@ func TestBreaker_Probe(t *testing.T) {
 
 	t.Run("HungProbeEndsBeforeItsLease", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, Config{FailureThreshold: 1, RecoveryTimeout: time.Hour, ProbeLease: 4 * time.Second})
+		h := newEnv(t, Config{FailureThreshold: 1, RecoveryTimeout: time.Hour, ProbeLease: 4 * time.Second})
 		h.MustOpen(t)
 		h.MustBeDue(t)
 		probed, err := h.replicas[0].Probe(t.Context(), func(ctx context.Context) error {
@@ -232,7 +232,7 @@ func TestBreaker_Probe(t *testing.T) {
 
 	t.Run("HookErrorRollsBack", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, Config{FailureThreshold: 1})
+		h := newEnv(t, Config{FailureThreshold: 1})
 		h.MustOpen(t)
 		h.MustBeDue(t)
 		full := errors.New("no alert, no transition")
@@ -258,7 +258,7 @@ func TestBreaker_Run(t *testing.T) {
 
 	t.Run("RecoversByItself", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, Config{FailureThreshold: 3, RecoveryTimeout: 30 * time.Millisecond, ProbeLease: 10 * time.Second})
+		h := newEnv(t, Config{FailureThreshold: 3, RecoveryTimeout: 30 * time.Millisecond, ProbeLease: 10 * time.Second})
 		var tries, running, most atomic.Int32
 		probe := func(context.Context) error {
 			most.Store(max(most.Load(), running.Add(1)))
@@ -273,7 +273,7 @@ func TestBreaker_Run(t *testing.T) {
 		})
 		defer stop()
 		for range 3 {
-			require.NoError(t, h.replicas[0].Failure(t.Context(), "", errDown))
+			require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "", errDown))
 		}
 		require.Eventually(t, func() bool { return h.MustRead(t).State == Closed }, time.Minute, 5*time.Millisecond)
 		stop() // a transition is logged after its commit
@@ -287,7 +287,7 @@ func TestBreaker_Run(t *testing.T) {
 
 	t.Run("SurvivesTheDatabaseAndLogsChangesOnly", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, Config{FailureThreshold: 1})
+		h := newEnv(t, Config{FailureThreshold: 1})
 		h.MustOpen(t)
 		h.MustBeDue(t)
 		h.MustExec(t, "ALTER TABLE circuit_breaker RENAME TO away")
@@ -307,7 +307,7 @@ func TestBreaker_Run(t *testing.T) {
 
 	t.Run("GivesTheLeaseBackWhenItEnds", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, Config{FailureThreshold: 1, RecoveryTimeout: time.Hour})
+		h := newEnv(t, Config{FailureThreshold: 1, RecoveryTimeout: time.Hour})
 		h.MustOpen(t)
 		h.MustBeDue(t)
 		under := make(chan struct{})

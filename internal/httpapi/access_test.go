@@ -20,7 +20,7 @@ type call struct {
 
 const noEvent = "0193a5a0-0000-7000-8000-000000000000"
 
-func (h *house) call(c call) *httptest.ResponseRecorder {
+func (h *env) call(c call) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(or(c.method, http.MethodGet), or(c.path, "/api/v1/alerts"), nil)
 	r.RemoteAddr = or(c.peer, "127.0.0.1:50000")
 	r.Host = or(c.host, "127.0.0.1:8000")

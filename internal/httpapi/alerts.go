@@ -88,7 +88,7 @@ func (a *API) showAlert(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
 	defer cancel()
-	story, err := alerting.Tell(ctx, a.stages.DB, id)
+	story, err := alerting.Get(ctx, a.stages.DB, id)
 	if err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ func (a *API) showEvent(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
 	defer cancel()
-	story, err := inbox.Tell(ctx, a.stages.DB, id)
+	story, err := inbox.Get(ctx, a.stages.DB, id)
 	if err != nil {
 		return err
 	}

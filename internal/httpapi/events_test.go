@@ -13,7 +13,7 @@ import (
 )
 
 // accept delivers a body and returns the event's id.
-func (h *house) accept(body string) string {
+func (h *env) accept(body string) string {
 	h.t.Helper()
 	got := h.do(h.delivery(body))
 	require.Equal(h.t, 202, got.StatusCode, string(got.body))
@@ -21,7 +21,7 @@ func (h *house) accept(body string) string {
 }
 
 // operate posts a JSON body with the admin token.
-func (h *house) operate(path, body string) answer {
+func (h *env) operate(path, body string) answer {
 	h.t.Helper()
 	r := h.request(http.MethodPost, path, strings.NewReader(body))
 	r.Header.Set("Authorization", "Bearer "+adminToken)
@@ -29,12 +29,12 @@ func (h *house) operate(path, body string) answer {
 	return h.do(r)
 }
 
-func (h *house) kill(documentID string) {
+func (h *env) kill(documentID string) {
 	h.t.Helper()
 	h.exec("UPDATE entity_sync SET state = 'dead', dead_at = now(), last_error = 'HTTP 500', failures = 12 WHERE document_id = '" + documentID + "'")
 }
 
-func (h *house) read(path string) answer {
+func (h *env) read(path string) answer {
 	h.t.Helper()
 	r := h.request(http.MethodGet, path, nil)
 	r.Header.Set("Authorization", "Bearer "+readToken)

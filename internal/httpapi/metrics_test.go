@@ -17,7 +17,7 @@ import (
 )
 
 // scrape reads /metrics as Prometheus does.
-func (h *house) scrape() map[string]*dto.MetricFamily {
+func (h *env) scrape() map[string]*dto.MetricFamily {
 	h.t.Helper()
 	got := h.get("/metrics")
 	require.Equal(h.t, 200, got.StatusCode, string(got.body))

@@ -14,7 +14,7 @@ import (
 )
 
 // remove sends DELETE with the admin token.
-func (h *house) remove(path string) answer {
+func (h *env) remove(path string) answer {
 	h.t.Helper()
 	r := h.request(http.MethodDelete, path, nil)
 	r.Header.Set("Authorization", "Bearer "+adminToken)

@@ -38,7 +38,7 @@ func (a *API) gather(ctx context.Context) facts {
 		return f
 	}
 	f.breaker = part(&f, func() (circuit.Snapshot, error) { return a.stages.Breaker.Snapshot(ctx, conn) })
-	f.outbox = part(&f, func() (notify.Stats, error) { return notify.Pending(ctx, conn) })
+	f.outbox = part(&f, func() (notify.Stats, error) { return notify.ReadStats(ctx, conn) })
 	f.alerts = part(&f, func() (alerting.Summary, error) { return alerting.Summarize(ctx, conn) })
 	f.outlook = part(&f, func() (revenue.Status, error) { return a.stages.Forecast.Status(ctx, conn) })
 	f.reconciliation = part(&f, func() (dbsqlc.ReconciliationStateRow, error) {

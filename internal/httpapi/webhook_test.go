@@ -110,7 +110,7 @@ func TestWebhook_OrderOfChecks(t *testing.T) {
 	requireNoEvents(t, h)
 }
 
-func requireNoEvents(t *testing.T, h *house) {
+func requireNoEvents(t *testing.T, h *env) {
 	t.Helper()
 	var n int
 	require.NoError(t, h.pool.QueryRow(t.Context(), "SELECT count(*) FROM inbox_event").Scan(&n))
@@ -164,7 +164,7 @@ type wire struct {
 	conn net.Conn
 }
 
-func dial(t *testing.T, h *house) wire {
+func dial(t *testing.T, h *env) wire {
 	t.Helper()
 	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(h.url, "http://"))
 	require.NoError(t, err)

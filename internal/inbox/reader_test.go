@@ -16,14 +16,14 @@ import (
 
 const dealUID = "api::pipeline-deal.pipeline-deal"
 
-func (h *house) exec(sql string, args ...any) {
+func (h *env) exec(sql string, args ...any) {
 	h.t.Helper()
 	_, err := h.pool.Exec(h.t.Context(), sql, args...)
 	require.NoError(h.t, err)
 }
 
 // daysAgo moves what was stored today to an earlier day, under a partition of its own.
-func (h *house) daysAgo(days int) {
+func (h *env) daysAgo(days int) {
 	h.t.Helper()
 	h.exec(fmt.Sprintf(`DO $$ DECLARE day date := (now() AT TIME ZONE 'UTC')::date - %d; BEGIN
 		EXECUTE format('CREATE TABLE inbox_event_%%s PARTITION OF inbox_event FOR VALUES FROM (%%L) TO (%%L)', to_char(day, 'YYYYMMDD'), day, day + 1);
@@ -34,7 +34,7 @@ func (h *house) daysAgo(days int) {
 }
 
 // stock stores events of every status on three days and returns them by status.
-func (h *house) stock() map[Status][]uuid.UUID {
+func (h *env) stock() map[Status][]uuid.UUID {
 	h.t.Helper()
 	all := map[Status][]uuid.UUID{}
 	for day := 3; day >= 1; day-- {
@@ -66,7 +66,7 @@ func (h *house) stock() map[Status][]uuid.UUID {
 }
 
 // turn reads all pages of a list.
-func (h *house) turn(f Filter) []Event {
+func (h *env) turn(f Filter) []Event {
 	h.t.Helper()
 	var all []Event
 	for {
@@ -101,7 +101,7 @@ func sorted(list []uuid.UUID) []string {
 
 func TestList_EachEventExactlyOnce(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	stock := h.stock()
 	var everything []uuid.UUID
 	for status, want := range stock {
@@ -137,7 +137,7 @@ func TestList_EachEventExactlyOnce(t *testing.T) {
 // Wherever the statement starts, it answers what the view says.
 func TestList_EveryFilterIsTheView(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	h.stock()
 	middle := time.Now().UTC().Add(-36 * time.Hour)
 	statuses := [][]Status{nil}
@@ -179,7 +179,7 @@ func TestList_EveryFilterIsTheView(t *testing.T) {
 
 func TestList_RefusesABadFilter(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	for field, f := range map[string]Filter{
 		"limit": {Limit: 1001}, "cursor": {Cursor: "MQ"}, "event": {Event: "a\x00"}, "entity": {Entity: "\xff"}, "document_id": {DocumentID: "a\nb"},
 	} {
@@ -192,7 +192,7 @@ func TestList_RefusesABadFilter(t *testing.T) {
 
 func TestTell(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	h.daysAgo(2)
 	body := update("abc")
 	id := h.receive("msg_1", body).EventID
@@ -201,7 +201,7 @@ func TestTell(t *testing.T) {
 	h.exec(`UPDATE river.river_job SET state = 'retryable', attempt = 3, errors = ARRAY['{"at":"2026-11-23T10:00:00Z","attempt":1,"error":"503","trace":"goroutine 1"}']::jsonb[]`)
 	h.exec("UPDATE entity_sync SET failures = 3, last_error = 'HTTP 503'")
 
-	s, err := Tell(t.Context(), h.pool, id)
+	s, err := Get(t.Context(), h.pool, id)
 	require.NoError(t, err)
 	require.Equal(t, body, *s.Body)
 	require.Equal(t, StatusPending, s.Status)
@@ -216,7 +216,7 @@ func TestTell(t *testing.T) {
 	require.Equal(t, []JobError{{At: time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC), Attempt: 1, Error: "503"}}, s.Jobs[0].Errors)
 	require.Equal(t, "created", s.Changed.Kind)
 
-	broken, err := Tell(t.Context(), h.pool, h.receive("msg_2", "{\xff").EventID)
+	broken, err := Get(t.Context(), h.pool, h.receive("msg_2", "{\xff").EventID)
 	require.NoError(t, err)
 	require.Nil(t, broken.Body)
 	require.Equal(t, "{\xff", string(broken.BodyBase64))
@@ -224,22 +224,22 @@ func TestTell(t *testing.T) {
 	require.NotEmpty(t, broken.QuarantineReason)
 	require.Empty(t, broken.Jobs)
 
-	_, err = Tell(t.Context(), h.pool, uuid.New())
+	_, err = Get(t.Context(), h.pool, uuid.New())
 	require.ErrorIs(t, err, ErrNoEvent)
 }
 
 // An event is found on whichever day it was stored.
 func TestTell_AnotherDay(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	id := h.receive("msg_1", update("abc")).EventID
 	h.daysAgo(40)
-	s, err := Tell(t.Context(), h.pool, id)
+	s, err := Get(t.Context(), h.pool, id)
 	require.NoError(t, err)
 	require.Equal(t, id, s.ID)
 }
 
-func (h *house) replayer() *Replayer {
+func (h *env) replayer() *Replayer {
 	h.t.Helper()
 	inserter, err := jobs.NewInserter(h.pool, nil, nil)
 	require.NoError(h.t, err)
@@ -248,7 +248,7 @@ func (h *house) replayer() *Replayer {
 
 func TestReplayer_All_RevivesDead(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	stock := h.stock()
 	h.exec("DELETE FROM river.river_job")
 	before := h.ledger()
@@ -275,7 +275,7 @@ func TestReplayer_All_RevivesDead(t *testing.T) {
 // More documents than one transaction takes.
 func TestReplayer_All_InChunks(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	h.exec("INSERT INTO entity_sync (uid, document_id, want_seq, events, state, dead_at) SELECT $1, 'd' || n, 1, 1, 'dead', now() FROM generate_series(1, 1201) n", dealUID)
 	h.exec(`INSERT INTO inbox_event (id, received_on, received_at, dedup_key, scheme, event, uid, document_id, locale, seq, body)
 		SELECT gen_random_uuid(), (now() AT TIME ZONE 'UTC')::date, now(), sha256(document_id::bytea), 'standard', 'entry.update', uid, document_id, '', 1, '' FROM entity_sync`)
@@ -288,7 +288,7 @@ func TestReplayer_All_InChunks(t *testing.T) {
 
 func TestReplayer_One(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	entry := func(uid string) string {
 		return `{"event":"entry.update","model":"thing","uid":"` + uid + `","entry":{"documentId":"late"}}`
 	}

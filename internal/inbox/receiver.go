@@ -161,7 +161,7 @@ func (r *Receiver) store(ctx context.Context, writer int, facts []fact) (receipt
 					return err
 				}
 				if refused := take(); refused > 0 {
-					return r.makeGood(ctx, tx, refused)
+					return r.requestRecovery(ctx, tx, refused)
 				}
 				return nil
 			})
@@ -174,9 +174,9 @@ func (r *Receiver) store(ctx context.Context, writer int, facts []fact) (receipt
 	return receipts, err
 }
 
-// MakeGood does without a delivery what the next one would do: after an outage of
+// RequestRecovery does without a delivery what the next one would do: after an outage of
 // Postgres Strapi may have nothing to say for hours.
-func (r *Receiver) MakeGood(ctx context.Context) error {
+func (r *Receiver) RequestRecovery(ctx context.Context) error {
 	if r.refused.Load() == 0 {
 		return nil
 	}
@@ -185,7 +185,7 @@ func (r *Receiver) MakeGood(ctx context.Context) error {
 		defer cancel()
 		err := pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
 			if refused := take(); refused > 0 {
-				return r.makeGood(ctx, tx, refused)
+				return r.requestRecovery(ctx, tx, refused)
 			}
 			return nil
 		})
@@ -212,9 +212,9 @@ func (r *Receiver) withRefused(commit func(take func() int64) error) error {
 	return err
 }
 
-// makeGood asks for a full reconciliation in place of the deliveries that were
+// requestRecovery asks for a full reconciliation in place of the deliveries that were
 // refused, and tells people.
-func (r *Receiver) makeGood(ctx context.Context, tx pgx.Tx, refused int64) error {
+func (r *Receiver) requestRecovery(ctx context.Context, tx pgx.Tx, refused int64) error {
 	if _, err := r.mirror.Reconcile(ctx, tx, mirror.Request{Extent: mirror.Full, Trigger: mirror.TriggerAfterRefusal}); err != nil {
 		return err
 	}

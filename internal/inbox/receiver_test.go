@@ -37,13 +37,13 @@ var contentTypes = []strapi.ContentType{
 	{Kind: strapi.Billing, UID: "api::billing.billing", Plural: "billings"},
 }
 
-type house struct {
+type env struct {
 	t        *testing.T
 	pool     *pgxpool.Pool
 	receiver *Receiver
 }
 
-func newHouse(t *testing.T) *house {
+func newEnv(t *testing.T) *env {
 	t.Helper()
 	pool := pgtest.Pool(t)
 	inserter, err := jobs.NewInserter(pool, nil, nil)
@@ -51,24 +51,24 @@ func newHouse(t *testing.T) *house {
 	alerts := alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter))
 	receiver := NewReceiver(pool, mirror.NewQueue(inserter), alerts, Config{Types: contentTypes, Writers: 3})
 	t.Cleanup(func() { require.NoError(t, receiver.Close(context.Background())) })
-	return &house{t: t, pool: pool, receiver: receiver}
+	return &env{t: t, pool: pool, receiver: receiver}
 }
 
-func (h *house) receive(id, body string) Receipt {
+func (h *env) receive(id, body string) Receipt {
 	h.t.Helper()
 	receipt, err := h.receiver.Receive(h.t.Context(), Delivery{Scheme: webhooksig.SchemeStandard, ID: id, Body: []byte(body)})
 	require.NoError(h.t, err)
 	return receipt
 }
 
-func (h *house) text(sql string, args ...any) (s string) {
+func (h *env) text(sql string, args ...any) (s string) {
 	h.t.Helper()
 	require.NoError(h.t, h.pool.QueryRow(h.t.Context(), sql, args...).Scan(&s))
 	return s
 }
 
 // ledger compares every number with a count over the rows.
-func (h *house) ledger() dbsqlc.InboxLedger {
+func (h *env) ledger() dbsqlc.InboxLedger {
 	h.t.Helper()
 	var fast dbsqlc.InboxLedger
 	var slow string
@@ -93,7 +93,7 @@ func update(documentID string) string {
 
 func TestReceiver_Receive(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	body := update("abc")
 	receipt := h.receive("msg_1", body)
 	require.Equal(t, Receipt{EventID: receipt.EventID, Event: "entry.update", Entity: "pipeline-deal", Action: ActionRecompute}, receipt)
@@ -110,7 +110,7 @@ func TestReceiver_Receive(t *testing.T) {
 
 func TestReceiver_Receive_Duplicate(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	first := h.receive("msg_1", update("abc"))
 	again := h.receive("msg_1", update("abc"))
 	require.True(t, again.Duplicate)
@@ -123,7 +123,7 @@ func TestReceiver_Receive_Duplicate(t *testing.T) {
 
 func TestReceiver_Receive_Actions(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	entry := func(event, uid string) string {
 		return `{"event":"` + event + `","model":"m","uid":"` + uid + `","entry":{"documentId":"d"}}`
 	}
@@ -153,7 +153,7 @@ func TestReceiver_Receive_Actions(t *testing.T) {
 // Authentic but unreadable: Strapi never sends twice, so nothing is refused.
 func TestReceiver_Receive_BadInput(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	bodies := map[string]string{
 		"NUL":                 strings.ReplaceAll(update("abc"), "Ünïcode", `a\u0000b`),
 		"lone surrogate":      strings.ReplaceAll(update("abc"), "Ünïcode", `\ud800`),
@@ -183,7 +183,7 @@ func TestReceiver_Receive_BadInput(t *testing.T) {
 // One bad row must not take its group with it.
 func TestReceiver_BadRowIsSetAside(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	facts := []fact{
 		classify(Delivery{Scheme: webhooksig.SchemeStandard, ID: "msg_good", Body: []byte(update("good"))}, h.receiver.types),
 		classify(Delivery{Scheme: webhooksig.SchemeStandard, ID: "msg_bad", Body: []byte(update("bad"))}, h.receiver.types),
@@ -202,7 +202,7 @@ func TestReceiver_BadRowIsSetAside(t *testing.T) {
 // every number is exact, and there is no deadlock.
 func TestReceiver_Concurrent(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	var wg sync.WaitGroup
 	receipts := make([]Receipt, 300)
 	errs := make([]error, len(receipts))
@@ -235,7 +235,7 @@ func TestReceiver_Concurrent(t *testing.T) {
 
 func TestReceiver_MissingPartitionIsNobodysFault(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	_, err := h.pool.Exec(t.Context(), "DROP TABLE inbox_event_"+h.text("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD')"))
 	require.NoError(t, err)
 	_, err = h.receiver.Receive(t.Context(), Delivery{Scheme: webhooksig.SchemeStandard, ID: "msg_1", Body: []byte(update("abc"))})
@@ -249,7 +249,7 @@ func TestReceiver_MissingPartitionIsNobodysFault(t *testing.T) {
 // Strapi does not send again what was refused, so a full reconciliation makes it good.
 func TestReceiver_AfterRefusal(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	exec := func(sql string) {
 		_, err := h.pool.Exec(t.Context(), sql)
 		require.NoError(t, err)
@@ -271,7 +271,7 @@ func TestReceiver_AfterRefusal(t *testing.T) {
 // Writers that commit at the same time do not make the same refusals good twice.
 func TestReceiver_AfterRefusal_ManyWriters(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	h.receiver.refused.Store(5)
 	// Whoever makes something good waits for this, with what it has read of the counter.
 	gate, err := h.pool.Begin(t.Context())
@@ -307,7 +307,7 @@ func TestReceiver_AfterRefusal_ManyWriters(t *testing.T) {
 // What was not made good in the end is not forgotten, however it ended.
 func TestReceiver_AfterRefusal_NotMadeGood(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	h.receiver.refused.Store(5)
 	f := classify(Delivery{Scheme: webhooksig.SchemeStandard, ID: "msg_1", Body: []byte(update("abc"))}, h.receiver.types)
 

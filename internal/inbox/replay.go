@@ -157,11 +157,11 @@ func (r *Replayer) run(ctx context.Context, p plan, dryRun bool) (Replayed, erro
 		done.Documents = int64(len(p.documents))
 		return done, nil
 	}
-	looks := make([]mirror.Look, 0, len(p.documents))
+	looks := make([]mirror.Refresh, 0, len(p.documents))
 	for key := range p.documents {
-		looks = append(looks, mirror.Look{Key: key}) // Events 0: nothing new was stored
+		looks = append(looks, mirror.Refresh{Key: key}) // Events 0: nothing new was stored
 	}
-	slices.SortFunc(looks, func(a, b mirror.Look) int { return compareKeys(a.Key, b.Key) })
+	slices.SortFunc(looks, func(a, b mirror.Refresh) int { return compareKeys(a.Key, b.Key) })
 	for chunk := range slices.Chunk(looks, replayChunk) {
 		if err := r.enqueue(ctx, chunk); err != nil {
 			return done, fmt.Errorf("replay (%d of %d documents are asked for): %w", done.Documents, len(looks), err)
@@ -181,7 +181,7 @@ func compareKeys(a, b mirror.Key) int {
 	return strings.Compare(a.Locale, b.Locale)
 }
 
-func (r *Replayer) enqueue(ctx context.Context, looks []mirror.Look) (err error) {
+func (r *Replayer) enqueue(ctx context.Context, looks []mirror.Refresh) (err error) {
 	for range conflictTries {
 		err = pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
 			_, err := r.queue.Enqueue(ctx, tx, looks)

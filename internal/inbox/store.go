@@ -45,9 +45,9 @@ func (r *Receiver) write(ctx context.Context, tx pgx.Tx, writer int, facts []fac
 }
 
 // looks are the distinct documents of the group, with how many events each has.
-func looks(facts []fact) []mirror.Look {
+func looks(facts []fact) []mirror.Refresh {
 	at := map[mirror.Key]int{}
-	var all []mirror.Look
+	var all []mirror.Refresh
 	for _, f := range facts {
 		if !f.processed() {
 			continue
@@ -57,7 +57,7 @@ func looks(facts []fact) []mirror.Look {
 		if !ok {
 			i = len(all)
 			at[key] = i
-			all = append(all, mirror.Look{Key: key})
+			all = append(all, mirror.Refresh{Key: key})
 		}
 		all[i].Events++
 	}

@@ -21,8 +21,8 @@ var ErrNoEvent = errors.New("there is no event with this id (a duplicate deliver
 // maxStoryJobs bounds how many jobs of a document a story tells of.
 const maxStoryJobs = 20
 
-// Story is one event, from its delivery to what it changed.
-type Story struct {
+// Detail is one event, from its delivery to what it changed.
+type Detail struct {
 	Event
 
 	// Body is the delivery as text, nil when it is not UTF-8. BodyBase64 then has
@@ -80,13 +80,13 @@ type Change struct {
 	After  json.RawMessage `json:"after"`
 }
 
-// Tell reads the story of one event; ErrNoEvent when there is none.
-func Tell(ctx context.Context, db dbsqlc.DBTX, id uuid.UUID) (Story, error) {
+// Get reads the story of one event; ErrNoEvent when there is none.
+func Get(ctx context.Context, db dbsqlc.DBTX, id uuid.UUID) (Detail, error) {
 	row, err := get(ctx, db, id)
 	if err != nil {
-		return Story{}, err
+		return Detail{}, err
 	}
-	s := Story{Event: eventOf(row), Jobs: []Job{}}
+	s := Detail{Event: eventOf(row), Jobs: []Job{}}
 	if utf8.Valid(row.Body) {
 		text := string(row.Body)
 		s.Body = &text
@@ -97,16 +97,16 @@ func Tell(ctx context.Context, db dbsqlc.DBTX, id uuid.UUID) (Story, error) {
 		return s, nil
 	}
 	if err := s.addDocument(ctx, db); err != nil {
-		return Story{}, fmt.Errorf("read the document of event %s: %w", id, err)
+		return Detail{}, fmt.Errorf("read the document of event %s: %w", id, err)
 	}
 	if s.Seq == nil {
 		return s, nil // it asked for nothing, so no job and no change is its own
 	}
 	if err := s.addJobs(ctx, db); err != nil {
-		return Story{}, fmt.Errorf("read the jobs of event %s: %w", id, err)
+		return Detail{}, fmt.Errorf("read the jobs of event %s: %w", id, err)
 	}
 	if err := s.addChange(ctx, db); err != nil {
-		return Story{}, fmt.Errorf("read what event %s changed: %w", id, err)
+		return Detail{}, fmt.Errorf("read what event %s changed: %w", id, err)
 	}
 	return s, nil
 }
@@ -164,7 +164,7 @@ func deref(s *string) string {
 	return *s
 }
 
-func (s *Story) addDocument(ctx context.Context, db dbsqlc.DBTX) error {
+func (s *Detail) addDocument(ctx context.Context, db dbsqlc.DBTX) error {
 	row, err := dbsqlc.New().EventDocument(ctx, db, dbsqlc.EventDocumentParams{UID: s.UID, DocumentID: s.DocumentID, Locale: s.Locale})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
@@ -179,7 +179,7 @@ func (s *Story) addDocument(ctx context.Context, db dbsqlc.DBTX) error {
 	return nil
 }
 
-func (s *Story) addJobs(ctx context.Context, db dbsqlc.DBTX) error {
+func (s *Detail) addJobs(ctx context.Context, db dbsqlc.DBTX) error {
 	rows, err := dbsqlc.New().EventJobs(ctx, db, dbsqlc.EventJobsParams{
 		UID: s.UID, DocumentID: s.DocumentID, Locale: s.Locale, Seq: *s.Seq, MaxRows: maxStoryJobs,
 	})
@@ -200,7 +200,7 @@ func (s *Story) addJobs(ctx context.Context, db dbsqlc.DBTX) error {
 	return nil
 }
 
-func (s *Story) addChange(ctx context.Context, db dbsqlc.DBTX) error {
+func (s *Detail) addChange(ctx context.Context, db dbsqlc.DBTX) error {
 	row, err := dbsqlc.New().EventChange(ctx, db, dbsqlc.EventChangeParams{
 		UID: s.UID, DocumentID: s.DocumentID, Locale: s.Locale, Seq: *s.Seq,
 	})

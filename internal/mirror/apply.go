@@ -110,15 +110,15 @@ func (w *SyncWorker) billingRow(ctx context.Context, tx pgx.Tx, a attempt, cur c
 
 // related are the documents to look at again because of this one: Strapi links,
 // moves and unlinks billings without a word.
-func (w *SyncWorker) related(ctx context.Context, tx pgx.Tx, a attempt, cur current) ([]Look, error) {
+func (w *SyncWorker) related(ctx context.Context, tx pgx.Tx, a attempt, cur current) ([]Refresh, error) {
 	looks, err := w.linked(ctx, tx, a, cur)
 	if cur.moved != nil {
-		looks = append(looks, Look{Key: *cur.moved})
+		looks = append(looks, Refresh{Key: *cur.moved})
 	}
 	return looks, err
 }
 
-func (w *SyncWorker) linked(ctx context.Context, tx pgx.Tx, a attempt, cur current) ([]Look, error) {
+func (w *SyncWorker) linked(ctx context.Context, tx pgx.Tx, a attempt, cur current) ([]Refresh, error) {
 	if a.t.Kind == strapi.Deal {
 		return w.movedBillings(ctx, tx, a, cur)
 	}
@@ -128,7 +128,7 @@ func (w *SyncWorker) linked(ctx context.Context, tx pgx.Tx, a attempt, cur curre
 // newDeal is the deal that this billing is about to be linked to. It may have lost
 // the billing since Strapi was asked, and its own sync may have looked for its
 // billings before this link was there. A look that begins after this write sees both.
-func (w *SyncWorker) newDeal(ctx context.Context, tx pgx.Tx, a attempt, cur current) ([]Look, error) {
+func (w *SyncWorker) newDeal(ctx context.Context, tx pgx.Tx, a attempt, cur current) ([]Refresh, error) {
 	if !cur.found {
 		return nil, nil
 	}
@@ -144,9 +144,9 @@ func (w *SyncWorker) newDeal(ctx context.Context, tx pgx.Tx, a attempt, cur curr
 	if err != nil {
 		return nil, fmt.Errorf("look for the billing's deal: %w", err)
 	}
-	var looks []Look
+	var looks []Refresh
 	for _, locale := range known {
-		looks = append(looks, Look{Key: Key{*row.DealUID, *row.DealDocumentID, locale}})
+		looks = append(looks, Refresh{Key: Key{*row.DealUID, *row.DealDocumentID, locale}})
 	}
 	return looks, nil
 }
@@ -164,17 +164,17 @@ func linkedTo(shown []byte, row dbsqlc.BillingUpsertParams) bool {
 // movedBillings are the billings whose link may have changed with this deal. Their
 // rows are never written from here: an older answer about a billing, still under
 // way, would restore the link.
-func (w *SyncWorker) movedBillings(ctx context.Context, tx pgx.Tx, a attempt, cur current) ([]Look, error) {
+func (w *SyncWorker) movedBillings(ctx context.Context, tx pgx.Tx, a attempt, cur current) ([]Refresh, error) {
 	linked, err := dbsqlc.New().BillingOfDeal(ctx, tx, dbsqlc.BillingOfDealParams{
 		DealUID: &a.key.UID, DealDocumentID: &a.key.DocumentID,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read the deal's billings: %w", err)
 	}
-	var looks []Look
+	var looks []Refresh
 	if !cur.found {
 		for _, b := range linked {
-			looks = append(looks, Look{Key: Key{b.UID, b.DocumentID, b.Locale}})
+			looks = append(looks, Refresh{Key: Key{b.UID, b.DocumentID, b.Locale}})
 		}
 		return looks, nil
 	}
@@ -200,8 +200,8 @@ func (w *SyncWorker) movedBillings(ctx context.Context, tx pgx.Tx, a attempt, cu
 // those that the mirror has there.
 func differing(ctx context.Context, tx pgx.Tx, deal Key, billingUID string, ids []string,
 	linked []dbsqlc.BillingOfDealRow, version strapi.Version,
-) ([]Look, error) {
-	var looks []Look
+) ([]Refresh, error) {
+	var looks []Refresh
 	have := map[string]bool{}
 	for _, b := range linked {
 		// The deal of another locale lists the billing's row of that locale.
@@ -210,7 +210,7 @@ func differing(ctx context.Context, tx pgx.Tx, deal Key, billingUID string, ids 
 		}
 		have[b.DocumentID] = true
 		if unlinked(b, version, slices.Contains(ids, b.DocumentID)) {
-			looks = append(looks, Look{Key: Key{b.UID, b.DocumentID, b.Locale}})
+			looks = append(looks, Refresh{Key: Key{b.UID, b.DocumentID, b.Locale}})
 		}
 	}
 	missing := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return have[id] })
@@ -225,14 +225,14 @@ func differing(ctx context.Context, tx pgx.Tx, deal Key, billingUID string, ids 
 	for _, b := range rows {
 		if sameLocale(b.Locale, deal.Locale) {
 			known[b.DocumentID] = true
-			looks = append(looks, Look{Key: Key{b.UID, b.DocumentID, b.Locale}})
+			looks = append(looks, Refresh{Key: Key{b.UID, b.DocumentID, b.Locale}})
 		}
 	}
 	for _, id := range missing {
 		// A billing that the mirror has never seen. Where its type has no locales
 		// the look finds that out.
 		if !known[id] {
-			looks = append(looks, Look{Key: Key{billingUID, id, deal.Locale}})
+			looks = append(looks, Refresh{Key: Key{billingUID, id, deal.Locale}})
 		}
 	}
 	return looks, nil
@@ -254,11 +254,11 @@ func unlinked(b dbsqlc.BillingOfDealRow, deal strapi.Version, listed bool) bool 
 
 // lock takes the locks of all the documents that the transaction is about to
 // touch, in key order. With one document the compare-and-set takes it.
-func lock(ctx context.Context, tx pgx.Tx, own Key, others []Look) error {
+func lock(ctx context.Context, tx pgx.Tx, own Key, others []Refresh) error {
 	if len(others) == 0 {
 		return nil
 	}
-	uids, ids, locales, _ := columns(append(slices.Clone(others), Look{Key: own}))
+	uids, ids, locales, _ := columns(append(slices.Clone(others), Refresh{Key: own}))
 	err := dbsqlc.New().EntityLock(ctx, tx, dbsqlc.EntityLockParams{Uids: uids, DocumentIds: ids, Locales: locales})
 	if err != nil {
 		return fmt.Errorf("lock %d documents: %w", len(uids), err)

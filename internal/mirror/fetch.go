@@ -56,14 +56,14 @@ func (s source) fetch(ctx context.Context, t strapi.ContentType, key Key, seen c
 		return inItsLocale(key, current{found: true, version: strapi.Published, doc: doc}), nil
 	}
 	if !isNotFound(err) {
-		return current{}, s.blame(ctx, t, err)
+		return current{}, s.classifyFailure(ctx, t, err)
 	}
 	doc, err = s.document(bounded, t, key, strapi.Draft, seen)
 	if err == nil {
 		return inItsLocale(key, current{found: true, version: strapi.Draft, doc: doc}), nil
 	}
 	if !isNotFound(err) {
-		return current{}, s.blame(ctx, t, err)
+		return current{}, s.classifyFailure(ctx, t, err)
 	}
 	empty, err := s.isEmpty(bounded, t, seen)
 	if err != nil {
@@ -86,7 +86,7 @@ func inItsLocale(key Key, cur current) current {
 func (s source) document(ctx context.Context, t strapi.ContentType, key Key, v strapi.Version, seen circuit.Snapshot) (doc strapi.Document, err error) {
 	query := strapi.Query{Populate: relations(t)}
 	err = s.call(ctx, key.String(), seen, func(ctx context.Context) error {
-		doc, err = s.client.Within(documentTimeout).Document(ctx, t, key.DocumentID, key.Locale, v, query)
+		doc, err = s.client.WithTimeout(documentTimeout).Document(ctx, t, key.DocumentID, key.Locale, v, query)
 		return err
 	})
 	return doc, err
@@ -97,7 +97,7 @@ func (s source) document(ctx context.Context, t strapi.ContentType, key Key, v s
 func (s source) list(ctx context.Context, t strapi.ContentType, q strapi.ListQuery, seen circuit.Snapshot) (page strapi.Page, err error) {
 	q.Populate = relations(t)
 	err = s.call(ctx, "", seen, func(ctx context.Context) error {
-		page, err = s.client.Within(sliceTime).List(ctx, t, q) // see documentTimeout
+		page, err = s.client.WithTimeout(sliceTime).List(ctx, t, q) // see documentTimeout
 		return err
 	})
 	return page, err
@@ -122,13 +122,13 @@ func (s source) call(ctx context.Context, breakerKey string, seen circuit.Snapsh
 		err := request(ctx)
 		if !countsForBreaker(err) {
 			if err == nil || isNotFound(err) {
-				if recordErr := s.breaker.Success(ctx, seen); recordErr != nil {
+				if recordErr := s.breaker.RecordSuccess(ctx, seen); recordErr != nil {
 					return databaseError{recordErr} // not NotFound: nothing is concluded
 				}
 			}
 			return err
 		}
-		if recordErr := s.breaker.Failure(ctx, breakerKey, err); recordErr != nil {
+		if recordErr := s.breaker.RecordFailure(ctx, breakerKey, err); recordErr != nil {
 			return errors.Join(err, recordErr)
 		}
 		if now, readErr := s.breaker.Snapshot(ctx, s.pool); readErr == nil {
@@ -156,10 +156,10 @@ func isNotFound(err error) bool {
 	return errors.As(err, &e) && e.Kind == strapi.NotFound
 }
 
-// blame tells whether a failed request speaks about Strapi or about the
+// classifyFailure tells whether a failed request speaks about Strapi or about the
 // document. A 5xx, a timeout, a 400 or an answer that cannot be read can be either,
 // so the list is asked the same way: if that fails as well it is Strapi.
-func (s source) blame(ctx context.Context, t strapi.ContentType, cause error) error {
+func (s source) classifyFailure(ctx context.Context, t strapi.ContentType, cause error) error {
 	var e *strapi.Error
 	isAnswer := errors.As(cause, &e)
 	var away databaseError
@@ -170,9 +170,9 @@ func (s source) blame(ctx context.Context, t strapi.ContentType, cause error) er
 		return aboutStrapi(cause)
 	}
 	// One request, not a whole retry: the answer is only needed to tell the two apart.
-	err := s.client.Within(blameTimeout).Collection(ctx, t, strapi.Query{Populate: relations(t)})
+	err := s.client.WithTimeout(blameTimeout).CheckList(ctx, t, strapi.Query{Populate: relations(t)})
 	if countsForBreaker(err) {
-		err = errors.Join(err, s.breaker.Failure(ctx, "", err))
+		err = errors.Join(err, s.breaker.RecordFailure(ctx, "", err))
 	}
 	if err != nil {
 		return aboutStrapi(cause)
@@ -181,7 +181,7 @@ func (s source) blame(ctx context.Context, t strapi.ContentType, cause error) er
 	// poisoned document after the other would open the breaker.
 	now, err := s.breaker.Snapshot(ctx, s.pool)
 	if err == nil {
-		err = s.breaker.Success(ctx, now)
+		err = s.breaker.RecordSuccess(ctx, now)
 	}
 	if err != nil {
 		return databaseError{errors.Join(cause, err)}

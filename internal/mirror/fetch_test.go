@@ -15,7 +15,7 @@ import (
 )
 
 // breaker is its state and its count of failures.
-func (h *house) breaker() string {
+func (h *env) breaker() string {
 	h.t.Helper()
 	return one[string](h, "SELECT state || ' ' || failure_count FROM circuit_breaker")
 }
@@ -25,7 +25,7 @@ func fiveFailuresOpen(_ *fakestrapi.Config, _ *Config, c *circuit.Config) { c.Fa
 // A proxy fails now and then, and the retry makes it good: that is no run of failures.
 func TestFetch_FailuresThatRetriesMakeGoodDoNotOpenTheBreaker(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, fiveFailuresOpen)
+	h := newEnv(t, fiveFailuresOpen)
 	h.fill(60)
 	requests := 0
 	var count func()
@@ -52,7 +52,7 @@ func TestFetch_PoisonedDocumentsDoNotOpenTheBreaker(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t, fiveFailuresOpen)
+			h := newEnv(t, fiveFailuresOpen)
 			poisoned := h.fill(6)
 			for _, key := range poisoned {
 				fault.Documents = append(fault.Documents, key.DocumentID)
@@ -73,14 +73,14 @@ func TestFetch_PoisonedDocumentsDoNotOpenTheBreaker(t *testing.T) {
 	}
 }
 
-// patient is as serve sets it, with the client of the house, which waits a minute.
+// patient is as serve sets it, with the client of the env, which waits a minute.
 func patient(_ *fakestrapi.Config, c *Config, _ *circuit.Config) { c.Retry.Try = time.Minute }
 
 // A document that is too large to read is no reason to take Strapi for broken, even
 // if it is the one that the list begins with.
 func TestFetch_TooLargeDocument(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	key := h.deal(fakestrapi.Values{"name": strings.Repeat("x", 17<<20)})
 	require.ErrorContains(t, h.look(key), "larger than")
 	require.Equal(t, 1, h.entity(key).Failures)
@@ -94,7 +94,7 @@ func TestFetch_Hangs(t *testing.T) {
 	t.Parallel()
 	t.Run("Document", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, patient)
+		h := newEnv(t, patient)
 		key := h.deal(nil)
 		h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultHang, Documents: []string{key.DocumentID}})
 		require.ErrorContains(t, h.look(key), "no complete answer within 12s")
@@ -103,7 +103,7 @@ func TestFetch_Hangs(t *testing.T) {
 	})
 	t.Run("Strapi", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, patient)
+		h := newEnv(t, patient)
 		key := h.deal(nil)
 		h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultHang})
 		var snooze *river.JobSnoozeError
@@ -114,7 +114,7 @@ func TestFetch_Hangs(t *testing.T) {
 	})
 	t.Run("Sweep", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, patient)
+		h := newEnv(t, patient)
 		h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultHang})
 		id := h.request(Request{Extent: Full, Trigger: TriggerDemand})
 		w := h.reconciler(3)
@@ -128,7 +128,7 @@ func TestFetch_Hangs(t *testing.T) {
 // A question for which no time was left was not answered, neither well nor badly.
 func TestHold_OutOfTimeIsNoAnswer(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	require.NoError(t, h.sync.hold(t.Context(), contentTypes[0], fmt.Errorf("ask: %w", context.DeadlineExceeded), 0))
 	require.Positive(t, h.sync.holds.left(fakestrapi.DealUID))
 	require.Empty(t, h.openAlerts())
@@ -137,7 +137,7 @@ func TestHold_OutOfTimeIsNoAnswer(t *testing.T) {
 // When Postgres cannot write down how Strapi answered, no document is blamed.
 func TestFetch_PostgresIsNobodysFault(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	well, poisoned, deleted := h.deal(nil), h.deal(nil), h.deal(nil)
 	require.NoError(t, h.look(deleted))
 	require.NoError(t, h.fake.Delete(fakestrapi.DealUID, deleted.DocumentID))

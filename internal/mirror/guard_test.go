@@ -42,7 +42,7 @@ func TestGuard_Holds(t *testing.T) {
 // old backup, or the wrong one.
 func TestGuard_Sweep(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	deals := h.fill(60)
 	gone := make([]string, 0, len(deals))
 	for _, key := range deals[:40] {
@@ -72,7 +72,7 @@ func TestGuard_Sweep(t *testing.T) {
 
 func TestGuard_FewGhostsAreDeleted(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	deals := h.fill(30)
 	for _, key := range deals[:10] {
 		require.NoError(t, h.fake.SilentDelete(fakestrapi.DealUID, key.DocumentID))
@@ -89,7 +89,7 @@ func TestGuard_FewGhostsAreDeleted(t *testing.T) {
 
 func TestGuard_Webhooks(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	deals := h.fill(60)
 	h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultNotFound}) // every document 404, the list empty
 	before := one[int](h, "SELECT count(*) FROM mirror_change")
@@ -132,7 +132,7 @@ func TestGuard_Webhooks(t *testing.T) {
 
 func TestGuard_UnsignedWebhooks(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	deals := h.fill(60)
 	for _, key := range deals[:40] {
 		require.NoError(t, h.fake.SilentDelete(fakestrapi.DealUID, key.DocumentID))

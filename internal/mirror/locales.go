@@ -62,15 +62,15 @@ func (w *LocalesWorker) Work(ctx context.Context, job *river.Job[LocalesArgs]) e
 }
 
 // otherLocales are those in which the document is known, beside the key's own.
-func otherLocales(ctx context.Context, tx pgx.Tx, key Key) ([]Look, error) {
+func otherLocales(ctx context.Context, tx pgx.Tx, key Key) ([]Refresh, error) {
 	known, err := dbsqlc.New().EntityOfDocument(ctx, tx, dbsqlc.EntityOfDocumentParams{UID: key.UID, DocumentID: key.DocumentID})
 	if err != nil {
 		return nil, fmt.Errorf("look for the document's locales: %w", err)
 	}
-	var others []Look
+	var others []Refresh
 	for _, locale := range known {
 		if locale != key.Locale {
-			others = append(others, Look{Key: Key{key.UID, key.DocumentID, locale}})
+			others = append(others, Refresh{Key: Key{key.UID, key.DocumentID, locale}})
 		}
 	}
 	return others, nil

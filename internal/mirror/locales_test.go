@@ -29,7 +29,7 @@ func localized(withDrafts bool) option {
 }
 
 // translate makes or changes a document in a locale.
-func (h *house) translate(key Key, locale string, values fakestrapi.Values) Key {
+func (h *env) translate(key Key, locale string, values fakestrapi.Values) Key {
 	h.t.Helper()
 	_, err := h.fake.In(locale).Update(key.UID, key.DocumentID, values)
 	require.NoError(h.t, err)
@@ -37,7 +37,7 @@ func (h *house) translate(key Key, locale string, values fakestrapi.Values) Key 
 }
 
 // alive are the live deals by the names that the test gives their documents.
-func (h *house) alive(names map[string]Key) string {
+func (h *env) alive(names map[string]Key) string {
 	h.t.Helper()
 	rows, err := h.pool.Query(h.t.Context(), "SELECT document_id, locale, coalesce(name, '') FROM deal WHERE deleted_at IS NULL ORDER BY name, locale")
 	require.NoError(h.t, err)
@@ -64,7 +64,7 @@ func TestLocales(t *testing.T) {
 	for name, withDrafts := range map[string]bool{"plain": false, "drafts": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t, localized(withDrafts))
+			h := newEnv(t, localized(withDrafts))
 			both, plain := h.deal(fakestrapi.Values{"name": "deal"}), h.deal(fakestrapi.Values{"name": "plain"})
 			entry, err := h.fake.In("fr").Create(fakestrapi.DealUID, fakestrapi.Values{"name": "seule"})
 			require.NoError(t, err)
@@ -112,7 +112,7 @@ func TestLocales(t *testing.T) {
 // published, the other as a draft.
 func TestLocales_Publication(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, localized(true))
+	h := newEnv(t, localized(true))
 	deal := h.deal(fakestrapi.Values{"name": "deal"})
 	fr := h.translate(deal, "fr", fakestrapi.Values{"name": "affaire"})
 	h.sweep(Request{Extent: Full})
@@ -129,7 +129,7 @@ func TestLocales_Publication(t *testing.T) {
 // Pages are cut between documents, so a page that ends in the midst of one loses none.
 func TestLocales_Pages(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, localized(true))
+	h := newEnv(t, localized(true))
 	for i := range 12 {
 		deal := h.deal(fakestrapi.Values{"name": fmt.Sprint("deal ", i)})
 		for _, locale := range []string{"de", "fr", "th"}[:i%4] {
@@ -163,7 +163,7 @@ func TestLocales_Pages(t *testing.T) {
 // webhook. A change in one is followed by a look at the others, and that ends.
 func TestLocales_Shared(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, localized(false))
+	h := newEnv(t, localized(false))
 	deal := h.deal(fakestrapi.Values{"name": "deal", "owner": "ada"})
 	en := Key{deal.UID, deal.DocumentID, "en"}
 	fr := h.translate(deal, "fr", fakestrapi.Values{"name": "affaire"})
@@ -194,7 +194,7 @@ func TestLocales_Shared(t *testing.T) {
 	h.requireInStep()
 }
 
-func (h *house) laterJobs() (all []LocalesArgs) {
+func (h *env) laterJobs() (all []LocalesArgs) {
 	h.t.Helper()
 	rows, err := h.pool.Query(h.t.Context(), "SELECT args FROM river.river_job WHERE kind = 'mirror_locales' ORDER BY id")
 	require.NoError(h.t, err)
@@ -203,7 +203,7 @@ func (h *house) laterJobs() (all []LocalesArgs) {
 	return all
 }
 
-func (h *house) workLater(changed Key) {
+func (h *env) workLater(changed Key) {
 	h.t.Helper()
 	require.NoError(h.t, NewLocalesWorker(h.sync).Work(h.t.Context(), &river.Job[LocalesArgs]{Args: LocalesArgs(changed)}))
 }
@@ -212,7 +212,7 @@ func (h *house) workLater(changed Key) {
 // there is none for it.
 func TestLocales_SharedIsNotLost(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, localized(false))
+	h := newEnv(t, localized(false))
 	deal := h.deal(fakestrapi.Values{"name": "deal", "owner": "ada"})
 	fr := h.translate(deal, "fr", fakestrapi.Values{"name": "affaire"})
 	other := h.translate(h.deal(fakestrapi.Values{"name": "other"}), "fr", fakestrapi.Values{"name": "autre"})
@@ -238,7 +238,7 @@ func TestLocales_SharedIsNotLost(t *testing.T) {
 // compared within it.
 func TestLocales_SilentRelations(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, localized(false))
+	h := newEnv(t, localized(false))
 	deal := h.deal(fakestrapi.Values{"name": "deal"})
 	fr := h.translate(deal, "fr", fakestrapi.Values{"name": "affaire"})
 	b := h.billing(deal)
@@ -286,7 +286,7 @@ func TestLocales_TypeChanges(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t, test.option)
+			h := newEnv(t, test.option)
 			keys := h.fill(30)
 			for _, table := range []string{"deal", "entity_sync"} {
 				_, err := h.pool.Exec(t.Context(), "UPDATE "+table+" SET locale = $1", test.before)
@@ -312,7 +312,7 @@ func TestLocales_TypeChanges(t *testing.T) {
 // the guard asks whether that was meant.
 func TestLocales_Guard(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, localized(false))
+	h := newEnv(t, localized(false))
 	var fr []Key
 	for i := range 12 {
 		deal := h.deal(fakestrapi.Values{"name": fmt.Sprint("deal ", i)})
@@ -338,7 +338,7 @@ func TestLocales_Guard(t *testing.T) {
 // A Strapi that is emptied answers so in every locale: one that is empty is not.
 func TestLocales_Empty(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, localized(true))
+	h := newEnv(t, localized(true))
 	entry, err := h.fake.In("fr").CreateDraft(fakestrapi.DealUID, fakestrapi.Values{"name": "brouillon"})
 	require.NoError(t, err)
 	empty := func() bool {

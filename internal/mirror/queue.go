@@ -27,9 +27,9 @@ func (k Key) String() string {
 	return k.UID + "/" + k.DocumentID + "/" + k.Locale
 }
 
-// Look asks to bring one document in step. Events is how many stored events
+// Refresh asks to bring one document in step. Events is how many stored events
 // ask for it: 0 when it is not a webhook that asks.
-type Look struct {
+type Refresh struct {
 	Key
 
 	Events int64
@@ -63,7 +63,7 @@ func NewQueue(client inserter) *Queue { return &Queue{jobs: client} }
 // distinct, and inserts a job for each, all in tx. It returns the seq that each
 // document's sync must reach. It takes the documents' row locks in key order; a
 // transaction that holds one of them already must have locked all of them.
-func (q *Queue) Enqueue(ctx context.Context, tx pgx.Tx, looks []Look) (map[Key]int64, error) {
+func (q *Queue) Enqueue(ctx context.Context, tx pgx.Tx, looks []Refresh) (map[Key]int64, error) {
 	if len(looks) == 0 {
 		return nil, nil
 	}
@@ -88,7 +88,7 @@ func (q *Queue) Enqueue(ctx context.Context, tx pgx.Tx, looks []Look) (map[Key]i
 
 // Uncount takes events back from documents that tx has bumped: they turned out
 // to be duplicates. The look itself stays asked for.
-func Uncount(ctx context.Context, tx pgx.Tx, looks []Look) error {
+func Uncount(ctx context.Context, tx pgx.Tx, looks []Refresh) error {
 	uids, ids, locales, events := columns(looks)
 	err := dbsqlc.New().EntityUncount(ctx, tx, dbsqlc.EntityUncountParams{
 		Uids: uids, DocumentIds: ids, Locales: locales, Events: events,
@@ -99,7 +99,7 @@ func Uncount(ctx context.Context, tx pgx.Tx, looks []Look) error {
 	return nil
 }
 
-func columns(looks []Look) (uids, ids, locales []string, events []int64) {
+func columns(looks []Refresh) (uids, ids, locales []string, events []int64) {
 	for _, l := range looks {
 		uids = append(uids, l.UID)
 		ids = append(ids, l.DocumentID)

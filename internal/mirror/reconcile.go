@@ -79,7 +79,7 @@ func (w *ReconcileWorker) Work(ctx context.Context, job *river.Job[ReconcileArgs
 	if err != nil {
 		return err
 	}
-	if !job.Args.GoOn {
+	if !job.Args.Continue {
 		if err := w.settle(ctx); err != nil {
 			return err
 		}
@@ -87,7 +87,7 @@ func (w *ReconcileWorker) Work(ctx context.Context, job *river.Job[ReconcileArgs
 	if seen.State != circuit.Closed {
 		return w.later(job.Args, seen)
 	}
-	if !job.Args.GoOn {
+	if !job.Args.Continue {
 		if err := w.rescue(ctx); err != nil {
 			return err
 		}
@@ -117,7 +117,7 @@ func (w *ReconcileWorker) Work(ctx context.Context, job *river.Job[ReconcileArgs
 // later leaves what waits for a closed breaker to this job, if somebody asked for
 // it, so that it begins when Strapi is back; else to the job of the next minute.
 func (w *ReconcileWorker) later(args ReconcileArgs, seen circuit.Snapshot) error {
-	if !args.GoOn {
+	if !args.Continue {
 		return nil
 	}
 	wait := seen.RetryIn + time.Second // see decide

@@ -63,7 +63,7 @@ func (q *Queue) Reconcile(ctx context.Context, tx pgx.Tx, r Request) (int64, err
 
 // goOn inserts the job that works on whatever run is under way or waits.
 func (q *Queue) goOn(ctx context.Context, tx pgx.Tx) error {
-	if _, err := q.jobs.InsertTx(ctx, tx, ReconcileArgs{GoOn: true}, nil); err != nil {
+	if _, err := q.jobs.InsertTx(ctx, tx, ReconcileArgs{Continue: true}, nil); err != nil {
 		return fmt.Errorf("insert the reconciliation job: %w", err)
 	}
 	return nil
@@ -72,8 +72,8 @@ func (q *Queue) goOn(ctx context.Context, tx pgx.Tx) error {
 // ReconcileArgs is the job that does whatever is due. It names no run: any
 // replica goes on with the one that is under way.
 type ReconcileArgs struct {
-	// GoOn: only the next slice; the checks of each minute are left to the periodic job.
-	GoOn bool `json:"go_on,omitempty"`
+	// Continue: only the next slice; the checks of each minute are left to the periodic job.
+	Continue bool `json:"go_on,omitempty"`
 }
 
 // Kind implements river.JobArgs.

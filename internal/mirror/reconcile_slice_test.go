@@ -17,7 +17,7 @@ import (
 // replica to replica: no page is asked for twice and no document is left out.
 func TestReconcile_HandOverBetweenSlices(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	h.fill(40)
 	whole := h.pagesOf(func() { h.sweep(Request{Extent: Full}) })
 
@@ -50,7 +50,7 @@ func TestReconcile_HandOverBetweenSlices(t *testing.T) {
 }
 
 // pagesOf is how many pages of a list Strapi was asked for while do ran.
-func (h *house) pagesOf(do func()) int {
+func (h *env) pagesOf(do func()) int {
 	before := h.fake.Requests.Counts().Lists
 	do()
 	return h.fake.Requests.Counts().Lists - before
@@ -60,7 +60,7 @@ func (h *house) pagesOf(do func()) int {
 // nothing, and goes on when the breaker is closed.
 func TestReconcile_WaitsForTheBreaker(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, func(_ *fakestrapi.Config, _ *Config, c *circuit.Config) {
+	h := newEnv(t, func(_ *fakestrapi.Config, _ *Config, c *circuit.Config) {
 		c.FailureThreshold, c.RecoveryTimeout = 2, time.Millisecond // nothing but this test probes
 	})
 	h.fill(40)
@@ -68,7 +68,7 @@ func TestReconcile_WaitsForTheBreaker(t *testing.T) {
 	id := h.request(Request{Extent: Full, Trigger: TriggerDemand})
 	h.during(func() { h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 502}) })
 	w := h.reconciler(7)
-	goOn := &river.Job[ReconcileArgs]{Args: ReconcileArgs{GoOn: true}}
+	goOn := &river.Job[ReconcileArgs]{Args: ReconcileArgs{Continue: true}}
 	var snooze *river.JobSnoozeError
 	require.ErrorAs(t, w.Work(t.Context(), goOn), &snooze, "somebody asked for it")
 	require.Equal(t, "open", one[string](h, "SELECT state FROM circuit_breaker"))
@@ -99,7 +99,7 @@ func TestReconcile_WaitsForTheBreaker(t *testing.T) {
 // parallel: the heap is everybody's.
 func TestReconcile_BoundedMemory(t *testing.T) {
 	const documents, bound = 10_000, 4 << 20 // all of them would be some 30 MB
-	h := newHouse(t)
+	h := newEnv(t)
 	for i := range documents {
 		_, err := h.fake.Create(fakestrapi.DealUID, fakestrapi.Values{"name": fmt.Sprint("deal ", i), "owner": "somebody"})
 		require.NoError(t, err)

@@ -113,7 +113,7 @@ func (s *sweep) page(ctx context.Context, t strapi.ContentType, q strapi.ListQue
 // record asks for a look at each difference, and keeps it for the audit. Before
 // the first full run nothing is a difference: Dealbox is new.
 func (s *sweep) record(ctx context.Context, tx pgx.Tx, found []difference, move *dbsqlc.ReconciliationAdvanceParams) error {
-	looks := make([]Look, len(found))
+	looks := make([]Refresh, len(found))
 	var kinds []string
 	for i, d := range found {
 		looks[i].Key = d.key
@@ -191,7 +191,7 @@ func (s *sweep) ghosts(ctx context.Context, t strapi.ContentType) error {
 		if err != nil {
 			return fmt.Errorf("take ghosts: %w", err)
 		}
-		looks := make([]Look, len(taken))
+		looks := make([]Refresh, len(taken))
 		for i, g := range taken {
 			looks[i].Key = Key{t.UID, g.DocumentID, g.Locale}
 		}

@@ -15,13 +15,13 @@ import (
 	"dealbox/internal/fakestrapi"
 )
 
-func (h *house) reconciler(pageSize int) *ReconcileWorker {
+func (h *env) reconciler(pageSize int) *ReconcileWorker {
 	w := NewReconcileWorker(h.sync, ReconcileConfig{PageSize: pageSize, Interval: time.Hour})
 	w.slice = 5 * time.Minute // a run ends in one, also on a busy machine
 	return w
 }
 
-func (h *house) request(r Request) (id int64) {
+func (h *env) request(r Request) (id int64) {
 	h.t.Helper()
 	require.NoError(h.t, pgx.BeginFunc(h.t.Context(), h.pool, func(tx pgx.Tx) (err error) {
 		id, err = h.queue.Reconcile(h.t.Context(), tx, r)
@@ -30,13 +30,13 @@ func (h *house) request(r Request) (id int64) {
 	return id
 }
 
-func (h *house) run(w *ReconcileWorker) {
+func (h *env) run(w *ReconcileWorker) {
 	h.t.Helper()
-	require.NoError(h.t, w.Work(h.t.Context(), &river.Job[ReconcileArgs]{Args: ReconcileArgs{GoOn: true}}))
+	require.NoError(h.t, w.Work(h.t.Context(), &river.Job[ReconcileArgs]{Args: ReconcileArgs{Continue: true}}))
 }
 
 // sweep runs one reconciliation to its end and answers its row.
-func (h *house) sweep(r Request) dbsqlc.ReconciliationRun {
+func (h *env) sweep(r Request) dbsqlc.ReconciliationRun {
 	h.t.Helper()
 	r.Trigger = TriggerDemand
 	id := h.request(r)
@@ -44,7 +44,7 @@ func (h *house) sweep(r Request) dbsqlc.ReconciliationRun {
 	return h.runRow(id)
 }
 
-func (h *house) runRow(id int64) dbsqlc.ReconciliationRun {
+func (h *env) runRow(id int64) dbsqlc.ReconciliationRun {
 	h.t.Helper()
 	run, err := dbsqlc.New().ReconciliationGet(h.t.Context(), h.pool, id)
 	require.NoError(h.t, err)
@@ -52,7 +52,7 @@ func (h *house) runRow(id int64) dbsqlc.ReconciliationRun {
 }
 
 // drain works everything that is asked for, as River would. Held documents stay.
-func (h *house) drain() {
+func (h *env) drain() {
 	h.t.Helper()
 	for range 10 {
 		rows, err := h.pool.Query(h.t.Context(), `SELECT uid, document_id, locale, want_seq FROM entity_sync
@@ -73,7 +73,7 @@ func (h *house) drain() {
 }
 
 // fill makes a pipeline in Strapi and brings the mirror in step by a first sweep.
-func (h *house) fill(deals int) []Key {
+func (h *env) fill(deals int) []Key {
 	h.t.Helper()
 	var keys []Key
 	for i := range deals {
@@ -86,16 +86,16 @@ func (h *house) fill(deals int) []Key {
 }
 
 // writes counts what a sweep in step must not write.
-func (h *house) writes() string {
+func (h *env) writes() string {
 	return one[string](h, `SELECT concat_ws(' ', (SELECT count(*) FROM mirror_change), (SELECT sum(want_seq) FROM entity_sync),
 		(SELECT max(xmin::text::bigint) FROM deal), (SELECT max(xmin::text::bigint) FROM billing),
 		(SELECT count(*) FROM river.river_job WHERE kind = 'mirror_sync'))`)
 }
 
-func (h *house) live() int { return one[int](h, "SELECT count(*) FROM deal WHERE deleted_at IS NULL") }
+func (h *env) live() int { return one[int](h, "SELECT count(*) FROM deal WHERE deleted_at IS NULL") }
 
 // requireInStep compares the mirror with Strapi, whatever way it came there.
-func (h *house) requireInStep() {
+func (h *env) requireInStep() {
 	h.t.Helper()
 	run := h.sweep(Request{Extent: Full})
 	require.Equal(h.t, "done", run.Status)
@@ -111,7 +111,7 @@ func TestReconcile_HealsWhatWebhooksDidNotTell(t *testing.T) {
 	}{{"plain", nil}, {"drafts", []option{drafts}}} {
 		t.Run(config.name, func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t, config.options...)
+			h := newEnv(t, config.options...)
 			deals := h.fill(20)
 			b := h.billing(deals[0])
 			h.sweep(Request{Extent: Full})
@@ -156,7 +156,7 @@ func TestReconcile_HealsWhatWebhooksDidNotTell(t *testing.T) {
 
 func TestReconcile_InStepWritesNothing(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, drafts)
+	h := newEnv(t, drafts)
 	deals := h.fill(30)
 	h.billing(deals[0])
 	h.sweep(Request{Extent: Full})
@@ -173,7 +173,7 @@ func TestReconcile_InStepWritesNothing(t *testing.T) {
 
 func TestReconcile_DeltaFindsUpdates(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, drafts)
+	h := newEnv(t, drafts)
 	deals := h.fill(30)
 	_, err := h.pool.Exec(t.Context(), "UPDATE reconciliation_run SET started_at = now() + interval '1 hour', answered_at = now() + interval '1 hour'")
 	require.NoError(t, err)
@@ -195,7 +195,7 @@ func TestReconcile_DeltaFindsUpdates(t *testing.T) {
 
 func TestReconcile_FirstContact(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	for i := range 10_000 {
 		_, err := h.fake.Create(fakestrapi.DealUID, fakestrapi.Values{"name": fmt.Sprint("deal ", i)})
 		require.NoError(t, err)
@@ -213,7 +213,7 @@ func TestReconcile_FirstContact(t *testing.T) {
 // Documents come, go and change while the pages are turned; none that stays is missed.
 func TestReconcile_RowsMoveDuringPaging(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	deals := h.fill(30)
 	h.during(func() {
 		for i := range 10 {
@@ -238,7 +238,7 @@ func TestReconcile_RowsMoveDuringPaging(t *testing.T) {
 // yet no ghosts: an import must not look like a mass deletion.
 func TestReconcile_MirroredAfterTheList(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	gone := h.fill(1)[0]
 	require.NoError(t, h.fake.Delete(fakestrapi.DealUID, gone.DocumentID))
 	h.during(func() { // the drafts were listed
@@ -258,7 +258,7 @@ func TestReconcile_MirroredAfterTheList(t *testing.T) {
 
 func TestReconcile_GoesOnAfterACrash(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	h.fill(30)
 	h.deal(fakestrapi.Values{"name": "missing"})
 	id := h.request(Request{Extent: Full, Trigger: TriggerDemand})
@@ -293,7 +293,7 @@ func TestReconcile_GoesOnAfterACrash(t *testing.T) {
 
 func TestReconcile_OneRunner(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	h.fill(20)
 	for round := range 5 {
 		h.request(Request{Extent: Full, Trigger: TriggerDemand})
@@ -327,7 +327,7 @@ func TestReconcile_BrokenStrapiDeletesNothing(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(fault.Kind, fault.Status), func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t)
+			h := newEnv(t)
 			h.fill(20)
 			before := h.writes()
 			// It breaks in the middle of the run, when some of the list was read.
@@ -348,7 +348,7 @@ func TestReconcile_BrokenStrapiDeletesNothing(t *testing.T) {
 
 func TestReconcile_LostWebhooks(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	deals := h.fill(20)
 	w := h.reconciler(7)
 	later := func() {
@@ -383,7 +383,7 @@ func TestReconcile_LostWebhooks(t *testing.T) {
 // What was refused while a run was under way is made good by the next one.
 func TestReconcile_RefusedMeanwhile(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	h.fill(3)
 	refuse := func() {
 		require.NoError(t, pgx.BeginFunc(t.Context(), h.pool, func(tx pgx.Tx) error {
@@ -401,7 +401,7 @@ func TestReconcile_RefusedMeanwhile(t *testing.T) {
 }
 
 // event stores a webhook of a document as the inbox does.
-func (h *house) event(key Key, event string, seq int64) {
+func (h *env) event(key Key, event string, seq int64) {
 	h.t.Helper()
 	_, err := h.pool.Exec(h.t.Context(), `INSERT INTO inbox_event (id, received_on, received_at, dedup_key, scheme, event, uid, document_id, locale, seq, body)
 		VALUES (gen_random_uuid(), (now() AT TIME ZONE 'UTC')::date, now(), gen_random_uuid()::text::bytea, 'standard', $1, $2, $3, $4, $5, '')`,
@@ -411,7 +411,7 @@ func (h *house) event(key Key, event string, seq int64) {
 
 func TestReconcile_DeadLettersAreLeftAlone(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	key := h.fill(3)[0]
 	_, err := h.fake.Update(fakestrapi.DealUID, key.DocumentID, fakestrapi.Values{"name": "x"})
 	require.NoError(t, err)
@@ -431,7 +431,7 @@ func TestReconcile_DeadLettersAreLeftAlone(t *testing.T) {
 // What waits without a job gets one, once.
 func TestReconcile_RescuesOrphans(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	h.fill(3)
 	key := h.deal(fakestrapi.Values{"name": "stuck"})
 	h.enqueue(key)

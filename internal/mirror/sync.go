@@ -58,7 +58,7 @@ type SyncWorker struct {
 	types    map[string]strapi.ContentType
 	dealUIDs []string
 	cfg      Config
-	holds    *holds
+	holds    *typePauses
 }
 
 // NewSyncWorker makes the worker.

@@ -14,7 +14,7 @@ import (
 
 func TestSync_FollowsADocument(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	key := h.deal(fakestrapi.Values{"name": "Acme", "deal_value": json.Number("1000.10"), "deal_status": "active"})
 
 	require.NoError(t, h.look(key))
@@ -44,7 +44,7 @@ func TestSync_FollowsADocument(t *testing.T) {
 
 func TestSync_TenThousandLooksAtOneDealCostOneRequest(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	key := h.deal(fakestrapi.Values{"name": "busy"})
 	var all []SyncArgs
 	for range 50 {
@@ -59,7 +59,7 @@ func TestSync_TenThousandLooksAtOneDealCostOneRequest(t *testing.T) {
 // What is asked for while Strapi is being asked is not covered by that answer.
 func TestSync_WantIsReadBeforeStrapiIsAsked(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	key := h.deal(fakestrapi.Values{"name": "first"})
 	args := h.enqueue(key)
 	h.during(func() {
@@ -79,7 +79,7 @@ func TestSync_WantIsReadBeforeStrapiIsAsked(t *testing.T) {
 // An older answer that arrives late must not overwrite a newer one.
 func TestSync_LoserOfTheCompareAndSetStartsAgain(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	key := h.deal(fakestrapi.Values{"name": "old"})
 	slow := h.enqueue(key)
 	h.during(func() { // the slow worker holds "old"; a faster one writes "new"
@@ -95,7 +95,7 @@ func TestSync_LoserOfTheCompareAndSetStartsAgain(t *testing.T) {
 
 func TestSync_DeletedDoesNotComeBack(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	key := h.deal(fakestrapi.Values{"name": "gone soon"})
 	slow := h.enqueue(key)
 	h.during(func() {
@@ -108,7 +108,7 @@ func TestSync_DeletedDoesNotComeBack(t *testing.T) {
 
 func TestSync_Relations(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	first, second := h.deal(fakestrapi.Values{"name": "first"}), h.deal(fakestrapi.Values{"name": "second"})
 	billing := h.billing(first)
 	for _, key := range []Key{first, second, billing} {
@@ -137,7 +137,7 @@ func TestSync_Relations(t *testing.T) {
 
 func TestSync_UnpublishedDealLosesItsPublishedBillings(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, drafts)
+	h := newEnv(t, drafts)
 	deal := h.deal(fakestrapi.Values{"name": "deal"})
 	billing := h.billing(deal)
 	require.NoError(t, h.look(deal))
@@ -165,17 +165,17 @@ func TestSync_LateLink(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name string
-		lose func(h *house, deal Key) error
+		lose func(h *env, deal Key) error
 	}{
-		{"Deleted", func(h *house, deal Key) error { return h.fake.Delete(fakestrapi.DealUID, deal.DocumentID) }},
-		{"Unlinked", func(h *house, deal Key) error {
+		{"Deleted", func(h *env, deal Key) error { return h.fake.Delete(fakestrapi.DealUID, deal.DocumentID) }},
+		{"Unlinked", func(h *env, deal Key) error {
 			_, err := h.fake.Update(fakestrapi.DealUID, deal.DocumentID, fakestrapi.Values{"billings": []any{}})
 			return err
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t)
+			h := newEnv(t)
 			deal := h.deal(fakestrapi.Values{"name": "deal"})
 			billing := h.billing(deal)
 			require.NoError(t, h.look(deal))
@@ -192,7 +192,7 @@ func TestSync_LateLink(t *testing.T) {
 }
 
 // workPending works the newest job of each document that is behind.
-func (h *house) workPending() {
+func (h *env) workPending() {
 	h.t.Helper()
 	rows, err := h.pool.Query(h.t.Context(), "SELECT uid, document_id, locale, want_seq FROM entity_sync WHERE done_seq < want_seq")
 	require.NoError(h.t, err)
@@ -213,7 +213,7 @@ func (h *house) workPending() {
 
 func TestSync_Publication(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, drafts)
+	h := newEnv(t, drafts)
 	key := h.deal(fakestrapi.Values{"name": "published", "deal_status": "active"})
 	state := func() string {
 		return one[string](h, "SELECT name || ' ' || (published_at IS NOT NULL) || ' ' || (deleted_at IS NULL) FROM deal")
@@ -263,7 +263,7 @@ func TestSync_BrokenStrapiDeletesNothing(t *testing.T) {
 	for name, test := range faults {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t)
+			h := newEnv(t)
 			deal := h.deal(fakestrapi.Values{"name": "stays"})
 			billing := h.billing(deal)
 			require.NoError(t, h.look(deal))
@@ -296,7 +296,7 @@ func TestSync_BrokenStrapiDeletesNothing(t *testing.T) {
 
 func TestSync_DeletedNeedsALiveCollection(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	key := h.deal(fakestrapi.Values{"name": "stays"})
 	require.NoError(t, h.look(key))
 	// The document's route says 404 in Strapi's words, the list does not answer.
@@ -311,7 +311,7 @@ func TestSync_DeletedNeedsALiveCollection(t *testing.T) {
 
 func TestSync_DeadLetter(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	key := h.deal(fakestrapi.Values{"name": "poisoned"})
 	h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 500, Documents: []string{key.DocumentID}})
 	args := h.enqueue(key)
@@ -344,7 +344,7 @@ func TestSync_DeadLetter(t *testing.T) {
 // that attempt was told is from before it.
 func TestSync_CorrectedDuringTheLastAttempt(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	key := h.deal(fakestrapi.Values{"name": "poisoned"})
 	h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 500, Documents: []string{key.DocumentID}})
 	args := h.enqueue(key)
@@ -368,7 +368,7 @@ func TestSync_CorrectedDuringTheLastAttempt(t *testing.T) {
 // A document that takes its worker down with it is counted as well.
 func TestSync_DyingWorkersAreCounted(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	key := h.deal(fakestrapi.Values{"name": "killer"})
 	args := h.enqueue(key)
 	for range 3 { // as if the process died after step 1
@@ -386,7 +386,7 @@ func TestSync_DyingWorkersAreCounted(t *testing.T) {
 
 func TestSync_SeveralWorkersOnOneDocumentCountOneAttempt(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	key := h.deal(fakestrapi.Values{"name": "busy"})
 	args := h.enqueue(key)
 	for range 20 {
@@ -401,7 +401,7 @@ func TestSync_SeveralWorkersOnOneDocumentCountOneAttempt(t *testing.T) {
 
 func TestSync_BadValueIsTheDocumentsFault(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, func(c *fakestrapi.Config, _ *Config, _ *circuit.Config) {
+	h := newEnv(t, func(c *fakestrapi.Config, _ *Config, _ *circuit.Config) {
 		for i, a := range c.Types[0].Attributes {
 			if a.Name == "deal_value" {
 				c.Types[0].Attributes[i].Kind = fakestrapi.String
@@ -416,7 +416,7 @@ func TestSync_BadValueIsTheDocumentsFault(t *testing.T) {
 
 func TestSync_OpenBreakerAsksNothing(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, func(_ *fakestrapi.Config, _ *Config, c *circuit.Config) { c.FailureThreshold = 5 })
+	h := newEnv(t, func(_ *fakestrapi.Config, _ *Config, c *circuit.Config) { c.FailureThreshold = 5 })
 	var keys []Key
 	for range 6 {
 		keys = append(keys, h.deal(fakestrapi.Values{"name": "waits"}))
@@ -439,7 +439,7 @@ func TestSync_OpenBreakerAsksNothing(t *testing.T) {
 // A panic is counted against the document before River reports it.
 func TestSync_PanicIsCounted(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	key := h.deal(fakestrapi.Values{"name": "poison"})
 	args := h.enqueue(key)
 	h.during(func() { panic("poison") })

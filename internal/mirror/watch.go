@@ -23,24 +23,24 @@ const (
 	holdTransient = 5 * time.Second
 )
 
-// holds remembers, in this process, that Strapi does not serve a type at the
+// typePauses remembers, in this process, that Strapi does not serve a type at the
 // moment, so that thousands of waiting jobs do not each ask and hear the same.
-type holds struct {
+type typePauses struct {
 	mu    sync.Mutex
 	until map[string]time.Time // by uid
 }
 
-func newHolds() *holds { return &holds{until: map[string]time.Time{}} }
+func newHolds() *typePauses { return &typePauses{until: map[string]time.Time{}} }
 
 // left is how long syncs of the type still have to wait; 0 when they need not.
-func (h *holds) left(uid string) time.Duration {
+func (h *typePauses) left(uid string) time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return max(time.Until(h.until[uid]), 0)
 }
 
 // set answers whether the type was not held before.
-func (h *holds) set(uid string, d time.Duration) bool {
+func (h *typePauses) set(uid string, d time.Duration) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	fresh := time.Until(h.until[uid]) <= 0
@@ -50,7 +50,7 @@ func (h *holds) set(uid string, d time.Duration) bool {
 	return fresh
 }
 
-func (h *holds) clear(uid string) {
+func (h *typePauses) clear(uid string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.until, uid)
@@ -94,7 +94,7 @@ func isRefused(err error) bool {
 // Probe asks Strapi one plain question. The breaker lets it through, once over
 // all replicas, when it is due.
 func (w *SyncWorker) Probe(ctx context.Context) error {
-	err := w.source.client.Collection(ctx, w.cfg.Types[0], strapi.Query{})
+	err := w.source.client.CheckList(ctx, w.cfg.Types[0], strapi.Query{})
 	if err != nil && !countsForBreaker(err) && ctx.Err() == nil {
 		return nil // refused is an answer: Strapi is there, and the watch alerts
 	}
@@ -136,7 +136,7 @@ func (w *SyncWorker) watchOnce(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case countsForBreaker(err):
-			if err := w.source.breaker.Failure(ctx, "", err); err != nil {
+			if err := w.source.breaker.RecordFailure(ctx, "", err); err != nil {
 				return err
 			}
 			return nil
@@ -166,7 +166,7 @@ const noDocument = "dealbox0asks0for0nothing"
 // a document that does not exist is 403 then and not 404. Any other answer to that
 // question, or none, refuses nothing.
 func (w *SyncWorker) serves(ctx context.Context, t strapi.ContentType, doubted bool) error {
-	err := w.source.client.Collection(ctx, t, strapi.Query{Populate: relations(t)})
+	err := w.source.client.CheckList(ctx, t, strapi.Query{Populate: relations(t)})
 	if err != nil || !doubted {
 		return err
 	}
@@ -180,7 +180,7 @@ func (w *SyncWorker) serves(ctx context.Context, t strapi.ContentType, doubted b
 // served: the type can be read. Its jobs need not wait any longer.
 func (w *SyncWorker) served(ctx context.Context, t strapi.ContentType, seen circuit.Snapshot) error {
 	w.holds.clear(t.UID)
-	if err := w.source.breaker.Success(ctx, seen); err != nil {
+	if err := w.source.breaker.RecordSuccess(ctx, seen); err != nil {
 		return err
 	}
 	return w.resolve(ctx, alerting.RuleStrapiUnusable, t.Plural, "Strapi serves the type again")

@@ -13,7 +13,7 @@ import (
 // then: one episode, which ends when it may.
 func TestWatch_TokenWithoutFindOne(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	key := h.deal(nil)
 	h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultForbidden, Action: "findOne"})
 	args := h.enqueue(key)

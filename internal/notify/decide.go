@@ -39,7 +39,7 @@ type standing struct {
 func withhold(s standing) Suppression {
 	switch {
 	case s.reason == Resolved && !s.told:
-		return Untold
+		return NeverSent
 	case s.reason == Resolved:
 		return ""
 	case s.status == "suppressed" && s.silenced:
@@ -47,9 +47,9 @@ func withhold(s standing) Suppression {
 	case s.status == "suppressed":
 		return Inhibition
 	case s.reason == Reminder && s.status == "acknowledged":
-		return InHand
+		return Acknowledged
 	case s.reason == Reminder && s.status == "resolved":
-		return Over
+		return AlreadyResolved
 	}
 	return ""
 }

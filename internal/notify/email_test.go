@@ -169,7 +169,7 @@ func TestEmail_Letter(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newPost(t, implicit)
-			h := newHouse(t, mailChannel(p.email(t, func(c *notify.EmailConfig) {
+			h := newEnv(t, mailChannel(p.email(t, func(c *notify.EmailConfig) {
 				if implicit {
 					c.Security = notify.ImplicitTLS
 				}
@@ -203,7 +203,7 @@ func TestEmail_Letter(t *testing.T) {
 func TestEmail_PutOffThenTaken(t *testing.T) {
 	t.Parallel()
 	p := newPost(t, false, &smtp.SMTPError{Code: 451, Message: "greylisted"}, &smtp.SMTPError{Code: 421, Message: "busy"})
-	h := newHouse(t, mailChannel(p.email(t)))
+	h := newEnv(t, mailChannel(p.email(t)))
 	h.raise(breakerOpened(alerting.Critical))
 	row := h.settled(1)[0]
 	require.Equal(t, "sent", row.Status)
@@ -215,7 +215,7 @@ func TestEmail_PutOffThenTaken(t *testing.T) {
 func TestEmail_Refused(t *testing.T) {
 	t.Parallel()
 	p := newPost(t, false, &smtp.SMTPError{Code: 550, Message: "we do not want it"})
-	h := newHouse(t, mailChannel(p.email(t)))
+	h := newEnv(t, mailChannel(p.email(t)))
 	h.raise(breakerOpened(alerting.Critical))
 	row := h.settled(1)[0]
 	require.Equal(t, "failed", row.Status)
@@ -256,11 +256,11 @@ func TestEmail_OneReceiverRefused(t *testing.T) {
 	t.Parallel()
 	p := newPost(t, false)
 	p.rcpt = mailbox("ann@example.com", noSuchUser)
-	h := newHouse(t, mailChannel(p.email(t)))
+	h := newEnv(t, mailChannel(p.email(t)))
 	id := h.raise(breakerOpened(alerting.Critical))
 	h.settled(1)
 	require.Equal(t, []string{"ops@example.com"}, p.envelopes(t))
-	all, err := notify.Of(t.Context(), h.pool, id, 10)
+	all, err := notify.ListByAlert(t.Context(), h.pool, id, 10)
 	require.NoError(t, err)
 	require.Equal(t, "sent", all[0].Status)
 	require.Equal(t, 1, all[0].Attempts)
@@ -275,7 +275,7 @@ func TestEmail_AllReceiversRefused(t *testing.T) {
 	t.Parallel()
 	p := newPost(t, false)
 	p.rcpt = func(string) error { return noSuchUser() }
-	h := newHouse(t, mailChannel(p.email(t)))
+	h := newEnv(t, mailChannel(p.email(t)))
 	h.raise(breakerOpened(alerting.Critical))
 	row := h.settled(1)[0]
 	require.Equal(t, "failed", row.Status)
@@ -299,7 +299,7 @@ func TestEmail_OneReceiverPutsOff(t *testing.T) {
 		}
 		return greylisted()
 	})
-	h := newHouse(t, mailChannel(p.email(t)))
+	h := newEnv(t, mailChannel(p.email(t)))
 	h.raise(breakerOpened(alerting.Critical))
 	h.settled(1)
 	require.Eventually(t, func() bool { return asked.Load() >= 3 }, patience, 5*time.Millisecond)
@@ -319,7 +319,7 @@ func TestEmail_OneReceiverPutsOffForEver(t *testing.T) {
 	p.rcpt = mailbox("ann@example.com", greylisted)
 	c := mailChannel(p.email(t))
 	c.GiveUpAfter = 200 * time.Millisecond
-	h := newHouse(t, c)
+	h := newEnv(t, c)
 	h.raise(breakerOpened(alerting.Critical))
 	h.settled(1)
 	h.eventually(`SELECT count(*) > 1 AND bool_and(state = 'completed') FROM river.river_job WHERE kind = 'notification_send'`)
@@ -421,7 +421,7 @@ func TestEmail_TarpitHoldsNothingUp(t *testing.T) {
 	// Eight mails hang at once, more than any queue has workers.
 	s := newSink(t)
 	held := p.email(t, func(c *notify.EmailConfig) { c.Timeout = time.Minute })
-	h := newHouse(t, notify.Config{Channels: []notify.Channel{
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{
 		{Name: "email", Floor: int(alerting.Info), Notify: held.Notify},
 		webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url}),
 	}})
@@ -469,7 +469,7 @@ func TestEmail_HostileTextIsInert(t *testing.T) {
 	t.Parallel()
 	hostile := "x\r\nBcc: a@b </script><svg onload=alert(1)> \x00\u2028é {{.Level}}"
 	p := newPost(t, false)
-	h := newHouse(t, mailChannel(p.email(t)))
+	h := newEnv(t, mailChannel(p.email(t)))
 	h.raise(alerting.Alert{
 		Rule: alerting.RuleBodyQuarantined, Subject: hostile, Level: alerting.Warning, Message: hostile, Details: map[string]any{"name": hostile},
 	})

@@ -38,9 +38,9 @@ type Digested struct {
 	SentAt *time.Time `json:"sent_at"`
 }
 
-// Of reads the notifications of an episode, oldest first; of more than limit the
+// ListByAlert reads the notifications of an episode, oldest first; of more than limit the
 // newest.
-func Of(ctx context.Context, db dbsqlc.DBTX, alertID int64, limit int) ([]Notification, error) {
+func ListByAlert(ctx context.Context, db dbsqlc.DBTX, alertID int64, limit int) ([]Notification, error) {
 	rows, err := dbsqlc.New().NotificationOf(ctx, db, dbsqlc.NotificationOfParams{AlertID: alertID, MaxRows: int32(limit)})
 	if err != nil {
 		return nil, fmt.Errorf("read the notifications of alert %d: %w", alertID, err)

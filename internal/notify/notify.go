@@ -41,14 +41,14 @@ const (
 	Silenced Suppression = "silence"
 	// Inhibition: another episode, which is told, explains this one.
 	Inhibition Suppression = "inhibition"
-	// InHand: a reminder of what somebody has acknowledged meanwhile.
-	InHand Suppression = "acknowledged"
-	// Over: a reminder of what has ended meanwhile.
-	Over Suppression = "resolved"
+	// Acknowledged: a reminder of what somebody has acknowledged meanwhile.
+	Acknowledged Suppression = "acknowledged"
+	// AlreadyResolved: a reminder of what has ended meanwhile.
+	AlreadyResolved Suppression = "resolved"
 	// Storm: its channel was given enough this minute. A digest tells of it.
 	Storm Suppression = "storm"
-	// Untold: the end of an episode whose beginning was never sent.
-	Untold Suppression = "untold"
+	// NeverSent: the end of an episode whose beginning was never sent.
+	NeverSent Suppression = "untold"
 )
 
 // Message is what a channel sends: one alert, and why.

@@ -69,7 +69,7 @@ func New(c Config, inserter *jobs.Client) *Outbox {
 }
 
 // Channels are the names of those that are configured in this process.
-func (o *Outbox) Channels() []string { return o.hearing(critical) }
+func (o *Outbox) Channels() []string { return o.channelsFor(critical) }
 
 // HasChannels tells whether this process can say who is to be told. A command
 // cannot: what it raises is told by the service, within a minute.
@@ -97,8 +97,8 @@ func (o *Outbox) Enqueue(ctx context.Context, tx pgx.Tx, alertID int64, level in
 	return nil
 }
 
-// Withhold writes, in tx, what Enqueue would, as not sent for the reason given.
-func (o *Outbox) Withhold(ctx context.Context, tx pgx.Tx, alertID int64, level int, reason Reason, why Suppression) error {
+// EnqueueSuppressed writes, in tx, what Enqueue would, as not sent for the reason given.
+func (o *Outbox) EnqueueSuppressed(ctx context.Context, tx pgx.Tx, alertID int64, level int, reason Reason, why Suppression) error {
 	_, err := o.write(ctx, tx, alertID, level, reason, why)
 	return err
 }
@@ -106,7 +106,7 @@ func (o *Outbox) Withhold(ctx context.Context, tx pgx.Tx, alertID int64, level i
 func (o *Outbox) write(ctx context.Context, tx pgx.Tx, alertID int64, level int, reason Reason, why Suppression) ([]dbsqlc.NotificationEnqueueRow, error) {
 	var channels []string
 	if reason != Resolved {
-		if channels = o.hearing(level); len(channels) == 0 {
+		if channels = o.channelsFor(level); len(channels) == 0 {
 			return nil, nil
 		}
 	}
@@ -154,8 +154,8 @@ func priorityOf(level int) int {
 	return second
 }
 
-// hearing are the channels whose floor is not above level.
-func (o *Outbox) hearing(level int) []string {
+// channelsFor are the channels whose floor is not above level.
+func (o *Outbox) channelsFor(level int) []string {
 	var names []string
 	for _, c := range o.config.Channels {
 		if level >= c.Floor {

@@ -130,11 +130,11 @@ func TestWithhold(t *testing.T) {
 		"FirstSilenced":         {standing{reason: First, status: "suppressed", silenced: true}, Silenced},
 		"EscalatedInhibited":    {standing{reason: Escalated, status: "suppressed"}, Inhibition},
 		"Reminder":              {standing{reason: Reminder, status: "firing", told: true}, ""},
-		"ReminderInHand":        {standing{reason: Reminder, status: "acknowledged", told: true}, InHand},
-		"ReminderOver":          {standing{reason: Reminder, status: "resolved", told: true}, Over},
+		"ReminderInHand":        {standing{reason: Reminder, status: "acknowledged", told: true}, Acknowledged},
+		"ReminderOver":          {standing{reason: Reminder, status: "resolved", told: true}, AlreadyResolved},
 		"ReminderSilenced":      {standing{reason: Reminder, status: "suppressed", silenced: true, told: true}, Silenced},
 		"Resolved":              {standing{reason: Resolved, status: "resolved", told: true}, ""},
-		"ResolvedNeverTold":     {standing{reason: Resolved, status: "resolved"}, Untold},
+		"ResolvedNeverTold":     {standing{reason: Resolved, status: "resolved"}, NeverSent},
 		"EscalatedAcknowledged": {standing{reason: Escalated, status: "acknowledged", told: true}, ""},
 	} {
 		require.Equal(t, c.want, withhold(c.standing), name)

@@ -23,7 +23,7 @@ func TestOutbox_Rescue(t *testing.T) {
 	inserter, err := jobs.NewInserter(pool, nil, nil)
 	require.NoError(t, err)
 	outbox := notify.New(config, inserter)
-	asleep := &house{t: t, pool: pool, alerts: alerting.New(alerting.Config{}, outbox)} // nobody works its jobs
+	asleep := &env{t: t, pool: pool, alerts: alerting.New(alerting.Config{}, outbox)} // nobody works its jobs
 	asleep.raise(breakerOpened(alerting.Critical))
 	require.Len(t, asleep.rows(), 1)
 	rescue := func() string {
@@ -49,7 +49,7 @@ func TestOutbox_Rescue(t *testing.T) {
 	require.Equal(t, "1", rescue(), "nobody would have sent it")
 	require.Equal(t, "1", rescue(), "once")
 
-	awake := newHouseOn(t, pool, config)
+	awake := newEnvOn(t, pool, config)
 	require.Equal(t, "sent", awake.settled(1)[0].Status)
 	require.Len(t, s.got(), 1)
 	exec("DELETE FROM river.river_job")

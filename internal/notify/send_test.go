@@ -22,7 +22,7 @@ import (
 func TestNotification_Reasons(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
-	h := newHouse(t, notify.Config{
+	h := newEnv(t, notify.Config{
 		Channels:  []notify.Channel{webhook(t, alerting.Error, notify.WebhookConfig{URL: s.url})},
 		PublicURL: "https://box.example/dealbox/",
 	})
@@ -69,7 +69,7 @@ func TestNotification_Reasons(t *testing.T) {
 func TestNotification_StandardBody(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
-	h := newHouse(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url})}})
 	h.raise(alerting.Alert{Rule: "r", Level: alerting.Info, Message: "m"})
 	h.settled(1)
 
@@ -89,7 +89,7 @@ func TestNotification_StandardBody(t *testing.T) {
 func TestNotification_Floor(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
-	h := newHouse(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Error, notify.WebhookConfig{URL: s.url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Error, notify.WebhookConfig{URL: s.url})}})
 
 	h.raise(breakerOpened(alerting.Warning))
 	h.resolve("over")
@@ -104,7 +104,7 @@ func TestNotification_Floor(t *testing.T) {
 
 func TestNotification_RollsBackWithTheFact(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: newSink(t).url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: newSink(t).url})}})
 	tx, err := h.pool.Begin(t.Context())
 	require.NoError(t, err)
 	_, err = h.alerts.Raise(t.Context(), tx, breakerOpened(alerting.Critical))
@@ -117,7 +117,7 @@ func TestNotification_RollsBackWithTheFact(t *testing.T) {
 func TestNotification_TriedAgain(t *testing.T) {
 	t.Parallel()
 	s := newSink(t, status(500), status(503))
-	h := newHouse(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url})}})
 	id := h.raise(breakerOpened(alerting.Critical))
 	rows := h.settled(1)
 
@@ -136,7 +136,7 @@ func TestNotification_TriedAgain(t *testing.T) {
 func TestNotification_Final(t *testing.T) {
 	t.Parallel()
 	s := newSink(t, status(400))
-	h := newHouse(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url})}})
 	h.raise(breakerOpened(alerting.Critical))
 	rows := h.settled(1)
 
@@ -155,7 +155,7 @@ func TestNotification_RedirectIsFinal(t *testing.T) {
 	t.Parallel()
 	target := newSink(t)
 	s := newSink(t, redirect(307, target.url))
-	h := newHouse(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url})}})
 	h.raise(breakerOpened(alerting.Critical))
 	rows := h.settled(1)
 	require.Equal(t, "failed", rows[0].Status)
@@ -168,7 +168,7 @@ func TestNotification_HangingReceiver(t *testing.T) {
 	release := make(chan struct{})
 	s := newSink(t, func(http.ResponseWriter) { <-release })
 	defer close(release)
-	h := newHouse(t, notify.Config{Channels: []notify.Channel{
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{
 		webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url, Timeout: 2 * time.Second}),
 	}})
 	h.raise(breakerOpened(alerting.Critical))
@@ -187,13 +187,13 @@ func TestNotification_ReceiverAwayForAWhile(t *testing.T) {
 	address := listener.Addr().String()
 	require.NoError(t, listener.Close())
 
-	h := newHouse(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: "http://" + address})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: "http://" + address})}})
 	h.raise(breakerOpened(alerting.Error))
 	h.raise(breakerOpened(alerting.Critical))
 	h.resolve("over")
 	h.eventually(`SELECT bool_and(status = 'pending') AND max(attempts) >= 3 FROM notification`)
 	require.Contains(t, *h.rows()[0].LastError, "connection refused")
-	stats, err := notify.Pending(t.Context(), h.pool)
+	stats, err := notify.ReadStats(t.Context(), h.pool)
 	require.NoError(t, err)
 	require.Equal(t, int64(3), stats.Pending)
 	require.Positive(t, stats.OldestPendingAge)
@@ -217,7 +217,7 @@ func TestNotification_ReceiverAwayForAWhile(t *testing.T) {
 	require.Equal(t, "resolved", first.Data.Alert.Status, "the alert is as it is when the message is sent")
 	require.Equal(t, 1, rows[2].Attempts, "waiting for those before it is no attempt")
 
-	stats, err = notify.Pending(t.Context(), h.pool)
+	stats, err = notify.ReadStats(t.Context(), h.pool)
 	require.NoError(t, err)
 	require.Zero(t, stats.Pending)
 	require.Zero(t, stats.OldestPendingAge)
@@ -227,7 +227,7 @@ func TestNotification_ReceiverAwayForAWhile(t *testing.T) {
 func TestNotification_GivesUp(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
-	h := newHouse(t, notify.Config{
+	h := newEnv(t, notify.Config{
 		Channels:    []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: "http://127.0.0.1:1"})},
 		GiveUpAfter: 100 * time.Millisecond,
 	})
@@ -235,7 +235,7 @@ func TestNotification_GivesUp(t *testing.T) {
 	rows := h.settled(1)
 	require.Equal(t, "failed", rows[0].Status)
 	require.Empty(t, s.got())
-	stats, err := notify.Pending(t.Context(), h.pool)
+	stats, err := notify.ReadStats(t.Context(), h.pool)
 	require.NoError(t, err)
 	require.Equal(t, int64(1), stats.Failed24h)
 	require.Zero(t, stats.Pending)
@@ -247,7 +247,7 @@ func TestNotification_RetryAfterIsHonoured(t *testing.T) {
 		w.Header().Set("Retry-After", "1200")
 		w.WriteHeader(http.StatusTooManyRequests)
 	})
-	h := newHouse(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url})}})
 	h.raise(breakerOpened(alerting.Critical))
 	h.eventually(`SELECT state = 'scheduled' AND scheduled_at BETWEEN now() + interval '19 min' AND now() + interval '20 min'
 		FROM river.river_job WHERE kind = 'notification_send'`)
@@ -259,7 +259,7 @@ func TestNotification_RetryAfterIsHonoured(t *testing.T) {
 func TestNotification_SentButNotMarked(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
-	h := newHouse(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url})}})
 	sabotage := `CREATE FUNCTION sabotage() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
 		CREATE TRIGGER sabotage BEFORE UPDATE ON notification FOR EACH ROW WHEN (NEW.status = 'sent') EXECUTE FUNCTION sabotage()`
 	_, err := h.pool.Exec(t.Context(), sabotage)
@@ -283,7 +283,7 @@ func TestNotification_SentButNotMarked(t *testing.T) {
 func TestNotification_SecondJobFindsItSent(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
-	h := newHouse(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url})}})
 	h.raise(breakerOpened(alerting.Critical))
 	rows := h.settled(1)
 	inserter, err := jobs.NewInserter(h.pool, nil, nil)
@@ -302,7 +302,7 @@ func TestNotification_TwoWorkersAtOnce(t *testing.T) {
 	t.Parallel()
 	both := make(chan struct{})
 	s := newSink(t, func(http.ResponseWriter) { <-both }, func(http.ResponseWriter) { close(both) })
-	h := newHouse(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url})}})
 	h.raise(breakerOpened(alerting.Critical))
 	inserter, err := jobs.NewInserter(h.pool, nil, nil)
 	require.NoError(t, err)
@@ -321,7 +321,7 @@ func TestNotification_ChannelUnknownHere(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
 	channel := webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url})
-	without := newHouse(t, notify.Config{})
+	without := newEnv(t, notify.Config{})
 	inserter, err := jobs.NewInserter(without.pool, nil, nil)
 	require.NoError(t, err)
 	api := alerting.New(alerting.Config{}, notify.New(notify.Config{Channels: []notify.Channel{channel}}, inserter))
@@ -330,7 +330,7 @@ func TestNotification_ChannelUnknownHere(t *testing.T) {
 		return err
 	})
 	without.eventually(`SELECT status = 'pending' AND last_error LIKE 'channel webhook is not configured%' FROM notification`)
-	newHouseOn(t, without.pool, notify.Config{Channels: []notify.Channel{channel}})
+	newEnvOn(t, without.pool, notify.Config{Channels: []notify.Channel{channel}})
 	require.Equal(t, "sent", without.settled(1)[0].Status)
 }
 
@@ -343,7 +343,7 @@ func TestNotification_Signed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newSink(t)
-			h := newHouse(t, notify.Config{Channels: []notify.Channel{
+			h := newEnv(t, notify.Config{Channels: []notify.Channel{
 				webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url, Secret: secret}),
 			}})
 			h.raise(breakerOpened(alerting.Critical))
@@ -365,7 +365,7 @@ func TestNotification_HostileTextIsInert(t *testing.T) {
 	t.Parallel()
 	hostile := "</script><svg onload=alert(1)> <!channel> @channel \x00\xff\xfe\xed\xa0\x80 x\r\nBcc: a@b\n{\"level\":\"error\"}\u2028\u202egnp.exe"
 	slackSink, jsonSink := newSink(t), newSink(t)
-	h := newHouse(t, notify.Config{Channels: []notify.Channel{
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{
 		{Name: "slack", Floor: 1, Notify: webhook(t, 1, notify.WebhookConfig{URL: slackSink.url, Format: notify.FormatSlack}).Notify},
 		{Name: "webhook", Floor: 1, Notify: webhook(t, 1, notify.WebhookConfig{URL: jsonSink.url}).Notify},
 	}})

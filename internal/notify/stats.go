@@ -20,8 +20,8 @@ type Stats struct {
 	LastSentAt *time.Time
 }
 
-// Pending reads the numbers of the outbox in one statement.
-func Pending(ctx context.Context, db dbsqlc.DBTX) (Stats, error) {
+// ReadStats reads the numbers of the outbox in one statement.
+func ReadStats(ctx context.Context, db dbsqlc.DBTX) (Stats, error) {
 	row, err := dbsqlc.New().NotificationStats(ctx, db)
 	if err != nil {
 		return Stats{}, fmt.Errorf("read the state of the outbox: %w", err)

@@ -17,33 +17,33 @@ import (
 )
 
 // tend runs the minute's job once.
-func (h *house) tend() {
+func (h *env) tend() {
 	h.t.Helper()
 	require.NoError(h.t, alerting.NewTendWorker(h.pool, h.alerts).Work(h.t.Context(), nil))
 }
 
 // pinMinute makes the minute last until nextMinute, so that no test depends on
 // where in a minute it begins.
-func (h *house) pinMinute() {
+func (h *env) pinMinute() {
 	h.t.Helper()
 	h.exec(`CREATE FUNCTION pin() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.minute = 'infinity'; RETURN NEW; END $$;
 		CREATE TRIGGER pin BEFORE INSERT ON notification_rate FOR EACH ROW EXECUTE FUNCTION pin()`)
 }
 
 // nextMinute lets the channels be given their share again.
-func (h *house) nextMinute() {
+func (h *env) nextMinute() {
 	h.t.Helper()
 	h.exec(`DELETE FROM notification_rate`)
 }
 
-func (h *house) exec(sql string) {
+func (h *env) exec(sql string) {
 	h.t.Helper()
 	_, err := h.pool.Exec(h.t.Context(), sql)
 	require.NoError(h.t, err)
 }
 
 // storm raises n episodes of errors in one transaction.
-func (h *house) storm(n int) {
+func (h *env) storm(n int) {
 	h.t.Helper()
 	h.inTx(func(ctx context.Context, tx pgx.Tx) error {
 		for i := range n {
@@ -59,7 +59,7 @@ func (h *house) storm(n int) {
 func TestStorm(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
-	h := newHouse(t, notify.Config{
+	h := newEnv(t, notify.Config{
 		Channels: []notify.Channel{webhook(t, alerting.Error, notify.WebhookConfig{URL: s.url})}, PerMinute: 8, PublicURL: "https://box.example",
 	})
 	h.pinMinute()
@@ -95,7 +95,7 @@ func TestStorm(t *testing.T) {
 
 	var held int64
 	require.NoError(t, h.pool.QueryRow(t.Context(), `SELECT min(alert_id) FROM notification WHERE suppressed_by = 'storm'`).Scan(&held))
-	told, err := notify.Of(t.Context(), h.pool, held, 10)
+	told, err := notify.ListByAlert(t.Context(), h.pool, held, 10)
 	require.NoError(t, err)
 	require.Equal(t, "suppressed", told[0].Status)
 	require.Equal(t, "sent", told[0].Digest.Status, "the audit finds how it was told")
@@ -107,7 +107,7 @@ func TestStorm_ReceiverAway(t *testing.T) {
 	t.Parallel()
 	away := newGate()
 	s := newSink(t)
-	h := newHouse(t, notify.Config{
+	h := newEnv(t, notify.Config{
 		Channels:  []notify.Channel{{Name: notify.ChannelWebhook, Floor: 1, Notify: away.before(webhook(t, 1, notify.WebhookConfig{URL: s.url}).Notify)}},
 		PerMinute: 4,
 	})
@@ -140,7 +140,7 @@ func TestStorm_AnswerLost(t *testing.T) {
 		<-answer
 		w.WriteHeader(http.StatusBadGateway) // by a proxy: the receiver has it
 	})
-	h := newHouse(t, notify.Config{
+	h := newEnv(t, notify.Config{
 		Channels: []notify.Channel{webhook(t, alerting.Error, notify.WebhookConfig{URL: s.url, Timeout: patience})}, PerMinute: 4,
 	})
 	h.pinMinute()

@@ -119,7 +119,7 @@ func TestWebhook_ErrorsHoldNoSecret(t *testing.T) {
 func TestNotification_SecretsStayOutOfTablesAndLogs(t *testing.T) {
 	t.Parallel()
 	s := newSink(t, status(500), status(404))
-	h := newHouse(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{
 		URL: strings.Replace(s.url, "://", "://canary:canary@", 1) + "/canary?canary", Secret: "canary_secret_of_24_bytes",
 	})}})
 	h.raise(breakerOpened(alerting.Critical))

@@ -26,8 +26,8 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-// house is a database with history. The worker runs in the service's role.
-type house struct {
+// env is a database with history. The worker runs in the service's role.
+type env struct {
 	t     *testing.T
 	roles pgtest.Roles
 	admin *pgxpool.Pool
@@ -35,19 +35,19 @@ type house struct {
 	app   *pgxpool.Pool
 }
 
-func newHouse(t *testing.T) *house {
+func newEnv(t *testing.T) *env {
 	t.Helper()
 	roles := pgtest.SeparateRoles(t)
-	return &house{t, roles, pgtest.PoolOn(t, roles.Admin), pgtest.PoolOn(t, roles.Owner), pgtest.PoolOn(t, roles.App)}
+	return &env{t, roles, pgtest.PoolOn(t, roles.Admin), pgtest.PoolOn(t, roles.Owner), pgtest.PoolOn(t, roles.App)}
 }
 
-func (h *house) exec(sql string, args ...any) {
+func (h *env) exec(sql string, args ...any) {
 	h.t.Helper()
 	_, err := h.admin.Exec(h.t.Context(), sql, args...)
 	require.NoError(h.t, err, sql)
 }
 
-func (h *house) texts(sql string, args ...any) []string {
+func (h *env) texts(sql string, args ...any) []string {
 	h.t.Helper()
 	rows, err := h.admin.Query(h.t.Context(), sql, args...)
 	require.NoError(h.t, err)
@@ -57,7 +57,7 @@ func (h *house) texts(sql string, args ...any) []string {
 }
 
 // work goes on like River when the slice of 20 s was over, as on a busy machine.
-func (h *house) work() error {
+func (h *env) work() error {
 	for {
 		err := NewWorker(h.app, Config{}).Work(h.t.Context(), &river.Job[Args]{})
 		if _, snoozed := errors.AsType[*rivertype.JobSnoozeError](err); !snoozed {
@@ -67,7 +67,7 @@ func (h *house) work() error {
 }
 
 // day makes a partition some days ago with one event, of a document or set aside.
-func (h *house) day(ago int, document, quarantine string) {
+func (h *env) day(ago int, document, quarantine string) {
 	h.t.Helper()
 	_, err := h.owner.Exec(h.t.Context(), fmt.Sprintf(`DO $$ DECLARE day date := (now() AT TIME ZONE 'UTC')::date - %d; BEGIN
 		EXECUTE format('CREATE TABLE inbox_event_%%s PARTITION OF inbox_event FOR VALUES FROM (%%L) TO (%%L)', to_char(day, 'YYYYMMDD'), day, day + 1);
@@ -79,21 +79,21 @@ func (h *house) day(ago int, document, quarantine string) {
 }
 
 // daysAgo are the days before today that still have a partition.
-func (h *house) daysAgo() []string {
+func (h *env) daysAgo() []string {
 	h.t.Helper()
 	return h.texts(`SELECT ((now() AT TIME ZONE 'UTC')::date - to_date(right(relname, 8), 'YYYYMMDD'))::text FROM pg_class
 		WHERE relname ~ '^inbox_event_\d{8}$' AND to_date(right(relname, 8), 'YYYYMMDD') < (now() AT TIME ZONE 'UTC')::date ORDER BY relname`)
 }
 
 // documents are in step, waiting or given up.
-func (h *house) documents() {
+func (h *env) documents() {
 	h.t.Helper()
 	h.exec(`INSERT INTO entity_sync (uid, document_id, locale, want_seq, done_seq, events, events_done, state, pending_since, dead_at) VALUES
 		('u', 'done', '', 1, 1, 9, 9, 'ok', NULL, NULL), ('u', 'later', '', 2, 1, 9, 8, 'pending', now(), NULL),
 		('u', 'waits', '', 1, 0, 1, 0, 'pending', now(), NULL), ('u', 'dead', '', 1, 0, 1, 0, 'dead', now(), now())`)
 }
 
-func (h *house) alert(id, resolvedDaysAgo int, rule, subject string) {
+func (h *env) alert(id, resolvedDaysAgo int, rule, subject string) {
 	h.t.Helper()
 	h.exec(`INSERT INTO alert (id, fingerprint, rule, subject, level, status, message, first_seen, last_seen, resolved_at) OVERRIDING SYSTEM VALUE
 		VALUES ($1, concat('v1:', $3::text, ':', $4::text, $1::bigint), $3, $4, 'error', CASE WHEN $2 > 0 THEN 'resolved' ELSE 'firing' END, 'm',
@@ -106,7 +106,7 @@ func (h *house) alert(id, resolvedDaysAgo int, rule, subject string) {
 
 func TestWorker_Work_Events(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	h.documents()
 	h.alert(1, 0, alerting.RuleBodyQuarantined, "unreadable")
 	h.alert(2, 1, alerting.RuleBodyQuarantined, "looked at")
@@ -131,7 +131,7 @@ func TestWorker_Work_Events(t *testing.T) {
 
 func TestWorker_Work_Alerts(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	h.alert(1, 0, "open", "") // for 1,000 days
 	h.alert(2, 399, "young", "")
 	h.alert(3, 401, "old", "")
@@ -151,7 +151,7 @@ func TestWorker_Work_Alerts(t *testing.T) {
 
 func TestWorker_Work_Changes(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	h.exec(`INSERT INTO mirror_change (changed_at, uid, document_id, locale, seq, kind)
 		SELECT now() - make_interval(days => d), 'u', d::text, '', 1, 'updated' FROM unnest(ARRAY[95, 91, 89, 1]) d`)
 	h.exec(`INSERT INTO circuit_breaker_event (name, at, generation, from_state, to_state, failure_count, actor, reason)
@@ -166,7 +166,7 @@ func TestWorker_Work_Changes(t *testing.T) {
 
 func TestWorker_Work_Reconciliations(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	h.exec(`INSERT INTO reconciliation_run (id, kind, trigger, status, requested_at, finished_at) OVERRIDING SYSTEM VALUE
 		SELECT id, kind, 'schedule', status, now() - make_interval(days => d), CASE WHEN status <> 'running' THEN now() - make_interval(days => d) END FROM (VALUES
 			(1, 'full', 'done', 90), (2, 'delta', 'done', 31), (3, 'delta', 'running', 31), (4, 'delta', 'done', 29),
@@ -183,7 +183,7 @@ func TestWorker_Work_Reconciliations(t *testing.T) {
 // The hourly counts of alerts go with the alerts, but a summary of 31 days is never cut.
 func TestWorker_Work_Hours(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	h.exec(`INSERT INTO alert_hour (hour, rule, level, raised)
 		SELECT date_trunc('hour', now(), 'UTC') - make_interval(days => d), d::text, 'error', 1 FROM unnest(ARRAY[401, 401, 399, 33, 31, 0]) d`)
 	require.NoError(t, h.work())
@@ -195,7 +195,7 @@ func TestWorker_Work_Hours(t *testing.T) {
 
 func TestWorker_Work_Forecasts(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	h.exec(`INSERT INTO forecast (scope, computed_at, model_version, digest, deals)
 		SELECT 'base', (date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC') - make_interval(days => d) + make_interval(hours => h), '1', '\x01', 100 * d + h
 		FROM unnest(ARRAY[5, 5, 5, 4, 3, 3, 1, 1], ARRAY[0, 12, 23, 1, 0, 23, 1, 2]) AS t (d, h)`)
@@ -212,7 +212,7 @@ func TestWorker_Work_Forecasts(t *testing.T) {
 // The service's role cannot use retention to make young history vanish.
 func TestRetention_AppCannotAbuseIt(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	h.day(10, "done", "")
 	h.alert(1, 0, "open", "")
 	h.exec("INSERT INTO alert_event (alert_id, kind, level, actor) VALUES (1, 'acknowledged', 'error', 'ann')")
@@ -246,7 +246,7 @@ func TestRetention_AppCannotAbuseIt(t *testing.T) {
 func TestWorker_Work_OneRole(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.Pool(t)
-	h := &house{t: t, admin: pool, owner: pool, app: pool}
+	h := &env{t: t, admin: pool, owner: pool, app: pool}
 	h.documents()
 	h.day(100, "done", "")
 	h.alert(3, 401, "old", "")
@@ -259,7 +259,7 @@ func TestWorker_Work_OneRole(t *testing.T) {
 // are made, and ingest goes on while retention tries.
 func TestWorker_Work_BehindALongSelect(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	h.documents()
 	h.day(100, "done", "")
 	h.alert(3, 401, "old", "")
@@ -302,7 +302,7 @@ func TestWorker_Work_BehindALongSelect(t *testing.T) {
 }
 
 // receiver stores one event after the other, as the service does.
-func (h *house) receiver() (receive func(n int)) {
+func (h *env) receiver() (receive func(n int)) {
 	h.t.Helper()
 	config, err := pgxpool.ParseConfig(h.roles.App)
 	require.NoError(h.t, err)
@@ -326,7 +326,7 @@ func (h *house) receiver() (receive func(n int)) {
 // The settings' minimums are the floors of the functions.
 func TestMinimums(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newEnv(t)
 	short := NewWorker(h.app, Config{Events: MinEvents, Alerts: MinAlerts, Forecasts: MinForecasts})
 	require.NoError(t, short.Work(t.Context(), &river.Job[Args]{}))
 	for _, c := range []Config{

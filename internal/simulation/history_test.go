@@ -36,7 +36,7 @@ type profile struct {
 
 // history is one run of the simulation.
 type history struct {
-	*house
+	*env
 
 	profile   profile
 	inserter  inserter

@@ -88,7 +88,7 @@ func newHistory(seed uint64, db backend, jobs inserter, m *mutant, oneByOne bool
 	s := &scheduler{random: rand.New(rand.NewPCG(seed, 0))}
 	h := &history{profile: profileOf(s.random), inserter: jobs, watch: newWatch(), acked: map[string]bool{}, started: time.Now()}
 	var err error
-	h.house, err = newHouse(s, &gate{scheduler: s, db: db, oneByOne: oneByOne}, jobs, h.profile.drafts, seed, m)
+	h.env, err = newEnv(s, &gate{scheduler: s, db: db, oneByOne: oneByOne}, jobs, h.profile.drafts, seed, m)
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	return h, err
 }

@@ -88,8 +88,8 @@ func New(c Config) (*Client, error) {
 	return client, nil
 }
 
-// Within is the client with at most this long for one request.
-func (c *Client) Within(limit time.Duration) *Client {
+// WithTimeout is the client with at most this long for one request.
+func (c *Client) WithTimeout(limit time.Duration) *Client {
 	within := *c
 	within.timeout = min(c.timeout, limit)
 	return &within
@@ -163,12 +163,12 @@ func (c *Client) Document(ctx context.Context, t ContentType, documentID, locale
 	return doc, nil
 }
 
-// Collection asks for one document of the type's list: nil means that Strapi
+// CheckList asks for one document of the type's list: nil means that Strapi
 // is there, accepts the token, has the route and knows the relations. Of the
 // document it asks the id alone, so that one whose values are too large to read
 // does not speak for its type. Errors as for Document, but never NotFound: for a
 // list, a 404 is a missing route.
-func (c *Client) Collection(ctx context.Context, t ContentType, q Query) error {
+func (c *Client) CheckList(ctx context.Context, t ContentType, q Query) error {
 	r := request{path: "/" + url.PathEscape(t.Plural), query: url.Values{"pagination[pageSize]": {"1"}, "fields[0]": {"documentId"}}}
 	q.addTo(r.query)
 	body, _, err := c.collection(ctx, r)

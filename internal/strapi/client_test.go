@@ -252,7 +252,7 @@ func TestClient_Answers(t *testing.T) {
 
 			_, err := getDocument(t.Context(), client)
 			check(c.document, err)
-			check(c.list, client.Collection(t.Context(), deals, Query{}))
+			check(c.list, client.CheckList(t.Context(), deals, Query{}))
 		})
 	}
 }
@@ -275,7 +275,7 @@ func TestClient_Collection_Request(t *testing.T) {
 				got = r
 				answer{status: 200, body: listAnswer}.ServeHTTP(w, r)
 			}))
-			require.NoError(t, mustClient(t, Config{BaseURL: server.URL}).Collection(t.Context(), deals, c.query))
+			require.NoError(t, mustClient(t, Config{BaseURL: server.URL}).CheckList(t.Context(), deals, c.query))
 			require.Equal(t, "/api/pipeline-deals", got.URL.Path)
 			require.Equal(t, c.want, got.URL.Query())
 		})
@@ -327,7 +327,7 @@ func TestClient_Timeout(t *testing.T) {
 			url := hang(t, begin).URL
 			client := mustClient(t, Config{BaseURL: url, Timeout: 50 * time.Millisecond})
 			patient := mustClient(t, Config{BaseURL: url, Timeout: time.Hour})
-			for _, client := range []*Client{client, client.Within(time.Hour), patient.Within(50 * time.Millisecond)} {
+			for _, client := range []*Client{client, client.WithTimeout(time.Hour), patient.WithTimeout(50 * time.Millisecond)} {
 				_, err := getDocument(t.Context(), client)
 
 				e := requireError(t, err)

@@ -29,8 +29,8 @@ const (
 	stopWait   = 30 * time.Second
 )
 
-// house is everything that `up` starts, in that order.
-type house struct {
+// environment is everything that `up` starts, in that order.
+type environment struct {
 	options  options
 	postgres *localpg.Server
 	strapi   *realstrapi.Strapi
@@ -50,7 +50,7 @@ type options struct {
 
 // up runs a real Strapi beside Dealbox until ctx ends, and leaves nothing behind.
 func up(ctx context.Context, args []string) (err error) {
-	var h house
+	var h environment
 	flags := flag.NewFlagSet("up", flag.ContinueOnError)
 	flags.StringVar(&h.options.dealbox, "dealbox", "bin/dealbox", "the program to run")
 	flags.IntVar(&h.options.port, "port", 8000, "Dealbox's port on 127.0.0.1")
@@ -78,7 +78,7 @@ func up(ctx context.Context, args []string) (err error) {
 	}
 }
 
-func (h *house) start(ctx context.Context) error {
+func (h *environment) start(ctx context.Context) error {
 	cache, err := realstrapi.Cache()
 	if err != nil {
 		return err
@@ -122,7 +122,7 @@ func (h *house) start(ctx context.Context) error {
 }
 
 // strapiDatabase makes one beside Dealbox's.
-func (h *house) strapiDatabase(ctx context.Context) (string, error) {
+func (h *environment) strapiDatabase(ctx context.Context) (string, error) {
 	conn, err := pgx.Connect(ctx, h.postgres.URL())
 	if err != nil {
 		return "", fmt.Errorf("make Strapi's database: %w", err)
@@ -135,7 +135,7 @@ func (h *house) strapiDatabase(ctx context.Context) (string, error) {
 	return fmt.Sprintf("postgres://%s:%s@%s:%d/strapi", c.User, c.Password, c.Host, c.Port), nil
 }
 
-func (h *house) startDealbox(ctx context.Context, webhookToken string) error {
+func (h *environment) startDealbox(ctx context.Context, webhookToken string) error {
 	token, err := h.strapi.Setting("STRAPI_API_TOKEN")
 	if err != nil {
 		return err
@@ -170,7 +170,7 @@ func (h *house) startDealbox(ctx context.Context, webhookToken string) error {
 	return h.waitReady(ctx)
 }
 
-func (h *house) waitReady(ctx context.Context) error {
+func (h *environment) waitReady(ctx context.Context) error {
 	for range readyTries {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, h.address()+"/readyz", nil)
 		if err != nil {
@@ -191,7 +191,7 @@ func (h *house) waitReady(ctx context.Context) error {
 	return errors.New("dealbox does not become ready")
 }
 
-func (h *house) address() string { return "http://127.0.0.1:" + strconv.Itoa(h.options.port) }
+func (h *environment) address() string { return "http://127.0.0.1:" + strconv.Itoa(h.options.port) }
 
 func random() string {
 	b := make([]byte, 24)
@@ -201,7 +201,7 @@ func random() string {
 
 // down ends what start started, in the reverse order: Strapi first, so that what it
 // still sends is taken.
-func (h *house) down(ctx context.Context) (err error) {
+func (h *environment) down(ctx context.Context) (err error) {
 	if h.strapi != nil {
 		fmt.Println("\nStopping …")
 		err = h.strapi.Close()
@@ -238,7 +238,7 @@ Change something, and watch the dashboard. With TOKEN=%[4]s
 Ctrl-C ends all of it and leaves nothing behind.
 `
 
-func (h *house) tell() {
+func (h *environment) tell() {
 	token, _ := h.strapi.Setting("STRAPI_SEED_TOKEN") // the seed used it just now
 	_, _ = io.WriteString(os.Stdout, fmt.Sprintf(told, h.strapi.URL, h.address(), h.admin, token, h.postgres.URL()))
 }

@@ -45,9 +45,9 @@ const (
 	swingPercent = 1
 )
 
-// house is Dealbox with its Strapi: the workers, doors and breaker of
+// env is Dealbox with its Strapi: the workers, doors and breaker of
 // production, twice, over one database.
-type house struct {
+type env struct {
 	*scheduler
 
 	gate     *gate
@@ -75,8 +75,8 @@ type replica struct {
 	breaker   *circuit.Breaker
 }
 
-func newHouse(s *scheduler, g *gate, jobs inserter, drafts bool, seed uint64, m *mutant) (*house, error) {
-	h := &house{scheduler: s, gate: g, poisoned: map[string]bool{}, asked: map[string]int{}, mutant: m}
+func newEnv(s *scheduler, g *gate, jobs inserter, drafts bool, seed uint64, m *mutant) (*env, error) {
+	h := &env{scheduler: s, gate: g, poisoned: map[string]bool{}, asked: map[string]int{}, mutant: m}
 	var err error
 	h.fake, err = fakestrapi.New(fakestrapi.Config{
 		Types: fakestrapi.PipelineTypes(drafts, true), Token: "read-only-token", Seed: seed + 1,
@@ -95,7 +95,7 @@ func newHouse(s *scheduler, g *gate, jobs inserter, drafts bool, seed uint64, m 
 	return h, nil
 }
 
-func (h *house) newReplica(jobs inserter) (r replica, err error) {
+func (h *env) newReplica(jobs inserter) (r replica, err error) {
 	client, err := strapi.New(strapi.Config{BaseURL: "http://strapi", Token: "read-only-token", Transport: roundTrip(h.request)})
 	if err != nil {
 		return r, err
@@ -127,7 +127,7 @@ type roundTrip func(*http.Request) (*http.Response, error)
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // webhook takes what Strapi sends: when it arrives is the history's to decide.
-func (h *house) webhook(r *http.Request) (*http.Response, error) {
+func (h *env) webhook(r *http.Request) (*http.Response, error) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return nil, err
@@ -140,7 +140,7 @@ func (h *house) webhook(r *http.Request) (*http.Response, error) {
 
 // request is one of the workers' to Strapi. It stops before Strapi sees it and
 // while the answer is under way.
-func (h *house) request(r *http.Request) (*http.Response, error) {
+func (h *env) request(r *http.Request) (*http.Response, error) {
 	where := strings.TrimPrefix(r.URL.Path, "/api/")
 	if r.URL.Query().Get("status") == "draft" {
 		where += " (draft)"
@@ -160,7 +160,7 @@ func (h *house) request(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-func (h *house) respond(r *http.Request, v verdict) (*http.Response, error) {
+func (h *env) respond(r *http.Request, v verdict) (*http.Response, error) {
 	_, id, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/api/"), "/")
 	switch {
 	case v == fail:
@@ -190,7 +190,7 @@ func answer(status int, body string) *http.Response {
 
 // arrived takes what Strapi has sent since, in an order that does not depend on
 // Strapi's own concurrency.
-func (h *house) arrived() [][]byte {
+func (h *env) arrived() [][]byte {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	all := h.sent

@@ -40,8 +40,8 @@ const (
 	dealUID    = "api::pipeline-deal.pipeline-deal"
 )
 
-// house is the API over real stages, served on a real port.
-type house struct {
+// env is the API over real stages, served on a real port.
+type env struct {
 	t      testing.TB
 	pool   *pgxpool.Pool
 	alerts *alerting.Alerts
@@ -53,9 +53,9 @@ type house struct {
 }
 
 // build wires the stages over the pool. The changes are made before New.
-func build(t testing.TB, pool *pgxpool.Pool, changes ...func(*httpapi.Config, *httpapi.Stages)) *house {
+func build(t testing.TB, pool *pgxpool.Pool, changes ...func(*httpapi.Config, *httpapi.Stages)) *env {
 	t.Helper()
-	h := &house{t: t, pool: pool, ready: &httpapi.Readiness{}, logs: &logs{}}
+	h := &env{t: t, pool: pool, ready: &httpapi.Readiness{}, logs: &logs{}}
 	inserter, err := jobs.NewInserter(pool, nil, nil)
 	require.NoError(t, err)
 	h.alerts = alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter))
@@ -96,7 +96,7 @@ func build(t testing.TB, pool *pgxpool.Pool, changes ...func(*httpapi.Config, *h
 	return h
 }
 
-func open(t testing.TB, changes ...func(*httpapi.Config, *httpapi.Stages)) *house {
+func open(t testing.TB, changes ...func(*httpapi.Config, *httpapi.Stages)) *env {
 	t.Helper()
 	return build(t, pgtest.Pool(t), changes...)
 }
@@ -124,7 +124,7 @@ type answer struct {
 	body []byte
 }
 
-func (h *house) do(r *http.Request) answer {
+func (h *env) do(r *http.Request) answer {
 	h.t.Helper()
 	response, err := http.DefaultClient.Do(r)
 	require.NoError(h.t, err)
@@ -134,20 +134,20 @@ func (h *house) do(r *http.Request) answer {
 	return answer{response, body}
 }
 
-func (h *house) request(method, path string, body io.Reader) *http.Request {
+func (h *env) request(method, path string, body io.Reader) *http.Request {
 	h.t.Helper()
 	r, err := http.NewRequestWithContext(h.t.Context(), method, h.url+path, body)
 	require.NoError(h.t, err)
 	return r
 }
 
-func (h *house) get(path string) answer {
+func (h *env) get(path string) answer {
 	h.t.Helper()
 	return h.do(h.request(http.MethodGet, path, nil))
 }
 
 // delivery is a signed POST of the body.
-func (h *house) delivery(body string) *http.Request {
+func (h *env) delivery(body string) *http.Request {
 	h.t.Helper()
 	r := h.request(http.MethodPost, "/api/v1/webhooks/strapi", strings.NewReader(body))
 	r.Header = signed(h.t, body)
@@ -208,13 +208,13 @@ func requireError(t testing.TB, a answer, status int, code string) map[string]an
 	return e
 }
 
-func (h *house) exec(sql string) {
+func (h *env) exec(sql string) {
 	h.t.Helper()
 	_, err := h.pool.Exec(h.t.Context(), sql)
 	require.NoError(h.t, err)
 }
 
-func (h *house) raise(alert alerting.Alert) {
+func (h *env) raise(alert alerting.Alert) {
 	h.t.Helper()
 	require.NoError(h.t, pgx.BeginFunc(h.t.Context(), h.pool, func(tx pgx.Tx) error {
 		_, err := h.alerts.Raise(h.t.Context(), tx, alert)

@@ -35,8 +35,8 @@ var contentTypes = []strapi.ContentType{
 	{Kind: strapi.Billing, UID: fakestrapi.BillingUID, Plural: "billings", Fields: map[string]string{"status": "billing_status", "deal": "deal"}},
 }
 
-// house is the mirror with everything around it: Postgres, a Strapi over HTTP, jobs.
-type house struct {
+// env is the mirror with everything around it: Postgres, a Strapi over HTTP, jobs.
+type env struct {
 	t      *testing.T
 	pool   *pgxpool.Pool
 	fake   *fakestrapi.Strapi
@@ -53,9 +53,9 @@ func drafts(c *fakestrapi.Config, _ *Config, _ *circuit.Config) {
 	c.Types = fakestrapi.PipelineTypes(true, true)
 }
 
-func newHouse(t *testing.T, options ...option) *house {
+func newEnv(t *testing.T, options ...option) *env {
 	t.Helper()
-	h := &house{t: t, pool: pgtest.Pool(t), between: &between{}}
+	h := &env{t: t, pool: pgtest.Pool(t), between: &between{}}
 	strapiConfig := fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, true), Token: "read-only-token"}
 	config := Config{
 		Types: contentTypes, MaxAttempts: 3, Logger: slog.New(slog.DiscardHandler),
@@ -89,28 +89,28 @@ func newHouse(t *testing.T, options ...option) *house {
 }
 
 // enqueue asks for a look at a document and returns its job.
-func (h *house) enqueue(key Key) SyncArgs {
+func (h *env) enqueue(key Key) SyncArgs {
 	h.t.Helper()
 	var seqs map[Key]int64
 	require.NoError(h.t, pgx.BeginFunc(h.t.Context(), h.pool, func(tx pgx.Tx) (err error) {
-		seqs, err = h.queue.Enqueue(h.t.Context(), tx, []Look{{Key: key}})
+		seqs, err = h.queue.Enqueue(h.t.Context(), tx, []Refresh{{Key: key}})
 		return err
 	}))
 	return SyncArgs{UID: key.UID, DocumentID: key.DocumentID, Locale: key.Locale, Seq: seqs[key]}
 }
 
 // work runs a job as River would, once.
-func (h *house) work(args SyncArgs) error {
+func (h *env) work(args SyncArgs) error {
 	return h.sync.Work(h.t.Context(), &river.Job[SyncArgs]{Args: args})
 }
 
 // look enqueues and works.
-func (h *house) look(key Key) error {
+func (h *env) look(key Key) error {
 	h.t.Helper()
 	return h.work(h.enqueue(key))
 }
 
-func (h *house) entity(key Key) (e struct {
+func (h *env) entity(key Key) (e struct {
 	Want, Done, Version int64
 	State               string
 	Failures            int
@@ -126,27 +126,27 @@ func (h *house) entity(key Key) (e struct {
 }
 
 // one reads one value.
-func one[T any](h *house, sql string, args ...any) (v T) {
+func one[T any](h *env, sql string, args ...any) (v T) {
 	h.t.Helper()
 	require.NoError(h.t, h.pool.QueryRow(h.t.Context(), sql, args...).Scan(&v))
 	return v
 }
 
-func (h *house) deal(values fakestrapi.Values) Key {
+func (h *env) deal(values fakestrapi.Values) Key {
 	h.t.Helper()
 	entry, err := h.fake.Create(fakestrapi.DealUID, values)
 	require.NoError(h.t, err)
 	return Key{UID: fakestrapi.DealUID, DocumentID: entry.DocumentID}
 }
 
-func (h *house) billing(deal Key) Key {
+func (h *env) billing(deal Key) Key {
 	h.t.Helper()
 	entry, err := h.fake.Create(fakestrapi.BillingUID, fakestrapi.Values{"amount": json.Number("100.10"), "deal": deal.DocumentID})
 	require.NoError(h.t, err)
 	return Key{UID: fakestrapi.BillingUID, DocumentID: entry.DocumentID}
 }
 
-func (h *house) openAlerts() map[string]string {
+func (h *env) openAlerts() map[string]string {
 	h.t.Helper()
 	rows, err := h.pool.Query(h.t.Context(), "SELECT rule, level FROM alert WHERE resolved_at IS NULL")
 	require.NoError(h.t, err)
@@ -160,24 +160,24 @@ func (h *house) openAlerts() map[string]string {
 	return open
 }
 
-func (h *house) dirty() bool {
+func (h *env) dirty() bool {
 	return one[bool](h, "SELECT want > done FROM forecast_scope")
 }
 
-func (h *house) cleanForecast() {
+func (h *env) cleanForecast() {
 	_, err := h.pool.Exec(h.t.Context(), "UPDATE forecast_scope SET done = want, dirty_since = NULL")
 	require.NoError(h.t, err)
 }
 
 // due lets the backoff of a document pass.
-func (h *house) due(key Key) {
+func (h *env) due(key Key) {
 	_, err := h.pool.Exec(h.t.Context(), "UPDATE entity_sync SET next_attempt_at = NULL WHERE document_id = $1", key.DocumentID)
 	require.NoError(h.t, err)
 }
 
 // during runs do once: after Strapi has read its state for the next request, and
 // before Dealbox gets the answer.
-func (h *house) during(do func()) { h.between.do = do }
+func (h *env) during(do func()) { h.between.do = do }
 
 type between struct{ do func() }
 

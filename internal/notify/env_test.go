@@ -32,24 +32,24 @@ const patience = time.Minute
 // fast is a backoff that tests can wait for.
 var fast = retry.Policy{InitialDelay: 5 * time.Millisecond, MaxDelay: 20 * time.Millisecond}
 
-// house is the whole road of a notification: alerts, outbox, a working River client.
-type house struct {
+// env is the whole road of a notification: alerts, outbox, a working River client.
+type env struct {
 	t      *testing.T
 	pool   *pgxpool.Pool
 	alerts *alerting.Alerts
 	log    *syncBuffer
 }
 
-// newHouse opens a database and works its notifications until the test ends.
-func newHouse(t *testing.T, config notify.Config) *house {
+// newEnv opens a database and works its notifications until the test ends.
+func newEnv(t *testing.T, config notify.Config) *env {
 	t.Helper()
-	return newHouseOn(t, pgtest.Pool(t), config)
+	return newEnvOn(t, pgtest.Pool(t), config)
 }
 
-// newHouseOn is one more replica on the same database.
-func newHouseOn(t *testing.T, pool *pgxpool.Pool, config notify.Config) *house {
+// newEnvOn is one more replica on the same database.
+func newEnvOn(t *testing.T, pool *pgxpool.Pool, config notify.Config) *env {
 	t.Helper()
-	h := &house{t: t, pool: pool, log: &syncBuffer{}}
+	h := &env{t: t, pool: pool, log: &syncBuffer{}}
 	inserter, err := jobs.NewInserter(h.pool, nil, nil)
 	require.NoError(t, err)
 	if config.Backoff == (retry.Policy{}) {
@@ -84,13 +84,13 @@ func webhook(t *testing.T, floor alerting.Level, c notify.WebhookConfig) notify.
 	return notify.Channel{Name: "webhook", Floor: int(floor), Notify: w.Notify}
 }
 
-func (h *house) inTx(do func(ctx context.Context, tx pgx.Tx) error) {
+func (h *env) inTx(do func(ctx context.Context, tx pgx.Tx) error) {
 	h.t.Helper()
 	ctx := h.t.Context()
 	require.NoError(h.t, pgx.BeginFunc(ctx, h.pool, func(tx pgx.Tx) error { return do(ctx, tx) }))
 }
 
-func (h *house) raise(a alerting.Alert) (id int64) {
+func (h *env) raise(a alerting.Alert) (id int64) {
 	h.t.Helper()
 	h.inTx(func(ctx context.Context, tx pgx.Tx) (err error) {
 		id, err = h.alerts.Raise(ctx, tx, a)
@@ -100,7 +100,7 @@ func (h *house) raise(a alerting.Alert) (id int64) {
 }
 
 // resolve ends the episode of breakerOpened.
-func (h *house) resolve(reason string) {
+func (h *env) resolve(reason string) {
 	h.t.Helper()
 	h.inTx(func(ctx context.Context, tx pgx.Tx) error {
 		found, err := h.alerts.Resolve(ctx, tx, alerting.RuleBreakerOpened, "strapi", reason)
@@ -121,7 +121,7 @@ type row struct {
 	LastError *string
 }
 
-func (h *house) rows() []row {
+func (h *env) rows() []row {
 	h.t.Helper()
 	found, err := h.pool.Query(h.t.Context(), `SELECT id, alert_id, channel, reason, sequence, status, attempts, last_error
 		FROM notification ORDER BY id`)
@@ -132,14 +132,14 @@ func (h *house) rows() []row {
 }
 
 // settled waits until n notifications are there and none is pending.
-func (h *house) settled(n int) []row {
+func (h *env) settled(n int) []row {
 	h.t.Helper()
 	h.eventually(`SELECT count(*) = $1 AND count(*) FILTER (WHERE status = 'pending') = 0 FROM notification`, n)
 	return h.rows()
 }
 
 // eventually waits for a query to answer true.
-func (h *house) eventually(query string, args ...any) {
+func (h *env) eventually(query string, args ...any) {
 	h.t.Helper()
 	require.Eventually(h.t, func() bool {
 		var yes bool
@@ -149,7 +149,7 @@ func (h *house) eventually(query string, args ...any) {
 }
 
 // text is what a query answers as one text.
-func (h *house) text(query string, args ...any) string {
+func (h *env) text(query string, args ...any) string {
 	h.t.Helper()
 	var s string
 	require.NoError(h.t, h.pool.QueryRow(h.t.Context(), query, args...).Scan(&s))
