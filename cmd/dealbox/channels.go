@@ -1,7 +1,7 @@
 package main
 
 import (
-	"dealbox/internal/alerting"
+	"dealbox/internal/level"
 	"dealbox/internal/notify"
 )
 
@@ -38,7 +38,7 @@ func newEmail(e EmailConfig, version string) (*notify.Email, error) {
 	})
 }
 
-func floor(level string) int {
-	l, _ := alerting.ParseLevel(level) // checked with the settings
-	return int(l)
+func floor(name string) level.Level {
+	l, _ := level.Parse(name) // checked with the settings
+	return l
 }

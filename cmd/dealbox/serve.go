@@ -21,6 +21,7 @@ import (
 	"dealbox/internal/httpapi"
 	"dealbox/internal/inbox"
 	"dealbox/internal/jobs"
+	"dealbox/internal/level"
 	"dealbox/internal/mirror"
 	"dealbox/internal/notify"
 	"dealbox/internal/retention"
@@ -251,7 +252,7 @@ func breakerAlerts(alerts *alerting.Alerts) func(context.Context, pgx.Tx, circui
 			return nil // a probe that failed is the same outage
 		}
 		_, err := alerts.Raise(ctx, tx, alerting.Alert{
-			Rule: alerting.RuleBreakerOpened, Subject: t.Name, Level: alerting.Critical,
+			Rule: alerting.RuleBreakerOpened, Subject: t.Name, Level: level.Critical,
 			Message: breakerMessage(t),
 			Details: map[string]any{"failure_count": t.FailureCount, "reason": t.Reason, "actor": t.Actor},
 		})
