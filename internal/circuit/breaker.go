@@ -21,7 +21,7 @@ import (
 	"dealbox/internal/text"
 )
 
-// ErrOpen is what a caller answers that did not call because of the breaker.
+// ErrOpen is what a caller returns that made no call because of the breaker.
 var ErrOpen = errors.New("circuit breaker is open")
 
 // Config of a Breaker. Zero values take the defaults.
@@ -41,6 +41,9 @@ type Config struct {
 	// Holder names this replica in the lease. It is only read by people: the
 	// generation tells whose result counts. Default "<host>:<pid>".
 	Holder string
+	// WriteTimeout bounds one transaction, also where the caller's context does
+	// not: a half-open connection to Postgres never answers. Default 5 s.
+	WriteTimeout time.Duration
 	// Logger gets each transition once, from the replica that made it.
 	// Default slog.Default().
 	Logger *slog.Logger
@@ -83,6 +86,9 @@ func New(pool store, config Config) *Breaker {
 		config.Holder = fmt.Sprintf("%s:%d", host, os.Getpid())
 	}
 	config.Holder = text.Line(config.Holder, maxText)
+	if config.WriteTimeout <= 0 {
+		config.WriteTimeout = 5 * time.Second
+	}
 	if config.Logger == nil {
 		config.Logger = slog.Default()
 	}
@@ -92,7 +98,7 @@ func New(pool store, config Config) *Breaker {
 // Snapshot is the row as it was at one moment.
 type Snapshot struct {
 	State State
-	// Forced says that an operator holds the state until a reset.
+	// Forced: an operator holds the state until a reset.
 	Forced bool
 	// FailureCount counts the run of failures; while not closed it is the
 	// count that opened it.
@@ -108,8 +114,8 @@ type Snapshot struct {
 	Generation int64
 }
 
-// Err is nil when calls may be made, else an error that is ErrOpen and says
-// when a probe is due.
+// Err returns nil when calls may be made, else an error that wraps ErrOpen and
+// tells when a probe is due.
 func (s Snapshot) Err() error {
 	switch {
 	case s.State == Closed:

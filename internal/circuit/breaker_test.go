@@ -15,10 +15,7 @@ import (
 	"dealbox/internal/pgtest"
 )
 
-func TestMain(m *testing.M) {
-	writeTimeout = time.Minute
-	pgtest.Main(m)
-}
+func TestMain(m *testing.M) { pgtest.Main(m) }
 
 var (
 	errDown = errors.New("connection refused")
@@ -30,7 +27,7 @@ type env struct {
 	pool     *pgxpool.Pool
 	replicas [3]*Breaker
 	log      *lines
-	// hook keeps what OnTransition saw, and answers hookErr.
+	// hook keeps what OnTransition saw, and returns hookErr.
 	mu      sync.Mutex
 	seen    []Transition
 	hookErr error
@@ -41,6 +38,7 @@ func newEnv(t *testing.T, config Config) *env {
 	h := &env{pool: pgtest.Pool(t), log: &lines{}}
 	config.Logger = slog.New(h.log)
 	config.OnTransition = h.hook
+	config.WriteTimeout = time.Minute // a busy machine
 	for i := range h.replicas {
 		config.Holder = []string{"replica-0", "replica-1", "replica-2"}[i]
 		h.replicas[i] = New(h.pool, config)
@@ -104,8 +102,8 @@ func (h *env) MustBeDue(t *testing.T) {
 	h.MustExec(t, "UPDATE circuit_breaker SET retry_at = now() - interval '1 second' WHERE state = 'open'")
 }
 
-// story is a row of the history without its time.
-type story struct {
+// historyRow is a row of the history without its time.
+type historyRow struct {
 	Generation int64
 	From, To   State
 	Failures   int
@@ -113,12 +111,12 @@ type story struct {
 	Reason     string
 }
 
-func (h *env) MustHistory(t *testing.T) []story {
+func (h *env) MustHistory(t *testing.T) []historyRow {
 	t.Helper()
 	rows, err := h.pool.Query(t.Context(), `SELECT generation, from_state, to_state, failure_count, actor, reason
 		FROM circuit_breaker_event ORDER BY id`)
 	require.NoError(t, err)
-	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[story])
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[historyRow])
 	require.NoError(t, err)
 	return all
 }

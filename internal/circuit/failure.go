@@ -37,7 +37,7 @@ func (b *Breaker) RecordFailure(ctx context.Context, key string, cause error) er
 			return nil, err
 		}
 		// The count took the row's lock, so nobody else sees this threshold reached.
-		return b.move(ctx, tx, placeOf(row), thresholdReached, moveCause{
+		return b.move(ctx, tx, rowVersionOf(row), thresholdReached, moveCause{
 			reason: fmt.Sprintf("failures in a row: %d, the last: %s", row.FailureCount, cleaned),
 		})
 	})

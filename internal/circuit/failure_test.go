@@ -29,7 +29,7 @@ func TestBreaker_Failure(t *testing.T) {
 		require.Equal(t, Open, s.State)
 		require.Equal(t, 5, s.FailureCount)
 		reason := "failures in a row: 5, the last: connection refused"
-		require.Equal(t, []story{{1, Closed, Open, 5, "dealbox", reason}}, h.MustHistory(t))
+		require.Equal(t, []historyRow{{1, Closed, Open, 5, "dealbox", reason}}, h.MustHistory(t))
 		require.Equal(t, []Transition{{
 			Name: "strapi", From: Closed, To: Open, Generation: 1, FailureCount: 5, Actor: "dealbox", Reason: reason,
 			LastError: "connection refused", At: *s.OpenedAt, OpenedAt: s.OpenedAt, RetryAt: s.RetryAt,

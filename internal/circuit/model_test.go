@@ -74,7 +74,7 @@ func (m *model) step(t *rapid.T, action string) {
 		require.Equal(t, m.due, lease != nil)
 		if lease != nil {
 			m.to(HalfOpen, false)
-			m.leases = append(m.leases, rowVersion{position{State: HalfOpen}, lease.Generation})
+			m.leases = append(m.leases, rowVersion{forcedState{State: HalfOpen}, lease.Generation})
 		}
 	case "result":
 		m.result(t, b)
@@ -96,7 +96,7 @@ func (m *model) result(t *rapid.T, b *Breaker) {
 	}
 	lease := rapid.SampledFrom(m.leases).Draw(t, "lease")
 	cause := rapid.SampledFrom([]error{nil, errDown, context.Canceled}).Draw(t, "result")
-	require.NoError(t, b.settle(context.Background(), lease, cause))
+	require.NoError(t, b.recordProbe(context.Background(), lease, cause))
 	if m.state != HalfOpen || lease.generation != m.generation {
 		return
 	}
@@ -155,7 +155,7 @@ func TestBreaker_AgreesWithItsModel(t *testing.T) {
 		require.NoError(t, err)
 		for i := range m.replicas {
 			m.replicas[i] = New(pool, Config{Name: m.name, Holder: fmt.Sprint("replica-", i), Logger: discard,
-				FailureThreshold: modelThreshold, RecoveryTimeout: time.Hour, ProbeLease: time.Hour})
+				FailureThreshold: modelThreshold, RecoveryTimeout: time.Hour, ProbeLease: time.Hour, WriteTimeout: time.Minute})
 		}
 		m.check(t)
 		for _, action := range rapid.SliceOfN(rapid.SampledFrom(actions), 1, 25).Draw(t, "actions") {

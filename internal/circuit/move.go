@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -14,38 +13,34 @@ import (
 )
 
 const (
-	// self is the actor of what no operator asked for.
+	// self is the actor of transitions that Dealbox makes by itself.
 	self = "dealbox"
 	// maxTries of one transaction that Postgres asks to repeat.
 	maxTries = 3
 )
 
-// writeTimeout bounds one transaction, also where the caller's context does not: a
-// half-open connection to Postgres never answers. Tests on a busy machine take more.
-var writeTimeout = 5 * time.Second
-
-// rowVersion is the row that a decision was made on.
+// rowVersion is the version of the row that a decision was made on.
 type rowVersion struct {
-	position
+	forcedState
 	generation int64
 }
 
-func placeOf(row dbsqlc.CircuitBreaker) rowVersion {
-	return rowVersion{position{State(row.State), row.Forced}, row.Generation}
+func rowVersionOf(row dbsqlc.CircuitBreaker) rowVersion {
+	return rowVersion{forcedState{State(row.State), row.Forced}, row.Generation}
 }
 
-// because says why a transition is made, for the history.
+// moveCause is who makes a transition and why, for the history.
 type moveCause struct {
 	actor     string // empty: dealbox itself
 	reason    string
 	lastError *string // nil: keep what the row has
 }
 
-// move makes the transition that e asks for at that place, with its history
-// row and OnTransition. It answers nil if e changes nothing there, or if the
-// breaker is elsewhere by now.
+// move makes the transition that the event e leads to from the row version at,
+// with its history row and OnTransition. It returns nil when e changes nothing
+// there, and when another replica has moved the row meanwhile.
 func (b *Breaker) move(ctx context.Context, tx pgx.Tx, at rowVersion, e event, why moveCause) (*Transition, error) {
-	to, ok := next(at.position, e)
+	to, ok := next(at.forcedState, e)
 	if !ok {
 		return nil, nil
 	}
@@ -95,7 +90,7 @@ func (b *Breaker) record(ctx context.Context, tx pgx.Tx, t Transition) error {
 // transact runs fn in a transaction, repeats it where Postgres asks for that,
 // and logs the transition once it is committed.
 func (b *Breaker) transact(ctx context.Context, fn func(context.Context, pgx.Tx) (*Transition, error)) (*Transition, error) {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, b.config.WriteTimeout)
 	defer cancel()
 	for try := 1; ; try++ {
 		var made *Transition

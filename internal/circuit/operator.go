@@ -11,14 +11,14 @@ import (
 )
 
 // ForceOpen holds the breaker open until Reset or ForceClose: nobody calls and
-// no probe is made. A probe that is under way no longer counts. It answers
+// no probe is made. A probe that is under way no longer counts. It returns
 // false when the breaker was forced open already.
 func (b *Breaker) ForceOpen(ctx context.Context, actor, reason string) (bool, error) {
 	return b.operate(ctx, operatorOpens, moveCause{actor: actor, reason: reason})
 }
 
 // ForceClose holds the breaker closed until Reset or ForceOpen: calls are made
-// and no failure is counted. It answers false when it was forced closed already.
+// and no failure is counted. It returns false when it was forced closed already.
 func (b *Breaker) ForceClose(ctx context.Context, actor, reason string) (bool, error) {
 	return b.operate(ctx, operatorCloses, moveCause{actor: actor, reason: reason})
 }
@@ -29,8 +29,8 @@ func (b *Breaker) Reset(ctx context.Context, actor, reason string) error {
 	return err
 }
 
-// operate locks the row first: an operator's word must not be lost to a
-// transition that comes between reading and writing.
+// operate locks the row first, so that no transition comes between reading and
+// writing, and the operator's choice stands.
 func (b *Breaker) operate(ctx context.Context, e event, why moveCause) (bool, error) {
 	t, err := b.transact(ctx, func(ctx context.Context, tx pgx.Tx) (*Transition, error) {
 		row, err := dbsqlc.New().CircuitBreakerLock(ctx, tx, b.config.Name)
@@ -40,7 +40,7 @@ func (b *Breaker) operate(ctx context.Context, e event, why moveCause) (bool, er
 		if err != nil {
 			return nil, err
 		}
-		return b.move(ctx, tx, placeOf(row), e, why)
+		return b.move(ctx, tx, rowVersionOf(row), e, why)
 	})
 	if err != nil {
 		return false, fmt.Errorf("move circuit breaker %q by hand: %w", b.config.Name, err)

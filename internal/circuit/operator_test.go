@@ -31,7 +31,7 @@ func TestBreaker_ForceOpen(t *testing.T) {
 
 	require.NoError(t, h.replicas[0].Reset(t.Context(), "cli:ann", "upgraded"))
 	require.Equal(t, Snapshot{State: Closed, Generation: 2}, h.MustRead(t))
-	require.Equal(t, []story{
+	require.Equal(t, []historyRow{
 		{1, Closed, Open, 0, "cli:ann", "Strapi is being upgraded"},
 		{2, Open, Closed, 0, "cli:ann", "upgraded"},
 	}, h.MustHistory(t))

@@ -10,17 +10,16 @@ import (
 )
 
 // Probe makes the one call that decides whether an open breaker closes, if it
-// is due and no other replica is making it. It answers whether probe was
-// called. A nil result closes the breaker; an error opens it for another
+// is due and no other replica is making it. It reports whether it called probe. A nil result closes the breaker; an error opens it for another
 // recovery timeout. The error of probe is not returned: it is the reason in the
 // history. Errors returned are the database's.
 //
 // The context of probe ends before the lease does. A result that comes when
-// another replica has taken over changes nothing. If ctx ends, or probe answers
+// another replica has taken over changes nothing. If ctx ends, or probe returns
 // a cancellation, the lease is given back and a probe stays due: a process that
 // stops says nothing about the remote side.
 func (b *Breaker) Probe(ctx context.Context, probe func(context.Context) error) (bool, error) {
-	seen, err := b.look(ctx)
+	seen, err := b.read(ctx)
 	if err != nil || !seen.due() {
 		return false, err
 	}
@@ -30,21 +29,21 @@ func (b *Breaker) Probe(ctx context.Context, probe func(context.Context) error) 
 	if err != nil || lease == nil {
 		return false, err
 	}
-	// The rest of the lease is for writing the result down.
+	// What is left of the lease is for writing the result down.
 	probeCtx, cancel := context.WithDeadline(ctx, asked.Add(b.config.ProbeLease*3/4))
 	defer cancel()
-	return true, b.settle(ctx, rowVersion{position{State: HalfOpen}, lease.Generation}, probe(probeCtx))
+	return true, b.recordProbe(ctx, rowVersion{forcedState{State: HalfOpen}, lease.Generation}, probe(probeCtx))
 }
 
-// look reads the row without a transaction.
-func (b *Breaker) look(ctx context.Context) (Snapshot, error) {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+// read reads the row without a transaction.
+func (b *Breaker) read(ctx context.Context) (Snapshot, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.config.WriteTimeout)
 	defer cancel()
 	return b.Snapshot(ctx, b.pool)
 }
 
-// due says that a probe may be made now, as far as this snapshot knows. The
-// UPDATE that takes the lease decides.
+// due reports whether a probe may be made now, as far as this snapshot knows.
+// The UPDATE that takes the lease decides.
 func (s Snapshot) due() bool {
 	return s.State != Closed && !s.Forced && s.RetryIn == 0
 }
@@ -55,7 +54,7 @@ func (b *Breaker) lease(ctx context.Context, seen Snapshot) (*Transition, error)
 		reason += ": the lease of the last prober ran out"
 	}
 	t, err := b.transact(ctx, func(ctx context.Context, tx pgx.Tx) (*Transition, error) {
-		at := rowVersion{position{State: seen.State}, seen.Generation}
+		at := rowVersion{forcedState{State: seen.State}, seen.Generation}
 		return b.move(ctx, tx, at, probeDue, moveCause{reason: reason})
 	})
 	if err != nil {
@@ -64,9 +63,9 @@ func (b *Breaker) lease(ctx context.Context, seen Snapshot) (*Transition, error)
 	return t, nil
 }
 
-// settle writes the result of a probe, also when ctx has ended by now.
-func (b *Breaker) settle(ctx context.Context, lease rowVersion, cause error) error {
-	e, why := verdict(ctx, cause)
+// recordProbe writes the result of a probe, also when ctx has ended by now.
+func (b *Breaker) recordProbe(ctx context.Context, lease rowVersion, cause error) error {
+	e, why := probeResult(ctx, cause)
 	why.reason = fmt.Sprintf("probe by %s %s", b.config.Holder, why.reason)
 	_, err := b.transact(context.WithoutCancel(ctx), func(ctx context.Context, tx pgx.Tx) (*Transition, error) {
 		return b.move(ctx, tx, lease, e, why)
@@ -77,7 +76,8 @@ func (b *Breaker) settle(ctx context.Context, lease rowVersion, cause error) err
 	return nil
 }
 
-func verdict(ctx context.Context, cause error) (event, moveCause) {
+// probeResult returns the event that a probe's error stands for, and why.
+func probeResult(ctx context.Context, cause error) (event, moveCause) {
 	if cause == nil {
 		return probeSucceeded, moveCause{reason: "succeeded"}
 	}

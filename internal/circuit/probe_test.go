@@ -107,7 +107,7 @@ func TestBreaker_Probe(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, probed)
 		require.Equal(t, Snapshot{State: Closed, Generation: 3}, h.MustRead(t))
-		require.Equal(t, []story{
+		require.Equal(t, []historyRow{
 			{1, Closed, Open, 2, "dealbox", "failures in a row: 2, the last: connection refused"},
 			{2, Open, HalfOpen, 2, "dealbox", "probe by replica-1"},
 			{3, HalfOpen, Closed, 0, "dealbox", "probe by replica-1 succeeded"},
@@ -133,7 +133,7 @@ func TestBreaker_Probe(t *testing.T) {
 		require.Equal(t, "still down", s.LastError)
 		require.Equal(t, opened, s.OpenedAt, "the outage began when it first opened")
 		require.Equal(t, time.Minute, s.RetryAt.Sub(h.transitions()[2].At), "it waits once more")
-		require.Equal(t, story{3, HalfOpen, Open, 2, "dealbox", "probe by replica-2 failed: still down"}, h.MustHistory(t)[2])
+		require.Equal(t, historyRow{3, HalfOpen, Open, 2, "dealbox", "probe by replica-2 failed: still down"}, h.MustHistory(t)[2])
 	})
 
 	t.Run("DeadProberIsReplaced", func(t *testing.T) {
@@ -152,7 +152,7 @@ func TestBreaker_Probe(t *testing.T) {
 					h.MustExec(t, "UPDATE circuit_breaker SET probe_until = now() - interval '1 second'")
 					require.Equal(t, HalfOpen, h.MustRead(t).State)
 					probed, err = h.replicas[1].Probe(ctx, func(ctx context.Context) error {
-						require.NoError(t, h.replicas[0].settle(ctx, rowVersion{position{State: HalfOpen}, 2}, late))
+						require.NoError(t, h.replicas[0].recordProbe(ctx, rowVersion{forcedState{State: HalfOpen}, 2}, late))
 						require.Equal(t, int64(3), h.MustRead(t).Generation, "a late result does not end another's probe")
 						return errors.New("still down")
 					})
@@ -165,7 +165,7 @@ func TestBreaker_Probe(t *testing.T) {
 				s := h.MustRead(t)
 				require.Equal(t, Open, s.State, "the late result changed nothing")
 				require.Equal(t, "still down", s.LastError)
-				require.Equal(t, []story{
+				require.Equal(t, []historyRow{
 					{1, Closed, Open, 1, "dealbox", "failures in a row: 1, the last: connection refused"},
 					{2, Open, HalfOpen, 1, "dealbox", "probe by replica-0"},
 					{3, HalfOpen, HalfOpen, 1, "dealbox", "probe by replica-1: the lease of the last prober ran out"},
@@ -191,7 +191,7 @@ func TestBreaker_Probe(t *testing.T) {
 		require.Equal(t, Open, s.State)
 		require.Zero(t, s.RetryIn, "due at once")
 		require.Equal(t, "connection refused", s.LastError, "a cancellation is no failure")
-		require.Equal(t, story{3, HalfOpen, Open, 1, "dealbox", "probe by replica-0 was given back: it was cancelled"}, h.MustHistory(t)[2])
+		require.Equal(t, historyRow{3, HalfOpen, Open, 1, "dealbox", "probe by replica-0 was given back: it was cancelled"}, h.MustHistory(t)[2])
 
 		probed, err = h.replicas[1].Probe(t.Context(), succeed)
 		require.NoError(t, err)
@@ -302,7 +302,7 @@ func TestBreaker_Run(t *testing.T) {
 		require.Eventually(t, func() bool { return again() > 0 }, time.Minute, time.Millisecond)
 		stop()
 		require.Equal(t, 1, again())
-		require.Equal(t, 1, h.log.count(slog.LevelWarn, "circuit breaker cannot be read or written; trying on"))
+		require.Equal(t, 1, h.log.count(slog.LevelWarn, "circuit breaker cannot be read or written in Postgres; it is tried again each second"))
 	})
 
 	t.Run("GivesTheLeaseBackWhenItEnds", func(t *testing.T) {

@@ -7,13 +7,12 @@ import (
 	"time"
 )
 
-// Run probes whenever it is due, until ctx ends. It looks at the row about
-// once every interval (jittered by half, so that replicas do not look
-// together); 0 means 1 s. While the breaker is closed a look is one SELECT.
+// Run probes whenever it is due, until ctx ends. It reads the row about
+// once every interval (jittered by half, so that replicas do not read it
+// together); 0 means 1 s. While the breaker is closed that is one SELECT.
 // Close the pool after it has returned: it gives its lease back at the end.
 //
-// Database errors are survived. They are logged when they begin and when they
-// end, not once a look.
+// It survives database errors, and logs when they begin and when they end.
 func (b *Breaker) Run(ctx context.Context, every time.Duration, probe func(context.Context) error) {
 	if every <= 0 {
 		every = time.Second
@@ -28,12 +27,12 @@ func (b *Breaker) Run(ctx context.Context, every time.Duration, probe func(conte
 	}
 }
 
-// logChange logs when looking at the breaker begins or ceases to fail.
+// logChange logs when reading the breaker begins or ceases to fail.
 func (b *Breaker) logChange(ctx context.Context, failing bool, err error) bool {
 	name := slog.String("breaker", b.config.Name)
 	switch {
 	case err != nil && !failing:
-		b.config.Logger.LogAttrs(ctx, slog.LevelWarn, "circuit breaker cannot be read or written; trying on",
+		b.config.Logger.LogAttrs(ctx, slog.LevelWarn, "circuit breaker cannot be read or written in Postgres; it is tried again each second",
 			name, slog.Any("error", err))
 	case err == nil && failing:
 		b.config.Logger.LogAttrs(ctx, slog.LevelInfo, "circuit breaker can be read again", name)
@@ -41,7 +40,7 @@ func (b *Breaker) logChange(ctx context.Context, failing bool, err error) bool {
 	return err != nil
 }
 
-// sleep waits for d and says whether ctx is still alive.
+// sleep waits for d and reports whether ctx is still alive.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -18,7 +18,7 @@ type Transition struct {
 	// From equals To when a dead prober's lease was taken over, or when an
 	// operator holds or resets a state that the breaker has already.
 	From, To State
-	// Forced says that an operator holds the new state until a reset.
+	// Forced: an operator holds the new state until a reset.
 	Forced     bool
 	Generation int64 // the one that this transition began
 	// FailureCount is the count after it: 0 once closed.
@@ -45,38 +45,38 @@ const (
 	operatorResets
 )
 
-// position is the part of the row that decides.
-type position struct {
+// forcedState is the part of the row that decides.
+type forcedState struct {
 	State  State
 	Forced bool
 }
 
-// next is the whole automaton: where an event leads from a position, or false
-// when it changes nothing there. Counting failures and comparing times is SQL,
+// next is the whole automaton: it returns where an event leads, and false when
+// it changes nothing. Counting failures and comparing times is SQL,
 // because the database's row and clock are the ones that all replicas share.
-func next(from position, e event) (position, bool) {
+func next(from forcedState, e event) (forcedState, bool) {
 	switch e {
 	case operatorOpens:
-		to := position{Open, true}
+		to := forcedState{Open, true}
 		return to, to != from
 	case operatorCloses:
-		to := position{Closed, true}
+		to := forcedState{Closed, true}
 		return to, to != from
 	case operatorResets:
-		return position{Closed, false}, true
+		return forcedState{Closed, false}, true
 	}
 	if from.Forced {
 		return from, false
 	}
 	switch {
 	case from.State == Closed && e == thresholdReached:
-		return position{State: Open}, true
+		return forcedState{State: Open}, true
 	case from.State != Closed && e == probeDue:
-		return position{State: HalfOpen}, true
+		return forcedState{State: HalfOpen}, true
 	case from.State == HalfOpen && e == probeSucceeded:
-		return position{State: Closed}, true
+		return forcedState{State: Closed}, true
 	case from.State == HalfOpen && (e == probeFailed || e == probeGivenBack):
-		return position{State: Open}, true
+		return forcedState{State: Open}, true
 	}
 	return from, false
 }

@@ -9,8 +9,8 @@ import (
 
 func TestNext(t *testing.T) {
 	t.Parallel()
-	closed, open, half := position{Closed, false}, position{Open, false}, position{HalfOpen, false}
-	heldClosed, heldOpen := position{Closed, true}, position{Open, true}
+	closed, open, half := forcedState{Closed, false}, forcedState{Open, false}, forcedState{HalfOpen, false}
+	heldClosed, heldOpen := forcedState{Closed, true}, forcedState{Open, true}
 	names := map[event]string{
 		thresholdReached: "threshold reached", probeDue: "probe due", probeSucceeded: "probe succeeded",
 		probeFailed: "probe failed", probeGivenBack: "probe given back",
@@ -18,7 +18,7 @@ func TestNext(t *testing.T) {
 	}
 
 	// What is not listed changes nothing.
-	moves := map[position]map[event]position{
+	moves := map[forcedState]map[event]forcedState{
 		closed: {
 			thresholdReached: open,
 			operatorOpens:    heldOpen, operatorCloses: heldClosed, operatorResets: closed,
