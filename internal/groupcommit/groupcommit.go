@@ -8,11 +8,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 )
 
-// Errors that Submit answers at once. The item was not taken.
+// Errors that Submit returns at once: the group did not take the item.
 var (
 	ErrFull   = errors.New("group commit: the queue is full")
 	ErrClosed = errors.New("group commit: closed")
@@ -31,19 +33,19 @@ type Config[T any] struct {
 	// Needed with MaxBytes.
 	Size func(T) int
 	// MaxQueued is how many items may wait for a writer; those in a commit do
-	// not count. Past it Submit answers ErrFull. Default 4096.
+	// not count. Past it Submit returns ErrFull. Default 4096.
 	MaxQueued int
 	// Timeout ends the context of each commit. Default 0: none.
 	Timeout time.Duration
 }
 
-// Result is what commit answers for one item.
+// Result is what a Commit returns for one item.
 type Result[R any] struct {
 	Value R
 	Err   error
 }
 
-// Commit writes items and answers one Result for each, in their order. writer
+// Commit writes items and returns one Result for each, in their order. writer
 // counts from 0; commits of the same writer never overlap. ctx belongs to the
 // group, not to a caller: it ends by Config.Timeout or when Close gives up.
 type Commit[T, R any] func(ctx context.Context, writer int, items []T) []Result[R]
@@ -62,7 +64,6 @@ func (e *PanicError) Error() string {
 type Group[T, R any] struct {
 	config Config[T]
 	commit Commit[T, R]
-	waits  sync.Pool // of *wait[T, R]
 
 	ctx    context.Context //nolint:containedctx // of all commits; Close ends it
 	cancel context.CancelFunc
@@ -70,9 +71,16 @@ type Group[T, R any] struct {
 
 	mu      sync.Mutex
 	arrived sync.Cond // an item was queued, or the group was closed
-	queue   queue[T, R]
+	queue   []*wait[T, R]
 	writers int // writers that have not ended
 	closed  bool
+}
+
+// wait is one caller's item, and the channel of its result.
+type wait[T, R any] struct {
+	item T
+	size int
+	done chan Result[R] // holds one: a writer never waits for a caller
 }
 
 // New starts the writers. Call Close to end them.
@@ -87,61 +95,41 @@ func New[T, R any](config Config[T], commit Commit[T, R]) *Group[T, R] {
 	g := &Group[T, R]{config: config, commit: commit, done: make(chan struct{}), writers: config.Writers}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.arrived.L = &g.mu
-	g.waits.New = func() any { return &wait[T, R]{done: make(chan Result[R], 1)} }
 	for writer := range config.Writers {
 		go g.write(writer)
 	}
 	return g
 }
 
-// Submit hands item to the next free writer and answers when it is committed,
-// with its own result. Items are taken in the order in which they came.
+// Submit hands item to the next free writer and returns when it is committed,
+// with its own result. Writers take items in the order in which they came.
 //
-// When ctx ends first, Submit answers at once, and the item may or may not be
+// When ctx ends first, Submit returns at once, and the item may or may not be
 // committed: it stays in the queue, because a webhook whose caller hung up is
 // still worth keeping. ErrFull and ErrClosed mean that it was not taken.
 func (g *Group[T, R]) Submit(ctx context.Context, item T) (R, error) {
+	var none R
 	if err := ctx.Err(); err != nil {
-		var none R
 		return none, fmt.Errorf("group commit: not taken: %w", err)
 	}
-	w := g.waits.Get().(*wait[T, R])
-	w.item = item
+	w := &wait[T, R]{item: item, done: make(chan Result[R], 1)}
 	if g.config.Size != nil {
 		w.size = g.config.Size(item)
 	}
 	if err := g.enqueue(w); err != nil {
-		g.release(w)
-		var none R
 		return none, err
 	}
 	select {
 	case r := <-w.done:
-		g.release(w)
 		return r.Value, r.Err
 	case <-ctx.Done():
-		return g.abandon(ctx, w)
 	}
-}
-
-// abandon leaves w to its writer, unless the result has just come.
-func (g *Group[T, R]) abandon(ctx context.Context, w *wait[T, R]) (R, error) {
 	select {
-	case r := <-w.done:
-		g.release(w)
+	case r := <-w.done: // it came in the same moment
 		return r.Value, r.Err
 	default:
-		var none R
 		return none, fmt.Errorf("group commit: gave up waiting, the item may still be committed: %w", ctx.Err())
 	}
-}
-
-// release makes w ready for another caller. Only who received its result, or
-// never queued it, may do that.
-func (g *Group[T, R]) release(w *wait[T, R]) {
-	var none T
-	w.item = none
-	g.waits.Put(w)
 }
 
 func (g *Group[T, R]) enqueue(w *wait[T, R]) error {
@@ -150,29 +138,124 @@ func (g *Group[T, R]) enqueue(w *wait[T, R]) error {
 	if g.closed {
 		return ErrClosed
 	}
-	if g.queue.length >= g.config.MaxQueued {
+	if len(g.queue) >= g.config.MaxQueued {
 		return ErrFull
 	}
-	g.queue.push(w)
+	g.queue = append(g.queue, w)
 	g.arrived.Signal()
 	return nil
 }
 
+// write commits batch after batch until the group is closed and the queue is
+// empty. A writer whose goroutine is ended under it is replaced.
+func (g *Group[T, R]) write(writer int) {
+	finished := false
+	defer func() {
+		if !finished {
+			go g.write(writer)
+		}
+	}()
+	for {
+		batch := g.next()
+		if batch == nil {
+			finished = true
+			return
+		}
+		g.serve(writer, batch)
+	}
+}
+
+// next waits for items and takes a batch. It returns nil when there will be none.
+func (g *Group[T, R]) next() []*wait[T, R] {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for len(g.queue) == 0 {
+		if g.closed {
+			if g.writers--; g.writers == 0 {
+				close(g.done)
+			}
+			return nil
+		}
+		g.arrived.Wait()
+	}
+	n := g.batchLength()
+	batch := slices.Clone(g.queue[:n])
+	g.queue = slices.Delete(g.queue, 0, n)
+	return batch
+}
+
+// batchLength returns how many of the queue's first items stay within both limits.
+// The first one always goes, so one above MaxBytes goes alone.
+func (g *Group[T, R]) batchLength() int {
+	bytes := 0
+	for i, w := range g.queue {
+		bytes += w.size
+		if i == g.config.MaxItems || i > 0 && g.config.MaxBytes > 0 && bytes > g.config.MaxBytes {
+			return i
+		}
+	}
+	return len(g.queue)
+}
+
+// errExited: commit called runtime.Goexit, as a failing test does.
+var errExited = errors.New("group commit: commit ended its goroutine")
+
+// serve commits a batch and gives each caller in it its result, or one error to
+// all, whatever commit does.
+func (g *Group[T, R]) serve(writer int, batch []*wait[T, R]) {
+	var results []Result[R]
+	err := errExited
+	defer func() {
+		if p := recover(); p != nil {
+			err = &PanicError{Value: p, Stack: debug.Stack()}
+		}
+		for i, w := range batch {
+			if err != nil {
+				w.done <- Result[R]{Err: err}
+			} else {
+				w.done <- results[i]
+			}
+		}
+	}()
+	results, err = g.run(writer, batch)
+}
+
+func (g *Group[T, R]) run(writer int, batch []*wait[T, R]) ([]Result[R], error) {
+	ctx := g.ctx
+	if ctx.Err() != nil {
+		return nil, ErrClosed // Close gave up: nothing more is begun
+	}
+	if g.config.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, g.config.Timeout)
+		defer cancel()
+	}
+	items := make([]T, len(batch))
+	for i, w := range batch {
+		items[i] = w.item
+	}
+	results := g.commit(ctx, writer, items)
+	if len(results) != len(items) {
+		return nil, fmt.Errorf("group commit: commit returned %d results for %d items; what it wrote is unknown",
+			len(results), len(items))
+	}
+	return results, nil
+}
+
 // Close refuses new items with ErrClosed, commits what is queued, and waits for
-// the writers. When ctx ends first it gives up: commits under way see their
-// context cancelled, items still queued are answered with ErrClosed, and Close
-// answers ctx's error without waiting further. It may be called several times.
+// the writers. When ctx ends first it gives up: it cancels the context of the
+// commits under way, the writers refuse what is still queued with ErrClosed, and
+// Close returns ctx's error without waiting further. It may be called several times.
 func (g *Group[T, R]) Close(ctx context.Context) error {
 	g.mu.Lock()
 	g.closed = true
 	g.arrived.Broadcast()
 	g.mu.Unlock()
+	defer g.cancel()
 	select {
 	case <-g.done:
-		g.cancel()
 		return nil
 	case <-ctx.Done():
-		g.cancel()
 		return fmt.Errorf("group commit: closed before everything was committed: %w", ctx.Err())
 	}
 }

@@ -281,9 +281,9 @@ func TestGroup_Submit_CommitMisbehaves(t *testing.T) {
 		"Panics":          {func([]string) []Result[string] { panic("poison") }, "commit panicked: poison"},
 		"PanicsWithNil":   {func([]string) []Result[string] { panic(error(nil)) }, "commit panicked"},
 		"ExitsItsRoutine": {func([]string) []Result[string] { runtime.Goexit(); return nil }, "ended its goroutine"},
-		"AnswersTooFew":   {func(in []string) []Result[string] { return echo(in)[1:] }, "answered 2 results for 3 items"},
-		"AnswersTooMany":  {func(in []string) []Result[string] { return append(echo(in), Result[string]{}) }, "answered 4 results for 3 items"},
-		"AnswersNothing":  {func([]string) []Result[string] { return nil }, "answered 0 results for 3 items"},
+		"ReturnsTooFew":   {func(in []string) []Result[string] { return echo(in)[1:] }, "returned 2 results for 3 items"},
+		"ReturnsTooMany":  {func(in []string) []Result[string] { return append(echo(in), Result[string]{}) }, "returned 4 results for 3 items"},
+		"ReturnsNothing":  {func([]string) []Result[string] { return nil }, "returned 0 results for 3 items"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

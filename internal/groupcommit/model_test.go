@@ -77,7 +77,7 @@ func TestGroup_EachItsOwnResultExactlyOnce(t *testing.T) {
 		}), 0, 10), 1, 30).Draw(t, "callers")
 
 		answers := make(chan string, 30*10)
-		told := sync.Map{} // id -> error that Submit answered
+		told := sync.Map{} // id -> error that Submit returned
 		var wg sync.WaitGroup
 		for c, orders := range callers {
 			wg.Go(func() {
