@@ -20,7 +20,7 @@ type Delivery struct {
 	Body []byte
 }
 
-// Action says what a delivery led to.
+// Action is what a delivery led to.
 type Action string
 
 // The actions of the contract.
@@ -41,8 +41,8 @@ type Receipt struct {
 	Duplicate bool
 }
 
-// fact is a delivery and what was made of it, ready to be stored.
-type fact struct {
+// incoming is a delivery with what was read of it, ready to be stored.
+type incoming struct {
 	id     uuid.UUID
 	dedup  [sha256.Size]byte
 	scheme webhooksig.Scheme
@@ -52,41 +52,41 @@ type fact struct {
 	reason string // why it is quarantined
 }
 
-// document is the document that a processed delivery asks to look at.
-func (f fact) document() mirror.Key {
-	return mirror.Key{UID: f.env.UID, DocumentID: f.env.DocumentID, Locale: f.env.Locale}
+// document is the document that a processed delivery names.
+func (in incoming) document() mirror.Key {
+	return mirror.Key{UID: in.env.UID, DocumentID: in.env.DocumentID, Locale: in.env.Locale}
 }
 
-func (f fact) processed() bool {
-	return f.action == ActionRecompute || f.action == ActionCleanup
+func (in incoming) processed() bool {
+	return in.action == ActionRecompute || in.action == ActionCleanup
 }
 
 // classify decides what a delivery is. It is pure but for the new id.
 //
 // Failure policy: an authentic delivery is never refused for its content,
 // because Strapi sends it once; what cannot be read is quarantined.
-func classify(d Delivery, types map[string]strapi.ContentType) fact {
-	f := fact{id: uuid.Must(uuid.NewV7()), scheme: d.Scheme, body: d.Body, dedup: dedupKey(d)}
+func classify(d Delivery, types map[string]strapi.ContentType) incoming {
+	in := incoming{id: uuid.Must(uuid.NewV7()), scheme: d.Scheme, body: d.Body, dedup: dedupKey(d)}
 	env, err := strapi.ParseEnvelope(d.Body)
-	f.env = env
+	in.env = env
 	if err != nil {
-		f.action, f.reason = ActionQuarantined, err.Error()
-		return f
+		in.action, in.reason = ActionQuarantined, err.Error()
+		return in
 	}
-	f.env.UID = uidOf(env, types)
-	if _, ours := types[f.env.UID]; !ours {
-		f.action = ActionIgnored
-		return f
+	in.env.UID = uidOf(env, types)
+	if _, ours := types[in.env.UID]; !ours {
+		in.action = ActionIgnored
+		return in
 	}
 	switch env.Event {
 	case "entry.create", "entry.update", "entry.publish", "entry.unpublish":
-		f.action = ActionRecompute
+		in.action = ActionRecompute
 	case "entry.delete":
-		f.action = ActionCleanup
+		in.action = ActionCleanup
 	default:
-		f.action = ActionIgnored
+		in.action = ActionIgnored
 	}
-	return f
+	return in
 }
 
 // dedupKey is the sha256 of the signed delivery id, else of the body.

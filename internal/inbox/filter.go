@@ -48,7 +48,7 @@ const (
 
 const day = 24 * time.Hour
 
-// maxSought is the longest text that a filter may look for, in bytes: no
+// maxSought is the longest text that a filter may name, in bytes: no
 // identifier of a stored event is longer.
 const maxSought = 255
 
@@ -67,7 +67,7 @@ type Filter struct {
 	Cursor string
 }
 
-// Chooses says whether the filter names anything at all.
+// Chooses reports whether the filter names anything at all.
 func (f Filter) Chooses() bool {
 	return len(f.Statuses) > 0 || f.Event != "" || f.Entity != "" || f.DocumentID != "" || !f.Since.IsZero() || !f.Until.IsZero()
 }
@@ -134,7 +134,7 @@ func (f Filter) statuses() []Status {
 	return f.Statuses
 }
 
-// only says that the filter asks for no status but the given ones.
+// only reports whether the filter asks for no status but the given ones.
 func (f Filter) only(these ...Status) bool {
 	return !slices.ContainsFunc(f.statuses(), func(s Status) bool { return !slices.Contains(these, s) })
 }

@@ -81,7 +81,7 @@ func (w *PartitionWorker) Work(ctx context.Context, _ *river.Job[PartitionArgs])
 		}
 		_, err = w.alerts.Raise(ctx, tx, alerting.Alert{
 			Rule: alerting.RulePartitionsRunningOut, Level: level.Critical,
-			Message: fmt.Sprintf("inbox_event has partitions for %d more days; without one no webhook can be stored", left),
+			Message: fmt.Sprintf("inbox_event has partitions for %d more days, and Dealbox makes them for 14: without one for today no webhook can be stored, and Dealbox answers 503", left),
 			Details: map[string]any{"days_left": left},
 		})
 		return err

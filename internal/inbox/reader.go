@@ -26,7 +26,7 @@ type Event struct {
 	Scheme string `json:"scheme"`
 	// SentAt is when Strapi says that it sent it.
 	SentAt *time.Time `json:"sent_at"`
-	// Seq is the look at the document that it asked for; nil when it asked for none.
+	// Seq is the refresh of the document that it requested; nil when it requested none.
 	Seq              *int64 `json:"seq"`
 	QuarantineReason string `json:"quarantine_reason"`
 }

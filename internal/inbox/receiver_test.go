@@ -29,7 +29,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	commitTimeout = time.Minute // so that a busy machine refuses nothing
 	pgtest.Main(m)
 }
 
@@ -50,7 +49,9 @@ func newEnv(t *testing.T) *env {
 	inserter, err := jobs.NewInserter(pool, nil, nil)
 	require.NoError(t, err)
 	alerts := alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter))
-	receiver := NewReceiver(pool, mirror.NewQueue(inserter), alerts, Config{Types: contentTypes, Writers: 3})
+	receiver := NewReceiver(pool, mirror.NewQueue(inserter), alerts, Config{
+		Types: contentTypes, Writers: 3, CommitTimeout: time.Minute, // a busy machine refuses nothing
+	})
 	t.Cleanup(func() { require.NoError(t, receiver.Close(context.Background())) })
 	return &env{t: t, pool: pool, receiver: receiver}
 }
@@ -185,12 +186,12 @@ func TestReceiver_Receive_BadInput(t *testing.T) {
 func TestReceiver_BadRowIsSetAside(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
-	facts := []fact{
+	group := []incoming{
 		classify(Delivery{Scheme: webhooksig.SchemeStandard, ID: "msg_good", Body: []byte(update("good"))}, h.receiver.types),
 		classify(Delivery{Scheme: webhooksig.SchemeStandard, ID: "msg_bad", Body: []byte(update("bad"))}, h.receiver.types),
 	}
-	facts[1].env.DocumentID = "a\x00b" // what the envelope parser refuses, Postgres refuses as well
-	results := h.receiver.commit(t.Context(), 0, facts)
+	group[1].env.DocumentID = "a\x00b" // what the envelope parser refuses, Postgres refuses as well
+	results := h.receiver.commit(t.Context(), 0, group)
 	require.NoError(t, results[0].Err)
 	require.NoError(t, results[1].Err)
 	require.Equal(t, ActionRecompute, results[0].Value.Action)
@@ -286,7 +287,7 @@ func TestReceiver_AfterRefusal_ManyWriters(t *testing.T) {
 	for writer := range writers {
 		wg.Go(func() {
 			f := classify(Delivery{Scheme: webhooksig.SchemeStandard, ID: fmt.Sprintf("msg_%d", writer), Body: []byte(update(fmt.Sprintf("doc%d", writer)))}, h.receiver.types)
-			if err := h.receiver.commit(context.Background(), writer, []fact{f})[0].Err; err != nil {
+			if err := h.receiver.commit(context.Background(), writer, []incoming{f})[0].Err; err != nil {
 				t.Error(err)
 			}
 			committed.Add(1)
@@ -314,16 +315,16 @@ func TestReceiver_AfterRefusal_NotMadeGood(t *testing.T) {
 
 	pool := h.receiver.pool
 	h.receiver.pool = lostAnswer{pool}
-	_, err := h.receiver.store(t.Context(), 0, []fact{f})
+	_, err := h.receiver.store(t.Context(), 0, []incoming{f})
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	require.EqualValues(t, 5, h.receiver.refused.Load(), "nobody knows whether it was committed")
 
 	h.receiver.pool = nil
-	require.Panics(t, func() { _, _ = h.receiver.store(t.Context(), 0, []fact{f}) })
+	require.Panics(t, func() { _, _ = h.receiver.store(t.Context(), 0, []incoming{f}) })
 	require.EqualValues(t, 5, h.receiver.refused.Load())
 
 	h.receiver.pool = pool
-	_, err = h.receiver.store(t.Context(), 0, []fact{f})
+	_, err = h.receiver.store(t.Context(), 0, []incoming{f})
 	require.NoError(t, err)
 	require.Zero(t, h.receiver.refused.Load())
 }

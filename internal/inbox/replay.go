@@ -16,12 +16,12 @@ import (
 	"dealbox/internal/strapi"
 )
 
-// replayChunk is how many documents one transaction of a replay asks for. It
+// replayChunk is how many refreshes one transaction of a replay requests. It
 // bounds how long ingest may wait for one of their rows.
 const replayChunk = 500
 
-// Replayer asks for another look at the documents of stored events. The mirror
-// is made from Strapi and not from the event, so that is all that a replay is:
+// Replayer requests a refresh of the documents of stored events. The mirror is
+// made from Strapi and not from the event, so a replay is no more than that:
 // doing it twice, or at any time, changes nothing that is right.
 type Replayer struct {
 	pool  *pgxpool.Pool
@@ -139,33 +139,33 @@ func each(ctx context.Context, db dbsqlc.DBTX, sql string, args pgx.NamedArgs, t
 
 // addAside reads an ignored or quarantined event again, since the settings or
 // this program may have changed. The stored row stays as it is; if its envelope
-// names a document of a configured type, that document is looked at.
+// names a document of a configured type, that document is refreshed.
 func (r *Replayer) addAside(p *plan, body []byte) {
-	f := classify(Delivery{Body: body}, r.types)
-	if _, ours := r.types[f.env.UID]; !ours || f.env.DocumentID == "" || f.action == ActionQuarantined {
+	in := classify(Delivery{Body: body}, r.types)
+	if _, ours := r.types[in.env.UID]; !ours || in.env.DocumentID == "" || in.action == ActionQuarantined {
 		p.events++
 		p.nothing++
 		return
 	}
-	p.add(f.document(), 1)
+	p.add(in.document(), 1)
 }
 
-// run asks for the looks in chunks, each in its own transaction. An error after
-// some of them leaves those asked for; to run the replay again is harmless.
+// run requests the refreshes in chunks, each in its own transaction. After an error
+// those of the chunks before stay requested; running the replay again is harmless.
 func (r *Replayer) run(ctx context.Context, p plan, dryRun bool) (Replayed, error) {
 	done := Replayed{DryRun: dryRun, Events: p.events, NothingToReplay: p.nothing}
 	if dryRun {
 		done.Documents = int64(len(p.documents))
 		return done, nil
 	}
-	looks := make([]mirror.Refresh, 0, len(p.documents))
+	refreshes := make([]mirror.Refresh, 0, len(p.documents))
 	for key := range p.documents {
-		looks = append(looks, mirror.Refresh{Key: key}) // Events 0: nothing new was stored
+		refreshes = append(refreshes, mirror.Refresh{Key: key}) // Events 0: nothing new was stored
 	}
-	slices.SortFunc(looks, func(a, b mirror.Refresh) int { return compareKeys(a.Key, b.Key) })
-	for chunk := range slices.Chunk(looks, replayChunk) {
+	slices.SortFunc(refreshes, func(a, b mirror.Refresh) int { return compareKeys(a.Key, b.Key) })
+	for chunk := range slices.Chunk(refreshes, replayChunk) {
 		if err := r.enqueue(ctx, chunk); err != nil {
-			return done, fmt.Errorf("replay (%d of %d documents are asked for): %w", done.Documents, len(looks), err)
+			return done, fmt.Errorf("replay (%d of %d documents will be refreshed): %w", done.Documents, len(refreshes), err)
 		}
 		done.Documents += int64(len(chunk))
 	}
@@ -182,10 +182,10 @@ func compareKeys(a, b mirror.Key) int {
 	return strings.Compare(a.Locale, b.Locale)
 }
 
-func (r *Replayer) enqueue(ctx context.Context, looks []mirror.Refresh) (err error) {
+func (r *Replayer) enqueue(ctx context.Context, refreshes []mirror.Refresh) (err error) {
 	for range conflictTries {
 		err = pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
-			_, err := r.queue.Enqueue(ctx, tx, looks)
+			_, err := r.queue.Enqueue(ctx, tx, refreshes)
 			return err
 		})
 		if !pgerr.IsConflict(err) {

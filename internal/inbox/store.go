@@ -20,12 +20,12 @@ import (
 // write is RECEIVE of the sync protocol: bump the documents and insert their
 // jobs, insert and count the events with the bumped seq, alert. The order also
 // keeps the locks in one order over all writers: documents, events, counters, alerts.
-func (r *Receiver) write(ctx context.Context, tx pgx.Tx, writer int, facts []fact) ([]Receipt, error) {
-	seqs, err := r.mirror.Enqueue(ctx, tx, looks(facts))
+func (r *Receiver) write(ctx context.Context, tx pgx.Tx, writer int, group []incoming) ([]Receipt, error) {
+	seqs, err := r.mirror.Enqueue(ctx, tx, refreshesOf(group))
 	if err != nil {
 		return nil, err
 	}
-	stored, err := dbsqlc.New().InboxEventInsert(ctx, tx, insertParams(facts, seqs, r.slots[writer]))
+	stored, err := dbsqlc.New().InboxEventInsert(ctx, tx, insertParams(group, seqs, r.slots[writer]))
 	if err != nil {
 		return nil, fmt.Errorf("insert events: %w", err)
 	}
@@ -33,27 +33,27 @@ func (r *Receiver) write(ctx context.Context, tx pgx.Tx, writer int, facts []fac
 	for _, id := range stored {
 		fresh[id] = true
 	}
-	receipts := make([]Receipt, len(facts))
-	for i, f := range facts {
-		receipts[i] = Receipt{EventID: f.id, Event: f.env.Event, Entity: f.env.Model, Action: f.action, Duplicate: !fresh[f.id]}
+	receipts := make([]Receipt, len(group))
+	for i, in := range group {
+		receipts[i] = Receipt{EventID: in.id, Event: in.env.Event, Entity: in.env.Model, Action: in.action, Duplicate: !fresh[in.id]}
 	}
-	if len(stored) < len(facts) {
-		if err := r.settleDuplicates(ctx, tx, facts, receipts); err != nil {
+	if len(stored) < len(group) {
+		if err := r.resolveDuplicates(ctx, tx, group, receipts); err != nil {
 			return nil, err
 		}
 	}
-	return receipts, r.alertQuarantined(ctx, tx, facts, receipts)
+	return receipts, r.alertQuarantined(ctx, tx, group, receipts)
 }
 
-// looks are the distinct documents of the group, with how many events each has.
-func looks(facts []fact) []mirror.Refresh {
+// refreshesOf returns the distinct documents of the group, with how many events each has.
+func refreshesOf(group []incoming) []mirror.Refresh {
 	at := map[mirror.Key]int{}
 	var all []mirror.Refresh
-	for _, f := range facts {
-		if !f.processed() {
+	for _, in := range group {
+		if !in.processed() {
 			continue
 		}
-		key := f.document()
+		key := in.document()
 		i, ok := at[key]
 		if !ok {
 			i = len(all)
@@ -65,48 +65,48 @@ func looks(facts []fact) []mirror.Refresh {
 	return all
 }
 
-func insertParams(facts []fact, seqs map[mirror.Key]int64, slot int16) dbsqlc.InboxEventInsertParams {
+func insertParams(group []incoming, seqs map[mirror.Key]int64, slot int16) dbsqlc.InboxEventInsertParams {
 	p := dbsqlc.InboxEventInsertParams{Slot: slot}
-	for i := range facts {
-		f := &facts[i]
+	for i := range group {
+		in := &group[i]
 		var seq int64
-		if f.processed() {
-			seq = seqs[f.document()]
+		if in.processed() {
+			seq = seqs[in.document()]
 		}
 		sentAt := time.Unix(0, 0).UTC() // stands for null
-		if f.env.SentAt != nil {
-			sentAt = *f.env.SentAt
+		if in.env.SentAt != nil {
+			sentAt = *in.env.SentAt
 		}
-		p.Ids = append(p.Ids, f.id)
-		p.DedupKeys = append(p.DedupKeys, f.dedup[:])
-		p.Schemes = append(p.Schemes, string(f.scheme))
-		p.Events = append(p.Events, f.env.Event)
-		p.Uids = append(p.Uids, f.env.UID)
-		p.Models = append(p.Models, f.env.Model)
-		p.DocumentIds = append(p.DocumentIds, f.env.DocumentID)
-		p.Locales = append(p.Locales, f.env.Locale)
+		p.Ids = append(p.Ids, in.id)
+		p.DedupKeys = append(p.DedupKeys, in.dedup[:])
+		p.Schemes = append(p.Schemes, string(in.scheme))
+		p.Events = append(p.Events, in.env.Event)
+		p.Uids = append(p.Uids, in.env.UID)
+		p.Models = append(p.Models, in.env.Model)
+		p.DocumentIds = append(p.DocumentIds, in.env.DocumentID)
+		p.Locales = append(p.Locales, in.env.Locale)
 		p.SentAts = append(p.SentAts, sentAt)
 		p.Seqs = append(p.Seqs, seq)
-		p.Bodies = append(p.Bodies, f.body)
-		p.QuarantineReasons = append(p.QuarantineReasons, f.reason)
+		p.Bodies = append(p.Bodies, in.body)
+		p.QuarantineReasons = append(p.QuarantineReasons, in.reason)
 	}
 	return p
 }
 
-// settleDuplicates takes duplicates out of the events count of their documents
-// and answers with the event that they repeat. Their bump stays: one more look
-// is harmless, a missed one is not.
-func (r *Receiver) settleDuplicates(ctx context.Context, tx pgx.Tx, facts []fact, receipts []Receipt) error {
+// resolveDuplicates takes duplicates out of the events count of their documents,
+// and puts the event that they repeat into their receipts. Their bump stays: one
+// refresh too many is harmless, a missed one is not.
+func (r *Receiver) resolveDuplicates(ctx context.Context, tx pgx.Tx, group []incoming, receipts []Receipt) error {
 	var keys [][]byte
-	var repeated []fact
-	for i, f := range facts {
+	var repeated []incoming
+	for i, in := range group {
 		if receipts[i].Duplicate {
-			keys = append(keys, f.dedup[:])
-			repeated = append(repeated, f)
+			keys = append(keys, in.dedup[:])
+			repeated = append(repeated, in)
 		}
 	}
-	if over := looks(repeated); len(over) > 0 {
-		if err := mirror.Uncount(ctx, tx, over); err != nil {
+	if extra := refreshesOf(repeated); len(extra) > 0 {
+		if err := mirror.Uncount(ctx, tx, extra); err != nil {
 			return err
 		}
 	}
@@ -118,8 +118,8 @@ func (r *Receiver) settleDuplicates(ctx context.Context, tx pgx.Tx, facts []fact
 	for _, o := range originals {
 		ids[[sha256.Size]byte(o.DedupKey)] = o.ID
 	}
-	for i, f := range facts {
-		if id, ok := ids[f.dedup]; ok && receipts[i].Duplicate {
+	for i, in := range group {
+		if id, ok := ids[in.dedup]; ok && receipts[i].Duplicate {
 			receipts[i].EventID = id
 		}
 	}
@@ -128,18 +128,18 @@ func (r *Receiver) settleDuplicates(ctx context.Context, tx pgx.Tx, facts []fact
 
 // alertQuarantined raises once for each reason, in their order, so that two
 // groups take the locks of the same episodes in one order.
-func (r *Receiver) alertQuarantined(ctx context.Context, tx pgx.Tx, facts []fact, receipts []Receipt) error {
-	byReason := map[string][]fact{}
-	for i, f := range facts {
-		if f.action == ActionQuarantined && !receipts[i].Duplicate {
-			byReason[f.reason] = append(byReason[f.reason], f)
+func (r *Receiver) alertQuarantined(ctx context.Context, tx pgx.Tx, group []incoming, receipts []Receipt) error {
+	byReason := map[string][]incoming{}
+	for i, in := range group {
+		if in.action == ActionQuarantined && !receipts[i].Duplicate {
+			byReason[in.reason] = append(byReason[in.reason], in)
 		}
 	}
 	for _, reason := range slices.Sorted(maps.Keys(byReason)) {
 		last := byReason[reason][len(byReason[reason])-1]
 		_, err := r.alerts.Raise(ctx, tx, alerting.Alert{
 			Rule: alerting.RuleBodyQuarantined, Subject: reason, Level: level.Warning,
-			Message: "an authentic webhook could not be read and was set aside: " + reason,
+			Message: "an authentic webhook could not be read and is quarantined, so nothing was refreshed for it: " + reason,
 			Details: map[string]any{"event_id": last.id.String(), "event": last.env.Event, "bytes": len(last.body)},
 		})
 		if err != nil {

@@ -15,11 +15,11 @@ import (
 	"dealbox/internal/dbsqlc"
 )
 
-// ErrNoEvent is the answer for an id that no stored event has.
+// ErrNoEvent: no stored event has the id.
 var ErrNoEvent = errors.New("there is no event with this id (a duplicate delivery is answered with the id of the event that it repeats, and is not stored)")
 
-// maxStoryJobs bounds how many jobs of a document a story tells of.
-const maxStoryJobs = 20
+// maxJobs bounds how many jobs of a document a Detail has.
+const maxJobs = 20
 
 // Detail is one event, from its delivery to what it changed.
 type Detail struct {
@@ -80,7 +80,8 @@ type Change struct {
 	After  json.RawMessage `json:"after"`
 }
 
-// Get reads the story of one event; ErrNoEvent when there is none.
+// Get returns one event with its document, jobs and change. Without such an event
+// it returns ErrNoEvent.
 func Get(ctx context.Context, db dbsqlc.DBTX, id uuid.UUID) (Detail, error) {
 	row, err := get(ctx, db, id)
 	if err != nil {
@@ -100,7 +101,7 @@ func Get(ctx context.Context, db dbsqlc.DBTX, id uuid.UUID) (Detail, error) {
 		return Detail{}, fmt.Errorf("read the document of event %s: %w", id, err)
 	}
 	if s.Seq == nil {
-		return s, nil // it asked for nothing, so no job and no change is its own
+		return s, nil // it requested no refresh, so no job and no change is its own
 	}
 	if err := s.addJobs(ctx, db); err != nil {
 		return Detail{}, fmt.Errorf("read the jobs of event %s: %w", id, err)
@@ -181,7 +182,7 @@ func (s *Detail) addDocument(ctx context.Context, db dbsqlc.DBTX) error {
 
 func (s *Detail) addJobs(ctx context.Context, db dbsqlc.DBTX) error {
 	rows, err := dbsqlc.New().EventJobs(ctx, db, dbsqlc.EventJobsParams{
-		UID: s.UID, DocumentID: s.DocumentID, Locale: s.Locale, Seq: *s.Seq, MaxRows: maxStoryJobs,
+		UID: s.UID, DocumentID: s.DocumentID, Locale: s.Locale, Seq: *s.Seq, MaxRows: maxJobs,
 	})
 	if err != nil {
 		return err
