@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"maps"
 	"net/http"
 	"slices"
@@ -253,7 +254,8 @@ func (d *dealbox) inMirror(m mirrored) []string {
 // published and compares it with the one that Dealbox answers.
 func (d *dealbox) requireForecast(s *realstrapi.Strapi, drafts bool, what string) {
 	d.t.Helper()
-	in := revenue.Input{Currency: "THB", Locale: "en"}
+	var deals []revenue.Deal
+	var billings []revenue.Billing
 	for _, m := range mirroredTypes {
 		for id, document := range d.inStrapi(s, m, drafts) {
 			documentID, locale, _ := strings.Cut(id, "/")
@@ -267,21 +269,27 @@ func (d *dealbox) requireForecast(s *realstrapi.Strapi, drafts bool, what string
 			}
 			month := func(column string) revenue.Month { v, _ := revenue.ParseMonth(text(column)); return v }
 			if m.table == "deal" {
-				in.Deals = append(in.Deals, revenue.Deal{
+				deals = append(deals, revenue.Deal{
 					Document: key, Status: text("status"), Stage: text("stage"), Currency: text("currency"),
 					Value: number("deal_value"), Probability: number("probability"), Override: number("confidence_override"),
 					Start: month("recognition_start_month"), End: month("recognition_end_month"), Close: month("expected_close_date"),
 				})
 			} else {
-				in.Billings = append(in.Billings, revenue.Billing{
+				billings = append(billings, revenue.Billing{
 					Document: key, Currency: text("currency"), Amount: number("amount"),
 					Recognition: month("recognition_month"), Invoice: month("invoice_date"), Collected: month("collected_date"),
 				})
 			}
 		}
 	}
+	computed, err := revenue.Compute(revenue.Input{
+		Currency: "THB", Locale: "en",
+		Deals:    inOrder(deals, func(d revenue.Deal) revenue.Document { return d.Document }),
+		Billings: inOrder(billings, func(b revenue.Billing) revenue.Document { return b.Document }),
+	})
+	require.NoError(d.t, err)
 	var want []string
-	for _, c := range revenue.Compute(in).Currencies {
+	for _, c := range computed.Currencies {
 		for _, m := range c.Months {
 			want = append(want, fmt.Sprintf("%s %s %s %s %s %s", c.Code, m.Month, m.Confirmed, m.Tentative, m.Billed, m.Collected))
 		}
@@ -290,6 +298,21 @@ func (d *dealbox) requireForecast(s *realstrapi.Strapi, drafts bool, what string
 		}
 	}
 	require.Equal(d.t, want, d.forecast(), what)
+}
+
+// inOrder yields rows in key order, as revenue.Compute reads them.
+func inOrder[R any](rows []R, key func(R) revenue.Document) iter.Seq2[R, error] {
+	slices.SortFunc(rows, func(a, b R) int {
+		k, o := key(a), key(b)
+		return cmp.Or(cmp.Compare(k.UID, o.UID), cmp.Compare(k.DocumentID, o.DocumentID), cmp.Compare(k.Locale, o.Locale))
+	})
+	return func(yield func(R, error) bool) {
+		for _, row := range rows {
+			if !yield(row, nil) {
+				return
+			}
+		}
+	}
 }
 
 // forecast is what Dealbox answers for THB, in the months that have any value.

@@ -38,8 +38,12 @@ func BenchmarkRead(b *testing.B) {
 	pool := pgtest.Pool(b)
 	fillMirror(b, pool, 100_000, 150_000)
 	for b.Loop() {
-		require.NoError(b, eachDeal(context.Background(), pool, func(Deal) {}))
-		require.NoError(b, eachBilling(context.Background(), pool, func(Billing) {}))
+		for _, err := range deals(b.Context(), pool) {
+			require.NoError(b, err)
+		}
+		for _, err := range billings(b.Context(), pool) {
+			require.NoError(b, err)
+		}
 	}
 }
 
@@ -47,12 +51,18 @@ func BenchmarkRead(b *testing.B) {
 func BenchmarkCompute(b *testing.B) {
 	pool := pgtest.Pool(b)
 	fillMirror(b, pool, 100_000, 150_000)
-	in := Input{Currency: "THB"}
-	require.NoError(b, eachDeal(b.Context(), pool, func(d Deal) { in.Deals = append(in.Deals, d) }))
-	require.NoError(b, eachBilling(b.Context(), pool, func(x Billing) { in.Billings = append(in.Billings, x) }))
+	in := portfolio{Currency: "THB"}
+	for d, err := range deals(b.Context(), pool) {
+		require.NoError(b, err)
+		in.Deals = append(in.Deals, d)
+	}
+	for x, err := range billings(b.Context(), pool) {
+		require.NoError(b, err)
+		in.Billings = append(in.Billings, x)
+	}
 	rand.Shuffle(len(in.Deals), func(i, j int) { in.Deals[i], in.Deals[j] = in.Deals[j], in.Deals[i] })
 	for b.Loop() {
-		Compute(in)
+		in.compute()
 	}
 }
 

@@ -1,10 +1,11 @@
 // Package revenue computes the revenue forecast from the mirror: what the deals
 // are expected to bring by currency and month, beside what was billed and
-// collected. Forecast.MarkDirty asks for a recompute, RecomputeWorker does it,
-// Forecast.Base reads the result.
+// collected. Forecast.MarkDirty requests a recompute, RecomputeWorker does it with
+// Compute, Forecast.Base reads the result.
 package revenue
 
 import (
+	"iter"
 	"maps"
 	"math/big"
 	"slices"
@@ -17,14 +18,16 @@ import (
 // the rules change: the next recompute then stores a new snapshot.
 const ModelVersion = "weighted-1"
 
-// Input is the whole mirror, in any order.
+// Input is what Compute reads. Deals and Billings yield rows in key order (uid,
+// documentId, locale), so that nobody has to hold all of them, or the error that
+// ended the reading. Rows that cannot count, such as drafts, may be among them.
 type Input struct {
 	// Currency is that of deals and billings that name none.
 	Currency string
 	// Locale is Strapi's default one; "" where it has none.
 	Locale   string
-	Deals    []Deal
-	Billings []Billing
+	Deals    iter.Seq2[Deal, error]
+	Billings iter.Seq2[Billing, error]
 }
 
 // Snapshot is a forecast. It holds every currency and month that has a value.
@@ -65,19 +68,25 @@ type Tiers struct {
 	Low    decimal.Decimal // 0.25 × tentative
 }
 
-// Compute makes a forecast from nothing. A deal counts when it is published, not
-// deleted and its status is exactly "active". A document in several locales
-// counts once: of its rows that are published and not deleted, the one in the
-// default locale counts, else the one without a locale, else the first by name.
-func Compute(in Input) Snapshot {
+// Compute returns the forecast of all deals and billings. A deal counts when it is
+// published, not deleted and its status is exactly "active". A document in several
+// locales counts once: of its rows that are published and not deleted, the one in
+// the default locale counts, else the one without a locale, else the first by name.
+func Compute(in Input) (Snapshot, error) {
 	t := newTally(in.Currency, in.Locale)
-	for _, d := range slices.SortedFunc(slices.Values(in.Deals), func(a, b Deal) int { return a.compare(b.Document) }) {
+	for d, err := range in.Deals {
+		if err != nil {
+			return Snapshot{}, err
+		}
 		t.deal(d)
 	}
-	for _, b := range slices.SortedFunc(slices.Values(in.Billings), func(a, b Billing) int { return a.compare(b.Document) }) {
+	for b, err := range in.Billings {
+		if err != nil {
+			return Snapshot{}, err
+		}
 		t.billing(b)
 	}
-	return t.snapshot()
+	return t.snapshot(), nil
 }
 
 // tally adds deals and billings up, one after the other, so that the mirror need

@@ -15,19 +15,19 @@ func TestCompute_Properties(t *testing.T) {
 	t.Parallel()
 	t.Run("equal to the naive reference", rapid.MakeCheck(func(t *rapid.T) {
 		in := genInput.Draw(t, "in")
-		require.Equal(t, naive(in), flat(Compute(in)))
+		require.Equal(t, naive(in), flat(in.compute()))
 	}))
 	t.Run("the order of deals and billings does not matter", rapid.MakeCheck(func(t *rapid.T) {
 		in := genInput.Draw(t, "in")
-		shuffled := Input{Currency: in.Currency, Locale: in.Locale}
+		shuffled := portfolio{Currency: in.Currency, Locale: in.Locale}
 		shuffled.Deals = rapid.Permutation(in.Deals).Draw(t, "deals")
 		shuffled.Billings = rapid.Permutation(in.Billings).Draw(t, "billings")
-		require.Equal(t, Compute(in).Digest(), Compute(shuffled).Digest())
+		require.Equal(t, in.compute().Digest(), shuffled.compute().Digest())
 	}))
 	t.Run("a deal's months and unscheduled are value times probability, to the cent", rapid.MakeCheck(func(t *rapid.T) {
 		d := genDeal.Draw(t, "deal")
 		d.Status, d.Published, d.Deleted = "active", true, false
-		c := Compute(Input{Currency: "THB", Deals: []Deal{d}}).Currencies[0]
+		c := portfolio{Currency: "THB", Deals: []Deal{d}}.compute().Currencies[0]
 		sum := c.Unscheduled
 		for _, a := range c.Months {
 			require.GreaterOrEqual(t, a.Total().Sign()*d.Value.Decimal.Sign(), 0, "no month has the other sign")
@@ -38,7 +38,7 @@ func TestCompute_Properties(t *testing.T) {
 		require.Equal(t, centsOf(want).String(), sum.Shift(2).String())
 	}))
 	t.Run("confirmed and tentative are the total, and the tiers follow", rapid.MakeCheck(func(t *rapid.T) {
-		for _, c := range Compute(genInput.Draw(t, "in")).Currencies {
+		for _, c := range genInput.Draw(t, "in").compute().Currencies {
 			for _, a := range c.Months {
 				require.True(t, a.Confirmed.Add(a.Tentative).Equal(a.Total()))
 				require.True(t, a.Tiers.High.Equal(a.Confirmed))
@@ -99,9 +99,9 @@ var (
 		}
 	})
 	// A document has one row a locale, as in the mirror.
-	genInput = rapid.Custom(func(t *rapid.T) Input {
+	genInput = rapid.Custom(func(t *rapid.T) portfolio {
 		key := func(d Document) string { return d.UID + d.DocumentID + d.Locale }
-		return Input{
+		return portfolio{
 			Currency: rapid.SampledFrom([]string{"THB", "eur"}).Draw(t, "default"),
 			Locale:   rapid.SampledFrom([]string{"", "de", "th", "xx"}).Draw(t, "default locale"),
 			Deals:    rapid.SliceOfNDistinct(genDeal, 0, 12, func(d Deal) string { return key(d.Document) }).Draw(t, "deals"),
@@ -129,7 +129,7 @@ func flat(s Snapshot) map[string]string {
 
 // naive is CONTRACT §5 again: fractions instead of decimals, a search instead of
 // an order, dates instead of counted months.
-func naive(in Input) map[string]string {
+func naive(in portfolio) map[string]string {
 	f := sheet{}
 	for _, d := range in.Deals {
 		beaten := false
@@ -181,7 +181,7 @@ func naive(in Input) map[string]string {
 	return f.text()
 }
 
-// better says that o is another row of d's document that counts before d.
+// better reports whether o is another row of d's document that counts before d.
 func better(o, d Document, locale string) bool {
 	counts := o.UID == d.UID && o.DocumentID == d.DocumentID && o.Published && !o.Deleted && o.Locale != d.Locale
 	return counts && d.Locale != locale && (o.Locale == locale || o.Locale < d.Locale)

@@ -175,11 +175,11 @@ func TestCompute_Tiers(t *testing.T) {
 
 func TestCompute_Currency(t *testing.T) {
 	t.Parallel()
-	in := Input{Currency: " thb "}
+	in := portfolio{Currency: " thb "}
 	for i, text := range []string{"THB", "", " ", "thb", "\tThb ", "usd", "USD", "€"} {
 		in.Deals = append(in.Deals, deal(func(d *Deal) { d.DocumentID, d.Currency = string(rune('a'+i)), text }))
 	}
-	s := Compute(in)
+	s := in.compute()
 	deals := map[string]int64{}
 	for _, c := range s.Currencies {
 		deals[c.Code] = c.Deals
@@ -251,12 +251,12 @@ func TestCompute_DefaultLocale(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			value := map[string]string{"de": "1", "en": "2", "fr": "3", "": "4"}
-			input := Input{Currency: "THB", Locale: "en"}
+			input := portfolio{Currency: "THB", Locale: "en"}
 			for _, locale := range tc.locales {
 				input.Deals = append(input.Deals, in(locale, value[locale]))
 				input.Billings = append(input.Billings, billing(func(b *Billing) { b.Locale, b.Amount, b.Collected = locale, num(value[locale]), 0 }))
 			}
-			s := Compute(input)
+			s := input.compute()
 			require.EqualValues(t, 1, s.Deals)
 			equal(t, tc.want, only(t, s).Unscheduled)
 			require.Equal(t, "2026-03="+tc.want, byMonth(only(t, s), func(a Amounts) decimal.Decimal { return a.Billed }))
@@ -288,7 +288,7 @@ func TestCompute_Billings(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := billing(tc.edit)
-			s := Compute(Input{Currency: "THB", Billings: []Billing{b}})
+			s := portfolio{Currency: "THB", Billings: []Billing{b}}.compute()
 			require.Zero(t, s.Deals)
 			thb := currency(s, "THB")
 			require.Equal(t, tc.billed, byMonth(thb, func(a Amounts) decimal.Decimal { return a.Billed }))
@@ -300,9 +300,9 @@ func TestCompute_Billings(t *testing.T) {
 	}
 	t.Run("a billing in several locales counts once", func(t *testing.T) {
 		t.Parallel()
-		s := Compute(Input{Currency: "THB", Billings: []Billing{
+		s := portfolio{Currency: "THB", Billings: []Billing{
 			billing(func(b *Billing) { b.Locale = "th" }), billing(func(b *Billing) { b.Amount = num("7") }),
-		}})
+		}}.compute()
 		require.Equal(t, "2026-03=7", byMonth(only(t, s), func(a Amounts) decimal.Decimal { return a.Billed }))
 	})
 }
@@ -342,7 +342,7 @@ func TestCompute_StrangeValues(t *testing.T) {
 	})
 	t.Run("nothing at all", func(t *testing.T) {
 		t.Parallel()
-		require.Equal(t, Snapshot{}, Compute(Input{Currency: "THB"}))
+		require.Equal(t, Snapshot{}, portfolio{Currency: "THB"}.compute())
 	})
 }
 
@@ -368,7 +368,7 @@ func billing(edit func(*Billing)) Billing {
 	return b
 }
 
-func compute(deals ...Deal) Snapshot { return Compute(Input{Currency: "THB", Deals: deals}) }
+func compute(deals ...Deal) Snapshot { return portfolio{Currency: "THB", Deals: deals}.compute() }
 
 func only(t *testing.T, s Snapshot) Currency {
 	t.Helper()

@@ -17,7 +17,7 @@ type Document struct {
 	Deleted    bool
 }
 
-// live says that the row can count at all: it is published and no tombstone.
+// live reports whether the row can count at all: it is published and no tombstone.
 func (d Document) live() bool { return d.Published && !d.Deleted }
 
 func (d Document) same(o Document) bool { return d.DocumentID == o.DocumentID && d.UID == o.UID }

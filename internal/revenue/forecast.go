@@ -19,8 +19,7 @@ const scopeBase = "base"
 
 // Config of the forecast.
 type Config struct {
-	// Currency is that of deals and billings that name none, and the one that is
-	// answered when a query names none.
+	// Currency is that of deals and billings that name none, and of queries that name none.
 	Currency string
 	// Locale is Strapi's default one: where a document has several, it counts in this
 	// one. "" prefers none.
@@ -33,8 +32,8 @@ type Config struct {
 	// default 500 ms. A change may take this long to show in the forecast, and
 	// under constant traffic it is how much of a core the forecast leaves free.
 	MinInterval time.Duration
-	// Alerts hears when the forecast of Currency differs from that of an hour ago by
-	// more than SwingPercent. Nil or 0: nobody does.
+	// Alerts gets a warning when the forecast of Currency differs from that of an hour ago by
+	// more than SwingPercent. Nil or 0: none.
 	Alerts       *alerting.Alerts
 	SwingPercent int
 }
@@ -71,7 +70,7 @@ func (RecomputeArgs) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: jobs.QueueForecast}
 }
 
-// MarkDirty asks for a recompute that sees what tx wrote. It locks one row that
+// MarkDirty requests a recompute that sees what tx wrote. It locks one row that
 // all syncs share until tx ends: make it the last statement of tx. Many marks
 // make one job: the job exists from the first mark until a recompute has caught
 // up with all of them.
@@ -89,7 +88,7 @@ func (f *Forecast) MarkDirty(ctx context.Context, tx pgx.Tx) error {
 	return f.insertJob(ctx, tx)
 }
 
-// Request asks for a recompute on behalf of an operator. It is the same door.
+// Request requests a recompute on behalf of an operator. It is MarkDirty.
 func (f *Forecast) Request(ctx context.Context, tx pgx.Tx) error { return f.MarkDirty(ctx, tx) }
 
 // Rescue inserts a job when the forecast waits for long and its job is gone:

@@ -10,7 +10,7 @@ import (
 	"dealbox/internal/dbsqlc"
 )
 
-// Query asks for a part of the forecast. What is not given is: the current
+// Query is a part of the forecast. What is not given is: the current
 // month, HorizonMonths months in all, Config.Currency.
 type Query struct {
 	Start    *Month
@@ -44,7 +44,7 @@ type Summary struct {
 }
 
 // Base reads the latest forecast. The current month is the one of now. A window
-// that cannot be is a *WindowError. Postgres is asked at most twice, about one
+// that cannot be is a *WindowError. It reads Postgres at most twice, about one
 // snapshot, so the answer is consistent without a transaction.
 func (f *Forecast) Base(ctx context.Context, db dbsqlc.DBTX, q Query, now time.Time) (View, error) {
 	start, end, err := f.window(q, now)
@@ -111,7 +111,7 @@ func amountsOf(row dbsqlc.ForecastMonthsRow) Amounts {
 	}
 }
 
-// Status says how fresh the forecast is.
+// Status is how fresh the forecast is.
 type Status struct {
 	ComputedAt *time.Time // nil: never
 	// Stale: the mirror changed since. Under traffic it is so for about

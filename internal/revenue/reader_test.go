@@ -25,7 +25,7 @@ func TestForecast_Base(t *testing.T) {
 	require.Equal(t, ModelVersion, never.ModelVersion)
 	require.True(t, never.Summary.Total.IsZero() && never.Summary.ConversionRate.IsZero() && never.Summary.Deals == 0)
 
-	storeSnapshot(t, pool, f, Input{Currency: "THB", Deals: []Deal{
+	storeSnapshot(t, pool, f, portfolio{Currency: "THB", Deals: []Deal{
 		deal(func(d *Deal) { d.DocumentID, d.Stage, d.Value = "won", "closed-won", num("1000") }), // 2026-03
 		deal(func(d *Deal) {
 			d.DocumentID, d.Value, d.Start, d.End = "open", num("4000"), month("2026-05"), month("2026-06")
@@ -172,7 +172,7 @@ func TestForecast_Status(t *testing.T) {
 	require.Nil(t, s.ComputedAt)
 
 	start(t, pool, f)
-	settle(t, pool)
+	waitUntilCurrent(t, pool)
 	s, err = f.Status(t.Context(), pool)
 	require.NoError(t, err)
 	require.False(t, s.Stale)
@@ -181,10 +181,10 @@ func TestForecast_Status(t *testing.T) {
 }
 
 // store stores the forecast of the input as the worker does.
-func storeSnapshot(t *testing.T, pool *pgxpool.Pool, f *Forecast, in Input) {
+func storeSnapshot(t *testing.T, pool *pgxpool.Pool, f *Forecast, in portfolio) {
 	t.Helper()
 	mark(t, pool, f)
-	inTx(t, pool, func(tx pgx.Tx) error { return f.record(t.Context(), tx, scope(t, pool), Compute(in)) })
+	inTx(t, pool, func(tx pgx.Tx) error { return f.record(t.Context(), tx, scope(t, pool), in.compute()) })
 }
 
 func base(t *testing.T, f *Forecast, pool *pgxpool.Pool, q Query) View {

@@ -111,7 +111,7 @@ func currencyCode(text, defaultCode string) string {
 	return strings.ToValidUTF8(code[:min(len(code), maxCurrencyLength)], "")
 }
 
-// possible says that an amount is one that a business can have. Null is possible.
+// possible reports whether a business can have such an amount. Null is possible.
 // It counts the digits before the point: comparing would calculate with them.
 func possible(amount decimal.NullDecimal) bool {
 	d := amount.Decimal

@@ -2,7 +2,9 @@ package revenue
 
 import (
 	"context"
+	"iter"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,8 +44,8 @@ func start(t *testing.T, pool *pgxpool.Pool, f *Forecast) *jobs.Client {
 	return client
 }
 
-// settle waits until nothing is wanted and no job is left to be worked.
-func settle(t *testing.T, pool *pgxpool.Pool) {
+// waitUntilCurrent waits until the forecast has every mark and no job waits.
+func waitUntilCurrent(t *testing.T, pool *pgxpool.Pool) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		var open bool
@@ -151,9 +153,9 @@ func fillOddMirror(t *testing.T, pool *pgxpool.Pool) {
 
 // readMirror reads every row, also those that cannot count, in no order and by
 // another way than the worker does.
-func readMirror(t *testing.T, pool *pgxpool.Pool) Input {
+func readMirror(t *testing.T, pool *pgxpool.Pool) portfolio {
 	t.Helper()
-	in := Input{Currency: "THB"}
+	in := portfolio{Currency: "THB"}
 	const document = "uid, document_id, locale, published_at IS NOT NULL, deleted_at IS NOT NULL, coalesce(currency, '')"
 	text := func(columns ...string) (sql string) {
 		for _, c := range columns {
@@ -169,20 +171,22 @@ func readMirror(t *testing.T, pool *pgxpool.Pool) Input {
 	require.NoError(t, eachRow(t.Context(), pool, sql, []any{
 		&d.UID, &d.DocumentID, &d.Locale, &d.Published, &d.Deleted, &d.Currency, &d.Status, &d.Stage,
 		&texts[0], &texts[1], &texts[2], &texts[3], &texts[4], &texts[5],
-	}, func() {
+	}, func() bool {
 		d.Value, d.Probability, d.Override = storedNumber(texts[0]), storedNumber(texts[1]), storedNumber(texts[2])
 		d.Start, d.End, d.Close = storedMonth(texts[3]), storedMonth(texts[4]), storedMonth(texts[5])
 		in.Deals = append(in.Deals, d)
+		return true
 	}))
 
 	b := Billing{}
 	sql = "SELECT " + document + text("amount", "recognition_month", "invoice_date", "collected_date") + " FROM billing ORDER BY random()"
 	require.NoError(t, eachRow(t.Context(), pool, sql, []any{
 		&b.UID, &b.DocumentID, &b.Locale, &b.Published, &b.Deleted, &b.Currency, &texts[0], &texts[1], &texts[2], &texts[3],
-	}, func() {
+	}, func() bool {
 		b.Amount = storedNumber(texts[0])
 		b.Recognition, b.Invoice, b.Collected = storedMonth(texts[1]), storedMonth(texts[2]), storedMonth(texts[3])
 		in.Billings = append(in.Billings, b)
+		return true
 	}))
 	return in
 }
@@ -216,9 +220,10 @@ func storedSnapshot(t *testing.T, pool *pgxpool.Pool) (s Snapshot) {
 
 	c, place := Currency{}, map[string]int{}
 	require.NoError(t, eachRow(t.Context(), pool, `SELECT currency, deals, unscheduled FROM forecast_currency `+latest+` ORDER BY currency COLLATE "C"`,
-		[]any{&c.Code, &c.Deals, &c.Unscheduled}, func() {
+		[]any{&c.Code, &c.Deals, &c.Unscheduled}, func() bool {
 			place[c.Code] = len(s.Currencies)
 			s.Currencies = append(s.Currencies, c)
+			return true
 		}))
 
 	var code string
@@ -226,9 +231,40 @@ func storedSnapshot(t *testing.T, pool *pgxpool.Pool) (s Snapshot) {
 	require.NoError(t, eachRow(t.Context(), pool, `SELECT currency, month, confirmed, tentative, tier_high, tier_medium, tier_low, billed, collected
 		FROM forecast_month `+latest+` ORDER BY month`, []any{
 		&code, (*monthOfDate)(&a.Month), &a.Confirmed, &a.Tentative, &a.Tiers.High, &a.Tiers.Medium, &a.Tiers.Low, &a.Billed, &a.Collected,
-	}, func() {
+	}, func() bool {
 		of := &s.Currencies[place[code]]
 		of.Months = append(of.Months, a)
+		return true
 	}))
 	return s
+}
+
+// portfolio is an Input in memory, in any order.
+type portfolio struct {
+	Currency, Locale string
+	Deals            []Deal
+	Billings         []Billing
+}
+
+// compute is Compute of rows in memory.
+func (p portfolio) compute() Snapshot {
+	result, err := Compute(Input{
+		Currency: p.Currency, Locale: p.Locale,
+		Deals:    inOrder(p.Deals, func(d Deal) Document { return d.Document }),
+		Billings: inOrder(p.Billings, func(b Billing) Document { return b.Document }),
+	})
+	if err != nil {
+		panic(err) // a slice yields no error
+	}
+	return result
+}
+
+func inOrder[R any](rows []R, key func(R) Document) iter.Seq2[R, error] {
+	return func(yield func(R, error) bool) {
+		for _, row := range slices.SortedStableFunc(slices.Values(rows), func(a, b R) int { return key(a).compare(key(b)) }) {
+			if !yield(row, nil) {
+				return
+			}
+		}
+	}
 }

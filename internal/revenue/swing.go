@@ -28,7 +28,7 @@ func swing(before, total decimal.Decimal) decimal.Decimal {
 
 // watchSwing compares the snapshot that tx has stored with the one of an hour ago,
 // and raises or resolves. As each snapshot is compared with one that moves along,
-// a real change is told of for an hour, and a mistake until it is undone.
+// a real change is an open warning for an hour, and a mistake until it is undone.
 func (f *Forecast) watchSwing(ctx context.Context, tx pgx.Tx, at time.Time) error {
 	if f.config.Alerts == nil || f.config.SwingPercent <= 0 {
 		return nil

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// WindowError says which field of a query asks for an impossible window.
+// WindowError names the field of a query that makes its window impossible.
 type WindowError struct {
 	Field   string // "start_month" or "end_month"
 	Problem string // for the caller, without the field's name
@@ -13,7 +13,7 @@ type WindowError struct {
 
 func (e *WindowError) Error() string { return e.Field + " " + e.Problem }
 
-// window is the first and the last month that the query asks for. Without a
+// window returns the first and the last month of the query. Without a
 // start it is the current month, without an end HorizonMonths months in all.
 func (f *Forecast) window(q Query, now time.Time) (start, end Month, err error) {
 	start = MonthOf(now.In(f.config.Location))

@@ -83,14 +83,14 @@ func (w *RecomputeWorker) Recompute(ctx context.Context, complete func(pgx.Tx) e
 }
 
 // due waits until MinInterval has passed since the last recompute of any
-// replica, by the database's clock, and then says what is wanted. The wait is in
+// replica, by the database's clock, and then returns what is wanted. The wait is in
 // here because River looks at scheduled jobs only every five seconds. What is
 // marked during the wait is served by the same run.
 func (w *RecomputeWorker) due(ctx context.Context) (dbsqlc.ForecastScopeRow, error) {
 	for {
 		scope, err := dbsqlc.New().ForecastScope(ctx, w.pool, scopeBase)
 		if err != nil {
-			return scope, fmt.Errorf("read what the forecast is asked for: %w", err)
+			return scope, fmt.Errorf("read how far the forecast is behind: %w", err)
 		}
 		wait := w.forecast.wait(scope)
 		if wait <= 0 || scope.Done >= scope.Want {
@@ -112,7 +112,7 @@ func (f *Forecast) wait(scope dbsqlc.ForecastScopeRow) time.Duration {
 	return min(f.config.MinInterval, f.config.MinInterval-scope.ReadAt.Sub(*scope.ComputedAt))
 }
 
-// record stores the snapshot that answers what was seen to be wanted, unless
+// record stores the snapshot for the marks that seen counts, unless
 // another replica got at least that far meanwhile. If more is wanted by now it
 // inserts the next job.
 func (f *Forecast) record(ctx context.Context, tx pgx.Tx, seen dbsqlc.ForecastScopeRow, snapshot Snapshot) error {

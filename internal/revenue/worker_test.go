@@ -26,9 +26,9 @@ func TestRecompute_ResultIsComputeFromNothing(t *testing.T) {
 	start(t, pool, f)
 
 	mark(t, pool, f)
-	settle(t, pool)
+	waitUntilCurrent(t, pool)
 
-	want := Compute(readMirror(t, pool))
+	want := readMirror(t, pool).compute()
 	require.Greater(t, len(want.Currencies), 2, "the mirror is a rich one")
 	require.Equal(t, flat(want), flat(storedSnapshot(t, pool)))
 	require.Equal(t, want.Digest(), storedSnapshot(t, pool).Digest(), "the digest is of what is stored")
@@ -57,7 +57,7 @@ func TestRecompute_MarksDuringTheComputation(t *testing.T) {
 	require.Equal(t, 1, jobCount(t, pool), "no second job while the first one is at it")
 	require.NoError(t, tx.Commit(t.Context()))
 
-	settle(t, pool)
+	waitUntilCurrent(t, pool)
 	require.Equal(t, int64(2), storedSnapshot(t, pool).Deals)
 	require.Equal(t, int64(6), scope(t, pool).Done)
 	require.Equal(t, 2, jobCount(t, pool), "all marks during the computation lead to one more run")
@@ -79,7 +79,7 @@ func TestRecompute_DealsAndBillingsOfOneMoment(t *testing.T) {
 	exec(t, tx, `INSERT INTO billing (uid, document_id, amount, invoice_date, published_at) VALUES ('b', 'b', 100, '2026-01-01', now())`)
 	require.NoError(t, f.MarkDirty(t.Context(), tx))
 	require.NoError(t, tx.Commit(t.Context()))
-	settle(t, pool)
+	waitUntilCurrent(t, pool)
 
 	var seen []string
 	get(t, pool, &seen, `SELECT array_agg(f.deals || ' deals, billed ' || m.billed ORDER BY f.id) FROM forecast f JOIN forecast_month m ON m.forecast_id = f.id`)
@@ -101,7 +101,7 @@ func TestRecompute_TwoReplicasAtOnce(t *testing.T) {
 	waitBlocked(t, pool, "deal", 2)
 	require.NoError(t, tx.Rollback(t.Context()))
 
-	settle(t, pool)
+	waitUntilCurrent(t, pool)
 	require.Equal(t, 1, forecastCount(t, pool), "the compare-and-set lets one of them store")
 	require.Equal(t, int64(1), scope(t, pool).Done)
 	require.Equal(t, 2, jobCount(t, pool))
@@ -119,7 +119,7 @@ func TestRecompute_LateReplicaDoesNotGoBack(t *testing.T) {
 	insertDeal(t, pool, "a", "100")
 	mark(t, pool, f)
 	start(t, pool, f)
-	settle(t, pool)
+	waitUntilCurrent(t, pool)
 
 	inTx(t, pool, func(tx pgx.Tx) error { return f.record(t.Context(), tx, seen, old) })
 	require.Equal(t, int64(2), scope(t, pool).Done)
@@ -144,7 +144,7 @@ func TestRecompute_CrashBeforeCommit(t *testing.T) {
 	require.Zero(t, scope(t, pool).Done)
 
 	start(t, pool, f)
-	settle(t, pool)
+	waitUntilCurrent(t, pool)
 	require.Equal(t, 1, forecastCount(t, pool))
 	require.Equal(t, int64(1), storedSnapshot(t, pool).Deals)
 }
@@ -155,13 +155,13 @@ func TestRecompute_NothingToDo(t *testing.T) {
 	f := newForecast(t, pool, time.Millisecond)
 	start(t, pool, f)
 	mark(t, pool, f)
-	settle(t, pool)
+	waitUntilCurrent(t, pool)
 	before := scope(t, pool)
 
 	exec(t, begin(t, pool), "LOCK TABLE deal IN ACCESS EXCLUSIVE MODE")
 	insertJob(t, pool, f)
 	insertJob(t, pool, f)
-	settle(t, pool) // a job with nothing to do completes, and does not even read deals
+	waitUntilCurrent(t, pool) // a job with nothing to do completes, and does not even read deals
 	require.Equal(t, before.ComputedAt, scope(t, pool).ComputedAt)
 	require.Equal(t, 3, jobCount(t, pool))
 	require.Equal(t, 1, forecastCount(t, pool))
@@ -174,22 +174,22 @@ func TestRecompute_UnchangedDigest(t *testing.T) {
 	insertDeal(t, pool, "a", "100")
 	start(t, pool, f)
 	mark(t, pool, f)
-	settle(t, pool)
+	waitUntilCurrent(t, pool)
 	first := scope(t, pool)
 
 	exec(t, pool, "UPDATE deal SET name = 'another name'")
 	mark(t, pool, f)
-	settle(t, pool)
+	waitUntilCurrent(t, pool)
 	require.Equal(t, 1, forecastCount(t, pool), "the same content makes no row")
 	require.True(t, scope(t, pool).ComputedAt.After(*first.ComputedAt), "but it was computed again")
 	require.Nil(t, scope(t, pool).DirtySince)
 
 	exec(t, pool, "UPDATE deal SET deal_value = 200")
 	mark(t, pool, f)
-	settle(t, pool)
+	waitUntilCurrent(t, pool)
 	exec(t, pool, "UPDATE deal SET deal_value = 100")
 	mark(t, pool, f)
-	settle(t, pool)
+	waitUntilCurrent(t, pool)
 	require.Equal(t, 3, forecastCount(t, pool), "back to an earlier content is a change from the latest")
 }
 
@@ -205,7 +205,7 @@ func TestRecompute_AtMostOnceAnInterval(t *testing.T) {
 	for range 5 {
 		exec(t, pool, "UPDATE deal SET deal_value = deal_value + 1")
 		mark(t, pool, f)
-		settle(t, pool)
+		waitUntilCurrent(t, pool)
 	}
 	var closest time.Duration
 	get(t, pool, &closest, "SELECT min(gap) FROM (SELECT computed_at - lag(computed_at) OVER (ORDER BY id) AS gap FROM forecast) g")
@@ -227,9 +227,9 @@ func TestRecompute_WritersAndTwoReplicas(t *testing.T) {
 	for range 3 {
 		require.NoError(t, <-errs)
 	}
-	settle(t, pool)
+	waitUntilCurrent(t, pool)
 	require.Equal(t, int64(90), scope(t, pool).Done)
-	require.Equal(t, flat(Compute(readMirror(t, pool))), flat(storedSnapshot(t, pool)))
+	require.Equal(t, flat(readMirror(t, pool).compute()), flat(storedSnapshot(t, pool)))
 }
 
 // writeDeals changes five deals of its own 30 times, as syncs do.
@@ -270,10 +270,10 @@ func TestRecompute_PoisonIsStored(t *testing.T) {
 	}
 	start(t, pool, f)
 	mark(t, pool, f)
-	settle(t, pool)
+	waitUntilCurrent(t, pool)
 	require.Equal(t, int64(9), storedSnapshot(t, pool).Deals)
-	require.Equal(t, flat(Compute(readMirror(t, pool))), flat(storedSnapshot(t, pool)))
-	require.Equal(t, int64(3), Compute(readMirror(t, pool)).Impossible)
+	require.Equal(t, flat(readMirror(t, pool).compute()), flat(storedSnapshot(t, pool)))
+	require.Equal(t, int64(3), readMirror(t, pool).compute().Impossible)
 }
 
 func TestRecompute_StopWhileItWaits(t *testing.T) {
@@ -282,7 +282,7 @@ func TestRecompute_StopWhileItWaits(t *testing.T) {
 	f := newForecast(t, pool, time.Hour)
 	client := start(t, pool, f)
 	mark(t, pool, f)
-	settle(t, pool)
+	waitUntilCurrent(t, pool)
 	mark(t, pool, f)
 
 	state := func() (state string) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -34,53 +35,54 @@ WHERE published_at IS NOT NULL AND deleted_at IS NULL
 ORDER BY uid, document_id, locale`
 )
 
-// computeMirror computes the forecast of the mirror as it is now. Deals and
-// billings are read from one snapshot of the database, which takes no lock that
-// a writer would wait for.
-func (f *Forecast) computeMirror(ctx context.Context, pool store) (Snapshot, error) {
-	t := newTally(f.config.Currency, f.config.Locale)
+// computeMirror returns the forecast of the mirror as it is now. It reads deals and
+// billings from one snapshot of the database, which takes no lock that a writer
+// would wait for.
+func (f *Forecast) computeMirror(ctx context.Context, pool store) (result Snapshot, err error) {
 	consistent := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	err := pgx.BeginTxFunc(ctx, pool, consistent, func(tx pgx.Tx) error {
-		if err := eachDeal(ctx, tx, t.deal); err != nil {
-			return err
-		}
-		return eachBilling(ctx, tx, t.billing)
+	err = pgx.BeginTxFunc(ctx, pool, consistent, func(tx pgx.Tx) error {
+		result, err = Compute(Input{
+			Currency: f.config.Currency, Locale: f.config.Locale, Deals: deals(ctx, tx), Billings: billings(ctx, tx),
+		})
+		return err
 	})
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("read the mirror: %w", err)
 	}
-	return t.snapshot(), nil
+	return result, nil
 }
 
-// eachDeal streams the deals that can count, in key order.
-func eachDeal(ctx context.Context, db dbsqlc.DBTX, yield func(Deal)) error {
-	d := Deal{Document: Document{Published: true}}
-	columns := []any{
-		&d.UID, &d.DocumentID, &d.Locale, &d.Status, &d.Stage, &d.Currency,
-		(*number)(&d.Value), (*number)(&d.Probability), (*number)(&d.Override),
-		(*monthOfDate)(&d.Start), (*monthOfDate)(&d.End), (*monthOfDate)(&d.Close),
+// deals streams the deals that can count, in key order.
+func deals(ctx context.Context, db dbsqlc.DBTX) iter.Seq2[Deal, error] {
+	return func(yield func(Deal, error) bool) {
+		d := Deal{Document: Document{Published: true}}
+		columns := []any{
+			&d.UID, &d.DocumentID, &d.Locale, &d.Status, &d.Stage, &d.Currency,
+			(*number)(&d.Value), (*number)(&d.Probability), (*number)(&d.Override),
+			(*monthOfDate)(&d.Start), (*monthOfDate)(&d.End), (*monthOfDate)(&d.Close),
+		}
+		if err := eachRow(ctx, db, selectDeals, columns, func() bool { return yield(d, nil) }); err != nil {
+			yield(d, fmt.Errorf("read deals, after %s/%s: %w", d.UID, d.DocumentID, err))
+		}
 	}
-	if err := eachRow(ctx, db, selectDeals, columns, func() { yield(d) }); err != nil {
-		return fmt.Errorf("read deals, after %s/%s: %w", d.UID, d.DocumentID, err)
-	}
-	return nil
 }
 
-// eachBilling streams the billings that can count, in key order.
-func eachBilling(ctx context.Context, db dbsqlc.DBTX, yield func(Billing)) error {
-	b := Billing{Document: Document{Published: true}}
-	columns := []any{
-		&b.UID, &b.DocumentID, &b.Locale, &b.Currency,
-		(*number)(&b.Amount), (*monthOfDate)(&b.Recognition), (*monthOfDate)(&b.Invoice), (*monthOfDate)(&b.Collected),
+// billings streams the billings that can count, in key order.
+func billings(ctx context.Context, db dbsqlc.DBTX) iter.Seq2[Billing, error] {
+	return func(yield func(Billing, error) bool) {
+		b := Billing{Document: Document{Published: true}}
+		columns := []any{
+			&b.UID, &b.DocumentID, &b.Locale, &b.Currency,
+			(*number)(&b.Amount), (*monthOfDate)(&b.Recognition), (*monthOfDate)(&b.Invoice), (*monthOfDate)(&b.Collected),
+		}
+		if err := eachRow(ctx, db, selectBillings, columns, func() bool { return yield(b, nil) }); err != nil {
+			yield(b, fmt.Errorf("read billings, after %s/%s: %w", b.UID, b.DocumentID, err))
+		}
 	}
-	if err := eachRow(ctx, db, selectBillings, columns, func() { yield(b) }); err != nil {
-		return fmt.Errorf("read billings, after %s/%s: %w", b.UID, b.DocumentID, err)
-	}
-	return nil
 }
 
-// eachRow scans each row into the same columns.
-func eachRow(ctx context.Context, db dbsqlc.DBTX, sql string, columns []any, row func()) error {
+// eachRow scans each row into the same columns, until more returns false.
+func eachRow(ctx context.Context, db dbsqlc.DBTX, sql string, columns []any, more func() bool) error {
 	rows, err := db.Query(ctx, sql)
 	if err != nil {
 		return err
@@ -90,7 +92,9 @@ func eachRow(ctx context.Context, db dbsqlc.DBTX, sql string, columns []any, row
 		if err := rows.Scan(columns...); err != nil {
 			return err
 		}
-		row()
+		if !more() {
+			return nil
+		}
 	}
 	return rows.Err()
 }
