@@ -91,10 +91,10 @@ func (s *stack) waitComplete(ctx context.Context, documents int) error {
 	})
 }
 
-// writes tells whether anything was written to the mirror: the newest version of
-// any row, the log of changes and the looks that were asked for.
+// writes returns what changes with each write to the mirror: the newest version of
+// any row, the log of changes and the requested refreshes.
 func (s *stack) writes(ctx context.Context) (text string, err error) {
-	err = s.pool.QueryRow(ctx, `SELECT format('rows %s, changes %s, looks %s',
+	err = s.pool.QueryRow(ctx, `SELECT format('rows %s, changes %s, refreshes %s',
 		(SELECT max(xmin::text::bigint) FROM deal), (SELECT count(*) FROM mirror_change), (SELECT sum(want_seq) FROM entity_sync))`).Scan(&text)
 	return text, err
 }

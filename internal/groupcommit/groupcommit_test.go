@@ -371,7 +371,7 @@ func TestGroup_Close(t *testing.T) {
 			defer cancel()
 			require.ErrorIs(t, g.Close(ctx), context.DeadlineExceeded)
 			synctest.Wait()
-			require.ErrorIs(t, all[0].err, context.Canceled, "the commit under way is told")
+			require.ErrorIs(t, all[0].err, context.Canceled, "the commit under way is cancelled")
 			require.ErrorIs(t, all[1].err, ErrClosed, "what was queued is answered, not committed")
 			require.ErrorIs(t, all[2].err, ErrClosed)
 			require.Equal(t, 1, begun)

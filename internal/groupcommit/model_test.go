@@ -59,7 +59,7 @@ func (l *ledger) commit(_ context.Context, _ int, items []order) []Result[int] {
 }
 
 // TestGroup_EachItsOwnResultExactlyOnce: whatever the limits, the callers and
-// the failures, a caller that is told a result is told its own, and an item is
+// the failures, a caller that gets a result gets its own, and an item is
 // committed once, or at most once if it was refused or its caller hung up.
 func TestGroup_EachItsOwnResultExactlyOnce(t *testing.T) {
 	t.Parallel()
@@ -77,16 +77,16 @@ func TestGroup_EachItsOwnResultExactlyOnce(t *testing.T) {
 		}), 0, 10), 1, 30).Draw(t, "callers")
 
 		answers := make(chan string, 30*10)
-		told := sync.Map{} // id -> error that Submit returned
+		returned := sync.Map{} // id -> error that Submit returned
 		var wg sync.WaitGroup
 		for c, orders := range callers {
 			wg.Go(func() {
 				for i, o := range orders {
 					o.id = c*100 + i
 					value, err := place(g, o)
-					told.Store(o.id, errorOf(err))
+					returned.Store(o.id, errorOf(err))
 					if wrong(o, value, err) {
-						answers <- fmt.Sprintf("item %d was told %d, %v", o.id, value, err)
+						answers <- fmt.Sprintf("item %d got %d, %v", o.id, value, err)
 					}
 				}
 			})
@@ -98,7 +98,7 @@ func TestGroup_EachItsOwnResultExactlyOnce(t *testing.T) {
 			t.Error(a)
 		}
 		require.Empty(t, l.broken)
-		told.Range(func(id, err any) bool {
+		returned.Range(func(id, err any) bool {
 			l.check(t, id.(int), err.(error))
 			return true
 		})
@@ -123,7 +123,7 @@ func errorOf(err error) error {
 	return err
 }
 
-// wrong says that an answer cannot be this item's.
+// wrong reports whether a result cannot be this item's.
 func wrong(o order, value int, err error) bool {
 	if err == nil {
 		return value != o.id*10 || o.id%2 == 1
@@ -141,6 +141,6 @@ func (l *ledger) check(t *rapid.T, id int, err error) {
 	case errors.Is(err, context.Canceled):
 		require.LessOrEqual(t, times, 1, "item %d", id)
 	default:
-		require.Equal(t, 1, times, "item %d, told %v", id, err)
+		require.Equal(t, 1, times, "item %d, got %v", id, err)
 	}
 }

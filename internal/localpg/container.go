@@ -13,10 +13,9 @@ import (
 	"time"
 )
 
-// dockerTimeout bounds one command of Docker's client; tests give it more.
-var dockerTimeout = 30 * time.Second
-
 const (
+	// dockerTimeout bounds one command of Docker's client, on a busy machine too.
+	dockerTimeout = 2 * time.Minute
 	// pullTimeout bounds the command that fetches the image.
 	pullTimeout = 10 * time.Minute
 	// containerData is where the image keeps its data; a named volume is mounted there.
@@ -80,13 +79,13 @@ func (c *container) pull(ctx context.Context) error {
 	return err
 }
 
-// DockerAnswers is nil when a Docker engine answers its command line client.
+// DockerAnswers returns nil when a Docker engine answers its command line client.
 func DockerAnswers(ctx context.Context) error {
 	_, err := docker(ctx, 10*time.Second, "version", "--format", "{{.Server.Version}}")
 	return err
 }
 
-// docker runs one command of Docker's client and answers what it printed.
+// docker runs one command of Docker's client and returns what it printed.
 func docker(ctx context.Context, limit time.Duration, args ...string) (string, error) {
 	return dockerEnv(ctx, limit, nil, args...)
 }
@@ -110,7 +109,7 @@ func dockerEnv(ctx context.Context, limit time.Duration, env []string, args ...s
 	return "", fmt.Errorf("docker %s: %w", args[0], err)
 }
 
-// isMissing tells that Docker does not know the container or volume.
+// isMissing reports whether Docker does not know the container or volume.
 func isMissing(err error) bool {
 	text := strings.ToLower(err.Error())
 	return strings.Contains(text, "no such")
@@ -166,7 +165,7 @@ func (c *container) run(ctx context.Context) error {
 func (c *container) await(done chan<- struct{}) {
 	defer close(done)
 	const forever = 365 * 24 * time.Hour
-	_, _ = docker(context.Background(), forever, "wait", c.name) // an error says that it is gone
+	_, _ = docker(context.Background(), forever, "wait", c.name) // it fails when it is gone
 }
 
 func (c *container) exited() <-chan struct{} {
@@ -191,7 +190,7 @@ func (c *container) stop(ctx context.Context, mode Mode) error {
 	return c.kill()
 }
 
-// end sends the signal and tells whether the container ended in time.
+// end sends the signal and reports whether the container ended in time.
 func (c *container) end(ctx context.Context, signal string, limit time.Duration) bool {
 	done := c.exited()
 	select {
@@ -199,7 +198,7 @@ func (c *container) end(ctx context.Context, signal string, limit time.Duration)
 		return true
 	default:
 	}
-	_, _ = docker(ctx, dockerTimeout, "kill", "--signal", signal, c.name) // an error says that it has ended
+	_, _ = docker(ctx, dockerTimeout, "kill", "--signal", signal, c.name) // it fails when it has ended
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {

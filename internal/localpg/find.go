@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// errNoBinaries says that this machine has no Postgres binaries that can be used.
+// errNoBinaries: this machine has no Postgres binaries that can be used.
 var errNoBinaries = errors.New("no Postgres binaries (15 or later) in PATH, /usr/lib/postgresql, Homebrew's folders or Postgres.app")
 
 // places are the folders where packagers put initdb and postgres.
@@ -70,7 +70,7 @@ func pick(all []installation) installation {
 	return slices.MaxFunc(all, func(a, b installation) int { return a.version - b.version })
 }
 
-// VersionError says that the data were made by a Postgres that is not here.
+// VersionError: the data were made by a Postgres that is not here.
 type VersionError struct {
 	Data  int    // major version of the data
 	Found string // versions of this machine, in words
@@ -165,7 +165,7 @@ const install = `install one of them and try again:
   macOS:           brew install postgresql@17
   or start Docker: the container postgres:15 is used where it answers`
 
-// MissingError says that there is neither a Postgres nor a Docker to run one.
+// MissingError: there is neither a Postgres nor a Docker to run one.
 type MissingError struct {
 	Docker error // what Docker's client said
 }
@@ -176,5 +176,5 @@ func (e *MissingError) Error() string {
 
 func (e *MissingError) Unwrap() error { return errNoBinaries }
 
-// IsMissing tells that this machine has no Postgres binaries that can be used.
+// IsMissing reports whether this machine has no Postgres binaries that can be used.
 func IsMissing(err error) bool { return errors.Is(err, errNoBinaries) }

@@ -63,7 +63,7 @@ func startGuard(dir string, temporary bool) (*guard, error) {
 // watch names the process to end if we die.
 func (g *guard) watch(pid int) {
 	if g != nil {
-		_, _ = io.WriteString(g.input, strconv.Itoa(pid)+"\n") // an error says that somebody killed it
+		_, _ = io.WriteString(g.input, strconv.Itoa(pid)+"\n") // it fails when somebody killed it
 	}
 }
 

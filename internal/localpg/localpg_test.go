@@ -25,11 +25,10 @@ func TestMain(m *testing.M) {
 	if dir, ok := os.LookupEnv(helperEnv); ok {
 		helper(dir)
 	}
-	dockerTimeout = 2 * time.Minute
 	os.Exit(m.Run())
 }
 
-// helper starts a server on dir ("" is a temporary one), tells about it, and hangs.
+// helper starts a server on dir ("" is a temporary one), prints its address, and hangs.
 func helper(dir string) {
 	s, err := Start(context.Background(), Config{Dir: dir, Using: Binaries})
 	if err != nil {
@@ -191,7 +190,7 @@ func TestServer_Stop_WithClients(t *testing.T) {
 	require.Contains(t, string(log), "received fast shutdown request", "a smart one waits for its clients")
 }
 
-// startHelper runs a process that starts a server; it answers the processes' ids and the folder.
+// startHelper runs a process that starts a server; it returns the processes' ids and the folder.
 func startHelper(t *testing.T, dir string) (parent *exec.Cmd, postgres, guard int, folder string) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])

@@ -75,7 +75,7 @@ func readPID(pidFile string) (int, error) {
 	return pid, nil
 }
 
-// serves tells whether the process is a Postgres server on the data folder.
+// serves reports whether the process is a Postgres server on the data folder.
 func serves(ctx context.Context, pid int, data string) bool {
 	if cwd, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid)); err == nil {
 		// The server's working directory is its data folder, and so is that of its

@@ -243,9 +243,9 @@ func (p *process) stop(ctx context.Context, mode Mode) error {
 	return p.kill()
 }
 
-// endIn sends the signal and tells whether the process ended in time.
+// endIn sends the signal and reports whether the process ended in time.
 func endIn(ctx context.Context, child *os.Process, sig os.Signal, done <-chan struct{}, limit time.Duration) bool {
-	_ = child.Signal(sig) // an error says that it has ended
+	_ = child.Signal(sig) // it fails when it has ended
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {

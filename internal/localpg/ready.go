@@ -11,9 +11,9 @@ import (
 )
 
 var (
-	// errPortTaken says that somebody else listens on the port.
+	// errPortTaken: somebody else listens on the port.
 	errPortTaken = errors.New("the port is taken")
-	// errStillThere says that processes of a killed server still hold its shared memory.
+	// errStillThere: processes of a killed server still hold its shared memory.
 	errStillThere = errors.New("processes of the server before are still there")
 )
 
@@ -45,7 +45,7 @@ func ping(ctx context.Context, url string) error {
 	return conn.Close(ctx)
 }
 
-// fatal tells that no waiting helps: the server answers and does not let us in
+// fatal reports whether no waiting helps: the server answers and does not let us in
 // (invalid_password, invalid_authorization_specification).
 func fatal(err error) bool {
 	state := sqlState(err)

@@ -39,7 +39,7 @@ func settingArgs(settings map[string]string) []string {
 	return args
 }
 
-// password reads the password of Dir, or makes one. fresh tells that it was made.
+// password reads the password of Dir, or makes one. fresh reports whether it was made.
 func password(dir string) (secret string, fresh bool, err error) {
 	path := filepath.Join(dir, passwordFile)
 	text, err := os.ReadFile(path)

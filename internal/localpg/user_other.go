@@ -25,7 +25,7 @@ func (account) apply(*exec.Cmd)    {}
 func (account) chown(string) error { return nil }
 func detach(*exec.Cmd)             {}
 
-// Place answers where Dir may be: here always as wanted.
+// Place returns where Dir may be: here always as wanted.
 func Place(wanted string) (dir string, moved bool, err error) {
 	dir, err = filepath.Abs(wanted)
 	return dir, false, err

@@ -45,7 +45,7 @@ func accountFor(dir, data string) (account, error) {
 	return a, a.reach(dir)
 }
 
-// ownData tells early, and in words, that the data are another user's.
+// ownData returns early, and in words, an error when the data are another user's.
 func ownData(data string) error {
 	info, err := os.Stat(data)
 	if errors.Is(err, os.ErrNotExist) {
@@ -96,7 +96,7 @@ func (a account) chown(path string) error {
 	return os.Lchown(path, int(a.uid), int(a.gid))
 }
 
-// ReachError says that the user that Postgres runs as cannot get to the folder.
+// ReachError: the user that Postgres runs as cannot get to the folder.
 type ReachError struct {
 	User    string
 	Dir     string
@@ -139,7 +139,7 @@ func (a account) passes(dir, folder string) error {
 	return nil
 }
 
-// Place answers where Dir may be: as wanted, or, as root, below /var/lib/dealbox
+// Place returns where Dir may be: as wanted, or, as root, below /var/lib/dealbox
 // under its last name where the user that Postgres runs as cannot reach wanted
 // (/root is closed to it). Tell the user when moved. Nothing is made.
 func Place(wanted string) (dir string, moved bool, err error) {

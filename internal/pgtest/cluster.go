@@ -78,7 +78,7 @@ func (c *cluster) url(database string) string {
 	return u.String()
 }
 
-// clone makes a database from a template and answers its name.
+// clone makes a database from a template and returns its name.
 func (c *cluster) clone(ctx context.Context, template string) (string, error) {
 	name := c.prefix + strconv.FormatInt(time.Now().Unix(), 36) + "_" + randomHex(4)
 	if err := c.exec(ctx, "CREATE DATABASE "+name+" TEMPLATE "+template+" STRATEGY "+c.strategy); err != nil {
@@ -156,7 +156,7 @@ func stale(name string, now time.Time) bool {
 	return err == nil && now.Sub(time.Unix(seconds, 0)) > staleAfter
 }
 
-// inUse tells that a database could not be dropped because somebody is
+// inUse reports whether a database could not be dropped because somebody is
 // connected to it (object_in_use) or drops it right now (undefined_database,
 // or the catalogue's row went away under us).
 func inUse(err error) bool {

@@ -98,7 +98,7 @@ func publish(ctx context.Context) (func(*container.HostConfig), error) {
 		return nil, err
 	}
 	defer func() { _ = provider.Close() }()
-	if err := lookOnLoopback(provider.Client().DaemonHost()); err != nil {
+	if err := useLoopback(provider.Client().DaemonHost()); err != nil {
 		return nil, err
 	}
 	host, err := provider.DaemonHost(ctx)
@@ -117,10 +117,10 @@ func publish(ctx context.Context) (func(*container.HostConfig), error) {
 	}, nil
 }
 
-// lookOnLoopback corrects testcontainers inside a container that runs its own
+// useLoopback corrects testcontainers inside a container that runs its own
 // Docker engine: it looks for ports at the gateway, which leads out of the
-// container. The engine's bridge among our interfaces says that it is our own.
-func lookOnLoopback(engine string) error {
+// container. The engine is our own when its bridge is among our interfaces.
+func useLoopback(engine string) error {
 	const override = "TESTCONTAINERS_HOST_OVERRIDE"
 	_, err := net.InterfaceByName("docker0")
 	if _, set := os.LookupEnv(override); set || err != nil || !strings.HasPrefix(engine, "unix:") {

@@ -18,7 +18,7 @@ const (
 )
 
 var (
-	// ready says that Main runs the tests, so a server that they start is stopped.
+	// ready: Main runs the tests, so a server that they start is stopped.
 	ready  atomic.Bool
 	shared lazyCluster
 )

@@ -110,7 +110,7 @@ func (w *Worker) Work(ctx context.Context, _ *river.Job[Args]) error {
 	return failed
 }
 
-// prune removes one batch of a subject and says whether there may be more.
+// prune removes one batch of a subject and reports whether there may be more.
 type prune struct {
 	subject string
 	batch   func(context.Context, dbsqlc.DBTX) (more bool, err error)

@@ -109,16 +109,16 @@ func TestWorker_Work_Events(t *testing.T) {
 	h := newEnv(t)
 	h.documents()
 	h.alert(1, 0, alerting.RuleBodyQuarantined, "unreadable")
-	h.alert(2, 1, alerting.RuleBodyQuarantined, "looked at")
+	h.alert(2, 1, alerting.RuleBodyQuarantined, "seen by somebody")
 	h.day(100, "done", "")
 	h.day(99, "waits", "")
 	h.day(98, "dead", "")
 	h.day(97, "", "unreadable")
-	h.day(96, "", "looked at")
+	h.day(96, "", "seen by somebody")
 	h.day(95, "later", "") // its document waits for a later event
 	h.day(90, "done", "")  // not older than 90 days as a whole
 	require.NoError(t, h.work())
-	require.Equal(t, []string{"99", "98", "97", "90"}, h.daysAgo(), "no day with an unprocessed event, or a quarantined one that nobody looked at")
+	require.Equal(t, []string{"99", "98", "97", "90"}, h.daysAgo(), "no day with an unprocessed event, or a quarantined one that nobody dealt with")
 
 	h.exec("UPDATE entity_sync SET done_seq = want_seq, events_done = events, state = 'ok', dead_at = NULL")
 	h.exec("UPDATE alert SET status = 'resolved', resolved_at = now() WHERE id = 1")
@@ -160,7 +160,7 @@ func TestWorker_Work_Changes(t *testing.T) {
 	require.NoError(t, h.work())
 	require.Equal(t, []string{"89", "1"}, h.texts("SELECT document_id FROM mirror_change ORDER BY id"))
 	require.Equal(t, []string{"strapi 601", "other 200"}, h.texts("SELECT name || ' ' || generation FROM circuit_breaker_event ORDER BY id"),
-		"the last of each tells since when its state lasts")
+		"the last of each holds since when its state lasts")
 	require.Equal(t, []string{"circuit_breaker_event 3", "mirror_change 2"}, h.texts("SELECT subject || ' ' || removed FROM audit_retention ORDER BY 1"))
 }
 

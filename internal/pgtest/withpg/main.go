@@ -92,7 +92,7 @@ func start(using pgtest.Using, signals <-chan os.Signal) (*pgtest.Server, error)
 	return pgtest.StartServer(ctx, using)
 }
 
-// runCommand runs the command to its end and answers its exit code: 128 and the
+// runCommand runs the command to its end and returns its exit code: 128 and the
 // signal's number where a signal ended it, as shells do.
 func runCommand(command []string, url string, signals <-chan os.Signal) (int, error) {
 	cmd := exec.Command(command[0], command[1:]...) //nolint:noctx // what the user asked for; signals end it
@@ -108,7 +108,7 @@ func runCommand(command []string, url string, signals <-chan os.Signal) (int, er
 		for {
 			select {
 			case s := <-signals:
-				_ = cmd.Process.Signal(s) // an error says that it has ended
+				_ = cmd.Process.Signal(s) // it fails when it has ended
 			case <-ended:
 				return
 			}
