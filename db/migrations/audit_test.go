@@ -40,14 +40,6 @@ func TestRoles_AuditorReadsTheViewsAndNothingElse(t *testing.T) {
 	}
 }
 
-// A view is a contract: what it and its columns mean is written where auditors look.
-func TestAuditViews_Comments(t *testing.T) {
-	t.Parallel()
-	admin := connect(t, pgtest.URL(t))
-	require.Equal(t, strings.Fields(viewsOfTheAuditor), admin.names(`SELECT relname::text FROM pg_class
-		WHERE relnamespace = 'public'::regnamespace AND starts_with(relname, 'audit_') AND obj_description(oid) <> '' ORDER BY 1`))
-}
-
 // seedAudit is a month of an operator's life, as far as the questions of docs/sql-audit.md go.
 const seedAudit = `
 INSERT INTO alert (id, fingerprint, rule, subject, level, status, message, occurrences, first_seen, last_seen, resolved_at) OVERRIDING SYSTEM VALUE VALUES
