@@ -169,7 +169,7 @@ func TestStatus(t *testing.T) {
 	pool := open(t, pgtest.EmptyURL(t))
 	before, err := migrations.Status(t.Context(), pool)
 	require.NoError(t, err)
-	require.Empty(t, schema(t, pool), "a look writes nothing")
+	require.Empty(t, schema(t, pool), "Status writes nothing")
 	for _, m := range before {
 		require.False(t, m.Applied)
 	}
