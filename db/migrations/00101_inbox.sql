@@ -53,7 +53,7 @@ COMMENT ON COLUMN entity_sync.state IS 'ok: in step; pending: a refresh waits; d
 COMMENT ON COLUMN entity_sync.failures IS 'Attempts in a row that failed because of this document. An attempt is counted when it starts.';
 COMMENT ON COLUMN entity_sync.last_error IS 'Why the last attempt failed, or that the deletion guard holds the document back; null after a success.';
 COMMENT ON COLUMN entity_sync.attempt_expires_at IS 'While an attempt runs: after this time its worker counts as dead, and the next attempt is counted. Null when none runs.';
-COMMENT ON COLUMN entity_sync.next_attempt_at IS 'After a failure: the document is not tried before this time. Null when it may be tried now.';
+COMMENT ON COLUMN entity_sync.next_attempt_at IS 'After a failure, or while the deletion guard holds the document back: it is not tried before this time. Null when it may be tried now.';
 COMMENT ON COLUMN entity_sync.pending_since IS 'When the oldest refresh that still waits was requested. Null when none waits; a dead letter keeps its time.';
 COMMENT ON COLUMN entity_sync.dead_at IS 'When the document became a dead letter; null when it is none.';
 

@@ -37,7 +37,7 @@ CREATE TRIGGER notification_no_delete BEFORE DELETE ON notification
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER notification_no_truncate BEFORE TRUNCATE ON notification
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
-COMMENT ON TABLE notification IS 'The outbox: one row for each notification of an episode on a channel. Alerting inserts the row, with its job, in the transaction that raises or resolves the alert; notify updates it.';
+COMMENT ON TABLE notification IS 'The outbox: one row for each notification of an episode on a channel. The package notify inserts it, with its job, in the transaction that raises or resolves the alert, and updates it with each attempt.';
 COMMENT ON COLUMN notification.id IS 'The receiver of a webhook sees it as the header Webhook-Id: ntf_<id>.';
 COMMENT ON COLUMN notification.alert_id IS 'The episode (alert.id); of a digest the worst of the episodes that it contains.';
 COMMENT ON COLUMN notification.channel IS 'webhook or email.';

@@ -109,8 +109,8 @@ func TestUp_StepFails(t *testing.T) {
 	require.ErrorIs(t, migrations.Check(t.Context(), pool), migrations.ErrBehind)
 
 	exec(t, pool, "DROP TABLE forecast_month")
-	rest := mustUp(t, pool)
-	require.Equal(t, "00103_forecast.sql", rest[0].Name)
+	remaining := mustUp(t, pool)
+	require.Equal(t, "00103_forecast.sql", remaining[0].Name)
 	require.NoError(t, migrations.Check(t.Context(), pool))
 	fresh := open(t, pgtest.EmptyURL(t))
 	mustUp(t, fresh)
@@ -241,8 +241,8 @@ func exists(t *testing.T, pool *pgxpool.Pool, table string) (is bool) {
 	return is
 }
 
-// schema is all that migrations make, one line a thing. Day partitions are left
-// out: their names and bounds are of the day.
+// schema returns all that migrations make, one line for each thing. It leaves out
+// day partitions: their names and bounds depend on the day.
 func schema(t *testing.T, pool *pgxpool.Pool) string {
 	t.Helper()
 	var lines []string
