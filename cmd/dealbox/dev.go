@@ -109,6 +109,9 @@ func (d *dev) start(ctx context.Context) (err error) {
 		}
 	}
 	applied, err := migrations.Up(ctx, pool, nil)
+	if errors.Is(err, migrations.ErrUnreleased) {
+		return fmt.Errorf("%w; 'dealbox dev --reset' empties it", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -102,6 +102,8 @@ func examineMigrations(ctx context.Context, pool *pgxpool.Pool) finding {
 	switch {
 	case errors.Is(err, migrations.ErrBehind):
 		return failed(checkMigrations, err.Error(), "Run 'dealbox migrate up'.")
+	case errors.Is(err, migrations.ErrUnreleased):
+		return failed(checkMigrations, err.Error(), "Make a new database, or empty this one, and run 'dealbox migrate up'.")
 	case err != nil:
 		return failed(checkMigrations, err.Error(), "Run 'dealbox migrate up' with a role that owns the tables (DATABASE_MIGRATE_URL).")
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -71,6 +72,26 @@ func TestMigrate_AtOnce(t *testing.T) {
 		applied += strings.Count(out.stdout, "\napplied ")
 	}
 	require.Len(t, mustStatus(t, e).Migrations, applied, "each step once")
+}
+
+// A database from before the first release is refused by each command that uses the
+// schema, serve among them, which does not wait for it to become another.
+func TestMigrate_Unreleased(t *testing.T) {
+	t.Parallel()
+	e, _ := healthy(t)
+	e = e.with("DATABASE_URL", pgtest.EmptyURL(t), "PORT", "0")
+	old, err := os.ReadFile("../../db/migrations/testdata/unreleased.sql")
+	require.NoError(t, err)
+	mustExec(t, e["DATABASE_URL"], string(old))
+	for _, command := range []string{"migrate up", "migrate status", "serve"} {
+		out := dealbox(t, e, "", command)
+		require.Equal(t, exitFailed, out.code, command)
+		require.Contains(t, out.stderr, "make a new database, or empty this one", command)
+		require.Contains(t, out.stderr, "step 15 of the old numbering", command)
+	}
+	findings, _ := mustExamine(t, e)
+	require.Equal(t, verdictFail, findings["migrations"].Verdict)
+	require.Contains(t, findings["migrations"].Fix, "Make a new database")
 }
 
 func TestMigrate_OwnerURL(t *testing.T) {

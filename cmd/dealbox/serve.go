@@ -348,11 +348,11 @@ func (s *service) start(ctx context.Context) (*sync.WaitGroup, error) {
 
 // retryUntilDone takes a step of the start until it is done: the database may go away
 // again after it answered, and a process that takes webhooks must not end for
-// that. Only a schema that is behind is final.
+// that. Only a schema that is behind, or of before the first release, is final.
 func (s *service) retryUntilDone(ctx context.Context, step func() error) error {
 	for {
 		err := step()
-		if err == nil || errors.Is(err, migrations.ErrBehind) {
+		if err == nil || errors.Is(err, migrations.ErrBehind) || errors.Is(err, migrations.ErrUnreleased) {
 			return err
 		}
 		if stopped := pause(ctx, waitEvery); stopped != nil {

@@ -40,15 +40,7 @@ func TestRoles_AuditorReadsTheViewsAndNothingElse(t *testing.T) {
 	}
 }
 
-// A view is a contract: what it and its columns mean is written where auditors look.
-func TestAuditViews_Comments(t *testing.T) {
-	t.Parallel()
-	admin := connect(t, pgtest.URL(t))
-	require.Equal(t, strings.Fields(viewsOfTheAuditor), admin.names(`SELECT relname::text FROM pg_class
-		WHERE relnamespace = 'public'::regnamespace AND starts_with(relname, 'audit_') AND obj_description(oid) <> '' ORDER BY 1`))
-}
-
-// seedAudit is a month of an operator's life, as far as the questions of docs/sql-audit.md go.
+// seedAudit is a month of history, as far as the queries of docs/sql-audit.md need it.
 const seedAudit = `
 INSERT INTO alert (id, fingerprint, rule, subject, level, status, message, occurrences, first_seen, last_seen, resolved_at) OVERRIDING SYSTEM VALUE VALUES
     (42, 'a', 'breaker_opened', 'strapi', 'critical', 'resolved', 'down', 7, now() - interval '3 hours', now() - interval '2 hours', now() - interval '2 hours'),
@@ -96,8 +88,9 @@ INSERT INTO retention_event (subject, removed, older_than, role) VALUES
     ('alert', 500, now() - interval '400 days', 'dealbox_app'), ('alert', 20, now() - interval '400 days', 'dealbox_app'),
     ('inbox_event', 1000, now() - interval '90 days', 'root')`
 
-// answers to the questions of docs/sql-audit.md, by number; a day is <day>, a time <time>.
-func answers(outages string) map[string][]string {
+// expected returns what each query of docs/sql-audit.md yields over seedAudit, by its
+// number. A day is <day>, a time <time>.
+func expected(outages string) map[string][]string {
 	return map[string][]string{
 		"1": {
 			"42|<time>|critical|breaker_opened|strapi|Strapi does not answer|resolved",
@@ -144,8 +137,8 @@ var (
 	dateText = regexp.MustCompile(`\d{4}-\d\d-\d\d`)
 )
 
-// Each query of docs/sql-audit.md, as an auditor runs it, with its right answer.
-func TestAudit_Questions(t *testing.T) {
+// Runs each query of docs/sql-audit.md as an auditor.
+func TestAudit_QueriesOfTheDocs(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/sql-audit.md")
 	require.NoError(t, err)
@@ -156,7 +149,7 @@ func TestAudit_Questions(t *testing.T) {
 		FROM (SELECT make_interval(secs => floor(extract(epoch FROM max(at) - date_trunc('month', now())) / 8)) AS eighth FROM circuit_breaker_event) month`)[0]
 	auditor := connect(t, roles.Auditor)
 
-	want, questions := answers(outages), question.FindAllStringSubmatch(string(page), -1)
+	want, questions := expected(outages), question.FindAllStringSubmatch(string(page), -1)
 	require.Len(t, questions, len(fence.FindAllString(string(page), -1)), "each query has a question")
 	require.Len(t, questions, len(want))
 	for _, q := range questions {
@@ -164,7 +157,7 @@ func TestAudit_Questions(t *testing.T) {
 	}
 }
 
-// rows are a query's answer as psql shows it: fields with | between them, null as -.
+// rows returns a query's rows as psql shows them: fields with | between them, null as -.
 func (s session) rows(sql string) []string {
 	s.t.Helper()
 	rows, err := s.conn.Query(s.t.Context(), sql, pgx.QueryExecModeSimpleProtocol)

@@ -21,7 +21,7 @@ var (
 	parameter = regexp.MustCompile(`\$(\d+)`)
 )
 
-// queries are all that sqlc made, by name.
+// queries returns the statements that sqlc generated, by name.
 func queries(t *testing.T) map[string]string {
 	t.Helper()
 	files, err := filepath.Glob("../../internal/dbsqlc/*.sql.go")

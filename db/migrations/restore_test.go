@@ -41,7 +41,7 @@ func TestRoles_BackupAndRestore(t *testing.T) {
 	connect(t, to.Auditor).exec("SELECT FROM audit_alert")
 }
 
-// dropEverything that a role owns in public.
+// dropEverything drops all that a role owns in public.
 const dropEverything = `DO $$ DECLARE o record; BEGIN
 	FOR o IN SELECT oid::regclass AS name, relkind FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v') AND NOT relispartition LOOP
 		IF to_regclass(o.name::text) IS NOT NULL THEN
@@ -55,7 +55,7 @@ END $$`
 
 var major = regexp.MustCompile(`\d+`)
 
-// needTools skips where pg_dump is not on this machine or older than the server.
+// needTools skips the test where pg_dump is missing or older than the server.
 func needTools(t *testing.T, server session) {
 	t.Helper()
 	out, err := osexec.Command("pg_dump", "--version").Output()

@@ -36,7 +36,7 @@ func (s session) exec(sql string, args ...any) {
 	require.NoError(s.t, err, sql)
 }
 
-// refusal runs a statement that this role may not run, and answers what Postgres says.
+// refusal runs a statement that this role may not run, and returns the error's text.
 func (s session) refusal(sql string) string {
 	s.t.Helper()
 	_, err := s.conn.Exec(s.t.Context(), sql)
@@ -46,13 +46,14 @@ func (s session) refusal(sql string) string {
 	return pg.Message
 }
 
-// forbidden: it has not got the privilege. A trigger, which refuses as well, comes later.
+// forbidden demands that the role lacks the privilege. Privileges come before triggers,
+// which would refuse the statement, too.
 func (s session) forbidden(sql string) {
 	s.t.Helper()
 	require.NotContains(s.t, s.refusal(sql), "append-only", sql)
 }
 
-// triggered: a trigger refuses it.
+// triggered demands that a trigger refuses the statement.
 func (s session) triggered(sql string) {
 	s.t.Helper()
 	require.Contains(s.t, s.refusal(sql), "append-only", sql)
@@ -85,11 +86,12 @@ var history = map[string]string{
 	"inbox_event": "scheme", "mirror_change": "kind", "alert_event": "reason", "circuit_breaker_event": "reason",
 }
 
-// vanishing are statements that would make rows of a table vanish.
+// vanishing returns statements that would make rows of a table vanish.
 func vanishing(table string) []string {
 	return []string{"DELETE FROM " + table, "TRUNCATE " + table, "TRUNCATE " + table + " CASCADE"}
 }
 
+// tampering returns statements that would change or remove history.
 func tampering() []string {
 	var all []string
 	for table, column := range history {
@@ -111,6 +113,7 @@ var misattributing = []string{
 	"UPDATE notification SET sequence = 2", "UPDATE notification SET status = 'sent', sent_at = now(), created_at = now()",
 }
 
+// today returns the name of today's partition of inbox_event.
 func today(t *testing.T, s session) (partition string) {
 	t.Helper()
 	return s.names("SELECT 'inbox_event_' || to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD')")[0]
@@ -160,7 +163,7 @@ func TestRoles_AppCannotChangeHistory(t *testing.T) {
 		(SELECT count(*) FROM alert_event), (SELECT count(*) FROM mirror_change), (SELECT count(*) FROM circuit_breaker_event))`))
 }
 
-// A database that an earlier Dealbox granted too much in.
+// An earlier version of grants.sql gave the role more than this one does.
 func TestRoles_UpgradeTakesBackWiderGrants(t *testing.T) {
 	t.Parallel()
 	roles := pgtest.SeparateRoles(t)
@@ -168,7 +171,7 @@ func TestRoles_UpgradeTakesBackWiderGrants(t *testing.T) {
 	owner := connect(t, roles.Owner)
 	u, err := url.Parse(roles.App)
 	require.NoError(t, err)
-	for _, sql := range []string{ // as 00014 left it
+	for _, sql := range []string{
 		"GRANT SELECT, INSERT, UPDATE ON alert, notification, silence TO %s", "GRANT SELECT, INSERT, UPDATE, DELETE ON reconciliation_run TO %s",
 		"GRANT UPDATE (author) ON silence TO %s",
 	} {
