@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/pgtest"
@@ -24,7 +23,8 @@ var (
 
 // env is three replicas on one database.
 type env struct {
-	pool     *pgxpool.Pool
+	pgtest.DB
+
 	replicas [3]*Breaker
 	log      *lines
 	// hook keeps what OnTransition saw, and returns hookErr.
@@ -35,13 +35,13 @@ type env struct {
 
 func newEnv(t *testing.T, config Config) *env {
 	t.Helper()
-	h := &env{pool: pgtest.Pool(t), log: &lines{}}
+	h := &env{DB: pgtest.Open(t), log: &lines{}}
 	config.Logger = slog.New(h.log)
 	config.OnTransition = h.hook
 	config.WriteTimeout = time.Minute // a busy machine
 	for i := range h.replicas {
 		config.Holder = []string{"replica-0", "replica-1", "replica-2"}[i]
-		h.replicas[i] = New(h.pool, config)
+		h.replicas[i] = New(h.Pool, config)
 	}
 	return h
 }
@@ -76,15 +76,9 @@ func (h *env) transitions() []Transition {
 
 func (h *env) MustRead(t *testing.T) Snapshot {
 	t.Helper()
-	s, err := h.replicas[0].Snapshot(t.Context(), h.pool)
+	s, err := h.replicas[0].Snapshot(t.Context(), h.Pool)
 	require.NoError(t, err)
 	return s
-}
-
-func (h *env) MustExec(t *testing.T, sql string, args ...any) {
-	t.Helper()
-	_, err := h.pool.Exec(t.Context(), sql, args...)
-	require.NoError(t, err)
 }
 
 // MustOpen opens a breaker by failures.
@@ -99,7 +93,7 @@ func (h *env) MustOpen(t *testing.T) {
 // MustBeDue makes an open breaker due now.
 func (h *env) MustBeDue(t *testing.T) {
 	t.Helper()
-	h.MustExec(t, "UPDATE circuit_breaker SET retry_at = now() - interval '1 second' WHERE state = 'open'")
+	h.MustExec("UPDATE circuit_breaker SET retry_at = now() - interval '1 second' WHERE state = 'open'")
 }
 
 // historyRow is a row of the history without its time.
@@ -113,7 +107,7 @@ type historyRow struct {
 
 func (h *env) MustHistory(t *testing.T) []historyRow {
 	t.Helper()
-	rows, err := h.pool.Query(t.Context(), `SELECT generation, from_state, to_state, failure_count, actor, reason
+	rows, err := h.Pool.Query(t.Context(), `SELECT generation, from_state, to_state, failure_count, actor, reason
 		FROM circuit_breaker_event ORDER BY id`)
 	require.NoError(t, err)
 	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[historyRow])
@@ -172,7 +166,7 @@ func TestBreaker_Snapshot(t *testing.T) {
 	require.NoError(t, s.Err())
 
 	h.MustOpen(t)
-	tx, err := h.pool.Begin(t.Context())
+	tx, err := h.Pool.Begin(t.Context())
 	require.NoError(t, err)
 	defer func() { _ = tx.Rollback(context.Background()) }()
 	s, err = h.replicas[1].Snapshot(t.Context(), tx)
@@ -186,7 +180,7 @@ func TestBreaker_Snapshot(t *testing.T) {
 	require.ErrorIs(t, s.Err(), ErrOpen)
 	require.Contains(t, s.Err().Error(), "the next probe is due in")
 
-	_, err = New(h.pool, Config{Name: "nobody"}).Snapshot(t.Context(), h.pool)
+	_, err = New(h.Pool, Config{Name: "nobody"}).Snapshot(t.Context(), h.Pool)
 	require.ErrorContains(t, err, `"nobody" has no row`)
 }
 
@@ -197,7 +191,7 @@ func TestBreaker_HistoryIsAppendOnly(t *testing.T) {
 	for _, sql := range []string{
 		"UPDATE circuit_breaker_event SET reason = ''", "DELETE FROM circuit_breaker_event", "TRUNCATE circuit_breaker_event",
 	} {
-		_, err := h.pool.Exec(t.Context(), sql)
+		_, err := h.Pool.Exec(t.Context(), sql)
 		require.ErrorContains(t, err, "append-only", sql)
 	}
 }

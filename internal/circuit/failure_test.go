@@ -37,7 +37,7 @@ func TestBreaker_Failure(t *testing.T) {
 		require.Equal(t, 1, h.log.count(slog.LevelWarn, "circuit breaker moved"))
 
 		var at time.Time
-		require.NoError(t, h.pool.QueryRow(t.Context(), "SELECT at FROM circuit_breaker_event").Scan(&at))
+		require.NoError(t, h.Pool.QueryRow(t.Context(), "SELECT at FROM circuit_breaker_event").Scan(&at))
 		require.True(t, at.Equal(*s.OpenedAt), "history and row tell the same time")
 	})
 
@@ -161,11 +161,11 @@ func TestBreaker_Failure(t *testing.T) {
 	t.Run("RepeatsADeadlock", func(t *testing.T) {
 		t.Parallel()
 		h := newEnv(t, Config{FailureThreshold: 1})
-		h.MustExec(t, "CREATE SEQUENCE tries")
-		h.MustExec(t, `CREATE FUNCTION trip() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		h.MustExec("CREATE SEQUENCE tries")
+		h.MustExec(`CREATE FUNCTION trip() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 			IF nextval('tries') < 3 THEN RAISE EXCEPTION 'not now' USING ERRCODE = 'deadlock_detected'; END IF;
 			RETURN NEW; END $$`)
-		h.MustExec(t, "CREATE TRIGGER trip BEFORE INSERT ON circuit_breaker_event FOR EACH ROW EXECUTE FUNCTION trip()")
+		h.MustExec("CREATE TRIGGER trip BEFORE INSERT ON circuit_breaker_event FOR EACH ROW EXECUTE FUNCTION trip()")
 		require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "", errDown))
 		require.Equal(t, Open, h.MustRead(t).State)
 		require.Len(t, h.MustHistory(t), 1)

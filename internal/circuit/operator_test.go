@@ -77,5 +77,5 @@ func TestBreaker_Reset_ClearsTheCount(t *testing.T) {
 	require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "", errDown))
 	require.NoError(t, h.replicas[0].Reset(t.Context(), "ann", "a new network"))
 	require.Equal(t, Snapshot{State: Closed, Generation: 1}, h.MustRead(t))
-	require.ErrorContains(t, New(h.pool, Config{Name: "nobody"}).Reset(t.Context(), "ann", ""), `"nobody"`)
+	require.ErrorContains(t, New(h.Pool, Config{Name: "nobody"}).Reset(t.Context(), "ann", ""), `"nobody"`)
 }

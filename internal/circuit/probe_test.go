@@ -149,7 +149,7 @@ func TestBreaker_Probe(t *testing.T) {
 					require.NoError(t, err)
 					require.False(t, probed, "the lease holds")
 
-					h.MustExec(t, "UPDATE circuit_breaker SET probe_until = now() - interval '1 second'")
+					h.MustExec("UPDATE circuit_breaker SET probe_until = now() - interval '1 second'")
 					require.Equal(t, HalfOpen, h.MustRead(t).State)
 					probed, err = h.replicas[1].Probe(ctx, func(ctx context.Context) error {
 						require.NoError(t, h.replicas[0].recordProbe(ctx, rowVersion{forcedState{State: HalfOpen}, 2}, late))
@@ -290,13 +290,13 @@ func TestBreaker_Run(t *testing.T) {
 		h := newEnv(t, Config{FailureThreshold: 1})
 		h.MustOpen(t)
 		h.MustBeDue(t)
-		h.MustExec(t, "ALTER TABLE circuit_breaker RENAME TO away")
+		h.MustExec("ALTER TABLE circuit_breaker RENAME TO away")
 		stop := start(t, func(ctx context.Context) { h.replicas[0].Run(ctx, time.Millisecond, succeed) })
 		defer stop()
-		acquired := func() int64 { return h.pool.Stat().AcquireCount() }
+		acquired := func() int64 { return h.Pool.Stat().AcquireCount() }
 		looks := acquired() + 20
 		require.Eventually(t, func() bool { return acquired() >= looks }, time.Minute, time.Millisecond)
-		h.MustExec(t, "ALTER TABLE away RENAME TO circuit_breaker")
+		h.MustExec("ALTER TABLE away RENAME TO circuit_breaker")
 		require.Eventually(t, func() bool { return h.MustRead(t).State == Closed }, time.Minute, 5*time.Millisecond)
 		again := func() int { return h.log.count(slog.LevelInfo, "circuit breaker can be read again") }
 		require.Eventually(t, func() bool { return again() > 0 }, time.Minute, time.Millisecond)

@@ -16,16 +16,10 @@ import (
 
 const dealUID = "api::pipeline-deal.pipeline-deal"
 
-func (h *env) exec(sql string, args ...any) {
-	h.t.Helper()
-	_, err := h.pool.Exec(h.t.Context(), sql, args...)
-	require.NoError(h.t, err)
-}
-
 // daysAgo moves what was stored today to an earlier day, under a partition of its own.
 func (h *env) daysAgo(days int) {
-	h.t.Helper()
-	h.exec(fmt.Sprintf(`DO $$ DECLARE day date := (now() AT TIME ZONE 'UTC')::date - %d; BEGIN
+	h.T.Helper()
+	h.MustExec(fmt.Sprintf(`DO $$ DECLARE day date := (now() AT TIME ZONE 'UTC')::date - %d; BEGIN
 		EXECUTE format('CREATE TABLE inbox_event_%%s PARTITION OF inbox_event FOR VALUES FROM (%%L) TO (%%L)', to_char(day, 'YYYYMMDD'), day, day + 1);
 		ALTER TABLE inbox_event DISABLE TRIGGER USER;
 		UPDATE inbox_event SET received_on = day, received_at = received_at - interval '%d days' WHERE received_on = (now() AT TIME ZONE 'UTC')::date;
@@ -35,7 +29,7 @@ func (h *env) daysAgo(days int) {
 
 // stock stores events of every status on three days and returns them by status.
 func (h *env) stock() map[Status][]uuid.UUID {
-	h.t.Helper()
+	h.T.Helper()
 	all := map[Status][]uuid.UUID{}
 	for day := 3; day >= 1; day-- {
 		put := func(status Status, n int, body string) {
@@ -48,7 +42,7 @@ func (h *env) stock() map[Status][]uuid.UUID {
 			put(StatusIgnored, n, `{"event":"entry.update","model":"page","uid":"api::page.page","entry":{"documentId":"page1"}}`)
 			put(StatusQuarantined, n, fmt.Sprintf(`{"event": %d`, n))
 		}
-		h.exec("UPDATE entity_sync SET done_seq = want_seq, events_done = events, state = 'ok', pending_since = NULL WHERE document_id LIKE 'done%'")
+		h.MustExec("UPDATE entity_sync SET done_seq = want_seq, events_done = events, state = 'ok', pending_since = NULL WHERE document_id LIKE 'done%'")
 		for n := range 4 {
 			put(StatusPending, n, update(fmt.Sprintf("done%d", n))) // the same documents, once more
 		}
@@ -57,27 +51,27 @@ func (h *env) stock() map[Status][]uuid.UUID {
 				all[StatusProcessed] = append(all[StatusProcessed], all[StatusPending][n])
 			}
 			all[StatusPending] = nil
-			h.exec("UPDATE entity_sync SET done_seq = want_seq, events_done = events, state = 'ok', pending_since = NULL WHERE document_id LIKE 'done%'")
+			h.MustExec("UPDATE entity_sync SET done_seq = want_seq, events_done = events, state = 'ok', pending_since = NULL WHERE document_id LIKE 'done%'")
 			h.daysAgo(day)
 		}
 	}
-	h.exec("UPDATE entity_sync SET state = 'dead', dead_at = now(), failures = 12, last_error = 'no' WHERE document_id LIKE 'dead%'")
+	h.MustExec("UPDATE entity_sync SET state = 'dead', dead_at = now(), failures = 12, last_error = 'no' WHERE document_id LIKE 'dead%'")
 	return all
 }
 
 // turn reads all pages of a list.
 func (h *env) turn(f Filter) []Event {
-	h.t.Helper()
+	h.T.Helper()
 	var all []Event
 	for {
-		page, err := List(h.t.Context(), h.pool, f)
-		require.NoError(h.t, err)
-		require.LessOrEqual(h.t, len(page.Events), f.Limit)
+		page, err := List(h.T.Context(), h.Pool, f)
+		require.NoError(h.T, err)
+		require.LessOrEqual(h.T, len(page.Events), f.Limit)
 		all = append(all, page.Events...)
 		if page.NextCursor == nil {
 			return all
 		}
-		require.NotEmpty(h.t, page.Events)
+		require.NotEmpty(h.T, page.Events)
 		f.Cursor = *page.NextCursor
 	}
 }
@@ -159,7 +153,7 @@ func TestList_EveryFilterIsTheView(t *testing.T) {
 			f.Statuses, f.Limit = these, 1000
 			args, err := f.args()
 			require.NoError(t, err)
-			rows, err := h.pool.Query(t.Context(), `SELECT id FROM inbox_event_status WHERE status = ANY (@statuses::text[])
+			rows, err := h.Pool.Query(t.Context(), `SELECT id FROM inbox_event_status WHERE status = ANY (@statuses::text[])
 				AND (@event::text = '' OR event = @event) AND (@entity::text = '' OR @entity IN (model, uid)) AND (@document_id::text = '' OR document_id = @document_id)
 				AND received_at >= @since AND received_at < @until ORDER BY received_on DESC, id DESC`, args)
 			require.NoError(t, err)
@@ -183,7 +177,7 @@ func TestList_RefusesABadFilter(t *testing.T) {
 	for field, f := range map[string]Filter{
 		"limit": {Limit: 1001}, "cursor": {Cursor: "MQ"}, "event": {Event: "a\x00"}, "entity": {Entity: "\xff"}, "document_id": {DocumentID: "a\nb"},
 	} {
-		_, err := List(t.Context(), h.pool, f)
+		_, err := List(t.Context(), h.Pool, f)
 		var wrong *FilterError
 		require.ErrorAs(t, err, &wrong)
 		require.Equal(t, field, wrong.Field)
@@ -196,12 +190,12 @@ func TestTell(t *testing.T) {
 	h.daysAgo(2)
 	body := update("abc")
 	id := h.receive("msg_1", body).EventID
-	h.exec("INSERT INTO mirror_change (uid, document_id, locale, seq, kind, after) VALUES ($1, 'abc', '', 1, 'created', '{\"name\": \"x\"}')", dealUID)
-	h.exec("INSERT INTO mirror_change (uid, document_id, locale, seq, kind) VALUES ($1, 'abc', '', 2, 'updated')", dealUID)
-	h.exec(`UPDATE river.river_job SET state = 'retryable', attempt = 3, errors = ARRAY['{"at":"2026-11-23T10:00:00Z","attempt":1,"error":"503","trace":"goroutine 1"}']::jsonb[]`)
-	h.exec("UPDATE entity_sync SET failures = 3, last_error = 'HTTP 503'")
+	h.MustExec("INSERT INTO mirror_change (uid, document_id, locale, seq, kind, after) VALUES ($1, 'abc', '', 1, 'created', '{\"name\": \"x\"}')", dealUID)
+	h.MustExec("INSERT INTO mirror_change (uid, document_id, locale, seq, kind) VALUES ($1, 'abc', '', 2, 'updated')", dealUID)
+	h.MustExec(`UPDATE river.river_job SET state = 'retryable', attempt = 3, errors = ARRAY['{"at":"2026-11-23T10:00:00Z","attempt":1,"error":"503","trace":"goroutine 1"}']::jsonb[]`)
+	h.MustExec("UPDATE entity_sync SET failures = 3, last_error = 'HTTP 503'")
 
-	s, err := Get(t.Context(), h.pool, id)
+	s, err := Get(t.Context(), h.Pool, id)
 	require.NoError(t, err)
 	require.Equal(t, body, *s.Body)
 	require.Equal(t, StatusPending, s.Status)
@@ -216,7 +210,7 @@ func TestTell(t *testing.T) {
 	require.Equal(t, []JobError{{At: time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC), Attempt: 1, Error: "503"}}, s.Jobs[0].Errors)
 	require.Equal(t, "created", s.Changed.Kind)
 
-	broken, err := Get(t.Context(), h.pool, h.receive("msg_2", "{\xff").EventID)
+	broken, err := Get(t.Context(), h.Pool, h.receive("msg_2", "{\xff").EventID)
 	require.NoError(t, err)
 	require.Nil(t, broken.Body)
 	require.Equal(t, "{\xff", string(broken.BodyBase64))
@@ -224,7 +218,7 @@ func TestTell(t *testing.T) {
 	require.NotEmpty(t, broken.QuarantineReason)
 	require.Empty(t, broken.Jobs)
 
-	_, err = Get(t.Context(), h.pool, uuid.New())
+	_, err = Get(t.Context(), h.Pool, uuid.New())
 	require.ErrorIs(t, err, ErrNoEvent)
 }
 
@@ -234,23 +228,23 @@ func TestTell_AnotherDay(t *testing.T) {
 	h := newEnv(t)
 	id := h.receive("msg_1", update("abc")).EventID
 	h.daysAgo(40)
-	s, err := Get(t.Context(), h.pool, id)
+	s, err := Get(t.Context(), h.Pool, id)
 	require.NoError(t, err)
 	require.Equal(t, id, s.ID)
 }
 
 func (h *env) replayer() *Replayer {
-	h.t.Helper()
-	inserter, err := jobs.NewInserter(h.pool, nil, nil)
-	require.NoError(h.t, err)
-	return NewReplayer(h.pool, mirror.NewQueue(inserter), contentTypes)
+	h.T.Helper()
+	inserter, err := jobs.NewInserter(h.Pool, nil, nil)
+	require.NoError(h.T, err)
+	return NewReplayer(h.Pool, mirror.NewQueue(inserter), contentTypes)
 }
 
 func TestReplayer_All_RevivesDead(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
 	stock := h.stock()
-	h.exec("DELETE FROM river.river_job")
+	h.MustExec("DELETE FROM river.river_job")
 	before := h.ledger()
 	dead := Filter{Statuses: []Status{StatusDead}}
 
@@ -258,7 +252,7 @@ func TestReplayer_All_RevivesDead(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, Replayed{DryRun: true, Events: int64(len(stock[StatusDead])), Documents: 2}, dry)
 	require.Equal(t, before, h.ledger(), "a dry run changes nothing")
-	require.Equal(t, "0", h.text("SELECT count(*)::text FROM river.river_job"))
+	require.Equal(t, "0", h.MustText("SELECT count(*)::text FROM river.river_job"))
 
 	done, err := h.replayer().All(t.Context(), dead, false)
 	require.NoError(t, err)
@@ -267,8 +261,8 @@ func TestReplayer_All_RevivesDead(t *testing.T) {
 	require.Zero(t, after.Dead)
 	require.Equal(t, before.Pending+before.Dead, after.Pending)
 	require.Equal(t, before.Received, after.Received, "a replay is no event")
-	require.Equal(t, "pending 0 true", h.text("SELECT DISTINCT state || ' ' || failures || ' ' || (dead_at IS NULL) FROM entity_sync WHERE document_id LIKE 'dead%'"))
-	require.Equal(t, "2", h.text(`SELECT count(*)::text FROM river.river_job j JOIN entity_sync e
+	require.Equal(t, "pending 0 true", h.MustText("SELECT DISTINCT state || ' ' || failures || ' ' || (dead_at IS NULL) FROM entity_sync WHERE document_id LIKE 'dead%'"))
+	require.Equal(t, "2", h.MustText(`SELECT count(*)::text FROM river.river_job j JOIN entity_sync e
 		ON e.document_id = j.args->>'document_id' AND (j.args->>'seq')::bigint = e.want_seq`))
 }
 
@@ -276,14 +270,14 @@ func TestReplayer_All_RevivesDead(t *testing.T) {
 func TestReplayer_All_InChunks(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
-	h.exec("INSERT INTO entity_sync (uid, document_id, want_seq, events, state, dead_at) SELECT $1, 'd' || n, 1, 1, 'dead', now() FROM generate_series(1, 1201) n", dealUID)
-	h.exec(`INSERT INTO inbox_event (id, received_on, received_at, dedup_key, scheme, event, uid, document_id, locale, seq, body)
+	h.MustExec("INSERT INTO entity_sync (uid, document_id, want_seq, events, state, dead_at) SELECT $1, 'd' || n, 1, 1, 'dead', now() FROM generate_series(1, 1201) n", dealUID)
+	h.MustExec(`INSERT INTO inbox_event (id, received_on, received_at, dedup_key, scheme, event, uid, document_id, locale, seq, body)
 		SELECT gen_random_uuid(), (now() AT TIME ZONE 'UTC')::date, now(), sha256(document_id::bytea), 'standard', 'entry.update', uid, document_id, '', 1, '' FROM entity_sync`)
 	done, err := h.replayer().All(t.Context(), Filter{Statuses: []Status{StatusDead}}, false)
 	require.NoError(t, err)
 	require.Equal(t, Replayed{Events: 1201, Documents: 1201}, done)
-	require.Equal(t, "1201", h.text("SELECT count(*)::text FROM river.river_job"))
-	require.Equal(t, "0", h.text("SELECT count(*)::text FROM entity_sync WHERE state = 'dead'"))
+	require.Equal(t, "1201", h.MustText("SELECT count(*)::text FROM river.river_job"))
+	require.Equal(t, "0", h.MustText("SELECT count(*)::text FROM entity_sync WHERE state = 'dead'"))
 }
 
 func TestReplayer_One(t *testing.T) {
@@ -310,8 +304,8 @@ func TestReplayer_One(t *testing.T) {
 		require.NoError(t, err, name)
 		require.Equal(t, c.want, done, name)
 	}
-	require.Equal(t, "1 pending", h.text("SELECT want_seq || ' ' || state FROM entity_sync WHERE document_id = 'late'"))
-	require.Equal(t, "ignored", h.text("SELECT DISTINCT status FROM inbox_event_status WHERE document_id = 'late'"), "a stored row is never updated")
+	require.Equal(t, "1 pending", h.MustText("SELECT want_seq || ' ' || state FROM entity_sync WHERE document_id = 'late'"))
+	require.Equal(t, "ignored", h.MustText("SELECT DISTINCT status FROM inbox_event_status WHERE document_id = 'late'"), "a stored row is never updated")
 	h.ledger()
 	_, err := h.replayer().One(t.Context(), uuid.New(), false)
 	require.ErrorIs(t, err, ErrNoEvent)

@@ -14,7 +14,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/alerting"
@@ -38,53 +37,47 @@ var contentTypes = []strapi.ContentType{
 }
 
 type env struct {
-	t        *testing.T
-	pool     *pgxpool.Pool
+	pgtest.DB
+
 	receiver *Receiver
 }
 
 func newEnv(t *testing.T) *env {
 	t.Helper()
-	pool := pgtest.Pool(t)
-	inserter, err := jobs.NewInserter(pool, nil, nil)
+	db := pgtest.Open(t)
+	inserter, err := jobs.NewInserter(db.Pool, nil, nil)
 	require.NoError(t, err)
 	alerts := alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter))
-	receiver := NewReceiver(pool, mirror.NewQueue(inserter), alerts, Config{
+	receiver := NewReceiver(db.Pool, mirror.NewQueue(inserter), alerts, Config{
 		Types: contentTypes, Writers: 3, CommitTimeout: time.Minute, // a busy machine refuses nothing
 	})
 	t.Cleanup(func() { require.NoError(t, receiver.Close(context.Background())) })
-	return &env{t: t, pool: pool, receiver: receiver}
+	return &env{DB: db, receiver: receiver}
 }
 
 func (h *env) receive(id, body string) Receipt {
-	h.t.Helper()
-	receipt, err := h.receiver.Receive(h.t.Context(), Delivery{Scheme: webhooksig.SchemeStandard, ID: id, Body: []byte(body)})
-	require.NoError(h.t, err)
+	h.T.Helper()
+	receipt, err := h.receiver.Receive(h.T.Context(), Delivery{Scheme: webhooksig.SchemeStandard, ID: id, Body: []byte(body)})
+	require.NoError(h.T, err)
 	return receipt
-}
-
-func (h *env) text(sql string, args ...any) (s string) {
-	h.t.Helper()
-	require.NoError(h.t, h.pool.QueryRow(h.t.Context(), sql, args...).Scan(&s))
-	return s
 }
 
 // ledger compares every number with a count over the rows.
 func (h *env) ledger() dbsqlc.InboxLedger {
-	h.t.Helper()
+	h.T.Helper()
 	var fast dbsqlc.InboxLedger
 	var slow string
 	// One snapshot for both.
-	require.NoError(h.t, pgx.BeginTxFunc(h.t.Context(), h.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) (err error) {
-		if fast, err = dbsqlc.New().InboxLedger(h.t.Context(), tx); err != nil {
+	require.NoError(h.T, pgx.BeginTxFunc(h.T.Context(), h.Pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) (err error) {
+		if fast, err = dbsqlc.New().InboxLedger(h.T.Context(), tx); err != nil {
 			return err
 		}
-		return tx.QueryRow(h.t.Context(), `SELECT concat_ws(' ', count(*), count(*) FILTER (WHERE status = 'processed'),
+		return tx.QueryRow(h.T.Context(), `SELECT concat_ws(' ', count(*), count(*) FILTER (WHERE status = 'processed'),
 			count(*) FILTER (WHERE status = 'pending'), count(*) FILTER (WHERE status = 'dead'),
 			count(*) FILTER (WHERE status = 'ignored'), count(*) FILTER (WHERE status = 'quarantined')) FROM inbox_event_status`).Scan(&slow)
 	}))
-	require.Equal(h.t, slow, fmt.Sprint(fast.Received, fast.Processed, fast.Pending, fast.Dead, fast.Ignored, fast.Quarantined))
-	require.Equal(h.t, fast.Received, fast.Processed+fast.Pending+fast.Dead+fast.Ignored+fast.Quarantined)
+	require.Equal(h.T, slow, fmt.Sprint(fast.Received, fast.Processed, fast.Pending, fast.Dead, fast.Ignored, fast.Quarantined))
+	require.Equal(h.T, fast.Received, fast.Processed+fast.Pending+fast.Dead+fast.Ignored+fast.Quarantined)
 	return fast
 }
 
@@ -101,12 +94,12 @@ func TestReceiver_Receive(t *testing.T) {
 	require.Equal(t, Receipt{EventID: receipt.EventID, Event: "entry.update", Entity: "pipeline-deal", Action: ActionRecompute}, receipt)
 	require.EqualValues(t, 7, receipt.EventID.Version())
 
-	require.Equal(t, body, h.text("SELECT convert_from(body, 'UTF8') FROM inbox_event"), "the raw bytes are kept")
-	require.Equal(t, fmt.Sprintf("%x", sha256.Sum256([]byte("msg_1"))), h.text("SELECT encode(dedup_key, 'hex') FROM inbox_event"))
+	require.Equal(t, body, h.MustText("SELECT convert_from(body, 'UTF8') FROM inbox_event"), "the raw bytes are kept")
+	require.Equal(t, fmt.Sprintf("%x", sha256.Sum256([]byte("msg_1"))), h.MustText("SELECT encode(dedup_key, 'hex') FROM inbox_event"))
 	require.Equal(t, "standard entry.update api::pipeline-deal.pipeline-deal abc  1 pending",
-		h.text("SELECT concat_ws(' ', scheme, event, uid, document_id, locale, seq, status) FROM inbox_event_status"))
-	require.Equal(t, "2026-11-23 21:08:42.799+00", h.text("SELECT (sent_at AT TIME ZONE 'UTC')::text || '+00' FROM inbox_event"))
-	require.Equal(t, `mirror_sync abc 1`, h.text("SELECT concat_ws(' ', kind, args->>'document_id', args->>'seq') FROM river.river_job"))
+		h.MustText("SELECT concat_ws(' ', scheme, event, uid, document_id, locale, seq, status) FROM inbox_event_status"))
+	require.Equal(t, "2026-11-23 21:08:42.799+00", h.MustText("SELECT (sent_at AT TIME ZONE 'UTC')::text || '+00' FROM inbox_event"))
+	require.Equal(t, `mirror_sync abc 1`, h.MustText("SELECT concat_ws(' ', kind, args->>'document_id', args->>'seq') FROM river.river_job"))
 	require.EqualValues(t, 1, h.ledger().Pending)
 }
 
@@ -117,9 +110,9 @@ func TestReceiver_Receive_Duplicate(t *testing.T) {
 	again := h.receive("msg_1", update("abc"))
 	require.True(t, again.Duplicate)
 	require.Equal(t, first.EventID, again.EventID, "a duplicate is answered with the stored event")
-	require.Equal(t, "1", h.text("SELECT count(*)::text FROM inbox_event"))
-	require.Equal(t, "2 1", h.text("SELECT want_seq || ' ' || events FROM entity_sync"), "one more look, not one more event")
-	require.Equal(t, "2", h.text("SELECT count(*)::text FROM river.river_job"))
+	require.Equal(t, "1", h.MustText("SELECT count(*)::text FROM inbox_event"))
+	require.Equal(t, "2 1", h.MustText("SELECT want_seq || ' ' || events FROM entity_sync"), "one more look, not one more event")
+	require.Equal(t, "2", h.MustText("SELECT count(*)::text FROM river.river_job"))
 	require.EqualValues(t, 1, h.ledger().Received)
 }
 
@@ -178,7 +171,7 @@ func TestReceiver_Receive_BadInput(t *testing.T) {
 		}
 		require.Equal(t, ActionQuarantined, receipt.Action, name)
 	}
-	require.Equal(t, "t", h.text("SELECT (bool_and(level = 'warning') AND count(*) > 1)::text::char FROM alert WHERE rule = 'body_quarantined'"))
+	require.Equal(t, "t", h.MustText("SELECT (bool_and(level = 'warning') AND count(*) > 1)::text::char FROM alert WHERE rule = 'body_quarantined'"))
 	require.EqualValues(t, len(bodies)-1, h.ledger().Quarantined)
 }
 
@@ -196,7 +189,7 @@ func TestReceiver_BadRowIsSetAside(t *testing.T) {
 	require.NoError(t, results[1].Err)
 	require.Equal(t, ActionRecompute, results[0].Value.Action)
 	require.Equal(t, ActionQuarantined, results[1].Value.Action)
-	require.Contains(t, h.text("SELECT quarantine_reason FROM inbox_event WHERE quarantine_reason IS NOT NULL"), "SQLSTATE 22021")
+	require.Contains(t, h.MustText("SELECT quarantine_reason FROM inbox_event WHERE quarantine_reason IS NOT NULL"), "SQLSTATE 22021")
 	h.ledger()
 }
 
@@ -229,8 +222,8 @@ func TestReceiver_Concurrent(t *testing.T) {
 	require.Equal(t, 100, duplicates)
 	l := h.ledger()
 	require.EqualValues(t, 200, l.Received)
-	require.Equal(t, "200 7", h.text("SELECT sum(events) || ' ' || count(*) FROM entity_sync"))
-	require.Equal(t, "0", h.text(`SELECT count(*)::text FROM entity_sync e WHERE NOT EXISTS (
+	require.Equal(t, "200 7", h.MustText("SELECT sum(events) || ' ' || count(*) FROM entity_sync"))
+	require.Equal(t, "0", h.MustText(`SELECT count(*)::text FROM entity_sync e WHERE NOT EXISTS (
 		SELECT FROM river.river_job j WHERE j.args->>'document_id' = e.document_id AND (j.args->>'seq')::bigint = e.want_seq)`),
 		"the newest look of each document has its job")
 }
@@ -238,13 +231,13 @@ func TestReceiver_Concurrent(t *testing.T) {
 func TestReceiver_MissingPartitionIsNobodysFault(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
-	_, err := h.pool.Exec(t.Context(), "DROP TABLE inbox_event_"+h.text("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD')"))
+	_, err := h.Pool.Exec(t.Context(), "DROP TABLE inbox_event_"+h.MustText("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD')"))
 	require.NoError(t, err)
 	_, err = h.receiver.Receive(t.Context(), Delivery{Scheme: webhooksig.SchemeStandard, ID: "msg_1", Body: []byte(update("abc"))})
 	require.ErrorContains(t, err, "23514")
-	require.Equal(t, "0", h.text("SELECT count(*)::text FROM entity_sync"), "nothing is half done")
+	require.Equal(t, "0", h.MustText("SELECT count(*)::text FROM entity_sync"), "nothing is half done")
 
-	require.NoError(t, MakePartitions(t.Context(), h.pool))
+	require.NoError(t, MakePartitions(t.Context(), h.Pool))
 	h.receive("msg_1", update("abc"))
 }
 
@@ -253,11 +246,11 @@ func TestReceiver_AfterRefusal(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
 	exec := func(sql string) {
-		_, err := h.pool.Exec(t.Context(), sql)
+		_, err := h.Pool.Exec(t.Context(), sql)
 		require.NoError(t, err)
 	}
 	h.receive("msg_0", update("abc"))
-	require.Equal(t, "0", h.text("SELECT count(*)::text FROM reconciliation_run"))
+	require.Equal(t, "0", h.MustText("SELECT count(*)::text FROM reconciliation_run"))
 
 	exec("ALTER TABLE inbox_event RENAME TO inbox_event_away")
 	_, err := h.receiver.Receive(t.Context(), Delivery{Scheme: webhooksig.SchemeStandard, ID: "msg_1", Body: []byte(update("abc"))})
@@ -266,8 +259,8 @@ func TestReceiver_AfterRefusal(t *testing.T) {
 
 	h.receive("msg_2", update("abc"))
 	h.receive("msg_3", update("abc"))
-	require.Equal(t, "full after_refusal waiting", h.text("SELECT string_agg(concat_ws(' ', kind, trigger, status), ',') FROM reconciliation_run"))
-	require.Equal(t, "1", h.text("SELECT count(*)::text FROM river.river_job WHERE kind = 'mirror_reconcile'"), "once")
+	require.Equal(t, "full after_refusal waiting", h.MustText("SELECT string_agg(concat_ws(' ', kind, trigger, status), ',') FROM reconciliation_run"))
+	require.Equal(t, "1", h.MustText("SELECT count(*)::text FROM river.river_job WHERE kind = 'mirror_reconcile'"), "once")
 }
 
 // Writers that commit at the same time do not make the same refusals good twice.
@@ -276,7 +269,7 @@ func TestReceiver_AfterRefusal_ManyWriters(t *testing.T) {
 	h := newEnv(t)
 	h.receiver.refused.Store(5)
 	// Whoever makes something good waits for this, with what it has read of the counter.
-	gate, err := h.pool.Begin(t.Context())
+	gate, err := h.Pool.Begin(t.Context())
 	require.NoError(t, err)
 	defer func() { _ = gate.Rollback(context.Background()) }()
 	_, err = gate.Exec(t.Context(), "LOCK TABLE reconciliation_run")
@@ -303,7 +296,7 @@ func TestReceiver_AfterRefusal_ManyWriters(t *testing.T) {
 	wg.Wait()
 
 	require.Zero(t, h.receiver.refused.Load())
-	require.Equal(t, "1 5", h.text("SELECT string_agg(occurrences || ' ' || (details->>'refused'), ',') FROM alert WHERE rule = 'webhooks_refused'"))
+	require.Equal(t, "1 5", h.MustText("SELECT string_agg(occurrences || ' ' || (details->>'refused'), ',') FROM alert WHERE rule = 'webhooks_refused'"))
 }
 
 // What was not made good in the end is not forgotten, however it ended.
