@@ -25,6 +25,7 @@ GOLANGCI_LINT ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lin
 SQLC ?= $(GO) run github.com/sqlc-dev/sqlc/cmd/sqlc@v1.31.1
 GOVULNCHECK ?= $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
+REPOCHECK := $(GO) run ./internal/repocheck
 WITHPG := $(GO) run ./internal/pgtest/withpg
 GOTEST := $(GO) test -count=1 -timeout=$(TEST_TIMEOUT)
 
@@ -100,6 +101,10 @@ lint: ## Check style, the import rules, and that generated code is fresh
 	$(GO) vet ./...
 	$(GOLANGCI_LINT) run ./...
 	$(SQLC) diff
+
+.PHONY: words
+words: ## List the words that are not used here, where they stand, and what to say instead
+	@$(REPOCHECK) words
 
 .PHONY: simulate
 simulate: ## Simulate histories of sync, forecast and reconciliation (SEEDS=… how many; SEED=… replays one)
