@@ -106,6 +106,10 @@ lint: ## Check style, the import rules, and that generated code is fresh
 words: ## List the words that are not used here, where they stand, and what to say instead
 	@$(REPOCHECK) words
 
+.PHONY: house
+house: ## Measure the code: lengths, comments, upward calls (REV=… another commit, BASE=… commit subjects since, MD=1 Markdown)
+	@$(REPOCHECK) figures $(if $(MD),-md) $(if $(REV),-rev $(REV)) $(if $(BASE),-base $(BASE))
+
 .PHONY: simulate
 simulate: ## Simulate histories of sync, forecast and reconciliation (SEEDS=… how many; SEED=… replays one)
 	SEEDS=$(SEEDS) SEED=$(SEED) $(WITHPG) -- $(GO) test -count=1 -timeout=0 -v -run '^TestSimulation_' ./internal/simulation

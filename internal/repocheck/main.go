@@ -1,5 +1,8 @@
-// Command repocheck checks what no linter checks: the words that are not used.
+// Command repocheck measures this repository and checks what no linter checks:
+// the words that are not used.
 //
+//	repocheck figures [-md] [-rev REV] [-base REV]   make house
+//	repocheck upward DIR                             the files of a package in their order, and each call that goes up
 //	repocheck words                                  part of make lint
 package main
 
@@ -8,6 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 )
 
@@ -29,13 +33,67 @@ func run(args []string) error {
 		return err
 	}
 	if len(args) == 0 {
-		return errors.New("say what: words")
+		return errors.New("say what: figures, upward or words")
 	}
 	switch args[0] {
+	case "figures":
+		return figuresCommand(root, args[1:])
+	case "upward":
+		return upwardCommand(root, args[1:])
 	case "words":
 		return wordsCommand(root, args[1:])
 	}
-	return fmt.Errorf("no command %q: there is words", args[0])
+	return fmt.Errorf("no command %q: there are figures, upward and words", args[0])
+}
+
+func figuresCommand(root string, args []string) error {
+	flags := flag.NewFlagSet("figures", flag.ContinueOnError)
+	markdown := flags.Bool("md", false, "print Markdown")
+	rev := flags.String("rev", "", "measure this commit, not the working tree")
+	base := flags.String("base", "", "count the commit subjects since this commit")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	dir := root
+	if *rev != "" {
+		var err error
+		if dir, err = checkOut(root, *rev); err != nil {
+			return err
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+	}
+	report, err := measure(dir)
+	if err != nil {
+		return err
+	}
+	if *base != "" {
+		if report.subjects, err = commitSubjects(root, *base, *rev); err != nil {
+			return err
+		}
+	}
+	return report.print(os.Stdout, *markdown)
+}
+
+func upwardCommand(root string, args []string) error {
+	if len(args) != 1 {
+		return errors.New("upward needs the folder of one package")
+	}
+	t, err := load(root)
+	if err != nil {
+		return err
+	}
+	p := t.packages[path.Clean(filepath.ToSlash(args[0]))]
+	if p == nil {
+		return fmt.Errorf("no package in %s", args[0])
+	}
+	functions := functionsOf(t.functions(), p)
+	for _, f := range readingOrder(functions) {
+		fmt.Println(f.path)
+	}
+	for _, call := range upwardCalls(functions) {
+		fmt.Println(call)
+	}
+	return nil
 }
 
 func wordsCommand(root string, args []string) error {

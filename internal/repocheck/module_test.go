@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -25,3 +26,13 @@ func write(t *testing.T, root, name, text string) {
 	require.NoError(t, os.MkdirAll(filepath.Dir(name), 0o755))
 	require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
 }
+
+// functionsIn returns the functions of a module with these files.
+func functionsIn(t *testing.T, files map[string]string) []*function {
+	t.Helper()
+	loaded, err := load(module(t, files))
+	require.NoError(t, err)
+	return loaded.functions()
+}
+
+func lines(of ...string) string { return strings.Join(of, "\n") + "\n" }
