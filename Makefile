@@ -142,6 +142,10 @@ bench-alerts: ## Measure the reads of alerts with a million episodes and 10 mill
 generate: ## Write internal/dbsqlc from db/queries and db/migrations
 	$(SQLC) generate
 
+.PHONY: picture
+picture: ## Draw docs/packages.svg: which package imports which
+	$(REPOCHECK) picture
+
 .PHONY: clean
 clean: ## Remove what the targets above made
 	rm -rf bin coverage.html

@@ -1,9 +1,10 @@
 // Command repocheck measures this repository and checks what no linter checks:
-// the words that are not used.
+// the words that are not used, and the drawing of the imports.
 //
 //	repocheck figures [-md] [-rev REV] [-base REV]   make house
 //	repocheck upward DIR                             the files of a package in their order, and each call that goes up
 //	repocheck words                                  part of make lint
+//	repocheck picture [-check]                       make picture, make lint
 package main
 
 import (
@@ -33,7 +34,7 @@ func run(args []string) error {
 		return err
 	}
 	if len(args) == 0 {
-		return errors.New("say what: figures, upward or words")
+		return errors.New("say what: figures, upward, words or picture")
 	}
 	switch args[0] {
 	case "figures":
@@ -42,8 +43,10 @@ func run(args []string) error {
 		return upwardCommand(root, args[1:])
 	case "words":
 		return wordsCommand(root, args[1:])
+	case "picture":
+		return pictureCommand(root, args[1:])
 	}
-	return fmt.Errorf("no command %q: there are figures, upward and words", args[0])
+	return fmt.Errorf("no command %q: there are figures, upward, words and picture", args[0])
 }
 
 func figuresCommand(root string, args []string) error {
@@ -111,6 +114,28 @@ func wordsCommand(root string, args []string) error {
 	if len(found) > 0 {
 		fmt.Fprintf(os.Stderr, "repocheck: %d words that are not used here; internal/repocheck/words.txt has the list\n", len(found))
 		return errFound
+	}
+	return nil
+}
+
+func pictureCommand(root string, args []string) error {
+	flags := flag.NewFlagSet("picture", flag.ContinueOnError)
+	check := flags.Bool("check", false, "fail when the drawing is stale; write nothing")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	tree, err := load(root)
+	if err != nil {
+		return err
+	}
+	drawing := draw(tree.imports())
+	path := filepath.Join(root, "docs", "packages.svg")
+	if !*check {
+		return os.WriteFile(path, drawing, 0o644)
+	}
+	have, err := os.ReadFile(path)
+	if err != nil || string(have) != string(drawing) {
+		return errors.New("docs/packages.svg is stale: run make picture")
 	}
 	return nil
 }
