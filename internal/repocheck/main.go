@@ -5,6 +5,7 @@
 //	repocheck upward DIR                             the files of a package in their order, and each call that goes up
 //	repocheck words                                  part of make lint
 //	repocheck picture [-check]                       make picture, make lint
+//	go test -json … | repocheck results [-v]         make test: what failed, and the skipped tests with their reasons
 package main
 
 import (
@@ -34,7 +35,7 @@ func run(args []string) error {
 		return err
 	}
 	if len(args) == 0 {
-		return errors.New("say what: figures, upward, words or picture")
+		return errors.New("say what: figures, upward, words, picture or results")
 	}
 	switch args[0] {
 	case "figures":
@@ -45,8 +46,10 @@ func run(args []string) error {
 		return wordsCommand(root, args[1:])
 	case "picture":
 		return pictureCommand(root, args[1:])
+	case "results":
+		return resultsCommand(args[1:])
 	}
-	return fmt.Errorf("no command %q: there are figures, upward, words and picture", args[0])
+	return fmt.Errorf("no command %q: there are figures, upward, words, picture and results", args[0])
 }
 
 func figuresCommand(root string, args []string) error {
@@ -138,6 +141,15 @@ func pictureCommand(root string, args []string) error {
 		return errors.New("docs/packages.svg is stale: run make picture")
 	}
 	return nil
+}
+
+func resultsCommand(args []string) error {
+	flags := flag.NewFlagSet("results", flag.ContinueOnError)
+	verbose := flags.Bool("v", false, "show everything, as go test -v does")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	return showResults(os.Stdin, os.Stdout, *verbose)
 }
 
 // moduleRoot returns the folder of go.mod, at or above the working directory.
