@@ -59,27 +59,6 @@ func (t *tree) importedBy(f *goFile) []string {
 	return dirs
 }
 
-// reach copies a package and all that it needs to another graph.
-func (g graph) reach(dir string, to graph) {
-	if _, done := to[dir]; done {
-		return
-	}
-	to[dir] = g[dir]
-	for _, imported := range g[dir] {
-		g.reach(imported, to)
-	}
-}
-
-// names returns the packages, in order.
-func (g graph) names() []string {
-	var names []string
-	for name := range g {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
-
 // reduced drops each import of what a package reaches through another import, too.
 func (g graph) reduced() graph {
 	reduced := graph{}
@@ -96,6 +75,17 @@ func (g graph) reduced() graph {
 		})
 	}
 	return reduced
+}
+
+// reach copies a package and all that it needs to another graph.
+func (g graph) reach(dir string, to graph) {
+	if _, done := to[dir]; done {
+		return
+	}
+	to[dir] = g[dir]
+	for _, imported := range g[dir] {
+		g.reach(imported, to)
+	}
 }
 
 // layers returns how far below the top each package stands: one below the lowest
@@ -125,3 +115,24 @@ func (g graph) layers() map[string]int {
 	}
 	return layer
 }
+
+// names returns the packages, in order.
+func (g graph) names() []string {
+	var names []string
+	for name := range g {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func labels(dirs []string) []string {
+	var all []string
+	for _, dir := range dirs {
+		all = append(all, label(dir))
+	}
+	return all
+}
+
+// label returns a package's name as people say it.
+func label(dir string) string { return strings.TrimPrefix(dir, "internal/") }

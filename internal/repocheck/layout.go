@@ -51,14 +51,6 @@ func arrange(g graph) *layout {
 	return l
 }
 
-func (l *layout) add(n *node) *node {
-	for len(l.layers) <= n.layer {
-		l.layers = append(l.layers, nil)
-	}
-	l.layers[n.layer] = append(l.layers[n.layer], n)
-	return n
-}
-
 // connect makes an arrow, with a bend in each layer that it passes.
 func (l *layout) connect(from, to *node) {
 	arrow := []*node{from}
@@ -71,6 +63,14 @@ func (l *layout) connect(from, to *node) {
 		n.above = append(n.above, arrow[i])
 	}
 	l.arrows = append(l.arrows, arrow)
+}
+
+func (l *layout) add(n *node) *node {
+	for len(l.layers) <= n.layer {
+		l.layers = append(l.layers, nil)
+	}
+	l.layers[n.layer] = append(l.layers[n.layer], n)
+	return n
 }
 
 // order sorts each layer so that few arrows cross: by the middle of the
@@ -119,17 +119,6 @@ func (l *layout) sweepOnce(down bool) {
 	}
 }
 
-// places returns where each node stands in its layer, from 0 to 1.
-func (l *layout) places() map[*node]float64 {
-	place := map[*node]float64{}
-	for _, layer := range l.layers {
-		for i, n := range layer {
-			place[n] = (float64(i) + 0.5) / float64(len(layer))
-		}
-	}
-	return place
-}
-
 // swapNeighbours exchanges two that stand side by side wherever that saves a crossing.
 func (l *layout) swapNeighbours() {
 	for _, layer := range l.layers {
@@ -163,6 +152,17 @@ func (l *layout) crossings() int {
 		}
 	}
 	return count
+}
+
+// places returns where each node stands in its layer, from 0 to 1.
+func (l *layout) places() map[*node]float64 {
+	place := map[*node]float64{}
+	for _, layer := range l.layers {
+		for i, n := range layer {
+			place[n] = (float64(i) + 0.5) / float64(len(layer))
+		}
+	}
+	return place
 }
 
 // spread gives each node its x: near the middle of its neighbours, in the order

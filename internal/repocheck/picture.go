@@ -88,17 +88,6 @@ func drawArrow(svg *strings.Builder, arrow []*node) {
 
 func top(n *node) float64 { return headHeight + float64(n.layer)*layerHeight }
 
-// label returns a package's name as people say it.
-func label(dir string) string { return strings.TrimPrefix(dir, "internal/") }
-
-func labels(dirs []string) []string {
-	var all []string
-	for _, dir := range dirs {
-		all = append(all, label(dir))
-	}
-	return all
-}
-
 // wrap breaks a text into lines of at most so many letters.
 func wrap(text string, letters int) []string {
 	lines := []string{""}

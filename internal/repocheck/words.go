@@ -22,19 +22,6 @@ type word struct {
 	instead string
 }
 
-// appliesTo reports whether the word is wrong in that kind of piece. A doc
-// comment is prose, too.
-func (w word) appliesTo(kind string) bool {
-	prose := kind == "prose" || kind == "doc"
-	switch w.where {
-	case "prose":
-		return prose
-	case "anywhere":
-		return prose || kind == "identifier"
-	}
-	return w.where == kind
-}
-
 // finding is a word at a place.
 type finding struct {
 	path    string
@@ -216,4 +203,17 @@ func find(name string, pieces []piece, words []word) []finding {
 	}
 	slices.SortStableFunc(all, func(a, b finding) int { return a.line - b.line })
 	return slices.Compact(all)
+}
+
+// appliesTo reports whether the word is wrong in that kind of piece. A doc
+// comment is prose, too.
+func (w word) appliesTo(kind string) bool {
+	prose := kind == "prose" || kind == "doc"
+	switch w.where {
+	case "prose":
+		return prose
+	case "anywhere":
+		return prose || kind == "identifier"
+	}
+	return w.where == kind
 }
