@@ -53,7 +53,7 @@ strapi: postgres build ## Start a real Strapi with the plugin beside Dealbox; ne
 build: ## Build bin/dealbox, a static binary
 	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) ./cmd/dealbox
 
-# Only root on Debian or Ubuntu gets it installed; others are told what to do by `dealbox dev`.
+# Installs it only for root on Debian or Ubuntu; `dealbox dev` says what others have to do.
 .PHONY: postgres
 postgres:
 	@if ! command -v postgres >/dev/null && ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 \
