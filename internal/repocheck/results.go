@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -47,7 +48,7 @@ func showResults(from io.Reader, to io.Writer, verbose bool) error {
 		if line != "" {
 			r.line(line)
 		}
-		if err == io.EOF { //nolint:errorlint // bufio returns it bare
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
