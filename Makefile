@@ -9,7 +9,8 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BIN := bin/dealbox
 
 # What to test, and more flags for go test: make test PKG=./internal/mirror TESTFLAGS='-run Reconcile -v'
-PKG ?= ./...
+# The two that take longest start first, so that nothing waits for one of them at the end.
+PKG ?= $(wildcard ./internal/simulation ./cmd/dealbox) ./...
 TESTFLAGS ?=
 TEST_TIMEOUT ?= 60m
 # How long make fuzz stays with each target.
@@ -25,8 +26,11 @@ GOLANGCI_LINT ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lin
 SQLC ?= $(GO) run github.com/sqlc-dev/sqlc/cmd/sqlc@v1.31.1
 GOVULNCHECK ?= $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
+REPOCHECK := $(GO) run ./internal/repocheck
 WITHPG := $(GO) run ./internal/pgtest/withpg
-GOTEST := $(GO) test -count=1 -timeout=$(TEST_TIMEOUT)
+GOTEST := $(GO) test -json -count=1 -timeout=$(TEST_TIMEOUT)
+# Shows what failed, and in the end the skipped tests with their reasons.
+RESULTS := $(REPOCHECK) results $(if $(filter -v,$(TESTFLAGS)),-v)
 
 ##@ Use it
 
@@ -49,7 +53,7 @@ strapi: postgres build ## Start a real Strapi with the plugin beside Dealbox; ne
 build: ## Build bin/dealbox, a static binary
 	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) ./cmd/dealbox
 
-# Only root on Debian or Ubuntu gets it installed; others are told what to do by `dealbox dev`.
+# Installs it only for root on Debian or Ubuntu; `dealbox dev` says what others have to do.
 .PHONY: postgres
 postgres:
 	@if ! command -v postgres >/dev/null && ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 \
@@ -62,23 +66,23 @@ postgres:
 
 .PHONY: test
 test: ## Run all tests on TEST_DATABASE_URL, else a container, else local Postgres binaries (PKG=… TESTFLAGS=…)
-	$(WITHPG) -- $(GOTEST) $(TESTFLAGS) $(PKG)
+	$(WITHPG) -- $(GOTEST) $(TESTFLAGS) $(PKG) | $(RESULTS)
 
 .PHONY: test-container
 test-container: ## The same in a container (testcontainers; TEST_POSTGRES_IMAGE names another image)
-	$(WITHPG) -using container -- $(GOTEST) $(TESTFLAGS) $(PKG)
+	$(WITHPG) -using container -- $(GOTEST) $(TESTFLAGS) $(PKG) | $(RESULTS)
 
 .PHONY: test-local
 test-local: ## The same on local Postgres binaries
-	$(WITHPG) -using local -- $(GOTEST) $(TESTFLAGS) $(PKG)
+	$(WITHPG) -using local -- $(GOTEST) $(TESTFLAGS) $(PKG) | $(RESULTS)
 
 .PHONY: test-strapi
 test-strapi: ## Run the tests with a real Strapi; needs Node 20 and installs 690 MB, once
-	TEST_STRAPI=1 $(WITHPG) -- $(GO) test -count=1 -timeout=90m -v -run 'TestStrapi|TestInstall' $(TESTFLAGS) ./internal/realstrapi
+	TEST_STRAPI=1 $(WITHPG) -- $(GO) test -json -count=1 -timeout=90m -run 'TestStrapi|TestInstall' $(TESTFLAGS) ./internal/realstrapi | $(REPOCHECK) results -v
 
 .PHONY: test-race
 test-race: ## The same with the race detector (needs a C compiler; several times slower)
-	CGO_ENABLED=1 $(WITHPG) -- $(GOTEST) -race $(TESTFLAGS) $(PKG)
+	CGO_ENABLED=1 $(WITHPG) -- $(GOTEST) -race $(TESTFLAGS) $(PKG) | $(RESULTS)
 
 .PHONY: test-plugin
 test-plugin: ## Run the tests of the plugin for Strapi (needs Node 20 or later, installs nothing)
@@ -86,20 +90,30 @@ test-plugin: ## Run the tests of the plugin for Strapi (needs Node 20 or later, 
 
 .PHONY: test-migrations
 test-migrations: ## Race three replicas to migrate an empty database, 100 times
-	$(WITHPG) -- $(GOTEST) -v -run TestUp_Race ./db/migrations -races=100
+	$(WITHPG) -- $(GOTEST) -run TestUp_Race ./db/migrations -races=100 | $(REPOCHECK) results -v
 
 .PHONY: cover
 cover: ## Run all tests and show how much of the code they reach (coverage.html has the lines)
 	@mkdir -p bin
-	$(WITHPG) -- $(GOTEST) -coverpkg=./cmd/...,./internal/...,./db/... -coverprofile=bin/cover.out $(TESTFLAGS) $(PKG)
+	$(WITHPG) -- $(GOTEST) -coverpkg=./cmd/...,./internal/...,./db/... -coverprofile=bin/cover.out $(TESTFLAGS) $(PKG) | $(RESULTS)
 	$(GO) tool cover -html=bin/cover.out -o coverage.html
 	@$(GO) tool cover -func=bin/cover.out | tail -n 1
 
 .PHONY: lint
-lint: ## Check style, the import rules, and that generated code is fresh
+lint: ## Check style, words, the import rules, and that generated code and docs/packages.svg are fresh
 	$(GO) vet ./...
+	$(REPOCHECK) words
+	$(REPOCHECK) picture -check
 	$(GOLANGCI_LINT) run ./...
 	$(SQLC) diff
+
+.PHONY: words
+words: ## List the words that are not used here, where they stand, and what to say instead
+	@$(REPOCHECK) words
+
+.PHONY: house
+house: ## Measure the code: lengths, comments, upward calls (REV=… another commit, BASE=… commit subjects since, MD=1 Markdown)
+	@$(REPOCHECK) figures $(if $(MD),-md) $(if $(REV),-rev $(REV)) $(if $(BASE),-base $(BASE))
 
 .PHONY: simulate
 simulate: ## Simulate histories of sync, forecast and reconciliation (SEEDS=… how many; SEED=… replays one)
@@ -132,6 +146,10 @@ bench-alerts: ## Measure the reads of alerts with a million episodes and 10 mill
 .PHONY: generate
 generate: ## Write internal/dbsqlc from db/queries and db/migrations
 	$(SQLC) generate
+
+.PHONY: picture
+picture: ## Draw docs/packages.svg: which package imports which
+	$(REPOCHECK) picture
 
 .PHONY: clean
 clean: ## Remove what the targets above made

@@ -20,28 +20,35 @@ import (
 // River deletes its rows.
 const Schema = "river"
 
-// Queues. One a stage, so that a slow stage never takes another's slots.
+// Queues: one for each stage, so that a slow stage never takes another's slots.
 const (
 	QueueSync        = "sync"
 	QueueForecast    = "forecast"
 	QueueNotify      = "notify"
-	QueueMail        = "mail" // of the notifications, those by e-mail
+	QueueMail        = "mail" // notifications by e-mail
 	QueueMaintenance = "maintenance"
 )
 
 const (
-	// Timeout bounds one attempt of a job.
+	// Timeout bounds one attempt of a job: then River cancels its context.
 	Timeout = 30 * time.Second
-	// RescueAfter is when a job whose worker died is tried again. River's
-	// default is an hour: that long after a crash nothing would move.
+	// RescueAfter is how long after its start River's leader retries a job whose
+	// worker died. River's default is an hour: that long nothing would move after
+	// a crash. The leader checks every 30 s.
 	RescueAfter = 60 * time.Second
-	// fetchCooldown limits fetches and, on the inserting client, notifications
-	// (default 100 ms: a median of 48 ms from insert to start; with 2 ms 0.8 ms).
+	// fetchCooldown is the least time between two fetches and, on the inserting
+	// client, between two notifications (River's default is 100 ms: a median of
+	// 48 ms from insert to start; with 2 ms 0.8 ms).
 	fetchCooldown = 2 * time.Millisecond
-	// fetchPollInterval finds a job whose commit overlapped a fetch (default 1 s).
+	// fetchPollInterval is how often a worker fetches without a notification: it
+	// finds a job whose commit overlapped a fetch (River's default is 1 s).
 	fetchPollInterval = 50 * time.Millisecond
-	// maxAttempts is River's own limit. Stages count attempts in their tables
-	// and decide when to give up, so River must never discard a job on its own.
+	// maxAttempts is so high that River never discards a job because of its
+	// failures: each stage counts attempts in its table and decides when to give up.
+	//
+	// One way to lose a job remains: River's leader discards a job whose worker died
+	// when it does not know the job's kind, as during an upgrade with two versions.
+	// So each stage looks for rows that wait without a job, and gives them a new one.
 	maxAttempts = 10_000
 )
 
@@ -55,11 +62,12 @@ type Clock struct{ skew atomic.Int64 }
 // Set stores how far this machine's clock is ahead of the database's.
 func (c *Clock) Set(ahead time.Duration) { c.skew.Store(int64(ahead)) }
 
-// Skew is how far this machine's clock is ahead of the database's.
+// Skew returns how far this machine's clock is ahead of the database's.
 func (c *Clock) Skew() time.Duration { return time.Duration(c.skew.Load()) }
 
-// NewInserter makes a client that only inserts. It is never started, so it
-// never leads and works nothing.
+// NewInserter returns a client that only inserts. It cannot be started, so it
+// never leads and works nothing. A nil clock means no difference, a nil logger
+// discards.
 func NewInserter(pool *pgxpool.Pool, clock *Clock, logger *slog.Logger) (*Client, error) {
 	client, err := river.NewClient(riverpgxv5.New(pool), config(clock, logger))
 	if err != nil {
@@ -68,8 +76,8 @@ func NewInserter(pool *pgxpool.Pool, clock *Clock, logger *slog.Logger) (*Client
 	return client, nil
 }
 
-// LiveOnly makes a job unique among those that are still to be worked, so that
-// what is inserted in place of a lost one cannot multiply.
+// LiveOnly returns options that make a job unique, by its arguments, among those
+// that are not finished: a job that replaces a lost one cannot multiply.
 func LiveOnly() *river.InsertOpts {
 	return &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
 		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable,
@@ -77,7 +85,7 @@ func LiveOnly() *river.InsertOpts {
 	}}}
 }
 
-// Work is what a working client does.
+// Work configures a working client.
 type Work struct {
 	Workers  *river.Workers
 	Queues   map[string]river.QueueConfig
@@ -86,24 +94,30 @@ type Work struct {
 	SoftStop time.Duration
 }
 
-// NewWorker makes a client that works the given queues once it is started.
+// NewWorker returns a client that works the given queues once it is started. It
+// fetches only the kinds of job that it knows; others wait, with no attempt
+// counted, for a replica that does.
 func NewWorker(pool *pgxpool.Pool, clock *Clock, logger *slog.Logger, work Work) (*Client, error) {
+	client, err := river.NewClient(riverpgxv5.New(pool), workerConfig(clock, logger, work))
+	if err != nil {
+		return nil, fmt.Errorf("make the working River client: %w", err)
+	}
+	return client, nil
+}
+
+func workerConfig(clock *Clock, logger *slog.Logger, work Work) *river.Config {
 	c := config(clock, logger)
 	c.Workers = work.Workers
 	c.Queues = work.Queues
 	c.PeriodicJobs = work.Periodic
 	c.SoftStopTimeout = work.SoftStop
 	c.FetchOnlyKnownKinds = true
-	// A job that outlives its timeout keeps its goroutine; give the queue
-	// another slot rather than lose one for good.
+	// A job that ignores the end of its context keeps its goroutine, and its queue
+	// would have a slot less for good: give the queue another one.
 	c.JobStuckHandler = func(context.Context, river.JobStuckHandlerParams) river.JobStuckHandlerResult {
 		return river.JobStuckHandlerResult{AddWorkerSlot: true}
 	}
-	client, err := river.NewClient(riverpgxv5.New(pool), c)
-	if err != nil {
-		return nil, fmt.Errorf("make the working River client: %w", err)
-	}
-	return client, nil
+	return c
 }
 
 func config(clock *Clock, logger *slog.Logger) *river.Config {
@@ -125,9 +139,10 @@ func config(clock *Clock, logger *slog.Logger) *river.Config {
 	}
 }
 
-// backdate makes jobs that are due now due a little earlier. River stamps them
-// with this machine's clock and compares with the database's: a clock that is
-// 5 ms ahead delayed jobs by up to 953 ms.
+// backdate moves the time of jobs that are due now a second into the past, and
+// further by as much as this machine's clock is ahead. River stamps jobs with
+// this machine's clock and compares with the database's: a clock that was 5 ms
+// ahead delayed jobs by up to 953 ms.
 type backdate struct {
 	clock *Clock
 }

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// repeatAfter is how long a message of River's stays quiet after it was logged.
+// repeatAfter is how long a repeated warning of River's is left out of the log.
 const repeatAfter = 30 * time.Second
 
-// quieten wraps a logger for River. While Postgres is away each queue of River
-// says so five times a second; once in a while tells an operator as much. The
-// line that follows says how many were left out.
+// quieten returns a logger for River that leaves out repeated warnings and
+// errors. While Postgres is away each of River's queues logs one five times a
+// second. The next line that is logged has how many were left out.
 func quieten(logger *slog.Logger) *slog.Logger {
 	return slog.New(&quietHandler{next: logger.Handler(), seen: &seen{at: map[string]*repeats{}}})
 }
@@ -22,10 +22,10 @@ type quietHandler struct {
 	seen *seen
 }
 
-// seen is shared by the handlers that With and WithGroup make.
+// seen is shared by the handlers that With and WithGroup return.
 type seen struct {
 	mu sync.Mutex
-	at map[string]*repeats // by message; River's messages are a fixed set
+	at map[string]*repeats // by the text of the line; River's texts are a fixed set
 }
 
 type repeats struct {
@@ -38,7 +38,7 @@ func (h *quietHandler) Enabled(ctx context.Context, level slog.Level) bool {
 	return h.next.Enabled(ctx, level)
 }
 
-// Handle implements slog.Handler. Only warnings and errors repeat like that.
+// Handle implements slog.Handler.
 func (h *quietHandler) Handle(ctx context.Context, r slog.Record) error {
 	if r.Level >= slog.LevelWarn {
 		skipped, skip := h.seen.skip(r.Message, r.Time)
@@ -53,12 +53,14 @@ func (h *quietHandler) Handle(ctx context.Context, r slog.Record) error {
 	return h.next.Handle(ctx, r)
 }
 
-func (s *seen) skip(message string, now time.Time) (skipped int, skip bool) {
+// skip reports whether a line is to be left out, and else how many were since
+// the last one.
+func (s *seen) skip(text string, now time.Time) (skipped int, skip bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r, ok := s.at[message]
+	r, ok := s.at[text]
 	if !ok {
-		s.at[message] = &repeats{last: now}
+		s.at[text] = &repeats{last: now}
 		return 0, false
 	}
 	if now.Sub(r.last) < repeatAfter {
