@@ -72,7 +72,7 @@ func (s *stack) newWorker(inserter *jobs.Client) (err error) {
 		mirror.Config{Types: contentTypes, MaxAttempts: 12, Retry: retry.Policy{MaxRetries: 3, InitialDelay: time.Second, MaxDelay: time.Minute}, Logger: quiet})
 	workers := river.NewWorkers()
 	river.AddWorker(workers, sync)
-	// Only what is asked for: a run of the schedule would be measured with it.
+	// Only requested runs: one of the schedule would be measured with them.
 	river.AddWorker(workers, mirror.NewReconcileWorker(sync, mirror.ReconcileConfig{Interval: 24 * time.Hour, FullInterval: 24 * time.Hour}))
 	river.AddWorker(workers, revenue.NewRecomputeWorker(forecast, s.pool, quiet))
 	s.worker, err = jobs.NewWorker(s.pool, nil, nil, jobs.Work{

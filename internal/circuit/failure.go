@@ -12,7 +12,7 @@ import (
 )
 
 // RecordFailure counts a failure that speaks about the remote side: a network error,
-// a timeout, 5xx, 429. The key names the document that was asked for; it
+// a timeout, 5xx, 429. The key names the document of the request; it
 // counts once in a run, so one poisoned document cannot open the breaker. The
 // empty key always counts. The call that reaches the threshold opens it.
 //

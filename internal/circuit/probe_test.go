@@ -294,8 +294,8 @@ func TestBreaker_Run(t *testing.T) {
 		stop := start(t, func(ctx context.Context) { h.replicas[0].Run(ctx, time.Millisecond, succeed) })
 		defer stop()
 		acquired := func() int64 { return h.Pool.Stat().AcquireCount() }
-		looks := acquired() + 20
-		require.Eventually(t, func() bool { return acquired() >= looks }, time.Minute, time.Millisecond)
+		reads := acquired() + 20
+		require.Eventually(t, func() bool { return acquired() >= reads }, time.Minute, time.Millisecond)
 		h.MustExec("ALTER TABLE away RENAME TO circuit_breaker")
 		require.Eventually(t, func() bool { return h.MustRead(t).State == Closed }, time.Minute, 5*time.Millisecond)
 		again := func() int { return h.log.count(slog.LevelInfo, "circuit breaker can be read again") }

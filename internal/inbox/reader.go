@@ -67,7 +67,7 @@ func List(ctx context.Context, db dbsqlc.DBTX, f Filter) (Page, error) {
 		return Page{}, fmt.Errorf("list events: %w", err)
 	}
 	page := Page{Events: []Event{}}
-	// One more was asked for than fits: it says that there is another page.
+	// The statement returns one more than fits when there is another page.
 	if len(found) == args["max_rows"] {
 		found = found[:len(found)-1]
 		last := found[len(found)-1]

@@ -184,7 +184,7 @@ func TestList_RefusesABadFilter(t *testing.T) {
 	}
 }
 
-func TestTell(t *testing.T) {
+func TestGet(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
 	h.daysAgo(2)
@@ -223,7 +223,7 @@ func TestTell(t *testing.T) {
 }
 
 // An event is found on whichever day it was stored.
-func TestTell_AnotherDay(t *testing.T) {
+func TestGet_AnotherDay(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
 	id := h.receive("msg_1", update("abc")).EventID

@@ -111,7 +111,7 @@ func TestReceiver_Receive_Duplicate(t *testing.T) {
 	require.True(t, again.Duplicate)
 	require.Equal(t, first.EventID, again.EventID, "a duplicate is answered with the stored event")
 	require.Equal(t, "1", h.MustText("SELECT count(*)::text FROM inbox_event"))
-	require.Equal(t, "2 1", h.MustText("SELECT want_seq || ' ' || events FROM entity_sync"), "one more look, not one more event")
+	require.Equal(t, "2 1", h.MustText("SELECT want_seq || ' ' || events FROM entity_sync"), "one more refresh, not one more event")
 	require.Equal(t, "2", h.MustText("SELECT count(*)::text FROM river.river_job"))
 	require.EqualValues(t, 1, h.ledger().Received)
 }
@@ -241,7 +241,7 @@ func TestReceiver_MissingPartitionIsNobodysFault(t *testing.T) {
 	h.receive("msg_1", update("abc"))
 }
 
-// Strapi does not send again what was refused, so a full reconciliation makes it good.
+// Strapi does not send a refused webhook again, so Dealbox requests a full reconciliation.
 func TestReceiver_AfterRefusal(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
@@ -299,8 +299,8 @@ func TestReceiver_AfterRefusal_ManyWriters(t *testing.T) {
 	require.Equal(t, "1 5", h.MustText("SELECT string_agg(occurrences || ' ' || (details->>'refused'), ',') FROM alert WHERE rule = 'webhooks_refused'"))
 }
 
-// What was not made good in the end is not forgotten, however it ended.
-func TestReceiver_AfterRefusal_NotMadeGood(t *testing.T) {
+// A refusal whose recovery failed is not forgotten, however it failed.
+func TestReceiver_AfterRefusal_RecoveryFails(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
 	h.receiver.refused.Store(5)

@@ -44,7 +44,7 @@ type Replayed struct {
 	// Events were chosen. NothingToReplay of them name no document that is mirrored.
 	Events          int64 `json:"events"`
 	NothingToReplay int64 `json:"nothing_to_replay"`
-	// Documents are looked at again, each once. A dead one is alive again.
+	// Documents is how many documents are refreshed, each once. A dead one is alive again.
 	Documents int64 `json:"documents"`
 }
 

@@ -71,11 +71,11 @@ ORDER BY e.uid COLLATE "C", e.document_id COLLATE "C", e.locale COLLATE "C"`
 	documentsOpen     = documentColumns + fromOpen + chosen + byDocument
 	documentsDocument = documentColumns + fromDocument + chosen + byDocument
 
-	// What was set aside is read again from its bytes.
+	// Ignored and quarantined events are read again from their bytes.
 	asideBodies = `SELECT e.body` + fromAside + chosen
 )
 
-// listSQL is the statement that fits the filter.
+// listSQL returns the statement that fits the filter.
 func (f Filter) listSQL() string {
 	switch {
 	case f.only(StatusPending, StatusDead):
@@ -88,8 +88,8 @@ func (f Filter) listSQL() string {
 	return listAll
 }
 
-// documentsSQL is the statement of a replay that fits the filter; "" when no
-// event with a seq is asked for.
+// documentsSQL returns the statement of a replay that fits the filter; "" when the
+// filter excludes every event with a seq.
 func (f Filter) documentsSQL() string {
 	switch {
 	case f.only(StatusPending, StatusDead):

@@ -10,8 +10,8 @@ import (
 const (
 	// statusActive is the only status that counts, written exactly so.
 	statusActive = "active"
-	// MaxMonths is the longest recognition range, and the longest window that
-	// may be asked for: 100 years. A deal with a longer range is unscheduled, so
+	// MaxMonths is the longest recognition range, and the longest window of
+	// a query: 100 years. A deal with a longer range is unscheduled, so
 	// that one wrong date does not make a million rows.
 	MaxMonths = 1200
 	// maxCurrencyLength bounds the code of a currency, in bytes; the rest is cut
