@@ -100,8 +100,10 @@ cover: ## Run all tests and show how much of the code they reach (coverage.html 
 	@$(GO) tool cover -func=bin/cover.out | tail -n 1
 
 .PHONY: lint
-lint: ## Check style, the import rules, and that generated code is fresh
+lint: ## Check style, words, the import rules, and that generated code and docs/packages.svg are fresh
 	$(GO) vet ./...
+	$(REPOCHECK) words
+	$(REPOCHECK) picture -check
 	$(GOLANGCI_LINT) run ./...
 	$(SQLC) diff
 
