@@ -24,7 +24,7 @@ type AlertsAckCmd struct {
 // Run acknowledges the alert.
 func (c *AlertsAckCmd) Run(ctx context.Context, a *app) error {
 	return a.operateAlert(ctx, c.JSON, func(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts) (alerting.Episode, error) {
-		return alerts.Acknowledge(ctx, tx, c.ID, alerting.Operator{Name: operator(), Comment: c.Comment})
+		return alerts.Acknowledge(ctx, tx, c.ID, alerting.Operator{Name: Operator(), Comment: c.Comment})
 	})
 }
 
@@ -38,7 +38,7 @@ type AlertsResolveCmd struct {
 // Run resolves the alert.
 func (c *AlertsResolveCmd) Run(ctx context.Context, a *app) error {
 	return a.operateAlert(ctx, c.JSON, func(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts) (alerting.Episode, error) {
-		return alerts.ResolveByHand(ctx, tx, c.ID, alerting.Operator{Name: operator(), Comment: c.Comment})
+		return alerts.ResolveByHand(ctx, tx, c.ID, alerting.Operator{Name: Operator(), Comment: c.Comment})
 	})
 }
 
@@ -104,7 +104,7 @@ func (c *AlertsSilenceCmd) Run(ctx context.Context, a *app) error {
 	}
 	made, err := inAlerts(ctx, a, func(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts) (alerting.Silence, error) {
 		return alerts.Silence(ctx, tx, alerting.NewSilence{Rule: c.Rule, Subject: c.Subject, ExpiresAt: until},
-			alerting.Operator{Name: operator(), Comment: c.Comment})
+			alerting.Operator{Name: Operator(), Comment: c.Comment})
 	})
 	if err != nil {
 		return err
@@ -166,7 +166,7 @@ type AlertsUnsilenceCmd struct {
 // Run ends the silence.
 func (c *AlertsUnsilenceCmd) Run(ctx context.Context, a *app) error {
 	ended, err := inAlerts(ctx, a, func(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts) (alerting.Silence, error) {
-		return alerts.EndSilence(ctx, tx, c.ID, operator())
+		return alerts.EndSilence(ctx, tx, c.ID, Operator())
 	})
 	if err != nil {
 		return err

@@ -32,11 +32,11 @@ type channelTried struct {
 
 // Run sends one message through every channel.
 func (c *AlertsTestCmd) Run(ctx context.Context, a *app) error {
-	config, err := loadConfig(a.getenv, needListen, needAlerts)
+	config, err := LoadConfig(a.getenv, NeedListen, NeedAlerts)
 	if err != nil {
 		return err
 	}
-	channels, err := notifyConfig(config, a.version)
+	channels, err := NotifyConfig(config, a.version)
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func try(ctx context.Context, channel notify.Channel, publicURL string) channelT
 		ID: begun.UnixMicro(), Channel: channel.Name, Reason: notify.First, Sequence: 1, Notice: 1, At: now, URL: publicURL,
 		Alert: notify.Alert{
 			Rule: "test", Level: "info", Status: "firing", Occurrences: 1, FirstSeen: now, LastSeen: now, Details: []byte("{}"),
-			Message: "This is a test, sent by " + operator() + ". Nothing is wrong.",
+			Message: "This is a test, sent by " + Operator() + ". Nothing is wrong.",
 		},
 	})
 	result := channelTried{Channel: channel.Name, OK: err == nil, Retry: retry, Seconds: time.Since(begun).Seconds()}

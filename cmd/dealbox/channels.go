@@ -5,15 +5,15 @@ import (
 	"dealbox/internal/notify"
 )
 
-// notifyConfig makes the channels that the settings name.
-func notifyConfig(config Config, version string) (notify.Config, error) {
+// NotifyConfig makes the channels that the settings name.
+func NotifyConfig(config Config, version string) (notify.Config, error) {
 	c := notify.Config{PerMinute: config.Alerts.PerMinute}
 	if config.Listen.PublicURL != nil {
 		c.PublicURL = config.Listen.PublicURL.String()
 	}
-	if url := config.Alerts.WebhookURL.reveal(); url != "" {
+	if url := config.Alerts.WebhookURL.Reveal(); url != "" {
 		webhook, err := notify.NewWebhook(notify.WebhookConfig{
-			URL: url, Secret: config.Alerts.WebhookSecret.reveal(), Format: notify.Format(config.Alerts.WebhookFormat),
+			URL: url, Secret: config.Alerts.WebhookSecret.Reveal(), Format: notify.Format(config.Alerts.WebhookFormat),
 			UserAgent: "dealbox/" + version,
 		})
 		if err != nil {
@@ -22,7 +22,7 @@ func notifyConfig(config Config, version string) (notify.Config, error) {
 		c.Channels = append(c.Channels, notify.Channel{Name: notify.ChannelWebhook, Floor: floor(config.Alerts.WebhookLevel), Notify: webhook.Notify})
 	}
 	if config.Alerts.Email != nil {
-		email, err := newEmail(*config.Alerts.Email, version)
+		email, err := NewEmail(*config.Alerts.Email, version)
 		if err != nil {
 			return c, err
 		}
@@ -31,9 +31,9 @@ func notifyConfig(config Config, version string) (notify.Config, error) {
 	return c, nil
 }
 
-func newEmail(e EmailConfig, version string) (*notify.Email, error) {
+func NewEmail(e EmailConfig, version string) (*notify.Email, error) {
 	return notify.NewEmail(notify.EmailConfig{
-		Host: e.Host, Port: e.Port, Security: e.Security, User: e.User, Password: e.Password.reveal(),
+		Host: e.Host, Port: e.Port, Security: e.Security, User: e.User, Password: e.Password.Reveal(),
 		From: e.From, To: e.To, UserAgent: "dealbox/" + version,
 	})
 }

@@ -19,9 +19,9 @@ import (
 	"dealbox/internal/webhooksig"
 )
 
-// environment is the process's environment. Nothing else reads it: everything
+// Getenv is the process's Getenv. Nothing else reads it: everything
 // takes a getenv function, and packages take their Config by value.
-var environment = os.Getenv
+var Getenv = os.Getenv
 
 // Config holds every setting, one group for each part that reads it.
 type Config struct {
@@ -44,8 +44,8 @@ type Config struct {
 
 // DatabaseConfig is for the pools.
 type DatabaseConfig struct {
-	URL        secret // it holds a password
-	MigrateURL secret // the owner's role; URL when DATABASE_MIGRATE_URL is not set
+	URL        Secret // it holds a password
+	MigrateURL Secret // the owner's role; URL when DATABASE_MIGRATE_URL is not set
 	// MaxConns counts the connections of one replica; ingest has its own share of them.
 	MaxConns int
 }
@@ -59,7 +59,7 @@ type ListenConfig struct {
 
 // AccessConfig says who may read and who may act.
 type AccessConfig struct {
-	APIToken       secret
+	APIToken       Secret
 	AdminTokens    []AdminToken
 	PublicReads    bool
 	TrustedProxies []netip.Prefix
@@ -69,21 +69,21 @@ type AccessConfig struct {
 // AdminToken lets one operator act; Name is the actor in the history.
 type AdminToken struct {
 	Name  string
-	Token secret
+	Token Secret
 }
 
 // WebhookConfig says which deliveries are authentic.
 type WebhookConfig struct {
 	Schemes   []webhooksig.Scheme // empty when only the static token is used
-	Secrets   []secret
+	Secrets   []Secret
 	Tolerance time.Duration
-	Token     secret // one, or several for rotation, comma-separated
+	Token     Secret // one, or several for rotation, comma-separated
 }
 
 // StrapiConfig is where Strapi is and what of it is mirrored.
 type StrapiConfig struct {
 	URL      string
-	APIToken secret
+	APIToken Secret
 	Timeout  time.Duration // of one request
 	Types    []strapi.ContentType
 }
@@ -121,20 +121,20 @@ type LifecycleConfig struct {
 	ShutdownTimeout time.Duration
 }
 
-// need reads one group of settings. A command names the groups that it needs,
+// Need reads one group of settings. A command names the groups that it needs,
 // and only those are checked.
-type need func(s *settings, c *Config)
+type Need func(s *settings, c *Config)
 
-// everything is what `serve` needs.
-var everything = []need{
-	needDatabase, needListen, needAccess, needWebhook, needStrapi,
-	needJobs, needReconcile, needForecast, needAlerts, needRetention, needHeartbeat, needLog, needLifecycle,
+// Everything is what `serve` needs.
+var Everything = []Need{
+	NeedDatabase, NeedListen, needAccess, needWebhook, needStrapi,
+	needJobs, needReconcile, needForecast, NeedAlerts, needRetention, needHeartbeat, needLog, needLifecycle,
 }
 
-// loadConfig reads the groups that the caller needs. The error is a
+// LoadConfig reads the groups that the caller needs. The error is a
 // *settingsError that names every wrong setting; the Config then still holds
 // what is right, with defaults in place of what is wrong.
-func loadConfig(getenv func(string) string, needs ...need) (Config, error) {
+func LoadConfig(getenv func(string) string, needs ...Need) (Config, error) {
 	s := &settings{getenv: getenv}
 	var c Config
 	for _, read := range needs {
@@ -142,14 +142,14 @@ func loadConfig(getenv func(string) string, needs ...need) (Config, error) {
 	}
 	s.eachSecretOnce()
 	if len(s.problems) > 0 {
-		return c, &settingsError{Problems: s.problems}
+		return c, &SettingsError{Problems: s.problems}
 	}
 	return c, nil
 }
 
 const databaseExample = "postgres://user:password@host:5432/database"
 
-func needDatabase(s *settings, c *Config) {
+func NeedDatabase(s *settings, c *Config) {
 	if s.text("DATABASE_URL") == "" {
 		s.wrong("DATABASE_URL", "is not set", "Give the Postgres (15 or later) that Dealbox keeps its data in, such as "+databaseExample+".")
 	}
@@ -159,8 +159,8 @@ func needDatabase(s *settings, c *Config) {
 	c.Database.MaxConns = s.integer("DATABASE_MAX_CONNS", 10, minConns, 1000)
 }
 
-// needMigrate reads the owner's URL. The service's own is only its default.
-func needMigrate(s *settings, c *Config) {
+// NeedMigrate reads the owner's URL. The service's own is only its default.
+func NeedMigrate(s *settings, c *Config) {
 	name := "DATABASE_MIGRATE_URL"
 	if s.text(name) == "" {
 		name = "DATABASE_URL"
@@ -172,17 +172,17 @@ func needMigrate(s *settings, c *Config) {
 	c.Database.MigrateURL = s.databaseURL(name)
 }
 
-// needMigrateIfSet is for doctor: a wrong DATABASE_MIGRATE_URL is worth telling,
+// NeedMigrateIfSet is for doctor: a wrong DATABASE_MIGRATE_URL is worth telling,
 // a missing one is not.
-func needMigrateIfSet(s *settings, c *Config) {
+func NeedMigrateIfSet(s *settings, c *Config) {
 	if s.text("DATABASE_MIGRATE_URL") != "" {
-		needMigrate(s, c)
+		NeedMigrate(s, c)
 	}
 }
 
 // databaseURL never shows the value, nor pgx's own words about it: in a URL
 // that cannot be parsed any part may be the password.
-func (s *settings) databaseURL(name string) secret {
+func (s *settings) databaseURL(name string) Secret {
 	v := s.text(name)
 	if v == "" {
 		return ""
@@ -196,10 +196,10 @@ func (s *settings) databaseURL(name string) secret {
 			"Give a URL such as "+databaseExample+"; write @ : / ? # % in the password percent-encoded; check the port, sslmode and the files that it names.")
 		return ""
 	}
-	return secret(v)
+	return Secret(v)
 }
 
-func needListen(s *settings, c *Config) {
+func NeedListen(s *settings, c *Config) {
 	host := strings.Trim(s.textOr("LISTEN_ADDR", "127.0.0.1"), "[]")
 	if _, err := netip.ParseAddr(host); err != nil && strings.ContainsAny(host, ":/ ") {
 		s.wrong("LISTEN_ADDR", "is "+shown(host), "Give an address without a port, such as 127.0.0.1 or 0.0.0.0; the port is PORT.")
@@ -279,6 +279,15 @@ func (s *settings) sameSecret(first, second string) {
 		return
 	}
 	s.wrong(second, "has the same value as "+first, "Give each its own secret.")
+}
+
+// URL returns the address at which people reach this process, without a slash at
+// its end: PUBLIC_URL, else where it listens.
+func (l ListenConfig) URL() string {
+	if l.PublicURL != nil {
+		return l.PublicURL.String()
+	}
+	return "http://" + reachable(l.Addr)
 }
 
 // reachable is an address to connect to, for one that is listened on: 0.0.0.0

@@ -32,24 +32,24 @@ func needAccess(s *settings, c *Config) {
 }
 
 // token checks a token of ours and notes it for eachSecretOnce.
-func (s *settings) token(name, v string) secret {
-	s.secrets = append(s.secrets, namedSecret{name, secret(v)})
+func (s *settings) token(name, v string) Secret {
+	s.secrets = append(s.secrets, namedSecret{name, Secret(v)})
 	switch {
 	case !visible(v):
 		s.wrong(name, "holds a space or a character that no header can carry", makeToken)
 	case len(v) < minSecret:
 		s.wrong(name, fmt.Sprintf("is %d bytes long, less than %d", len(v), minSecret), makeToken)
 	}
-	return secret(v)
+	return Secret(v)
 }
 
 // tokens checks a comma-separated list and gives it without spaces and empty items.
-func (s *settings) tokens(name string) secret {
+func (s *settings) tokens(name string) Secret {
 	items := s.list(name)
 	for _, v := range items {
 		s.token(name, v)
 	}
-	return secret(strings.Join(items, ","))
+	return Secret(strings.Join(items, ","))
 }
 
 // visible tells that v is printable ASCII without spaces: what a Bearer token can be.
@@ -131,7 +131,7 @@ func (s *settings) origins(name string) []string {
 // parseOrigin wants what RFC 6454 serializes: scheme, host and a port that is
 // not the scheme's own. A slash at the end is forgiven.
 func parseOrigin(v string) (string, bool) {
-	u, wrong := parseWebURL(strings.TrimSuffix(v, "/"))
+	u, wrong := ParseWebURL(strings.TrimSuffix(v, "/"))
 	if wrong != "" || u.Path != "" || u.RawQuery != "" || u.ForceQuery || strings.Contains(u.Host, "*") {
 		return "", false
 	}
@@ -163,8 +163,8 @@ func needWebhook(s *settings, c *Config) {
 	}
 }
 
-// needSigning reads the secret that `sign` uses.
-func needSigning(s *settings, c *Config) {
+// NeedSigning reads the secret that `sign` uses.
+func NeedSigning(s *settings, c *Config) {
 	c.Webhook.Secrets = s.webhookSecrets()
 	if len(c.Webhook.Secrets) == 0 {
 		s.wrong(webhookSecret, "is not set", "Give the secret that the service verifies webhooks with.")
@@ -173,11 +173,11 @@ func needSigning(s *settings, c *Config) {
 
 const webhookSecret = "STRAPI_WEBHOOK_SECRET"
 
-func (s *settings) webhookSecrets() []secret {
-	var all []secret
+func (s *settings) webhookSecrets() []Secret {
+	var all []Secret
 	for _, v := range s.list(webhookSecret) {
 		s.signingSecret(webhookSecret, v)
-		all = append(all, secret(v))
+		all = append(all, Secret(v))
 	}
 	return all
 }
@@ -185,7 +185,7 @@ func (s *settings) webhookSecrets() []secret {
 // signingSecret checks one secret that signs, and notes it for eachSecretOnce.
 // A whsec_ secret is measured by the bytes that it decodes to.
 func (s *settings) signingSecret(name, v string) {
-	s.secrets = append(s.secrets, namedSecret{name, secret(v)})
+	s.secrets = append(s.secrets, namedSecret{name, Secret(v)})
 	key, err := webhooksig.ParseSecret(v)
 	switch {
 	case err != nil:
@@ -215,9 +215,9 @@ func (s *settings) schemes(name string) []webhooksig.Scheme {
 	return all
 }
 
-// hostOf is what of a secret URL may be shown.
-func hostOf(u secret) string {
-	parsed, err := url.Parse(u.reveal())
+// HostOf is what of a secret URL may be shown.
+func HostOf(u Secret) string {
+	parsed, err := url.Parse(u.Reveal())
 	if err != nil {
 		return redacted
 	}

@@ -11,8 +11,8 @@ import (
 
 // AlertsConfig says who is told.
 type AlertsConfig struct {
-	WebhookURL    secret // empty when unset; such URLs often carry a key in their path
-	WebhookSecret secret
+	WebhookURL    Secret // empty when unset; such URLs often carry a key in their path
+	WebhookSecret Secret
 	WebhookFormat string // standard or slack
 	WebhookLevel  string // lowest level sent there: info, warning, error or critical
 	// Email is nil when alerts are not sent by e-mail.
@@ -30,7 +30,7 @@ type EmailConfig struct {
 	Port     int
 	Security notify.Security
 	User     string
-	Password secret
+	Password Secret
 	From     string
 	To       []string
 	Level    string // lowest level sent
@@ -39,22 +39,22 @@ type EmailConfig struct {
 // levels, from the lowest.
 var levels = []string{"info", "warning", "error", "critical"}
 
-func needAlerts(s *settings, c *Config) {
+func NeedAlerts(s *settings, c *Config) {
 	lowest := s.choice("ALERT_NOTIFY_LEVEL", "error", levels...)
 	c.Alerts.WebhookLevel = s.choice("ALERT_WEBHOOK_LEVEL", lowest, levels...)
 	c.Alerts.WebhookFormat = s.choice("ALERT_WEBHOOK_FORMAT", "standard", "standard", "slack")
 	c.Alerts.RemindEvery = s.duration("ALERT_REPEAT_INTERVAL", 4*time.Hour, time.Minute, 30*24*time.Hour)
 	c.Alerts.PerMinute = s.integer("ALERT_MAX_PER_MINUTE", 10, 1, 1000)
 	if v := s.text("ALERT_WEBHOOK_URL"); v != "" {
-		if _, wrong := parseWebURL(v); wrong != "" {
+		if _, wrong := ParseWebURL(v); wrong != "" {
 			s.wrong("ALERT_WEBHOOK_URL", wrong, "Give the http or https URL that takes alerts, without user and fragment.")
 		} else {
-			c.Alerts.WebhookURL = secret(v)
+			c.Alerts.WebhookURL = Secret(v)
 		}
 	}
 	if v := s.text("ALERT_WEBHOOK_SECRET"); v != "" {
 		s.signingSecret("ALERT_WEBHOOK_SECRET", v)
-		c.Alerts.WebhookSecret = secret(v)
+		c.Alerts.WebhookSecret = Secret(v)
 	}
 	email := s.email(s.choice("ALERT_EMAIL_LEVEL", lowest, levels...))
 	if s.boolean("ALERT_EMAIL_ENABLED", false) {
@@ -107,7 +107,7 @@ func (e *EmailConfig) parseServer(v string) (wrong string) {
 	}
 	e.Host, e.User = u.Hostname(), u.User.Username()
 	password, _ := u.User.Password()
-	e.Password = secret(password)
+	e.Password = Secret(password)
 	e.Security, e.Port = notify.StartTLS, 587
 	if u.Scheme == "smtps" {
 		e.Security, e.Port = notify.ImplicitTLS, 465

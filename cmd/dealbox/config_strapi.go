@@ -14,25 +14,25 @@ import (
 )
 
 func needStrapi(s *settings, c *Config) {
-	needTypes(s, c)
+	NeedTypes(s, c)
 	s.required("STRAPI_URL", "Give the address of Strapi 5, such as https://cms.example.com, with or without /api.")
 	if u := s.webURL("STRAPI_URL"); u != nil {
 		c.Strapi.URL = u.String()
 	}
 	token := s.required("STRAPI_API_TOKEN", "Give an API token of Strapi; a read-only one is enough (Settings, API Tokens).")
-	s.secrets = append(s.secrets, namedSecret{"STRAPI_API_TOKEN", secret(token)})
+	s.secrets = append(s.secrets, namedSecret{"STRAPI_API_TOKEN", Secret(token)})
 	if !visible(token) {
 		s.wrong("STRAPI_API_TOKEN", "holds a space or a character that no header can carry", "Give the token alone, without 'Bearer '.")
 	}
-	c.Strapi.APIToken = secret(token)
+	c.Strapi.APIToken = Secret(token)
 	// A job has 30 s for all its tries; the mirror cuts a longer time for one request.
 	c.Strapi.Timeout = s.duration("STRAPI_TIMEOUT", 10*time.Second, 10*time.Millisecond, 5*time.Minute)
 	needRetry(s, c)
 	needCircuit(s, c)
 }
 
-// needTypes reads the types alone, for a command that asks nothing of Strapi.
-func needTypes(s *settings, c *Config) { c.Strapi.Types = s.contentTypes() }
+// NeedTypes reads the types alone, for a command that asks nothing of Strapi.
+func NeedTypes(s *settings, c *Config) { c.Strapi.Types = s.contentTypes() }
 
 func needRetry(s *settings, c *Config) {
 	r := &c.Retry

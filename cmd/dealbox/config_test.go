@@ -35,22 +35,22 @@ var required = environ{
 	"STRAPI_WEBHOOK_SECRET": goodSecret,
 }
 
-func mustLoad(t *testing.T, e environ, needs ...need) Config {
+func mustLoad(t *testing.T, e environ, needs ...Need) Config {
 	t.Helper()
-	config, err := loadConfig(e.getenv, needs...)
+	config, err := LoadConfig(e.getenv, needs...)
 	require.NoError(t, err)
 	return config
 }
 
 func TestLoadConfig_Defaults(t *testing.T) {
 	t.Parallel()
-	c := mustLoad(t, required, everything...)
+	c := mustLoad(t, required, Everything...)
 	require.Equal(t, 10, c.Database.MaxConns)
 	require.Equal(t, ListenConfig{Addr: "127.0.0.1:8000"}, c.Listen)
 	require.Equal(t, AccessConfig{}, c.Access)
 	require.Equal(t, WebhookConfig{
 		Schemes: []webhooksig.Scheme{webhooksig.SchemeStandard, webhooksig.SchemeTimestamped, webhooksig.SchemeStrapi},
-		Secrets: []secret{goodSecret}, Tolerance: 300 * time.Second,
+		Secrets: []Secret{goodSecret}, Tolerance: 300 * time.Second,
 	}, c.Webhook)
 	require.Equal(t, 10*time.Second, c.Strapi.Timeout)
 	require.Equal(t, 3, c.Retry.MaxRetries)
@@ -88,13 +88,13 @@ func TestLoadConfig_EverySetting(t *testing.T) {
 		"TRUSTED_PROXIES", "10.1.2.3/8, ::ffff:192.0.2.1", "CORS_ORIGINS", "https://App.example.com/,http://localhost:3000",
 		"EVENT_RETENTION", "30d", "ALERT_RETENTION", "1000d", "FORECAST_RETENTION", "3600", "HEARTBEAT_URL", "https://hc.example.com/ping/1?x=y",
 		"LOG_LEVEL", "debug", "LOG_FORMAT", "text", "SHUTDOWN_TIMEOUT", "45s",
-	), everything...)
+	), Everything...)
 	require.Equal(t, 20, c.Database.MaxConns)
 	require.Equal(t, "[::]:0", c.Listen.Addr)
 	require.Equal(t, "https://ops.example.com/dealbox", c.Listen.PublicURL.String())
 	require.Equal(t, WebhookConfig{
 		Schemes:   []webhooksig.Scheme{webhooksig.SchemeStrapi, webhooksig.SchemeStandard},
-		Secrets:   []secret{goodSecret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"},
+		Secrets:   []Secret{goodSecret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"},
 		Tolerance: time.Minute, Token: goodToken + "," + otherSecret,
 	}, c.Webhook)
 	require.Equal(t, 2500*time.Millisecond, c.Strapi.Timeout)
@@ -190,12 +190,12 @@ var mistakes = environ{
 
 func TestLoadConfig_EveryMistakeAtOnce(t *testing.T) {
 	t.Parallel()
-	config, err := loadConfig(mistakes.getenv, append(everything, needMigrateIfSet)...)
+	config, err := LoadConfig(mistakes.getenv, append(Everything, NeedMigrateIfSet)...)
 	require.Error(t, err)
 	text := err.Error()
 	require.True(t, strings.HasPrefix(text, fmt.Sprintf("%d settings are wrong:\n", len(mistakes))), text)
 	told := map[string]int{}
-	for _, p := range problemsOf(err) {
+	for _, p := range ProblemsOf(err) {
 		told[p.Setting]++
 		require.NotEmpty(t, p.Wrong, p.Setting)
 		require.True(t, strings.HasSuffix(p.Fix, "."), "%s: says what to do in a sentence", p.Setting)
@@ -217,9 +217,9 @@ func TestLoadConfig_SecretsNeverShown(t *testing.T) {
 		"STRAPI_API_TOKEN", canary+"1", "STRAPI_WEBHOOK_SECRET", canary+"2,"+canary+"3", "STRAPI_WEBHOOK_TOKEN", canary+"4",
 		"API_TOKEN", canary+"5", "ADMIN_TOKEN", "ann="+canary+"6", "ALERT_WEBHOOK_SECRET", canary+"7",
 		"ALERT_WEBHOOK_URL", "https://hooks.example.com/"+canary,
-	), append(everything, needMigrate)...)
+	), append(Everything, NeedMigrate)...)
 	require.NotContains(t, shownEveryWay(t, config, nil), canary)
-	require.Equal(t, "https://hooks.example.com", hostOf(config.Alerts.WebhookURL))
+	require.Equal(t, "https://hooks.example.com", HostOf(config.Alerts.WebhookURL))
 }
 
 func shownEveryWay(t *testing.T, config Config, err error) string {
@@ -229,8 +229,8 @@ func shownEveryWay(t *testing.T, config Config, err error) string {
 	// net/url is not made for JSON; the rest is.
 	config.Listen.PublicURL, config.Forecast.Location = nil, nil
 	require.NoError(t, json.NewEncoder(&out).Encode(config))
-	newLogger(&out, LogConfig{Format: "json"}).Error("x", "config", config, "error", err)
-	newLogger(&out, LogConfig{Format: "text"}).Error("x", "config", config, "error", err)
+	NewLogger(&out, LogConfig{Format: "json"}).Error("x", "config", config, "error", err)
+	NewLogger(&out, LogConfig{Format: "text"}).Error("x", "config", config, "error", err)
 	return out.String()
 }
 
@@ -238,19 +238,19 @@ func TestLoadConfig_OnlyWhatIsNeeded(t *testing.T) {
 	t.Parallel()
 	// Everything else is wrong, and nobody asks.
 	e := mistakes.with("DATABASE_URL", required["DATABASE_URL"], "DATABASE_MIGRATE_URL", "")
-	c := mustLoad(t, e, needMigrate)
-	require.Equal(t, required["DATABASE_URL"], c.Database.MigrateURL.reveal())
+	c := mustLoad(t, e, NeedMigrate)
+	require.Equal(t, required["DATABASE_URL"], c.Database.MigrateURL.Reveal())
 
 	e = mistakes.with("DATABASE_MIGRATE_URL", "postgres://owner@h/d", "DATABASE_URL", "")
-	c = mustLoad(t, e, needMigrate)
-	require.Equal(t, "postgres://owner@h/d", c.Database.MigrateURL.reveal())
+	c = mustLoad(t, e, NeedMigrate)
+	require.Equal(t, "postgres://owner@h/d", c.Database.MigrateURL.Reveal())
 
-	c = mustLoad(t, mistakes.with("STRAPI_WEBHOOK_SECRET", goodSecret), needSigning)
-	require.Equal(t, []secret{goodSecret}, c.Webhook.Secrets)
+	c = mustLoad(t, mistakes.with("STRAPI_WEBHOOK_SECRET", goodSecret), NeedSigning)
+	require.Equal(t, []Secret{goodSecret}, c.Webhook.Secrets)
 
-	_, err := loadConfig(environ{}.getenv, everything...)
+	_, err := LoadConfig(environ{}.getenv, Everything...)
 	var names []string
-	for _, p := range problemsOf(err) {
+	for _, p := range ProblemsOf(err) {
 		names = append(names, p.Setting)
 	}
 	require.Equal(t, []string{"DATABASE_URL", "STRAPI_WEBHOOK_SECRET", "STRAPI_URL", "STRAPI_API_TOKEN"}, names)
@@ -261,7 +261,7 @@ func TestLoadConfig_DatabaseURL(t *testing.T) {
 	for _, good := range []string{
 		"postgres://u:p@h:5432/d", "postgresql://u@h/d?sslmode=require", "postgres:///d?host=/tmp/socket", "host=h user=u dbname=d password=p",
 	} {
-		_, err := loadConfig(environ{"DATABASE_URL": good}.getenv, needDatabase)
+		_, err := LoadConfig(environ{"DATABASE_URL": good}.getenv, NeedDatabase)
 		require.NoError(t, err, good)
 	}
 	for _, bad := range []string{
@@ -270,8 +270,8 @@ func TestLoadConfig_DatabaseURL(t *testing.T) {
 		"postgres://u:" + canary + "@h/d?connect_timeout=x", "http://u:" + canary + "@h/d", canary, "host=h password='" + canary,
 		"postgres://u:" + canary + "@h/d?sslrootcert=/does/not/exist&sslmode=verify-full",
 	} {
-		_, err := loadConfig(environ{"DATABASE_URL": bad}.getenv, needDatabase)
-		require.Len(t, problemsOf(err), 1, bad)
+		_, err := LoadConfig(environ{"DATABASE_URL": bad}.getenv, NeedDatabase)
+		require.Len(t, ProblemsOf(err), 1, bad)
 		require.NotContains(t, err.Error(), canary)
 		require.Contains(t, err.Error(), "DATABASE_URL ")
 	}
@@ -292,13 +292,13 @@ func TestLoadConfig_WebhookSecret(t *testing.T) {
 		{"whsec_" + goodSecret + "!", "", "starts with whsec_ but is not base64 after it"},
 		{goodSecret + "," + goodSecret, "", "holds the same value twice"},
 	} {
-		_, err := loadConfig(environ{"STRAPI_WEBHOOK_SECRET": test.secret, "STRAPI_WEBHOOK_TOKEN": test.token}.getenv, needWebhook)
+		_, err := LoadConfig(environ{"STRAPI_WEBHOOK_SECRET": test.secret, "STRAPI_WEBHOOK_TOKEN": test.token}.getenv, needWebhook)
 		if test.wrong == "" {
 			require.NoError(t, err, test.secret)
 			continue
 		}
-		require.Len(t, problemsOf(err), 1, test.secret)
-		require.Equal(t, test.wrong, problemsOf(err)[0].Wrong, test.secret)
+		require.Len(t, ProblemsOf(err), 1, test.secret)
+		require.Equal(t, test.wrong, ProblemsOf(err)[0].Wrong, test.secret)
 	}
 }
 
@@ -307,7 +307,7 @@ func TestLoadConfig_WebhookTokenAlone(t *testing.T) {
 	t.Parallel()
 	c := mustLoad(t, environ{"STRAPI_WEBHOOK_TOKEN": goodToken}, needWebhook)
 	require.Empty(t, c.Webhook.Schemes)
-	require.Equal(t, goodToken, c.Webhook.Token.reveal())
+	require.Equal(t, goodToken, c.Webhook.Token.Reveal())
 }
 
 func TestLoadConfig_EachSecretOnce(t *testing.T) {
@@ -315,8 +315,8 @@ func TestLoadConfig_EachSecretOnce(t *testing.T) {
 	settings := []string{"STRAPI_WEBHOOK_SECRET", "STRAPI_WEBHOOK_TOKEN", "STRAPI_API_TOKEN", "API_TOKEN", "ADMIN_TOKEN", "ALERT_WEBHOOK_SECRET"}
 	for i, first := range settings {
 		for _, second := range settings[:i] {
-			_, err := loadConfig(required.with(first, canary, second, canary).getenv, everything...)
-			require.Len(t, problemsOf(err), 1, "%s = %s", first, second)
+			_, err := LoadConfig(required.with(first, canary, second, canary).getenv, Everything...)
+			require.Len(t, ProblemsOf(err), 1, "%s = %s", first, second)
 			require.Contains(t, err.Error(), first)
 			require.Contains(t, err.Error(), second)
 			require.NotContains(t, err.Error(), canary)
@@ -345,14 +345,14 @@ func TestLoadConfig_AdminToken(t *testing.T) {
 		{value: "=" + goodAdmin, wrong: "has an entry whose name is not 1 to 64 letters, digits or . _ @ -"},
 		{value: "ann=" + goodAdmin + " x", wrong: "holds a space or a character that no header can carry"},
 	} {
-		c, err := loadConfig(environ{"ADMIN_TOKEN": test.value}.getenv, needAccess)
+		c, err := LoadConfig(environ{"ADMIN_TOKEN": test.value}.getenv, needAccess)
 		if test.wrong == "" {
 			require.NoError(t, err, test.value)
 			require.Equal(t, test.want, c.Access.AdminTokens, test.value)
 			continue
 		}
-		require.Len(t, problemsOf(err), 1, test.value)
-		require.Equal(t, test.wrong, problemsOf(err)[0].Wrong, test.value)
+		require.Len(t, ProblemsOf(err), 1, test.value)
+		require.Equal(t, test.wrong, ProblemsOf(err)[0].Wrong, test.value)
 	}
 }
 
@@ -362,8 +362,8 @@ func TestLoadConfig_CORSOrigins(t *testing.T) {
 		"*", "null", "app.example.com", "https://app.example.com/path", "https://*.example.com", "https://app.example.com:443",
 		"http://app.example.com:80", "https://app.example.com?x", "https://user:" + canary + "@app.example.com", "file:///x",
 	} {
-		_, err := loadConfig(environ{"CORS_ORIGINS": "https://good.example.com," + bad}.getenv, needAccess)
-		require.Len(t, problemsOf(err), 1, bad)
+		_, err := LoadConfig(environ{"CORS_ORIGINS": "https://good.example.com," + bad}.getenv, needAccess)
+		require.Len(t, ProblemsOf(err), 1, bad)
 		require.NotContains(t, err.Error(), canary)
 	}
 }
@@ -373,7 +373,7 @@ func TestLoadConfig_Listen(t *testing.T) {
 	for value, want := range map[string]string{
 		"0.0.0.0": "0.0.0.0:8000", "::1": "[::1]:8000", "[::1]": "[::1]:8000", "localhost": "localhost:8000", "": "127.0.0.1:8000",
 	} {
-		require.Equal(t, want, mustLoad(t, environ{"LISTEN_ADDR": value}, needListen).Listen.Addr)
+		require.Equal(t, want, mustLoad(t, environ{"LISTEN_ADDR": value}, NeedListen).Listen.Addr)
 	}
 	require.Equal(t, "127.0.0.1:80", reachable("0.0.0.0:80"))
 	require.Equal(t, "127.0.0.1:80", reachable("[::]:80"))
@@ -383,7 +383,7 @@ func TestLoadConfig_Listen(t *testing.T) {
 // The fix must fit what is wrong: the defaults need no setting at all.
 func TestLoadConfig_RetryDelays(t *testing.T) {
 	t.Parallel()
-	_, err := loadConfig(environ{"RETRY_INITIAL_DELAY": "90", "RETRY_MAX_DELAY": ""}.getenv, needRetry)
+	_, err := LoadConfig(environ{"RETRY_INITIAL_DELAY": "90", "RETRY_MAX_DELAY": ""}.getenv, needRetry)
 	require.ErrorContains(t, err, "RETRY_MAX_DELAY is 1m0s, less than RETRY_INITIAL_DELAY (1m30s)")
 }
 

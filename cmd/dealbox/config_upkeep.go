@@ -9,7 +9,7 @@ import (
 
 // HeartbeatConfig says where to ping.
 type HeartbeatConfig struct {
-	URL secret // empty when unset; such URLs carry a key in their path
+	URL Secret // empty when unset; such URLs carry a key in their path
 }
 
 const day = 24 * time.Hour
@@ -44,9 +44,9 @@ func needHeartbeat(s *settings, c *Config) {
 	if v == "" {
 		return
 	}
-	if _, wrong := parseWebURL(v); wrong != "" {
+	if _, wrong := ParseWebURL(v); wrong != "" {
 		s.wrong("HEARTBEAT_URL", wrong, "Give the http or https URL that your monitoring wants to be asked each minute.")
 		return
 	}
-	c.Heartbeat.URL = secret(v)
+	c.Heartbeat.URL = Secret(v)
 }

@@ -43,7 +43,7 @@ func TestCrash(t *testing.T) {
 	h.address = "http://127.0.0.1:" + port
 	h.env = h.env.with("DATABASE_URL", postgres.URL(), "PORT", port, "LOG_LEVEL", "error")
 	h.pool.Close()
-	h.pool, err = openPool(t.Context(), secret(postgres.URL()), commandPool)
+	h.pool, err = OpenPool(t.Context(), Secret(postgres.URL()), CommandPool)
 	require.NoError(t, err)
 	t.Cleanup(h.pool.Close)
 	require.Equal(t, exitDone, dealbox(t, h.env, "", "migrate up").code)

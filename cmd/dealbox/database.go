@@ -26,8 +26,8 @@ const (
 	healthCheckPeriod = 15 * time.Second
 )
 
-// poolOptions differ by what a pool is for.
-type poolOptions struct {
+// PoolOptions differ by what a pool is for.
+type PoolOptions struct {
 	MaxConns         int
 	StatementTimeout time.Duration // 0 is none
 	LockTimeout      time.Duration
@@ -36,29 +36,29 @@ type poolOptions struct {
 // poolShares splits DATABASE_MAX_CONNS into three pools. Ingest keeps its own
 // connections, so that workers and readers never make a webhook wait. Readers
 // have theirs, so that health and alerts answer while the workers are busy.
-func poolShares(maxConns int) (ingest, work, reads poolOptions) {
+func poolShares(maxConns int) (ingest, work, reads PoolOptions) {
 	share, readers := max(2, maxConns/3), 1
 	if maxConns >= 8 {
 		readers = 2
 	}
 	// An ingest statement that takes longer could not be answered in 8 s anyway.
-	ingest = poolOptions{MaxConns: share, StatementTimeout: 6 * time.Second, LockTimeout: 2 * time.Second}
-	work = poolOptions{MaxConns: maxConns - share - readers, StatementTimeout: 30 * time.Second, LockTimeout: 2 * time.Second}
-	reads = poolOptions{MaxConns: readers, StatementTimeout: 10 * time.Second, LockTimeout: 2 * time.Second}
+	ingest = PoolOptions{MaxConns: share, StatementTimeout: 6 * time.Second, LockTimeout: 2 * time.Second}
+	work = PoolOptions{MaxConns: maxConns - share - readers, StatementTimeout: 30 * time.Second, LockTimeout: 2 * time.Second}
+	reads = PoolOptions{MaxConns: readers, StatementTimeout: 10 * time.Second, LockTimeout: 2 * time.Second}
 	return ingest, work, reads
 }
 
-// migratePool is for migrations: a step may run long, but it must not queue
+// MigratePool is for migrations: a step may run long, but it must not queue
 // everybody behind a lock that it does not get.
-var migratePool = poolOptions{MaxConns: 4, LockTimeout: 5 * time.Second}
+var MigratePool = PoolOptions{MaxConns: 4, LockTimeout: 5 * time.Second}
 
-// commandPool is for commands that look at the database.
-var commandPool = poolOptions{MaxConns: 4, StatementTimeout: 5 * time.Second, LockTimeout: 2 * time.Second}
+// CommandPool is for commands that look at the database.
+var CommandPool = PoolOptions{MaxConns: 4, StatementTimeout: 5 * time.Second, LockTimeout: 2 * time.Second}
 
-// openPool makes a pool. It does not connect: a database that is away shows
+// OpenPool makes a pool. It does not connect: a database that is away shows
 // at the first query, and is used as soon as it is back. Errors never hold the URL.
-func openPool(ctx context.Context, url secret, o poolOptions) (*pgxpool.Pool, error) {
-	config, err := pgxpool.ParseConfig(url.reveal())
+func OpenPool(ctx context.Context, url Secret, o PoolOptions) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(url.Reveal())
 	if err != nil {
 		// pgx's text may hold the password.
 		return nil, errors.New("open the database pool: its URL cannot be read")
@@ -78,7 +78,7 @@ func openPool(ctx context.Context, url secret, o poolOptions) (*pgxpool.Pool, er
 
 // setSession sets what every session of Dealbox needs, whatever the URL or the
 // role says. Only the application's name may come from the URL.
-func setSession(params map[string]string, o poolOptions) {
+func setSession(params map[string]string, o PoolOptions) {
 	if params["application_name"] == "" {
 		params["application_name"] = "dealbox"
 	}
@@ -112,7 +112,7 @@ type pinger interface {
 func waitForDatabase(ctx context.Context, db pinger, logger *slog.Logger) error {
 	start, reminded := time.Now(), time.Time{}
 	for {
-		err := pingOnce(ctx, db)
+		err := Ping(ctx, db)
 		if err == nil {
 			if !reminded.IsZero() {
 				logger.InfoContext(ctx, "the database answers", "waited", time.Since(start).Round(time.Millisecond))
@@ -133,7 +133,7 @@ func waitForDatabase(ctx context.Context, db pinger, logger *slog.Logger) error 
 	}
 }
 
-func pingOnce(ctx context.Context, db pinger) error {
+func Ping(ctx context.Context, db pinger) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout+pingTimeout)
 	defer cancel()
 	return db.Ping(ctx) //nolint:wrapcheck // logged by the only caller
@@ -144,10 +144,10 @@ type rowQuerier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// measureClock says how far this machine's clock is ahead of the database's
+// MeasureClock says how far this machine's clock is ahead of the database's
 // (negative: behind) and how long a round trip took. It is right to half a
 // round trip; the shortest of three counts.
-func measureClock(ctx context.Context, db rowQuerier) (ahead, roundTrip time.Duration, err error) {
+func MeasureClock(ctx context.Context, db rowQuerier) (ahead, roundTrip time.Duration, err error) {
 	for i := range 3 {
 		var theirs time.Time
 		before := time.Now()

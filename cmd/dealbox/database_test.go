@@ -18,9 +18,9 @@ import (
 	"dealbox/internal/pgtest"
 )
 
-func mustOpen(t *testing.T, rawURL string, o poolOptions) *pgxpool.Pool {
+func mustOpen(t *testing.T, rawURL string, o PoolOptions) *pgxpool.Pool {
 	t.Helper()
-	pool, err := openPool(t.Context(), secret(rawURL), o)
+	pool, err := OpenPool(t.Context(), Secret(rawURL), o)
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 	return pool
@@ -38,9 +38,9 @@ func TestOpenPool_Session(t *testing.T) {
 	ingest, work, reads := poolShares(10)
 	base := pgtest.URL(t)
 	for _, test := range []struct {
-		options poolOptions
+		options PoolOptions
 		timeout string
-	}{{ingest, "6s"}, {work, "30s"}, {reads, "10s"}, {migratePool, "0"}} {
+	}{{ingest, "6s"}, {work, "30s"}, {reads, "10s"}, {MigratePool, "0"}} {
 		pool := mustOpen(t, base, test.options)
 		require.Equal(t, "dealbox", mustShow(t, pool, "application_name"))
 		require.Equal(t, "UTC", mustShow(t, pool, "TimeZone"))
@@ -62,24 +62,24 @@ func TestOpenPool_URLCannotWeaken(t *testing.T) {
 	q.Set("application_name", "staging")
 	q.Set("pool_max_conns", "99")
 	u.RawQuery = q.Encode()
-	pool := mustOpen(t, u.String(), commandPool)
+	pool := mustOpen(t, u.String(), CommandPool)
 	require.Equal(t, "on", mustShow(t, pool, "synchronous_commit"))
 	require.Equal(t, "UTC", mustShow(t, pool, "TimeZone"))
 	require.Equal(t, "staging", mustShow(t, pool, "application_name"))
-	require.EqualValues(t, commandPool.MaxConns, pool.Config().MaxConns)
+	require.EqualValues(t, CommandPool.MaxConns, pool.Config().MaxConns)
 }
 
 func TestOpenPool_ErrorsHideThePassword(t *testing.T) {
 	t.Parallel()
-	_, err := openPool(t.Context(), "postgres://u:"+canary+"/x@h:5432/d", commandPool)
+	_, err := OpenPool(t.Context(), "postgres://u:"+canary+"/x@h:5432/d", CommandPool)
 	require.Error(t, err)
 	require.NotContains(t, err.Error(), canary)
 
-	pool := mustOpen(t, "postgres://u:"+canary+"@127.0.0.1:1/d", commandPool)
-	err = pingOnce(t.Context(), pool)
+	pool := mustOpen(t, "postgres://u:"+canary+"@127.0.0.1:1/d", CommandPool)
+	err = Ping(t.Context(), pool)
 	require.ErrorContains(t, err, "127.0.0.1:1")
 	require.NotContains(t, err.Error(), canary)
-	require.NotContains(t, databaseName(pool), canary)
+	require.NotContains(t, DatabaseName(pool), canary)
 }
 
 func TestPoolShares(t *testing.T) {
@@ -121,7 +121,7 @@ func TestWaitForDatabase(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var out bytes.Buffer
 				start := time.Now()
-				require.NoError(t, waitForDatabase(t.Context(), &startingUp{test.answers}, newLogger(&out, LogConfig{Level: slog.LevelInfo})))
+				require.NoError(t, waitForDatabase(t.Context(), &startingUp{test.answers}, NewLogger(&out, LogConfig{Level: slog.LevelInfo})))
 				require.Equal(t, time.Duration(test.answers-1)*waitEvery, time.Since(start))
 				require.Equal(t, test.warnings, strings.Count(out.String(), "waiting for the database"), out.String())
 				if test.warnings > 0 {
@@ -145,14 +145,14 @@ func TestWaitForDatabase_Cancelled(t *testing.T) {
 
 func TestMeasureClock(t *testing.T) {
 	t.Parallel()
-	pool := mustOpen(t, pgtest.URL(t), commandPool)
-	ahead, roundTrip, err := measureClock(t.Context(), pool)
+	pool := mustOpen(t, pgtest.URL(t), CommandPool)
+	ahead, roundTrip, err := MeasureClock(t.Context(), pool)
 	require.NoError(t, err)
 	require.Positive(t, roundTrip)
 	require.LessOrEqual(t, ahead.Abs(), roundTrip+time.Second, "the test server runs on this machine")
 
 	// A database whose clock is an hour behind this machine's.
-	ahead, roundTrip, err = measureClock(t.Context(), hourBehind{pool})
+	ahead, roundTrip, err = MeasureClock(t.Context(), hourBehind{pool})
 	require.NoError(t, err)
 	require.InDelta(t, time.Hour, ahead, float64(roundTrip+time.Second))
 }

@@ -98,7 +98,7 @@ func (d *dev) start(ctx context.Context) (err error) {
 	if d.postgres, err = localpg.Start(ctx, localpg.Config{Dir: filepath.Join(d.dir, "postgres"), Logger: d.log}); err != nil {
 		return err
 	}
-	pool, err := openPool(ctx, secret(d.postgres.URL()), migratePool)
+	pool, err := OpenPool(ctx, Secret(d.postgres.URL()), MigratePool)
 	if err != nil {
 		return err
 	}
@@ -143,14 +143,14 @@ func (d *dev) reset(ctx context.Context, pool *pgxpool.Pool) error {
 // serve runs the service and the traffic until ctx ends. The service outlives
 // the traffic, so that the last webhooks are still taken.
 func (d *dev) serve(ctx context.Context, listener net.Listener) error {
-	config, err := loadConfig(d.getenv, everything...)
+	config, err := LoadConfig(d.getenv, Everything...)
 	if err != nil {
 		return err
 	}
-	logger := newLogger(d.app.stderr, config.Log)
+	logger := NewLogger(d.app.stderr, config.Log)
 	serviceCtx, stopService := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopService()
-	s, err := newService(serviceCtx, config, roleAll, d.app.version, logger)
+	s, err := New(serviceCtx, config, RoleAll, d.app.version, logger)
 	if err != nil {
 		return err
 	}
@@ -158,7 +158,7 @@ func (d *dev) serve(ctx context.Context, listener net.Listener) error {
 	var serviceErr error // read after ended is closed
 	go func() {
 		defer close(ended)
-		serviceErr = s.run(serviceCtx, listener)
+		serviceErr = s.Run(serviceCtx, listener)
 	}()
 
 	err = d.unlessStopped(ctx, d.live(ctx, s, ended))
@@ -173,7 +173,7 @@ func (d *dev) serve(ctx context.Context, listener net.Listener) error {
 
 // live fills the simulated Strapi, tells what there is, and keeps it moving,
 // until ctx or the service ends.
-func (d *dev) live(ctx context.Context, s *service, ended <-chan struct{}) error {
+func (d *dev) live(ctx context.Context, s *Service, ended <-chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
@@ -192,7 +192,7 @@ func (d *dev) live(ctx context.Context, s *service, ended <-chan struct{}) error
 	}
 }
 
-func (d *dev) tellAndRun(ctx context.Context, s *service) error {
+func (d *dev) tellAndRun(ctx context.Context, s *Service) error {
 	if err := waitReady(ctx, d.address()); err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ const examineTimeout = 12 * time.Second
 // doctor examines what the settings point to.
 type doctor struct {
 	config  Config
-	broken  []problem
+	broken  []Problem
 	version string
 }
 
@@ -73,8 +73,8 @@ type report struct {
 
 // Run examines everything at the same time and prints the findings in a fixed order.
 func (c *DoctorCmd) Run(ctx context.Context, a *app) error {
-	config, err := loadConfig(a.getenv, append(slices.Clone(everything), needMigrateIfSet)...)
-	d := doctor{config: config, broken: problemsOf(err), version: a.version}
+	config, err := LoadConfig(a.getenv, append(slices.Clone(Everything), NeedMigrateIfSet)...)
+	d := doctor{config: config, broken: ProblemsOf(err), version: a.version}
 	findings := d.examine(ctx)
 	fails := count(findings, verdictFail)
 	if c.JSON {

@@ -27,7 +27,7 @@ func (d doctor) alertWebhook(ctx context.Context) []finding {
 	if a.WebhookURL == "" {
 		return []finding{warn(check, "not set: alerts are kept, but nobody is told", "Set ALERT_WEBHOOK_URL, or ALERT_EMAIL_ENABLED with its settings.")}
 	}
-	host := hostOf(a.WebhookURL)
+	host := HostOf(a.WebhookURL)
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	if err := dial(ctx, a.WebhookURL); err != nil {
@@ -50,7 +50,7 @@ func (d doctor) alertEmail(ctx context.Context) []finding {
 	if settings == nil {
 		return []finding{ok(check, "not used: ALERT_EMAIL_ENABLED is not true")}
 	}
-	email, err := newEmail(*settings, d.version)
+	email, err := NewEmail(*settings, d.version)
 	if err != nil {
 		return []finding{failed(check, err.Error(), "Correct SMTP_URL, ALERT_EMAIL_FROM or ALERT_EMAIL_TO.")}
 	}
@@ -62,8 +62,8 @@ func (d doctor) alertEmail(ctx context.Context) []finding {
 
 // dial connects and, for https, shakes hands. Behind a proxy only the proxy can
 // be seen.
-func dial(ctx context.Context, target secret) error {
-	u, err := url.Parse(target.reveal())
+func dial(ctx context.Context, target Secret) error {
+	u, err := url.Parse(target.Reveal())
 	if err != nil {
 		// The error holds the URL, which may hold a key.
 		return errors.New("the URL cannot be read")

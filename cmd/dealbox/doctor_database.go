@@ -31,7 +31,7 @@ func (d doctor) database(ctx context.Context) []finding {
 	if name, isWrong := d.wrong("DATABASE_URL"); isWrong {
 		return withoutDatabase(skipped(checkDatabase, name+" is wrong"))
 	}
-	pool, err := openPool(ctx, d.config.Database.URL, commandPool)
+	pool, err := OpenPool(ctx, d.config.Database.URL, CommandPool)
 	if err != nil {
 		return withoutDatabase(failed(checkDatabase, err.Error(), "Check DATABASE_URL."))
 	}
@@ -55,7 +55,7 @@ func withoutDatabase(first finding) []finding {
 }
 
 func examineServer(ctx context.Context, pool *pgxpool.Pool) finding {
-	if err := pingOnce(ctx, pool); err != nil {
+	if err := Ping(ctx, pool); err != nil {
 		return failed(checkDatabase, err.Error(), fixConnection(err))
 	}
 	var number int
@@ -67,11 +67,11 @@ func examineServer(ctx context.Context, pool *pgxpool.Pool) finding {
 	if number < minPostgres {
 		return failed(checkDatabase, "Postgres "+version, "Use Postgres 15 or later.")
 	}
-	_, roundTrip, err := measureClock(ctx, pool)
+	_, roundTrip, err := MeasureClock(ctx, pool)
 	if err != nil {
 		return failed(checkDatabase, err.Error(), "Check the database's log.")
 	}
-	detail := fmt.Sprintf("Postgres %s, %s a round trip, %s", version, roundTrip.Round(10*time.Microsecond), databaseName(pool))
+	detail := fmt.Sprintf("Postgres %s, %s a round trip, %s", version, roundTrip.Round(10*time.Microsecond), DatabaseName(pool))
 	if roundTrip > slowDatabase {
 		return warn(checkDatabase, detail, "Run Dealbox near its database: every webhook waits for some round trips.")
 	}
@@ -128,7 +128,7 @@ func examinePartitions(ctx context.Context, pool *pgxpool.Pool) finding {
 }
 
 func examineClock(ctx context.Context, pool *pgxpool.Pool) finding {
-	ahead, _, err := measureClock(ctx, pool)
+	ahead, _, err := MeasureClock(ctx, pool)
 	if err != nil {
 		return failed(checkClock, err.Error(), "Check the database's log.")
 	}
@@ -142,9 +142,9 @@ func judgeClock(ahead time.Duration) finding {
 		detail = fmt.Sprintf("this machine is %s behind the database", ahead.Abs().Round(time.Millisecond))
 	}
 	switch {
-	case ahead.Abs() > skewRefuse:
-		return failed(checkClock, detail+": workers do not start past "+skewRefuse.String(), fix)
-	case ahead.Abs() > skewAlert:
+	case ahead.Abs() > SkewRefuse:
+		return failed(checkClock, detail+": workers do not start past "+SkewRefuse.String(), fix)
+	case ahead.Abs() > SkewAlert:
 		return warn(checkClock, detail, fix)
 	}
 	return ok(checkClock, detail)

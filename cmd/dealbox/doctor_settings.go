@@ -64,8 +64,8 @@ func (d doctor) webhookSecrets(context.Context) []finding {
 			return []finding{warn(check, fmt.Sprintf("secret %d of %d %s", i+1, len(w.Secrets), why), "Take a random one. "+makeSecret)}
 		}
 	}
-	for _, t := range splitList(w.Token.reveal()) {
-		if why := weakness(secret(t)); why != "" {
+	for _, t := range splitList(w.Token.Reveal()) {
+		if why := weakness(Secret(t)); why != "" {
 			return []finding{warn(check, "STRAPI_WEBHOOK_TOKEN "+why, "Take a random one. "+makeSecret)}
 		}
 	}
@@ -81,8 +81,8 @@ var commonWords = []string{"changeme", "change-me", "change_me", "secret", "pass
 
 // weakness says why a secret may be guessed, "" when nothing tells so. It sees
 // what people type, not what a bad generator makes.
-func weakness(s secret) string {
-	key, err := webhooksig.ParseSecret(s.reveal())
+func weakness(s Secret) string {
+	key, err := webhooksig.ParseSecret(s.Reveal())
 	if err != nil {
 		return "cannot be read"
 	}

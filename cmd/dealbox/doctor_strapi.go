@@ -43,7 +43,7 @@ func (d doctor) strapi(ctx context.Context) []finding {
 	}
 	s := d.config.Strapi
 	client, err := strapi.New(strapi.Config{
-		BaseURL: s.URL, Token: s.APIToken.reveal(), Timeout: min(s.Timeout, examineTimeout/3), UserAgent: "dealbox/" + d.version + " (doctor)",
+		BaseURL: s.URL, Token: s.APIToken.Reveal(), Timeout: min(s.Timeout, examineTimeout/3), UserAgent: "dealbox/" + d.version + " (doctor)",
 	})
 	if err != nil {
 		return []finding{failed(checkStrapi, err.Error(), "Check STRAPI_URL and STRAPI_API_TOKEN.")}
@@ -88,7 +88,7 @@ func firstDocument(ctx context.Context, s StrapiConfig, t strapi.ContentType) (s
 	if err != nil {
 		return "", fmt.Errorf("list %s: %w", t.Plural, err)
 	}
-	request.Header.Set("Authorization", "Bearer "+s.APIToken.reveal())
+	request.Header.Set("Authorization", "Bearer "+s.APIToken.Reveal())
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	response, err := client.Do(request)
 	if err != nil {

@@ -394,7 +394,7 @@ func TestWeakness(t *testing.T) {
 		"abcabdabcabdabcabdabcabd":               "has few different characters",
 		"a1b2c3d4e5a1b2c3d4e5a1b2c3d4e5":         "repeats itself",
 	} {
-		require.Equal(t, want, weakness(secret(value)), value)
+		require.Equal(t, want, weakness(Secret(value)), value)
 	}
 }
 

@@ -260,7 +260,7 @@ func (c *EventsReplayCmd) Run(ctx context.Context, a *app) error {
 	if c.Dead {
 		filter.Statuses = []inbox.Status{inbox.StatusDead}
 	}
-	config, err := loadConfig(a.getenv, needDatabase, needTypes)
+	config, err := LoadConfig(a.getenv, NeedDatabase, NeedTypes)
 	if err != nil {
 		return err
 	}
@@ -309,23 +309,23 @@ func plural(n int64, one, many string) string {
 }
 
 // replayPool is for a replay, which may have to choose among millions of events.
-var replayPool = poolOptions{MaxConns: 2, StatementTimeout: 5 * time.Minute, LockTimeout: 2 * time.Second}
+var replayPool = PoolOptions{MaxConns: 2, StatementTimeout: 5 * time.Minute, LockTimeout: 2 * time.Second}
 
 // commandPool opens the service's database for a command that needs no other setting.
 func (a *app) commandPool(ctx context.Context) (*pgxpool.Pool, error) {
-	config, err := loadConfig(a.getenv, needDatabase)
+	config, err := LoadConfig(a.getenv, NeedDatabase)
 	if err != nil {
 		return nil, err
 	}
-	return a.openCommandPool(ctx, config, commandPool)
+	return a.openCommandPool(ctx, config, CommandPool)
 }
 
-func (a *app) openCommandPool(ctx context.Context, config Config, options poolOptions) (*pgxpool.Pool, error) {
-	pool, err := openPool(ctx, config.Database.URL, options)
+func (a *app) openCommandPool(ctx context.Context, config Config, options PoolOptions) (*pgxpool.Pool, error) {
+	pool, err := OpenPool(ctx, config.Database.URL, options)
 	if err != nil {
 		return nil, err
 	}
-	if err := pingOnce(ctx, pool); err != nil {
+	if err := Ping(ctx, pool); err != nil {
 		pool.Close()
 		return nil, fmt.Errorf("reach the database: %w", err)
 	}

@@ -31,7 +31,7 @@ type desk struct {
 func newDesk(t *testing.T) *desk {
 	t.Helper()
 	d := &desk{t: t, env: environ{"DATABASE_URL": pgtest.URL(t)}}
-	d.pool = mustOpen(t, d.env["DATABASE_URL"], commandPool)
+	d.pool = mustOpen(t, d.env["DATABASE_URL"], CommandPool)
 	return d
 }
 

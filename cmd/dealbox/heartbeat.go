@@ -27,14 +27,14 @@ const (
 // heartbeat asks a URL each minute while this process works. Dealbox cannot tell
 // anybody that it is gone itself; who misses the heartbeat can.
 type heartbeat struct {
-	url    secret
+	url    Secret
 	every  time.Duration
 	pool   *pgxpool.Pool // of the workers: when none of its connections works, nothing does
 	client *http.Client
 	log    *slog.Logger
 }
 
-func newHeartbeat(url secret, pool *pgxpool.Pool, log *slog.Logger) *heartbeat {
+func newHeartbeat(url Secret, pool *pgxpool.Pool, log *slog.Logger) *heartbeat {
 	return &heartbeat{
 		url: url, every: heartbeatEvery, pool: pool, log: log,
 		client: &http.Client{
@@ -83,7 +83,7 @@ func (h *heartbeat) beat(ctx context.Context) error {
 	if !partition {
 		return errors.New("inbox_event has no partition for today")
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.url.reveal(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.url.Reveal(), nil)
 	if err != nil {
 		return errors.New("HEARTBEAT_URL cannot be used") // theirs would show it
 	}

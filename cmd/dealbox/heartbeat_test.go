@@ -39,14 +39,14 @@ func newMonitor(t *testing.T) *monitor {
 	return m
 }
 
-func (m *monitor) url() secret { return secret(m.URL + "/ping/" + canary) }
+func (m *monitor) url() Secret { return Secret(m.URL + "/ping/" + canary) }
 
 func (m *monitor) answers(h http.HandlerFunc) { m.answer.Store(&h) }
 
 func TestServe_Heartbeat(t *testing.T) {
 	t.Parallel()
 	m := newMonitor(t)
-	h := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)}, "HEARTBEAT_URL", m.url().reveal())
+	h := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)}, "HEARTBEAT_URL", m.url().Reveal())
 	require.Zero(t, m.beats.Load())
 	h.serve()
 	h.eventually("a heartbeat", func() bool { return m.beats.Load() > 0 })
@@ -56,7 +56,7 @@ func TestHeartbeat_Run(t *testing.T) {
 	t.Parallel()
 	m := newMonitor(t)
 	var out sharedLog
-	h := newHeartbeat(m.url(), mustOpen(t, pgtest.URL(t), commandPool), slog.New(slog.NewTextHandler(&out, nil)))
+	h := newHeartbeat(m.url(), mustOpen(t, pgtest.URL(t), CommandPool), slog.New(slog.NewTextHandler(&out, nil)))
 	h.every = time.Millisecond
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan struct{})
@@ -84,8 +84,8 @@ func TestHeartbeat_Beat(t *testing.T) {
 	m := newMonitor(t)
 	admin := pgtest.URL(t)
 	timeout := time.Minute
-	beat := func(url secret) error {
-		h := newHeartbeat(url, mustOpen(t, admin, commandPool), slog.New(slog.DiscardHandler))
+	beat := func(url Secret) error {
+		h := newHeartbeat(url, mustOpen(t, admin, CommandPool), slog.New(slog.DiscardHandler))
 		h.client.Timeout = timeout
 		err := h.beat(t.Context())
 		if err != nil {
@@ -114,7 +114,7 @@ func TestHeartbeat_Beat(t *testing.T) {
 	require.ErrorContains(t, beat(m.url()), "no answer that could be read")
 	m.answers(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(bytes.Repeat([]byte("x"), 1<<20)) })
 	require.NoError(t, beat(m.url()), "what the answer holds does not matter")
-	require.ErrorContains(t, beat(secret("http://127.0.0.1:1/"+canary)), "connection refused")
+	require.ErrorContains(t, beat(Secret("http://127.0.0.1:1/"+canary)), "connection refused")
 
 	// Not ready: no heartbeat.
 	before = m.beats.Load()

@@ -16,11 +16,11 @@ var logLevels = map[string]slog.Level{
 	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 }
 
-// newLogger writes to w, one line a record: both handlers quote line breaks, so
+// NewLogger writes to w, one line a record: both handlers quote line breaks, so
 // no value can forge a second line. Times are UTC, like all times of Dealbox.
-func newLogger(w io.Writer, c LogConfig) *slog.Logger {
+func NewLogger(w io.Writer, c LogConfig) *slog.Logger {
 	options := &slog.HandlerOptions{Level: c.Level, ReplaceAttr: utcTime}
-	if c.Format == "text" || (c.Format == "" && isTerminal(w)) {
+	if c.Format == "text" || (c.Format == "" && IsTerminal(w)) {
 		return slog.New(slog.NewTextHandler(w, options))
 	}
 	return slog.New(slog.NewJSONHandler(w, options))
@@ -33,7 +33,7 @@ func utcTime(groups []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-func isTerminal(w io.Writer) bool {
+func IsTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {
 		return false

@@ -17,7 +17,7 @@ func TestNewLogger_OneLineARecord(t *testing.T) {
 	const forged = "deal\n{\"level\":\"error\",\"msg\":\"forged\"}"
 	for _, format := range []string{"json", "text"} {
 		var out bytes.Buffer
-		newLogger(&out, LogConfig{Format: format}).Info(forged, "name", forged)
+		NewLogger(&out, LogConfig{Format: format}).Info(forged, "name", forged)
 		require.Equal(t, 1, bytes.Count(out.Bytes(), []byte("\n")), out.String())
 	}
 }
@@ -25,7 +25,7 @@ func TestNewLogger_OneLineARecord(t *testing.T) {
 func TestNewLogger_JSON(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	logger := newLogger(&out, LogConfig{Level: slog.LevelWarn})
+	logger := NewLogger(&out, LogConfig{Level: slog.LevelWarn})
 	logger.Info("below the level")
 	require.Empty(t, out.String())
 	logger.Warn("told", "time", "not the record's own")
@@ -44,9 +44,9 @@ func TestUTCTime(t *testing.T) {
 
 func TestIsTerminal(t *testing.T) {
 	t.Parallel()
-	require.False(t, isTerminal(&bytes.Buffer{}))
+	require.False(t, IsTerminal(&bytes.Buffer{}))
 	file, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = file.Close() })
-	require.False(t, isTerminal(file))
+	require.False(t, IsTerminal(file))
 }

@@ -36,7 +36,7 @@ func (c *MigrateUpCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer pool.Close()
-	fmt.Fprintln(a.stdout, "migrating", databaseName(pool))
+	fmt.Fprintln(a.stdout, "migrating", DatabaseName(pool))
 	applied, err := migrations.Up(ctx, pool, func(m migrations.Migration) {
 		fmt.Fprintf(a.stdout, "applied %s %d %s\n", m.Set, m.Version, m.Name)
 	})
@@ -131,23 +131,23 @@ func appliedText(m migrations.Migration) string {
 
 // migratePool opens the database to migrate and makes sure that it answers.
 func (a *app) migratePool(ctx context.Context) (*pgxpool.Pool, error) {
-	config, err := loadConfig(a.getenv, needMigrate)
+	config, err := LoadConfig(a.getenv, NeedMigrate)
 	if err != nil {
 		return nil, err
 	}
-	pool, err := openPool(ctx, config.Database.MigrateURL, migratePool)
+	pool, err := OpenPool(ctx, config.Database.MigrateURL, MigratePool)
 	if err != nil {
 		return nil, err
 	}
-	if err := pingOnce(ctx, pool); err != nil {
+	if err := Ping(ctx, pool); err != nil {
 		pool.Close()
 		return nil, fmt.Errorf("reach the database: %w", err)
 	}
 	return pool, nil
 }
 
-// databaseName says which database it is, without the password.
-func databaseName(pool *pgxpool.Pool) string {
+// DatabaseName says which database it is, without the password.
+func DatabaseName(pool *pgxpool.Pool) string {
 	c := pool.Config().ConnConfig
 	return fmt.Sprintf("database %s on %s:%d as %s", c.Database, c.Host, c.Port, c.User)
 }

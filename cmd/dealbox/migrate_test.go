@@ -18,7 +18,7 @@ import (
 
 func mustExec(t *testing.T, rawURL, sql string) {
 	t.Helper()
-	_, err := mustOpen(t, rawURL, migratePool).Exec(t.Context(), sql)
+	_, err := mustOpen(t, rawURL, MigratePool).Exec(t.Context(), sql)
 	require.NoError(t, err)
 }
 

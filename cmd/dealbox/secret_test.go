@@ -15,12 +15,12 @@ const canary = "cAnArY-7f3e9b1c5d2a8046-never-shown"
 func TestSecret_NeverShown(t *testing.T) {
 	t.Parallel()
 	type nested struct {
-		Value   secret
-		Many    []secret
-		Pointer *secret
+		Value   Secret
+		Many    []Secret
+		Pointer *Secret
 	}
-	s := secret(canary)
-	n := nested{s, []secret{s}, &s}
+	s := Secret(canary)
+	n := nested{s, []Secret{s}, &s}
 
 	var out bytes.Buffer
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%10s"} {
@@ -35,6 +35,6 @@ func TestSecret_NeverShown(t *testing.T) {
 	require.NotContains(t, out.String(), canary)
 	require.NotContains(t, out.String(), fmt.Sprintf("%x", canary))
 	require.Contains(t, out.String(), redacted)
-	require.Equal(t, canary, s.reveal())
-	require.Empty(t, secret("").String(), "an unset secret does not look set")
+	require.Equal(t, canary, s.Reveal())
+	require.Empty(t, Secret("").String(), "an unset secret does not look set")
 }

@@ -31,9 +31,9 @@ import (
 
 // Roles of a process.
 const (
-	roleAll    = "all"
-	roleAPI    = "api"
-	roleWorker = "worker"
+	RoleAll    = "all"
+	RoleAPI    = "api"
+	RoleWorker = "worker"
 )
 
 // Shutdown: HTTP drains and River's running jobs finish at the same time; what
@@ -49,25 +49,25 @@ const recoveryCheckInterval = 5 * time.Second
 
 // Run is `dealbox serve`.
 func (c *ServeCmd) Run(ctx context.Context, a *app) error {
-	config, err := loadConfig(a.getenv, everything...)
+	config, err := LoadConfig(a.getenv, Everything...)
 	if err != nil {
 		return err
 	}
-	logger := newLogger(a.stderr, config.Log)
+	logger := NewLogger(a.stderr, config.Log)
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", config.Listen.Addr)
 	if err != nil {
 		return fmt.Errorf("listen on %s (LISTEN_ADDR, PORT): %w", config.Listen.Addr, err)
 	}
-	s, err := newService(ctx, config, c.Role, a.version, logger)
+	s, err := New(ctx, config, c.Role, a.version, logger)
 	if err != nil {
 		_ = listener.Close()
 		return err
 	}
-	return s.run(ctx, listener)
+	return s.Run(ctx, listener)
 }
 
-// service is all the parts, wired.
-type service struct {
+// Service is all the parts, wired.
+type Service struct {
 	config Config
 	role   string
 	log    *slog.Logger
@@ -89,9 +89,9 @@ type service struct {
 	signatures func() alerting.SignatureWindow // what the webhook refused of late
 }
 
-// newService wires everything. It connects to nothing.
-func newService(ctx context.Context, config Config, role, version string, logger *slog.Logger) (*service, error) {
-	s := &service{config: config, role: role, log: logger, clock: &jobs.Clock{}, readiness: &httpapi.Readiness{}}
+// New wires everything. It connects to nothing.
+func New(ctx context.Context, config Config, role, version string, logger *slog.Logger) (*Service, error) {
+	s := &Service{config: config, role: role, log: logger, clock: &jobs.Clock{}, readiness: &httpapi.Readiness{}}
 	if err := s.openPools(ctx); err != nil {
 		s.closePools()
 		return nil, err
@@ -103,20 +103,20 @@ func newService(ctx context.Context, config Config, role, version string, logger
 	return s, nil
 }
 
-func (s *service) openPools(ctx context.Context) (err error) {
+func (s *Service) openPools(ctx context.Context) (err error) {
 	ingest, work, reads := poolShares(s.config.Database.MaxConns)
 	for _, p := range []struct {
 		pool    **pgxpool.Pool
-		options poolOptions
+		options PoolOptions
 	}{{&s.ingestPool, ingest}, {&s.pool, work}, {&s.readPool, reads}} {
-		if *p.pool, err = openPool(ctx, s.config.Database.URL, p.options); err != nil {
+		if *p.pool, err = OpenPool(ctx, s.config.Database.URL, p.options); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *service) closePools() {
+func (s *Service) closePools() {
 	for _, pool := range []*pgxpool.Pool{s.ingestPool, s.pool, s.readPool} {
 		if pool != nil {
 			pool.Close()
@@ -126,13 +126,13 @@ func (s *service) closePools() {
 
 // wire makes the stages, the last one first, because each is given the door of
 // the next.
-func (s *service) wire(version string) error {
+func (s *Service) wire(version string) error {
 	config, logger := s.config, s.log
 	inserter, err := jobs.NewInserter(s.pool, s.clock, logger)
 	if err != nil {
 		return err
 	}
-	channels, err := notifyConfig(config, version)
+	channels, err := NotifyConfig(config, version)
 	if err != nil {
 		return err
 	}
@@ -145,11 +145,11 @@ func (s *service) wire(version string) error {
 	}, inserter)
 	s.breaker = circuit.New(s.pool, circuit.Config{
 		FailureThreshold: config.Circuit.FailureThreshold, RecoveryTimeout: config.Circuit.RecoveryTimeout,
-		ProbeLease: 2 * config.Strapi.Timeout, Logger: logger, OnTransition: breakerAlerts(s.alerts),
+		ProbeLease: 2 * config.Strapi.Timeout, Logger: logger, OnTransition: BreakerAlerts(s.alerts),
 	})
 	config.Retry.Try = config.Strapi.Timeout
 	client, err := strapi.New(strapi.Config{
-		BaseURL: config.Strapi.URL, Token: config.Strapi.APIToken.reveal(), Timeout: config.Strapi.Timeout,
+		BaseURL: config.Strapi.URL, Token: config.Strapi.APIToken.Reveal(), Timeout: config.Strapi.Timeout,
 		UserAgent: "dealbox/" + version,
 	})
 	if err != nil {
@@ -171,8 +171,8 @@ func (s *service) wire(version string) error {
 
 // newWorker is nil in an API-only process: such a client is never started, so
 // it never leads.
-func (s *service) newWorker(outbox *notify.Outbox) (*jobs.Client, error) {
-	if s.role == roleAPI {
+func (s *Service) newWorker(outbox *notify.Outbox) (*jobs.Client, error) {
+	if s.role == RoleAPI {
 		return nil, nil
 	}
 	workers := river.NewWorkers()
@@ -203,7 +203,7 @@ func (s *service) newWorker(outbox *notify.Outbox) (*jobs.Client, error) {
 	})
 }
 
-func (s *service) newServer(version string) error {
+func (s *Service) newServer(version string) error {
 	verifier, err := webhooksig.NewVerifier(verifierConfig(s.config.Webhook))
 	if err != nil {
 		return err
@@ -224,24 +224,24 @@ func (s *service) newServer(version string) error {
 }
 
 func verifierConfig(w WebhookConfig) webhooksig.VerifierConfig {
-	c := webhooksig.VerifierConfig{Schemes: w.Schemes, Tolerance: w.Tolerance, Token: w.Token.reveal()}
+	c := webhooksig.VerifierConfig{Schemes: w.Schemes, Tolerance: w.Tolerance, Token: w.Token.Reveal()}
 	for _, s := range w.Secrets {
-		c.Secrets = append(c.Secrets, s.reveal())
+		c.Secrets = append(c.Secrets, s.Reveal())
 	}
 	return c
 }
 
 func accessConfig(access AccessConfig) httpapi.Access {
-	c := httpapi.Access{APIToken: access.APIToken.reveal(), PublicReads: access.PublicReads}
+	c := httpapi.Access{APIToken: access.APIToken.Reveal(), PublicReads: access.PublicReads}
 	for _, t := range access.AdminTokens {
-		c.AdminTokens = append(c.AdminTokens, httpapi.AdminToken{Name: t.Name, Token: t.Token.reveal()})
+		c.AdminTokens = append(c.AdminTokens, httpapi.AdminToken{Name: t.Name, Token: t.Token.Reveal()})
 	}
 	return c
 }
 
-// breakerAlerts raises in the transaction of the transition. The breaker itself
+// BreakerAlerts raises in the transaction of the transition. The breaker itself
 // knows nothing of alerts: imports never turn back.
-func breakerAlerts(alerts *alerting.Alerts) func(context.Context, pgx.Tx, circuit.Transition) error {
+func BreakerAlerts(alerts *alerting.Alerts) func(context.Context, pgx.Tx, circuit.Transition) error {
 	return func(ctx context.Context, tx pgx.Tx, t circuit.Transition) error {
 		if t.To == circuit.Closed {
 			_, err := alerts.Resolve(ctx, tx, alerting.RuleBreakerOpened, t.Name, "the breaker closed: "+t.Reason)
@@ -266,13 +266,13 @@ func breakerMessage(t circuit.Transition) string {
 	return fmt.Sprintf("Strapi does not answer (%s): Dealbox stopped asking and keeps every webhook until it does", t.Reason)
 }
 
-func (s *service) share(part float64) time.Duration {
+func (s *Service) share(part float64) time.Duration {
 	return time.Duration(part * float64(s.config.Lifecycle.ShutdownTimeout))
 }
 
-// run serves until ctx ends, then stops in order. HTTP answers from the start,
+// Run serves until ctx ends, then stops in order. HTTP answers from the start,
 // so that /healthz and /readyz tell what Dealbox waits for.
-func (s *service) run(ctx context.Context, listener net.Listener) error {
+func (s *Service) Run(ctx context.Context, listener net.Listener) error {
 	defer s.closePools()
 	serving := make(chan error, 1)
 	go func() { serving <- s.server.Serve(listener) }()
@@ -298,7 +298,7 @@ func (s *service) run(ctx context.Context, listener net.Listener) error {
 
 // start waits for the database and starts the work. The returned group ends
 // after ctx does.
-func (s *service) start(ctx context.Context) (*sync.WaitGroup, error) {
+func (s *Service) start(ctx context.Context) (*sync.WaitGroup, error) {
 	var loops sync.WaitGroup
 	if err := waitForDatabase(ctx, s.pool, s.log); err != nil {
 		return &loops, err
@@ -316,7 +316,7 @@ func (s *service) start(ctx context.Context) (*sync.WaitGroup, error) {
 	signatures := &signatureWatch{take: s.signatures, pool: s.pool, alerts: s.alerts, log: s.log}
 	loops.Go(func() { signatures.run(ctx) })
 	loops.Go(func() { s.requestRecovery(ctx) })
-	if s.role == roleAPI {
+	if s.role == RoleAPI {
 		loops.Go(func() { skew.run(ctx) })
 		return &loops, nil
 	}
@@ -348,7 +348,7 @@ func (s *service) start(ctx context.Context) (*sync.WaitGroup, error) {
 // retryUntilDone takes a step of the start until it is done: the database may go away
 // again after it answered, and a process that takes webhooks must not end for
 // that. Only a schema that is behind is final.
-func (s *service) retryUntilDone(ctx context.Context, step func() error) error {
+func (s *Service) retryUntilDone(ctx context.Context, step func() error) error {
 	for {
 		err := step()
 		if err == nil || errors.Is(err, migrations.ErrBehind) {
@@ -363,7 +363,7 @@ func (s *service) retryUntilDone(ctx context.Context, step func() error) error {
 
 // requestInitialRuns asks for what may have been missed while Dealbox was stopped: the
 // currency or the rules may be others, and webhooks came to nobody.
-func (s *service) requestInitialRuns(ctx context.Context) error {
+func (s *Service) requestInitialRuns(ctx context.Context) error {
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		if _, err := s.queue.Reconcile(ctx, tx, mirror.Request{Extent: mirror.Full, Trigger: mirror.TriggerStart}); err != nil {
 			return err
@@ -378,7 +378,7 @@ func (s *service) requestInitialRuns(ctx context.Context) error {
 
 // requestRecovery looks every few seconds whether webhooks were refused while Postgres was
 // away. A delivery makes it good, too, but the next one may be hours away.
-func (s *service) requestRecovery(ctx context.Context) {
+func (s *Service) requestRecovery(ctx context.Context) {
 	for pause(ctx, recoveryCheckInterval) == nil {
 		if err := s.receiver.RequestRecovery(ctx); err != nil && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "webhooks were refused, and that is not made good yet", "error", err)
@@ -388,7 +388,7 @@ func (s *service) requestRecovery(ctx context.Context) {
 
 // stop drains HTTP and softly stops River at the same time, then commits what
 // the receiver still holds.
-func (s *service) stop(ctx context.Context, loops *sync.WaitGroup) error {
+func (s *Service) stop(ctx context.Context, loops *sync.WaitGroup) error {
 	s.log.Info("stopping", "timeout", s.config.Lifecycle.ShutdownTimeout.String())
 	s.readiness.Stopping()
 	var drained, worked error
@@ -412,7 +412,7 @@ func (s *service) stop(ctx context.Context, loops *sync.WaitGroup) error {
 	return errors.Join(drained, worked)
 }
 
-func (s *service) stopWorker(ctx context.Context) error {
+func (s *Service) stopWorker(ctx context.Context) error {
 	if s.worker == nil {
 		return nil
 	}

@@ -65,19 +65,19 @@ func newEnv(t *testing.T, strapiConfig fakestrapi.Config, pairs ...string) *env 
 }
 
 // serve runs the service until the test ends.
-func (h *env) serve() *service {
+func (h *env) serve() *Service {
 	h.t.Helper()
-	config, err := loadConfig(h.env.getenv, everything...)
+	config, err := LoadConfig(h.env.getenv, Everything...)
 	require.NoError(h.t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(h.t, err)
 	h.address = "http://" + listener.Addr().String()
 	ctx, stop := context.WithCancel(context.Background())
-	s, err := newService(ctx, config, roleAll, "test", h.log)
+	s, err := New(ctx, config, RoleAll, "test", h.log)
 	require.NoError(h.t, err)
 	// Its cause is why the service ended; Canceled, when it ended as it should.
 	running, ended := context.WithCancelCause(context.Background())
-	go func() { ended(s.run(ctx, listener)) }()
+	go func() { ended(s.Run(ctx, listener)) }()
 	h.t.Cleanup(func() {
 		stop()
 		<-running.Done()

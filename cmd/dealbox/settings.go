@@ -11,19 +11,19 @@ import (
 	"time"
 )
 
-// problem is one wrong setting. It never holds the value of a secret.
-type problem struct {
+// Problem is one wrong setting. It never holds the value of a secret.
+type Problem struct {
 	Setting string // e.g. STRAPI_URL
 	Wrong   string // continues the name: "is not set"
 	Fix     string // what to do, a full sentence
 }
 
-func (p problem) String() string { return p.Setting + " " + p.Wrong + ". " + p.Fix }
+func (p Problem) String() string { return p.Setting + " " + p.Wrong + ". " + p.Fix }
 
-// settingsError names every wrong setting at once.
-type settingsError struct{ Problems []problem }
+// SettingsError names every wrong setting at once.
+type SettingsError struct{ Problems []Problem }
 
-func (e *settingsError) Error() string {
+func (e *SettingsError) Error() string {
 	lines := make([]string, 0, len(e.Problems)+1)
 	if len(e.Problems) == 1 {
 		lines = append(lines, "1 setting is wrong:")
@@ -36,9 +36,9 @@ func (e *settingsError) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// problemsOf gives the wrong settings that err names; nil for any other error.
-func problemsOf(err error) []problem {
-	var e *settingsError
+// ProblemsOf gives the wrong settings that err names; nil for any other error.
+func ProblemsOf(err error) []Problem {
+	var e *SettingsError
 	if errors.As(err, &e) {
 		return e.Problems
 	}
@@ -49,17 +49,17 @@ func problemsOf(err error) []problem {
 // with them. A wrong value reads as the default, so that reading goes on.
 type settings struct {
 	getenv   func(string) string
-	problems []problem
+	problems []Problem
 	secrets  []namedSecret // all that were read, for the check that each is used once
 }
 
 type namedSecret struct {
 	setting string
-	value   secret
+	value   Secret
 }
 
 func (s *settings) wrong(setting, wrong, fix string) {
-	s.problems = append(s.problems, problem{Setting: setting, Wrong: wrong, Fix: fix})
+	s.problems = append(s.problems, Problem{Setting: setting, Wrong: wrong, Fix: fix})
 }
 
 // text is a setting without the spaces and line ends around it; "" is unset.
@@ -187,7 +187,7 @@ func (s *settings) webURL(name string) *url.URL {
 	if v == "" {
 		return nil
 	}
-	u, wrong := parseWebURL(v)
+	u, wrong := ParseWebURL(v)
 	if wrong == "" && (u.RawQuery != "" || u.ForceQuery) {
 		wrong = "has a query (the part from '?')"
 	}
@@ -198,8 +198,8 @@ func (s *settings) webURL(name string) *url.URL {
 	return u
 }
 
-// parseWebURL says in words that follow a setting's name what is wrong with v.
-func parseWebURL(v string) (u *url.URL, wrong string) {
+// ParseWebURL says in words that follow a setting's name what is wrong with v.
+func ParseWebURL(v string) (u *url.URL, wrong string) {
 	u, err := url.Parse(v)
 	switch {
 	case err != nil:

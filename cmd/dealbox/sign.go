@@ -46,7 +46,7 @@ func (c *SignCmd) Validate() error {
 	if c.Send == "" {
 		return nil
 	}
-	if _, wrong := parseWebURL(c.Send); wrong != "" {
+	if _, wrong := ParseWebURL(c.Send); wrong != "" {
 		return fmt.Errorf("--send: the URL %s", wrong)
 	}
 	return nil
@@ -69,15 +69,15 @@ func (c *SignCmd) Run(ctx context.Context, a *app) error {
 	if c.Send != "" {
 		return send(ctx, a.stdout, withWebhookPath(c.Send), headers, body)
 	}
-	return c.print(a.stdout, headers, webhookURL(config.Listen))
+	return c.print(a.stdout, headers, config.Listen.URL()+webhookPath)
 }
 
 // config reads the address only for the curl command that is printed.
 func (c *SignCmd) config(a *app) (Config, error) {
 	if c.Send != "" {
-		return loadConfig(a.getenv, needSigning)
+		return LoadConfig(a.getenv, NeedSigning)
 	}
-	return loadConfig(a.getenv, needSigning, needListen)
+	return LoadConfig(a.getenv, NeedSigning, NeedListen)
 }
 
 func (a *app) readFile(name string) ([]byte, error) {
@@ -96,12 +96,12 @@ func (a *app) readFile(name string) ([]byte, error) {
 }
 
 // signedHeaders gives all headers of the delivery but its length.
-func signedHeaders(scheme webhooksig.Scheme, key secret, body []byte) (http.Header, error) {
+func signedHeaders(scheme webhooksig.Scheme, key Secret, body []byte) (http.Header, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return nil, fmt.Errorf("make a delivery id: %w", err)
 	}
-	headers, err := webhooksig.Sign(scheme, key.reveal(), "msg_"+id.String(), time.Now(), body)
+	headers, err := webhooksig.Sign(scheme, key.Reveal(), "msg_"+id.String(), time.Now(), body)
 	if err != nil {
 		return nil, fmt.Errorf("sign the body: %w", err)
 	}
@@ -128,14 +128,6 @@ func (c *SignCmd) print(w io.Writer, headers http.Header, target string) error {
 // quoteShell quotes one word for a POSIX shell.
 func quoteShell(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
-}
-
-// webhookURL is where the service of these settings takes webhooks.
-func webhookURL(l ListenConfig) string {
-	if l.PublicURL != nil {
-		return l.PublicURL.String() + webhookPath
-	}
-	return "http://" + reachable(l.Addr) + webhookPath
 }
 
 func withWebhookPath(target string) string {

@@ -64,7 +64,7 @@ func (h *env) refused(header, value string) {
 	require.Equal(h.t, http.StatusUnauthorized, res.StatusCode)
 }
 
-func (h *env) signatureWatch(s *service) *signatureWatch {
+func (h *env) signatureWatch(s *Service) *signatureWatch {
 	h.t.Helper()
 	inserter, err := jobs.NewInserter(h.pool, nil, nil)
 	require.NoError(h.t, err)

@@ -15,10 +15,10 @@ import (
 
 const (
 	skewEvery = 30 * time.Second
-	// skewAlert is worth telling: jobs start late or early by this much.
-	skewAlert = 2 * time.Second
-	// skewRefuse: River's leases and schedules would be wrong.
-	skewRefuse = 30 * time.Second
+	// SkewAlert is worth telling: jobs start late or early by this much.
+	SkewAlert = 2 * time.Second
+	// SkewRefuse: River's leases and schedules would be wrong.
+	SkewRefuse = 30 * time.Second
 )
 
 // skewWatch measures how far this machine's clock is from the database's.
@@ -38,11 +38,11 @@ var skewHysteresis = alerting.Hysteresis{RaiseAfter: 2, ClearAfter: 2}
 func (w *skewWatch) waitUntilSane(ctx context.Context) error {
 	for {
 		ahead, err := w.measure(ctx)
-		if err == nil && ahead.Abs() <= skewRefuse {
+		if err == nil && ahead.Abs() <= SkewRefuse {
 			return nil
 		}
 		w.log.Error("workers do not start: this machine's clock and the database's are too far apart; set both by NTP",
-			"ahead", ahead.String(), "limit", skewRefuse.String(), "error", err)
+			"ahead", ahead.String(), "limit", SkewRefuse.String(), "error", err)
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("wait for the clocks to agree: %w", ctx.Err())
@@ -68,12 +68,12 @@ func (w *skewWatch) run(ctx context.Context) {
 }
 
 func (w *skewWatch) measure(ctx context.Context) (time.Duration, error) {
-	ahead, _, err := measureClock(ctx, w.pool)
+	ahead, _, err := MeasureClock(ctx, w.pool)
 	if err != nil {
 		return 0, err
 	}
 	w.clock.Set(ahead)
-	w.streak = w.streak.Next(ahead.Abs() > skewAlert)
+	w.streak = w.streak.Next(ahead.Abs() > SkewAlert)
 	if !skewHysteresis.Raises(w.streak) && !skewHysteresis.Resolves(w.streak) {
 		return ahead, nil
 	}
@@ -95,7 +95,7 @@ func clockSkew(host string, ahead time.Duration) alerting.Alert {
 		Message: fmt.Sprintf("the clock of %s is %s ahead of the database's: set both by NTP", host, ahead.Round(time.Millisecond)),
 		Details: map[string]any{"ahead_seconds": ahead.Seconds()},
 	}
-	if ahead.Abs() > skewRefuse {
+	if ahead.Abs() > SkewRefuse {
 		alert.Level = alerting.Critical
 		alert.Message += "; workers do not start"
 	}

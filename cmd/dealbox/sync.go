@@ -32,11 +32,11 @@ func (SyncCmd) Help() string {
 
 // Run writes the request and, with --wait, follows the run.
 func (c *SyncCmd) Run(ctx context.Context, a *app) error {
-	config, err := loadConfig(a.getenv, needDatabase)
+	config, err := LoadConfig(a.getenv, NeedDatabase)
 	if err != nil {
 		return err
 	}
-	pool, err := openPool(ctx, config.Database.URL, commandPool)
+	pool, err := OpenPool(ctx, config.Database.URL, CommandPool)
 	if err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func follow(ctx context.Context, pool *pgxpool.Pool, id int64, w io.Writer) erro
 		if err != nil {
 			return fmt.Errorf("read reconciliation %d: %w", id, err)
 		}
-		if isTerminal(w) && run.StartedAt != nil {
+		if IsTerminal(w) && run.StartedAt != nil {
 			fmt.Fprintf(w, "\r%s", bar(run))
 		}
 		if run.FinishedAt != nil {
@@ -108,7 +108,7 @@ func follow(ctx context.Context, pool *pgxpool.Pool, id int64, w io.Writer) erro
 }
 
 func tell(w io.Writer, run dbsqlc.ReconciliationRun) error {
-	if isTerminal(w) {
+	if IsTerminal(w) {
 		fmt.Fprintln(w)
 	}
 	if run.Status == "failed" {
