@@ -84,7 +84,7 @@ type alertsListed struct {
 }
 
 // Run prints one page.
-func (c *AlertsListCmd) Run(ctx context.Context, a *app) error {
+func (c *AlertsListCmd) Run(ctx context.Context, a *program) error {
 	filter, err := c.filter(time.Now())
 	if err != nil {
 		return err
@@ -134,7 +134,7 @@ type AlertsShowCmd struct {
 }
 
 // Run shows the episode and what happened to it.
-func (c *AlertsShowCmd) Run(ctx context.Context, a *app) error {
+func (c *AlertsShowCmd) Run(ctx context.Context, a *program) error {
 	pool, err := a.commandPool(ctx)
 	if err != nil {
 		return err

@@ -22,7 +22,7 @@ type AlertsAckCmd struct {
 }
 
 // Run acknowledges the alert.
-func (c *AlertsAckCmd) Run(ctx context.Context, a *app) error {
+func (c *AlertsAckCmd) Run(ctx context.Context, a *program) error {
 	return a.operateAlert(ctx, c.JSON, func(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts) (alerting.Episode, error) {
 		return alerts.Acknowledge(ctx, tx, c.ID, alerting.Operator{Name: Operator(), Comment: c.Comment})
 	})
@@ -36,13 +36,13 @@ type AlertsResolveCmd struct {
 }
 
 // Run resolves the alert.
-func (c *AlertsResolveCmd) Run(ctx context.Context, a *app) error {
+func (c *AlertsResolveCmd) Run(ctx context.Context, a *program) error {
 	return a.operateAlert(ctx, c.JSON, func(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts) (alerting.Episode, error) {
 		return alerts.ResolveByHand(ctx, tx, c.ID, alerting.Operator{Name: Operator(), Comment: c.Comment})
 	})
 }
 
-func (a *app) operateAlert(ctx context.Context, asJSON bool, do func(context.Context, pgx.Tx, *alerting.Alerts) (alerting.Episode, error)) error {
+func (a *program) operateAlert(ctx context.Context, asJSON bool, do func(context.Context, pgx.Tx, *alerting.Alerts) (alerting.Episode, error)) error {
 	episode, err := inAlerts(ctx, a, do)
 	if err != nil {
 		return err
@@ -55,7 +55,7 @@ func (a *app) operateAlert(ctx context.Context, asJSON bool, do func(context.Con
 }
 
 // inAlerts makes an operator's change in one transaction.
-func inAlerts[T any](ctx context.Context, a *app, do func(context.Context, pgx.Tx, *alerting.Alerts) (T, error)) (done T, err error) {
+func inAlerts[T any](ctx context.Context, a *program, do func(context.Context, pgx.Tx, *alerting.Alerts) (T, error)) (done T, err error) {
 	pool, err := a.commandPool(ctx)
 	if err != nil {
 		return done, err
@@ -93,7 +93,7 @@ func (c *AlertsSilenceCmd) Validate() error {
 }
 
 // Run begins the silence.
-func (c *AlertsSilenceCmd) Run(ctx context.Context, a *app) error {
+func (c *AlertsSilenceCmd) Run(ctx context.Context, a *program) error {
 	now := time.Now()
 	until, err := parseWhen(c.Until, now)
 	if err != nil {
@@ -129,7 +129,7 @@ type AlertsSilencesCmd struct {
 }
 
 // Run lists the silences in force.
-func (c *AlertsSilencesCmd) Run(ctx context.Context, a *app) error {
+func (c *AlertsSilencesCmd) Run(ctx context.Context, a *program) error {
 	pool, err := a.commandPool(ctx)
 	if err != nil {
 		return err
@@ -164,7 +164,7 @@ type AlertsUnsilenceCmd struct {
 }
 
 // Run ends the silence.
-func (c *AlertsUnsilenceCmd) Run(ctx context.Context, a *app) error {
+func (c *AlertsUnsilenceCmd) Run(ctx context.Context, a *program) error {
 	ended, err := inAlerts(ctx, a, func(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts) (alerting.Silence, error) {
 		return alerts.EndSilence(ctx, tx, c.ID, Operator())
 	})

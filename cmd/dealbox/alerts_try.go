@@ -31,7 +31,7 @@ type channelTried struct {
 }
 
 // Run sends one message through every channel.
-func (c *AlertsTestCmd) Run(ctx context.Context, a *app) error {
+func (c *AlertsTestCmd) Run(ctx context.Context, a *program) error {
 	config, err := LoadConfig(a.getenv, NeedListen, NeedAlerts)
 	if err != nil {
 		return err
@@ -82,7 +82,7 @@ func try(ctx context.Context, channel notify.Channel, publicURL string) channelT
 	return result
 }
 
-func (a *app) printTried(results []channelTried) {
+func (a *program) printTried(results []channelTried) {
 	for _, r := range results {
 		switch {
 		case r.OK:

@@ -55,7 +55,7 @@ type transitionShown struct {
 }
 
 // Run shows the row and the history.
-func (c *BreakerShowCmd) Run(ctx context.Context, a *app) error {
+func (c *BreakerShowCmd) Run(ctx context.Context, a *program) error {
 	pool, err := a.commandPool(ctx)
 	if err != nil {
 		return err
@@ -128,7 +128,7 @@ func (b because) Validate() error {
 type BreakerForceOpenCmd struct{ because }
 
 // Run holds the breaker open.
-func (c *BreakerForceOpenCmd) Run(ctx context.Context, a *app) error {
+func (c *BreakerForceOpenCmd) Run(ctx context.Context, a *program) error {
 	return a.moveBreaker(ctx, func(b *circuit.Breaker) (string, error) {
 		moved, err := b.ForceOpen(ctx, Operator(), c.Reason)
 		return moveText(moved, "held open: Strapi is not asked until 'dealbox breaker reset' or 'force-close'", "it was held open already"), err
@@ -139,7 +139,7 @@ func (c *BreakerForceOpenCmd) Run(ctx context.Context, a *app) error {
 type BreakerForceCloseCmd struct{ because }
 
 // Run holds the breaker closed.
-func (c *BreakerForceCloseCmd) Run(ctx context.Context, a *app) error {
+func (c *BreakerForceCloseCmd) Run(ctx context.Context, a *program) error {
 	return a.moveBreaker(ctx, func(b *circuit.Breaker) (string, error) {
 		moved, err := b.ForceClose(ctx, Operator(), c.Reason)
 		return moveText(moved, "held closed: no failure opens it until 'dealbox breaker reset' or 'force-open'", "it was held closed already"), err
@@ -150,7 +150,7 @@ func (c *BreakerForceCloseCmd) Run(ctx context.Context, a *app) error {
 type BreakerResetCmd struct{ because }
 
 // Run ends what was forced.
-func (c *BreakerResetCmd) Run(ctx context.Context, a *app) error {
+func (c *BreakerResetCmd) Run(ctx context.Context, a *program) error {
 	return a.moveBreaker(ctx, func(b *circuit.Breaker) (string, error) {
 		return "reset: closed, nothing counted", b.Reset(ctx, Operator(), c.Reason)
 	})
@@ -165,7 +165,7 @@ func moveText(moved bool, done, already string) string {
 
 // moveBreaker makes an operator's move. Its alert belongs to the transition's
 // transaction, as in the service. This process knows no channel: the service notifies of it within a minute.
-func (a *app) moveBreaker(ctx context.Context, move func(*circuit.Breaker) (string, error)) error {
+func (a *program) moveBreaker(ctx context.Context, move func(*circuit.Breaker) (string, error)) error {
 	pool, err := a.commandPool(ctx)
 	if err != nil {
 		return err

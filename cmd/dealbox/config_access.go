@@ -17,7 +17,7 @@ import (
 const minSecret = 24
 
 const (
-	makeSecret = "Make one with: openssl rand -hex 32."
+	MakeSecret = "Make one with: openssl rand -hex 32."
 	makeToken  = "Make one with: openssl rand -hex 32. Give the token alone, without 'Bearer '."
 )
 
@@ -159,7 +159,7 @@ func needWebhook(s *settings, c *Config) {
 		c.Webhook.Schemes = schemes
 	case c.Webhook.Token == "":
 		s.wrong(webhookSecret, "is not set",
-			"Give the secret that Strapi signs webhooks with, or STRAPI_WEBHOOK_TOKEN for a Strapi that cannot sign. "+makeSecret)
+			"Give the secret that Strapi signs webhooks with, or STRAPI_WEBHOOK_TOKEN for a Strapi that cannot sign. "+MakeSecret)
 	}
 }
 
@@ -191,7 +191,7 @@ func (s *settings) signingSecret(name, v string) {
 	case err != nil:
 		s.wrong(name, "starts with whsec_ but is not base64 after it", "Copy it whole, or make one with: echo whsec_$(openssl rand -base64 32).")
 	case len(key) < minSecret:
-		s.wrong(name, fmt.Sprintf("has a secret of %d bytes, less than %d", len(key), minSecret), makeSecret)
+		s.wrong(name, fmt.Sprintf("has a secret of %d bytes, less than %d", len(key), minSecret), MakeSecret)
 	}
 }
 

@@ -25,7 +25,7 @@ import (
 const stopTimeout = 20 * time.Second
 
 // Run is `dealbox dev`.
-func (c *DevCmd) Run(ctx context.Context, a *app) (err error) {
+func (c *DevCmd) Run(ctx context.Context, a *program) (err error) {
 	d := &dev{cmd: c, app: a, out: a.stdout}
 	// Taken first: a port that is in use is told before anything is started.
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(c.Port)))
@@ -46,7 +46,7 @@ func (c *DevCmd) Run(ctx context.Context, a *app) (err error) {
 // dev is everything on one machine.
 type dev struct {
 	cmd     *DevCmd
-	app     *app
+	app     *program
 	out     io.Writer
 	dir     string
 	secrets devSecrets

@@ -72,7 +72,7 @@ type report struct {
 }
 
 // Run examines everything at the same time and prints the findings in a fixed order.
-func (c *DoctorCmd) Run(ctx context.Context, a *app) error {
+func (c *DoctorCmd) Run(ctx context.Context, a *program) error {
 	config, err := LoadConfig(a.getenv, append(slices.Clone(Everything), NeedMigrateIfSet)...)
 	d := doctor{config: config, broken: ProblemsOf(err), version: a.version}
 	findings := d.examine(ctx)

@@ -35,7 +35,7 @@ func (d doctor) access(context.Context) []finding {
 		return []finding{warn(check, "anybody who reaches the service can read alerts, detailed health and the forecast",
 			"Unset PUBLIC_READS and set API_TOKEN, unless a frontend really cannot keep a token.")}
 	case a.APIToken == "" && !isLoopback(d.config.Listen.Addr):
-		return []finding{warn(check, "without API_TOKEN reads are refused from other machines and through proxies", "Set API_TOKEN. "+makeSecret)}
+		return []finding{warn(check, "without API_TOKEN reads are refused from other machines and through proxies", "Set API_TOKEN. "+MakeSecret)}
 	case len(a.AdminTokens) == 0:
 		return []finding{ok(check, "reads as configured; without ADMIN_TOKEN operator actions are refused")}
 	}
@@ -55,18 +55,18 @@ func isLoopback(listen string) bool {
 // checked with the settings.
 func (d doctor) webhookSecrets(context.Context) []finding {
 	const check = "webhook secret"
-	if name, isWrong := d.wrong(webhookSecret, "STRAPI_WEBHOOK_TOKEN", "STRAPI_WEBHOOK_SCHEMES"); isWrong {
+	if name, isWrong := d.wrong("STRAPI_WEBHOOK_SECRET", "STRAPI_WEBHOOK_TOKEN", "STRAPI_WEBHOOK_SCHEMES"); isWrong {
 		return []finding{skipped(check, name+" is wrong")}
 	}
 	w := d.config.Webhook
 	for i, s := range w.Secrets {
 		if why := weakness(s); why != "" {
-			return []finding{warn(check, fmt.Sprintf("secret %d of %d %s", i+1, len(w.Secrets), why), "Take a random one. "+makeSecret)}
+			return []finding{warn(check, fmt.Sprintf("secret %d of %d %s", i+1, len(w.Secrets), why), "Take a random one. "+MakeSecret)}
 		}
 	}
-	for _, t := range splitList(w.Token.Reveal()) {
+	for _, t := range strings.FieldsFunc(w.Token.Reveal(), func(r rune) bool { return r == ',' }) {
 		if why := weakness(Secret(t)); why != "" {
-			return []finding{warn(check, "STRAPI_WEBHOOK_TOKEN "+why, "Take a random one. "+makeSecret)}
+			return []finding{warn(check, "STRAPI_WEBHOOK_TOKEN "+why, "Take a random one. "+MakeSecret)}
 		}
 	}
 	if w.Token != "" {

@@ -38,7 +38,7 @@ var errNoDocument = errors.New("there is no published document yet")
 // strapi examines the address, the token and each content type. Every type is
 // asked at the same time and judged by its own answers.
 func (d doctor) strapi(ctx context.Context) []finding {
-	if name, isWrong := d.wrong("STRAPI_URL", "STRAPI_API_TOKEN", dealTypes, billingTypes, dealMapping, billingMapping); isWrong {
+	if name, isWrong := d.wrong("STRAPI_URL", "STRAPI_API_TOKEN", "STRAPI_DEAL_TYPES", "STRAPI_BILLING_TYPES", "STRAPI_DEAL_FIELDS", "STRAPI_BILLING_FIELDS"); isWrong {
 		return []finding{skipped(checkStrapi, name+" is wrong"), skipped(checkToken, name+" is wrong")}
 	}
 	s := d.config.Strapi
@@ -191,7 +191,7 @@ func judgeList(p typeProbe) finding {
 		return failed(check, "the token may not read "+t.Plural, "Give the token find and findOne of "+t.UID+", or take a read-only token.")
 	case kind == strapi.MissingRoute, kind == strapi.NotFound:
 		return failed(check, "Strapi has no route /api/"+t.Plural,
-			"Correct the REST plural (pluralName in the type's schema.json) in "+settingOf(t.Kind)+"; or create the type.")
+			"Correct the REST plural (pluralName in the type's schema.json) in "+typesSetting(t.Kind)+"; or create the type.")
 	case kind == strapi.Unreachable, kind == strapi.Unavailable, kind == strapi.Unreadable:
 		return skipped(check, "Strapi does not answer as it should")
 	}
@@ -260,15 +260,22 @@ func mappedCount(t strapi.ContentType) int {
 	return n
 }
 
-func mappingOf(k strapi.Kind) string {
+func typesSetting(k strapi.Kind) string {
 	if k == strapi.Deal {
-		return dealMapping
+		return "STRAPI_DEAL_TYPES"
 	}
-	return billingMapping
+	return "STRAPI_BILLING_TYPES"
+}
+
+func fieldsSetting(k strapi.Kind) string {
+	if k == strapi.Deal {
+		return "STRAPI_DEAL_FIELDS"
+	}
+	return "STRAPI_BILLING_FIELDS"
 }
 
 func fixFields(t strapi.ContentType) string {
-	return "Name the attributes in " + mappingOf(t.Kind) + " (our field=theirs; 'field=' when the type has none), or remove 'private' from them in Strapi."
+	return "Name the attributes in " + fieldsSetting(t.Kind) + " (our field=theirs; 'field=' when the type has none), or remove 'private' from them in Strapi."
 }
 
 func fixRelations(p typeProbe) string {
@@ -279,6 +286,6 @@ func fixRelations(p typeProbe) string {
 		}
 	}
 	slices.Sort(all)
-	return "Set " + strings.Join(all, "… , ") + "… in " + mappingOf(t.Kind) +
+	return "Set " + strings.Join(all, "… , ") + "… in " + fieldsSetting(t.Kind) +
 		" to the relation's name, or to nothing when there is none; and let the token read the type on its other side."
 }

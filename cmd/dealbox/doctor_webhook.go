@@ -24,7 +24,7 @@ const (
 // strapiClock compares this machine's clock with Strapi's: a signed webhook
 // whose timestamp is off by more than the tolerance is refused.
 func (d doctor) strapiClock(ctx context.Context) []finding {
-	if name, isWrong := d.wrong("STRAPI_URL", "STRAPI_WEBHOOK_TOLERANCE", dealTypes); isWrong {
+	if name, isWrong := d.wrong("STRAPI_URL", "STRAPI_WEBHOOK_TOLERANCE", "STRAPI_DEAL_TYPES"); isWrong {
 		return []finding{skipped(checkStrapiClock, name+" is wrong")}
 	}
 	if !slices.ContainsFunc(d.config.Webhook.Schemes, func(s webhooksig.Scheme) bool { return s != webhooksig.SchemeStrapi }) {

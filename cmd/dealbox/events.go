@@ -88,7 +88,7 @@ func (c *EventsListCmd) Validate() error {
 }
 
 // Run prints one page.
-func (c *EventsListCmd) Run(ctx context.Context, a *app) error {
+func (c *EventsListCmd) Run(ctx context.Context, a *program) error {
 	filter, err := c.filter(time.Now())
 	if err != nil {
 		return err
@@ -143,7 +143,7 @@ type EventsShowCmd struct {
 }
 
 // Run prints the story.
-func (c *EventsShowCmd) Run(ctx context.Context, a *app) error {
+func (c *EventsShowCmd) Run(ctx context.Context, a *program) error {
 	pool, err := a.commandPool(ctx)
 	if err != nil {
 		return err
@@ -252,7 +252,7 @@ func (c *EventsReplayCmd) Validate() error {
 }
 
 // Run replays, or counts.
-func (c *EventsReplayCmd) Run(ctx context.Context, a *app) error {
+func (c *EventsReplayCmd) Run(ctx context.Context, a *program) error {
 	filter, err := c.filter(time.Now())
 	if err != nil {
 		return err
@@ -312,7 +312,7 @@ func plural(n int64, one, many string) string {
 var replayPool = PoolOptions{MaxConns: 2, StatementTimeout: 5 * time.Minute, LockTimeout: 2 * time.Second}
 
 // commandPool opens the service's database for a command that needs no other setting.
-func (a *app) commandPool(ctx context.Context) (*pgxpool.Pool, error) {
+func (a *program) commandPool(ctx context.Context) (*pgxpool.Pool, error) {
 	config, err := LoadConfig(a.getenv, NeedDatabase)
 	if err != nil {
 		return nil, err
@@ -320,7 +320,7 @@ func (a *app) commandPool(ctx context.Context) (*pgxpool.Pool, error) {
 	return a.openCommandPool(ctx, config, CommandPool)
 }
 
-func (a *app) openCommandPool(ctx context.Context, config Config, options PoolOptions) (*pgxpool.Pool, error) {
+func (a *program) openCommandPool(ctx context.Context, config Config, options PoolOptions) (*pgxpool.Pool, error) {
 	pool, err := OpenPool(ctx, config.Database.URL, options)
 	if err != nil {
 		return nil, err

@@ -31,8 +31,8 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], Getenv, os.Stdin, os.Stdout, os.Stderr))
 }
 
-// app is what a command gets from the process.
-type app struct {
+// program is what a command gets from the process.
+type program struct {
 	getenv  func(string) string
 	stdin   io.Reader
 	stdout  io.Writer
@@ -79,7 +79,7 @@ func (DevCmd) Help() string {
 
 // run is the whole program. It answers the exit code: 0 done, 1 failed, 2 wrong usage.
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr, version: programVersion()}
+	a := &program{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr, version: programVersion()}
 	answered := false // by --help or --version
 	parser, err := kong.New(&cli{},
 		kong.Name("dealbox"),

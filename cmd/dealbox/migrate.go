@@ -30,7 +30,7 @@ func (MigrateCmd) Help() string {
 type MigrateUpCmd struct{}
 
 // Run applies River's and our steps under one lock.
-func (c *MigrateUpCmd) Run(ctx context.Context, a *app) error {
+func (c *MigrateUpCmd) Run(ctx context.Context, a *program) error {
 	pool, err := a.migratePool(ctx)
 	if err != nil {
 		return err
@@ -79,7 +79,7 @@ type migrateStatus struct {
 }
 
 // Run lists the steps. Being behind is an answer, not a failure.
-func (c *MigrateStatusCmd) Run(ctx context.Context, a *app) error {
+func (c *MigrateStatusCmd) Run(ctx context.Context, a *program) error {
 	pool, err := a.migratePool(ctx)
 	if err != nil {
 		return err
@@ -130,7 +130,7 @@ func appliedText(m migrations.Migration) string {
 }
 
 // migratePool opens the database to migrate and makes sure that it answers.
-func (a *app) migratePool(ctx context.Context) (*pgxpool.Pool, error) {
+func (a *program) migratePool(ctx context.Context) (*pgxpool.Pool, error) {
 	config, err := LoadConfig(a.getenv, NeedMigrate)
 	if err != nil {
 		return nil, err

@@ -48,7 +48,7 @@ const (
 const recoveryCheckInterval = 5 * time.Second
 
 // Run is `dealbox serve`.
-func (c *ServeCmd) Run(ctx context.Context, a *app) error {
+func (c *ServeCmd) Run(ctx context.Context, a *program) error {
 	config, err := LoadConfig(a.getenv, Everything...)
 	if err != nil {
 		return err

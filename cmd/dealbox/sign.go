@@ -53,7 +53,7 @@ func (c *SignCmd) Validate() error {
 }
 
 // Run signs the body, and sends it if asked to.
-func (c *SignCmd) Run(ctx context.Context, a *app) error {
+func (c *SignCmd) Run(ctx context.Context, a *program) error {
 	config, err := c.config(a)
 	if err != nil {
 		return err
@@ -73,14 +73,14 @@ func (c *SignCmd) Run(ctx context.Context, a *app) error {
 }
 
 // config reads the address only for the curl command that is printed.
-func (c *SignCmd) config(a *app) (Config, error) {
+func (c *SignCmd) config(a *program) (Config, error) {
 	if c.Send != "" {
 		return LoadConfig(a.getenv, NeedSigning)
 	}
 	return LoadConfig(a.getenv, NeedSigning, NeedListen)
 }
 
-func (a *app) readFile(name string) ([]byte, error) {
+func (a *program) readFile(name string) ([]byte, error) {
 	if name == "-" {
 		body, err := io.ReadAll(a.stdin)
 		if err != nil {

@@ -31,7 +31,7 @@ func (SyncCmd) Help() string {
 }
 
 // Run writes the request and, with --wait, follows the run.
-func (c *SyncCmd) Run(ctx context.Context, a *app) error {
+func (c *SyncCmd) Run(ctx context.Context, a *program) error {
 	config, err := LoadConfig(a.getenv, NeedDatabase)
 	if err != nil {
 		return err
