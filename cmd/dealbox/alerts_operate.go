@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"dealbox/internal/alerting"
+	"dealbox/internal/app"
 	"dealbox/internal/jobs"
 	"dealbox/internal/notify"
 )
@@ -24,7 +25,7 @@ type AlertsAckCmd struct {
 // Run acknowledges the alert.
 func (c *AlertsAckCmd) Run(ctx context.Context, a *program) error {
 	return a.operateAlert(ctx, c.JSON, func(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts) (alerting.Episode, error) {
-		return alerts.Acknowledge(ctx, tx, c.ID, alerting.Operator{Name: Operator(), Comment: c.Comment})
+		return alerts.Acknowledge(ctx, tx, c.ID, alerting.Operator{Name: app.Operator(), Comment: c.Comment})
 	})
 }
 
@@ -38,7 +39,7 @@ type AlertsResolveCmd struct {
 // Run resolves the alert.
 func (c *AlertsResolveCmd) Run(ctx context.Context, a *program) error {
 	return a.operateAlert(ctx, c.JSON, func(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts) (alerting.Episode, error) {
-		return alerts.ResolveByHand(ctx, tx, c.ID, alerting.Operator{Name: Operator(), Comment: c.Comment})
+		return alerts.ResolveByHand(ctx, tx, c.ID, alerting.Operator{Name: app.Operator(), Comment: c.Comment})
 	})
 }
 
@@ -104,7 +105,7 @@ func (c *AlertsSilenceCmd) Run(ctx context.Context, a *program) error {
 	}
 	made, err := inAlerts(ctx, a, func(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts) (alerting.Silence, error) {
 		return alerts.Silence(ctx, tx, alerting.NewSilence{Rule: c.Rule, Subject: c.Subject, ExpiresAt: until},
-			alerting.Operator{Name: Operator(), Comment: c.Comment})
+			alerting.Operator{Name: app.Operator(), Comment: c.Comment})
 	})
 	if err != nil {
 		return err
@@ -166,7 +167,7 @@ type AlertsUnsilenceCmd struct {
 // Run ends the silence.
 func (c *AlertsUnsilenceCmd) Run(ctx context.Context, a *program) error {
 	ended, err := inAlerts(ctx, a, func(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts) (alerting.Silence, error) {
-		return alerts.EndSilence(ctx, tx, c.ID, Operator())
+		return alerts.EndSilence(ctx, tx, c.ID, app.Operator())
 	})
 	if err != nil {
 		return err

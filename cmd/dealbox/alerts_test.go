@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/alerting"
+	"dealbox/internal/app"
 	"dealbox/internal/jobs"
 	"dealbox/internal/notify"
 )
@@ -48,12 +49,12 @@ func TestAlerts_Commands(t *testing.T) {
 	require.Equal(t, "alert 1 (clock_skew) is resolved\n", d.done("alerts resolve 1"))
 	shown := d.done("alerts show 1")
 	require.Contains(t, shown, "acknowledged")
-	require.Contains(t, shown, Operator())
+	require.Contains(t, shown, app.Operator())
 	require.Contains(t, shown, "mine")
 	var story alerting.Detail
 	require.NoError(t, json.Unmarshal([]byte(d.done("alerts show 1 --json")), &story))
 	require.Len(t, story.History, 3)
-	require.Equal(t, Operator(), story.History[2].Actor)
+	require.Equal(t, app.Operator(), story.History[2].Actor)
 
 	require.Contains(t, d.done("alerts silence breaker_opened --for 2h --comment planned"), "silence 1: nobody hears of breaker_opened until")
 	require.Contains(t, d.done("alerts list --status suppressed"), "breaker_opened")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"dealbox/internal/app"
 	"dealbox/internal/notify"
 )
 
@@ -32,11 +33,11 @@ type channelTried struct {
 
 // Run sends one message through every channel.
 func (c *AlertsTestCmd) Run(ctx context.Context, a *program) error {
-	config, err := LoadConfig(a.getenv, NeedListen, NeedAlerts)
+	config, err := app.LoadConfig(a.getenv, app.NeedListen, app.NeedAlerts)
 	if err != nil {
 		return err
 	}
-	channels, err := NotifyConfig(config, a.version)
+	channels, err := app.NotifyConfig(config, a.version)
 	if err != nil {
 		return err
 	}
@@ -71,7 +72,7 @@ func try(ctx context.Context, channel notify.Channel, publicURL string) channelT
 		ID: begun.UnixMicro(), Channel: channel.Name, Reason: notify.First, Sequence: 1, Notice: 1, At: now, URL: publicURL,
 		Alert: notify.Alert{
 			Rule: "test", Level: "info", Status: "firing", Occurrences: 1, FirstSeen: now, LastSeen: now, Details: []byte("{}"),
-			Message: "This is a test, sent by " + Operator() + ". Nothing is wrong.",
+			Message: "This is a test, sent by " + app.Operator() + ". Nothing is wrong.",
 		},
 	})
 	result := channelTried{Channel: channel.Name, OK: err == nil, Retry: retry, Seconds: time.Since(begun).Seconds()}

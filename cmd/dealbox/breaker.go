@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os/user"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"dealbox/internal/alerting"
+	"dealbox/internal/app"
 	"dealbox/internal/circuit"
 	"dealbox/internal/jobs"
 	"dealbox/internal/notify"
@@ -130,7 +130,7 @@ type BreakerForceOpenCmd struct{ because }
 // Run holds the breaker open.
 func (c *BreakerForceOpenCmd) Run(ctx context.Context, a *program) error {
 	return a.moveBreaker(ctx, func(b *circuit.Breaker) (string, error) {
-		moved, err := b.ForceOpen(ctx, Operator(), c.Reason)
+		moved, err := b.ForceOpen(ctx, app.Operator(), c.Reason)
 		return moveText(moved, "held open: Strapi is not asked until 'dealbox breaker reset' or 'force-close'", "it was held open already"), err
 	})
 }
@@ -141,7 +141,7 @@ type BreakerForceCloseCmd struct{ because }
 // Run holds the breaker closed.
 func (c *BreakerForceCloseCmd) Run(ctx context.Context, a *program) error {
 	return a.moveBreaker(ctx, func(b *circuit.Breaker) (string, error) {
-		moved, err := b.ForceClose(ctx, Operator(), c.Reason)
+		moved, err := b.ForceClose(ctx, app.Operator(), c.Reason)
 		return moveText(moved, "held closed: no failure opens it until 'dealbox breaker reset' or 'force-open'", "it was held closed already"), err
 	})
 }
@@ -152,7 +152,7 @@ type BreakerResetCmd struct{ because }
 // Run ends what was forced.
 func (c *BreakerResetCmd) Run(ctx context.Context, a *program) error {
 	return a.moveBreaker(ctx, func(b *circuit.Breaker) (string, error) {
-		return "reset: closed, nothing counted", b.Reset(ctx, Operator(), c.Reason)
+		return "reset: closed, nothing counted", b.Reset(ctx, app.Operator(), c.Reason)
 	})
 }
 
@@ -177,20 +177,11 @@ func (a *program) moveBreaker(ctx context.Context, move func(*circuit.Breaker) (
 	}
 	alerts := alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter))
 	said, err := move(circuit.New(pool, circuit.Config{
-		Logger: slog.New(slog.DiscardHandler), OnTransition: BreakerAlerts(alerts),
+		Logger: slog.New(slog.DiscardHandler), OnTransition: app.BreakerAlerts(alerts),
 	}))
 	if err != nil {
 		return err
 	}
 	fmt.Fprintln(a.stdout, said)
 	return nil
-}
-
-// Operator is the actor of a command in the history.
-func Operator() string {
-	u, err := user.Current()
-	if err != nil || u.Username == "" {
-		return "cli:unknown"
-	}
-	return "cli:" + u.Username
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"dealbox/db/migrations"
+	"dealbox/internal/app"
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/localpg"
 )
@@ -98,7 +99,7 @@ func (d *dev) start(ctx context.Context) (err error) {
 	if d.postgres, err = localpg.Start(ctx, localpg.Config{Dir: filepath.Join(d.dir, "postgres"), Logger: d.log}); err != nil {
 		return err
 	}
-	pool, err := OpenPool(ctx, Secret(d.postgres.URL()), MigratePool)
+	pool, err := app.OpenPool(ctx, app.Secret(d.postgres.URL()), app.MigratePool)
 	if err != nil {
 		return err
 	}
@@ -143,17 +144,22 @@ func (d *dev) reset(ctx context.Context, pool *pgxpool.Pool) error {
 // serve runs the service and the traffic until ctx ends. The service outlives
 // the traffic, so that the last webhooks are still taken.
 func (d *dev) serve(ctx context.Context, listener net.Listener) error {
-	config, err := LoadConfig(d.getenv, Everything...)
+	config, err := app.LoadConfig(d.getenv, app.Everything...)
 	if err != nil {
 		return err
 	}
-	logger := NewLogger(d.app.stderr, config.Log)
+	logger := app.NewLogger(d.app.stderr, config.Log)
 	serviceCtx, stopService := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopService()
-	s, err := New(serviceCtx, config, RoleAll, d.app.version, logger)
+	s, err := app.New(serviceCtx, config, app.RoleAll, d.app.version, logger)
 	if err != nil {
 		return err
 	}
+	pool, err := app.OpenPool(serviceCtx, app.Secret(d.postgres.URL()), app.CommandPool)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
 	ended := make(chan struct{})
 	var serviceErr error // read after ended is closed
 	go func() {
@@ -161,7 +167,7 @@ func (d *dev) serve(ctx context.Context, listener net.Listener) error {
 		serviceErr = s.Run(serviceCtx, listener)
 	}()
 
-	err = d.unlessStopped(ctx, d.live(ctx, s, ended))
+	err = d.unlessStopped(ctx, d.live(ctx, pool, ended))
 	d.say("\nStopping …")
 	if d.strapi != nil {
 		d.strapi.drain(context.WithoutCancel(ctx))
@@ -173,7 +179,7 @@ func (d *dev) serve(ctx context.Context, listener net.Listener) error {
 
 // live fills the simulated Strapi, tells what there is, and keeps it moving,
 // until ctx or the service ends.
-func (d *dev) live(ctx context.Context, s *Service, ended <-chan struct{}) error {
+func (d *dev) live(ctx context.Context, pool *pgxpool.Pool, ended <-chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
@@ -183,7 +189,7 @@ func (d *dev) live(ctx context.Context, s *Service, ended <-chan struct{}) error
 		case <-ctx.Done():
 		}
 	}()
-	err := d.tellAndRun(ctx, s)
+	err := d.tellAndRun(ctx, pool)
 	select {
 	case <-ended:
 		return errors.New("the service ended by itself")
@@ -192,7 +198,7 @@ func (d *dev) live(ctx context.Context, s *Service, ended <-chan struct{}) error
 	}
 }
 
-func (d *dev) tellAndRun(ctx context.Context, s *Service) error {
+func (d *dev) tellAndRun(ctx context.Context, pool *pgxpool.Pool) error {
 	if err := waitReady(ctx, d.address()); err != nil {
 		return err
 	}
@@ -212,10 +218,10 @@ func (d *dev) tellAndRun(ctx context.Context, s *Service) error {
 		return err
 	}
 	// Dealbox must have read the deal before it changes, or it would see the change now.
-	if err := waitInStep(ctx, s.pool); err != nil {
+	if err := waitInStep(ctx, pool); err != nil {
 		return err
 	}
-	held, err := d.strapi.holdBack(ctx, d.address(), deal, mirrored(ctx, s.pool, deal))
+	held, err := d.strapi.holdBack(ctx, d.address(), deal, mirrored(ctx, pool, deal))
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"dealbox/internal/app"
 )
 
 // DoctorCmd is `dealbox doctor`.
@@ -60,8 +62,8 @@ const examineTimeout = 12 * time.Second
 
 // doctor examines what the settings point to.
 type doctor struct {
-	config  Config
-	broken  []Problem
+	config  app.Config
+	broken  []app.Problem
 	version string
 }
 
@@ -73,8 +75,8 @@ type report struct {
 
 // Run examines everything at the same time and prints the findings in a fixed order.
 func (c *DoctorCmd) Run(ctx context.Context, a *program) error {
-	config, err := LoadConfig(a.getenv, append(slices.Clone(Everything), NeedMigrateIfSet)...)
-	d := doctor{config: config, broken: ProblemsOf(err), version: a.version}
+	config, err := app.LoadConfig(a.getenv, append(slices.Clone(app.Everything), app.NeedMigrateIfSet)...)
+	d := doctor{config: config, broken: app.ProblemsOf(err), version: a.version}
 	findings := d.examine(ctx)
 	fails := count(findings, verdictFail)
 	if c.JSON {

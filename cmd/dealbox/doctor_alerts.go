@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"dealbox/internal/app"
 )
 
 // dialTimeout is for resolving, connecting and the TLS handshake together.
@@ -27,7 +29,7 @@ func (d doctor) alertWebhook(ctx context.Context) []finding {
 	if a.WebhookURL == "" {
 		return []finding{warn(check, "not set: alerts are kept, but nobody is told", "Set ALERT_WEBHOOK_URL, or ALERT_EMAIL_ENABLED with its settings.")}
 	}
-	host := HostOf(a.WebhookURL)
+	host := app.HostOf(a.WebhookURL)
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	if err := dial(ctx, a.WebhookURL); err != nil {
@@ -50,7 +52,7 @@ func (d doctor) alertEmail(ctx context.Context) []finding {
 	if settings == nil {
 		return []finding{ok(check, "not used: ALERT_EMAIL_ENABLED is not true")}
 	}
-	email, err := NewEmail(*settings, d.version)
+	email, err := app.NewEmail(*settings, d.version)
 	if err != nil {
 		return []finding{failed(check, err.Error(), "Correct SMTP_URL, ALERT_EMAIL_FROM or ALERT_EMAIL_TO.")}
 	}
@@ -62,7 +64,7 @@ func (d doctor) alertEmail(ctx context.Context) []finding {
 
 // dial connects and, for https, shakes hands. Behind a proxy only the proxy can
 // be seen.
-func dial(ctx context.Context, target Secret) error {
+func dial(ctx context.Context, target app.Secret) error {
 	u, err := url.Parse(target.Reveal())
 	if err != nil {
 		// The error holds the URL, which may hold a key.

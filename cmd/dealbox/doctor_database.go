@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"dealbox/db/migrations"
+	"dealbox/internal/app"
 	"dealbox/internal/inbox"
 )
 
@@ -31,7 +32,7 @@ func (d doctor) database(ctx context.Context) []finding {
 	if name, isWrong := d.wrong("DATABASE_URL"); isWrong {
 		return withoutDatabase(skipped(checkDatabase, name+" is wrong"))
 	}
-	pool, err := OpenPool(ctx, d.config.Database.URL, CommandPool)
+	pool, err := app.OpenPool(ctx, d.config.Database.URL, app.CommandPool)
 	if err != nil {
 		return withoutDatabase(failed(checkDatabase, err.Error(), "Check DATABASE_URL."))
 	}
@@ -55,7 +56,7 @@ func withoutDatabase(first finding) []finding {
 }
 
 func examineServer(ctx context.Context, pool *pgxpool.Pool) finding {
-	if err := Ping(ctx, pool); err != nil {
+	if err := app.Ping(ctx, pool); err != nil {
 		return failed(checkDatabase, err.Error(), fixConnection(err))
 	}
 	var number int
@@ -67,11 +68,11 @@ func examineServer(ctx context.Context, pool *pgxpool.Pool) finding {
 	if number < minPostgres {
 		return failed(checkDatabase, "Postgres "+version, "Use Postgres 15 or later.")
 	}
-	_, roundTrip, err := MeasureClock(ctx, pool)
+	_, roundTrip, err := app.MeasureClock(ctx, pool)
 	if err != nil {
 		return failed(checkDatabase, err.Error(), "Check the database's log.")
 	}
-	detail := fmt.Sprintf("Postgres %s, %s a round trip, %s", version, roundTrip.Round(10*time.Microsecond), DatabaseName(pool))
+	detail := fmt.Sprintf("Postgres %s, %s a round trip, %s", version, roundTrip.Round(10*time.Microsecond), app.DatabaseName(pool))
 	if roundTrip > slowDatabase {
 		return warn(checkDatabase, detail, "Run Dealbox near its database: every webhook waits for some round trips.")
 	}
@@ -128,7 +129,7 @@ func examinePartitions(ctx context.Context, pool *pgxpool.Pool) finding {
 }
 
 func examineClock(ctx context.Context, pool *pgxpool.Pool) finding {
-	ahead, _, err := MeasureClock(ctx, pool)
+	ahead, _, err := app.MeasureClock(ctx, pool)
 	if err != nil {
 		return failed(checkClock, err.Error(), "Check the database's log.")
 	}
@@ -142,9 +143,9 @@ func judgeClock(ahead time.Duration) finding {
 		detail = fmt.Sprintf("this machine is %s behind the database", ahead.Abs().Round(time.Millisecond))
 	}
 	switch {
-	case ahead.Abs() > SkewRefuse:
-		return failed(checkClock, detail+": workers do not start past "+SkewRefuse.String(), fix)
-	case ahead.Abs() > SkewAlert:
+	case ahead.Abs() > app.SkewRefuse:
+		return failed(checkClock, detail+": workers do not start past "+app.SkewRefuse.String(), fix)
+	case ahead.Abs() > app.SkewAlert:
 		return warn(checkClock, detail, fix)
 	}
 	return ok(checkClock, detail)

@@ -88,7 +88,7 @@ func examineRetention(ctx context.Context, pool *pgxpool.Pool, keep time.Duratio
 	}
 	since := "events are kept since " + oldest.Format(time.DateOnly)
 	// A day is dropped when all of it is too old, and a retention that runs hourly needs some time.
-	if time.Since(*oldest) > keep+3*day {
+	if time.Since(*oldest) > keep+3*24*time.Hour {
 		return warn(checkRetention, since+", which is longer than EVENT_RETENTION",
 			"A day stays while an event of it is pending, dead, or quarantined under an open alert: dealbox events list --status pending,dead,quarantined. "+
 				"If there is none, see docs/operations.md, Retention.")

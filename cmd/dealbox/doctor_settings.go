@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"dealbox/internal/app"
 	"dealbox/internal/webhooksig"
 )
 
@@ -35,7 +36,7 @@ func (d doctor) access(context.Context) []finding {
 		return []finding{warn(check, "anybody who reaches the service can read alerts, detailed health and the forecast",
 			"Unset PUBLIC_READS and set API_TOKEN, unless a frontend really cannot keep a token.")}
 	case a.APIToken == "" && !isLoopback(d.config.Listen.Addr):
-		return []finding{warn(check, "without API_TOKEN reads are refused from other machines and through proxies", "Set API_TOKEN. "+MakeSecret)}
+		return []finding{warn(check, "without API_TOKEN reads are refused from other machines and through proxies", "Set API_TOKEN. "+app.MakeSecret)}
 	case len(a.AdminTokens) == 0:
 		return []finding{ok(check, "reads as configured; without ADMIN_TOKEN operator actions are refused")}
 	}
@@ -61,12 +62,12 @@ func (d doctor) webhookSecrets(context.Context) []finding {
 	w := d.config.Webhook
 	for i, s := range w.Secrets {
 		if why := weakness(s); why != "" {
-			return []finding{warn(check, fmt.Sprintf("secret %d of %d %s", i+1, len(w.Secrets), why), "Take a random one. "+MakeSecret)}
+			return []finding{warn(check, fmt.Sprintf("secret %d of %d %s", i+1, len(w.Secrets), why), "Take a random one. "+app.MakeSecret)}
 		}
 	}
 	for _, t := range strings.FieldsFunc(w.Token.Reveal(), func(r rune) bool { return r == ',' }) {
-		if why := weakness(Secret(t)); why != "" {
-			return []finding{warn(check, "STRAPI_WEBHOOK_TOKEN "+why, "Take a random one. "+MakeSecret)}
+		if why := weakness(app.Secret(t)); why != "" {
+			return []finding{warn(check, "STRAPI_WEBHOOK_TOKEN "+why, "Take a random one. "+app.MakeSecret)}
 		}
 	}
 	if w.Token != "" {
@@ -81,7 +82,7 @@ var commonWords = []string{"changeme", "change-me", "change_me", "secret", "pass
 
 // weakness says why a secret may be guessed, "" when nothing tells so. It sees
 // what people type, not what a bad generator makes.
-func weakness(s Secret) string {
+func weakness(s app.Secret) string {
 	key, err := webhooksig.ParseSecret(s.Reveal())
 	if err != nil {
 		return "cannot be read"

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 
+	"dealbox/internal/app"
 	"dealbox/internal/mirror"
 	"dealbox/internal/strapi"
 )
@@ -58,7 +59,7 @@ func (d doctor) strapi(ctx context.Context) []finding {
 }
 
 // probeType reads the list, with each relation by itself, then one document.
-func probeType(ctx context.Context, client *strapi.Client, s StrapiConfig, t strapi.ContentType) typeProbe {
+func probeType(ctx context.Context, client *strapi.Client, s app.StrapiConfig, t strapi.ContentType) typeProbe {
 	p := typeProbe{contentType: t}
 	if p.listErr = client.CheckList(ctx, t, strapi.Query{}); p.listErr != nil {
 		return p
@@ -80,7 +81,7 @@ func probeType(ctx context.Context, client *strapi.Client, s StrapiConfig, t str
 }
 
 // firstDocument gives the documentId of any published document.
-func firstDocument(ctx context.Context, s StrapiConfig, t strapi.ContentType) (string, error) {
+func firstDocument(ctx context.Context, s app.StrapiConfig, t strapi.ContentType) (string, error) {
 	base := strings.TrimSuffix(strings.TrimRight(s.URL, "/"), "/api") + "/api/"
 	ctx, cancel := context.WithTimeout(ctx, min(s.Timeout, examineTimeout/3))
 	defer cancel()

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 
+	"dealbox/internal/app"
 	"dealbox/internal/fakestrapi"
 	"dealbox/internal/inbox"
 	"dealbox/internal/pgtest"
@@ -133,12 +134,16 @@ func TestDoctor_NothingSet(t *testing.T) {
 func TestDoctor_EveryMistake(t *testing.T) {
 	t.Parallel()
 	good, _ := healthy(t)
-	findings, out := mustExamine(t, mistakes.with("DATABASE_URL", good["DATABASE_URL"]))
+	mistakes := environ{}
+	_, _ = app.LoadConfig(func(name string) string { mistakes[name] = "?? " + canary[:8]; return "" }, app.Everything...)
+	mistakes = mistakes.with("DATABASE_URL", good["DATABASE_URL"])
+	_, err := app.LoadConfig(mistakes.getenv, app.Everything...)
+	problems := app.ProblemsOf(err)
+	require.Greater(t, len(problems), 30)
+	findings, out := mustExamine(t, mistakes)
 	require.Equal(t, exitFailed, out.code)
-	for name := range mistakes {
-		if name != "DATABASE_URL" {
-			require.Equal(t, verdictFail, findings[name].Verdict, name)
-		}
+	for _, p := range problems {
+		require.Equal(t, verdictFail, findings[p.Setting].Verdict, p.Setting)
 	}
 	require.NotEqual(t, verdictFail, findings["database"].Verdict) // a busy machine is a warning
 	require.Equal(t, verdictOK, findings["migrations"].Verdict)
@@ -394,7 +399,7 @@ func TestWeakness(t *testing.T) {
 		"abcabdabcabdabcabdabcabd":               "has few different characters",
 		"a1b2c3d4e5a1b2c3d4e5a1b2c3d4e5":         "repeats itself",
 	} {
-		require.Equal(t, want, weakness(Secret(value)), value)
+		require.Equal(t, want, weakness(app.Secret(value)), value)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"dealbox/internal/app"
 	"dealbox/internal/webhooksig"
 
 	"github.com/jackc/pgx/v5"
@@ -39,7 +40,7 @@ func (d doctor) strapiClock(ctx context.Context) []finding {
 
 // aheadOfStrapi is how far this machine's clock is ahead of the Date header of
 // any answer, a refusal too. It is right to about a second.
-func aheadOfStrapi(ctx context.Context, s StrapiConfig) (time.Duration, error) {
+func aheadOfStrapi(ctx context.Context, s app.StrapiConfig) (time.Duration, error) {
 	base := strings.TrimSuffix(strings.TrimRight(s.URL, "/"), "/api") + "/api/"
 	ctx, cancel := context.WithTimeout(ctx, min(s.Timeout, examineTimeout/3))
 	defer cancel()

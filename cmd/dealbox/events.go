@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"dealbox/internal/app"
 	"dealbox/internal/inbox"
 	"dealbox/internal/jobs"
 	"dealbox/internal/mirror"
@@ -260,7 +261,7 @@ func (c *EventsReplayCmd) Run(ctx context.Context, a *program) error {
 	if c.Dead {
 		filter.Statuses = []inbox.Status{inbox.StatusDead}
 	}
-	config, err := LoadConfig(a.getenv, NeedDatabase, NeedTypes)
+	config, err := app.LoadConfig(a.getenv, app.NeedDatabase, app.NeedTypes)
 	if err != nil {
 		return err
 	}
@@ -309,23 +310,23 @@ func plural(n int64, one, many string) string {
 }
 
 // replayPool is for a replay, which may have to choose among millions of events.
-var replayPool = PoolOptions{MaxConns: 2, StatementTimeout: 5 * time.Minute, LockTimeout: 2 * time.Second}
+var replayPool = app.PoolOptions{MaxConns: 2, StatementTimeout: 5 * time.Minute, LockTimeout: 2 * time.Second}
 
 // commandPool opens the service's database for a command that needs no other setting.
 func (a *program) commandPool(ctx context.Context) (*pgxpool.Pool, error) {
-	config, err := LoadConfig(a.getenv, NeedDatabase)
+	config, err := app.LoadConfig(a.getenv, app.NeedDatabase)
 	if err != nil {
 		return nil, err
 	}
-	return a.openCommandPool(ctx, config, CommandPool)
+	return a.openCommandPool(ctx, config, app.CommandPool)
 }
 
-func (a *program) openCommandPool(ctx context.Context, config Config, options PoolOptions) (*pgxpool.Pool, error) {
-	pool, err := OpenPool(ctx, config.Database.URL, options)
+func (a *program) openCommandPool(ctx context.Context, config app.Config, options app.PoolOptions) (*pgxpool.Pool, error) {
+	pool, err := app.OpenPool(ctx, config.Database.URL, options)
 	if err != nil {
 		return nil, err
 	}
-	if err := Ping(ctx, pool); err != nil {
+	if err := app.Ping(ctx, pool); err != nil {
 		pool.Close()
 		return nil, fmt.Errorf("reach the database: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/alerting"
+	"dealbox/internal/app"
 	"dealbox/internal/inbox"
 	"dealbox/internal/jobs"
 	"dealbox/internal/mirror"
@@ -31,7 +32,7 @@ type desk struct {
 func newDesk(t *testing.T) *desk {
 	t.Helper()
 	d := &desk{t: t, env: environ{"DATABASE_URL": pgtest.URL(t)}}
-	d.pool = mustOpen(t, d.env["DATABASE_URL"], CommandPool)
+	d.pool = mustOpen(t, d.env["DATABASE_URL"], app.CommandPool)
 	return d
 }
 

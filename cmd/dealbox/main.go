@@ -11,6 +11,8 @@ import (
 	"runtime/debug"
 	"syscall"
 
+	"dealbox/internal/app"
+
 	"github.com/alecthomas/kong"
 )
 
@@ -28,7 +30,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, os.Args[1:], Getenv, os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(run(ctx, os.Args[1:], app.Getenv, os.Stdin, os.Stdout, os.Stderr))
 }
 
 // program is what a command gets from the process.
@@ -52,17 +54,6 @@ type cli struct {
 	Sync    SyncCmd    `cmd:"" help:"Compare the mirror with Strapi now. Needs DATABASE_URL and a service that runs."`
 
 	Version kong.VersionFlag `help:"Print the version."`
-}
-
-// ServeCmd is `dealbox serve`.
-type ServeCmd struct {
-	Role string `enum:"all,api,worker" default:"all" help:"What this process does: all, api (HTTP only) or worker (jobs, and HTTP for health only)."`
-}
-
-// Help is shown by `dealbox serve --help`.
-func (ServeCmd) Help() string {
-	return "Needs DATABASE_URL, STRAPI_URL, STRAPI_API_TOKEN and STRAPI_WEBHOOK_SECRET (or STRAPI_WEBHOOK_TOKEN). " +
-		"It never migrates: run 'dealbox migrate up' first. A database that is away is waited for."
 }
 
 // DevCmd is `dealbox dev`.

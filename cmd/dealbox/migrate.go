@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"dealbox/db/migrations"
+	"dealbox/internal/app"
 )
 
 // MigrateCmd is `dealbox migrate`.
@@ -36,7 +37,7 @@ func (c *MigrateUpCmd) Run(ctx context.Context, a *program) error {
 		return err
 	}
 	defer pool.Close()
-	fmt.Fprintln(a.stdout, "migrating", DatabaseName(pool))
+	fmt.Fprintln(a.stdout, "migrating", app.DatabaseName(pool))
 	applied, err := migrations.Up(ctx, pool, func(m migrations.Migration) {
 		fmt.Fprintf(a.stdout, "applied %s %d %s\n", m.Set, m.Version, m.Name)
 	})
@@ -131,25 +132,19 @@ func appliedText(m migrations.Migration) string {
 
 // migratePool opens the database to migrate and makes sure that it answers.
 func (a *program) migratePool(ctx context.Context) (*pgxpool.Pool, error) {
-	config, err := LoadConfig(a.getenv, NeedMigrate)
+	config, err := app.LoadConfig(a.getenv, app.NeedMigrate)
 	if err != nil {
 		return nil, err
 	}
-	pool, err := OpenPool(ctx, config.Database.MigrateURL, MigratePool)
+	pool, err := app.OpenPool(ctx, config.Database.MigrateURL, app.MigratePool)
 	if err != nil {
 		return nil, err
 	}
-	if err := Ping(ctx, pool); err != nil {
+	if err := app.Ping(ctx, pool); err != nil {
 		pool.Close()
 		return nil, fmt.Errorf("reach the database: %w", err)
 	}
 	return pool, nil
-}
-
-// DatabaseName says which database it is, without the password.
-func DatabaseName(pool *pgxpool.Pool) string {
-	c := pool.Config().ConnConfig
-	return fmt.Sprintf("database %s on %s:%d as %s", c.Database, c.Host, c.Port, c.User)
 }
 
 func printJSON(w io.Writer, v any) error {

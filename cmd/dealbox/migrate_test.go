@@ -13,12 +13,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/db/migrations"
+	"dealbox/internal/app"
 	"dealbox/internal/pgtest"
 )
 
 func mustExec(t *testing.T, rawURL, sql string) {
 	t.Helper()
-	_, err := mustOpen(t, rawURL, MigratePool).Exec(t.Context(), sql)
+	_, err := mustOpen(t, rawURL, app.MigratePool).Exec(t.Context(), sql)
 	require.NoError(t, err)
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"dealbox/internal/app"
 	"dealbox/internal/fakestrapi"
 	"dealbox/internal/pgtest"
 )
@@ -113,7 +114,7 @@ func TestDoctor_Roles(t *testing.T) {
 	e, _ := healthy(t)
 	roles := pgtest.SeparateRoles(t)
 	var day string
-	require.NoError(t, mustOpen(t, roles.Admin, CommandPool).QueryRow(t.Context(),
+	require.NoError(t, mustOpen(t, roles.Admin, app.CommandPool).QueryRow(t.Context(),
 		"SELECT max(inhrelid::regclass::text) FROM pg_inherits WHERE inhparent = 'inbox_event'::regclass").Scan(&day))
 	for _, test := range []struct {
 		name, url, admin string // admin runs first
@@ -147,5 +148,5 @@ func TestDoctor_Roles(t *testing.T) {
 
 func roleOf(t *testing.T, rawURL string) string {
 	t.Helper()
-	return mustOpen(t, rawURL, CommandPool).Config().ConnConfig.User
+	return mustOpen(t, rawURL, app.CommandPool).Config().ConnConfig.User
 }

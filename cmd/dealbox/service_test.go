@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
+	"dealbox/internal/app"
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/fakestrapi"
 	"dealbox/internal/pgtest"
@@ -65,15 +66,15 @@ func newEnv(t *testing.T, strapiConfig fakestrapi.Config, pairs ...string) *env 
 }
 
 // serve runs the service until the test ends.
-func (h *env) serve() *Service {
+func (h *env) serve() {
 	h.t.Helper()
-	config, err := LoadConfig(h.env.getenv, Everything...)
+	config, err := app.LoadConfig(h.env.getenv, app.Everything...)
 	require.NoError(h.t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(h.t, err)
 	h.address = "http://" + listener.Addr().String()
 	ctx, stop := context.WithCancel(context.Background())
-	s, err := New(ctx, config, RoleAll, "test", h.log)
+	s, err := app.New(ctx, config, app.RoleAll, "test", h.log)
 	require.NoError(h.t, err)
 	// Its cause is why the service ended; Canceled, when it ended as it should.
 	running, ended := context.WithCancelCause(context.Background())
@@ -85,7 +86,6 @@ func (h *env) serve() *Service {
 	})
 	err = waitReady(running, h.address)
 	require.NoError(h.t, err, "%v", context.Cause(running))
-	return s
 }
 
 // deliver posts a body as a signing Strapi would, and returns the status.

@@ -15,6 +15,7 @@ import (
 	"time"
 	"unicode"
 
+	"dealbox/internal/app"
 	"dealbox/internal/webhooksig"
 
 	"github.com/google/uuid"
@@ -46,7 +47,7 @@ func (c *SignCmd) Validate() error {
 	if c.Send == "" {
 		return nil
 	}
-	if _, wrong := ParseWebURL(c.Send); wrong != "" {
+	if _, wrong := app.ParseWebURL(c.Send); wrong != "" {
 		return fmt.Errorf("--send: the URL %s", wrong)
 	}
 	return nil
@@ -73,11 +74,11 @@ func (c *SignCmd) Run(ctx context.Context, a *program) error {
 }
 
 // config reads the address only for the curl command that is printed.
-func (c *SignCmd) config(a *program) (Config, error) {
+func (c *SignCmd) config(a *program) (app.Config, error) {
 	if c.Send != "" {
-		return LoadConfig(a.getenv, NeedSigning)
+		return app.LoadConfig(a.getenv, app.NeedSigning)
 	}
-	return LoadConfig(a.getenv, NeedSigning, NeedListen)
+	return app.LoadConfig(a.getenv, app.NeedSigning, app.NeedListen)
 }
 
 func (a *program) readFile(name string) ([]byte, error) {
@@ -96,7 +97,7 @@ func (a *program) readFile(name string) ([]byte, error) {
 }
 
 // signedHeaders gives all headers of the delivery but its length.
-func signedHeaders(scheme webhooksig.Scheme, key Secret, body []byte) (http.Header, error) {
+func signedHeaders(scheme webhooksig.Scheme, key app.Secret, body []byte) (http.Header, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return nil, fmt.Errorf("make a delivery id: %w", err)

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os/user"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"dealbox/internal/app"
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/jobs"
 	"dealbox/internal/mirror"
@@ -32,11 +32,11 @@ func (SyncCmd) Help() string {
 
 // Run writes the request and, with --wait, follows the run.
 func (c *SyncCmd) Run(ctx context.Context, a *program) error {
-	config, err := LoadConfig(a.getenv, NeedDatabase)
+	config, err := app.LoadConfig(a.getenv, app.NeedDatabase)
 	if err != nil {
 		return err
 	}
-	pool, err := OpenPool(ctx, config.Database.URL, CommandPool)
+	pool, err := app.OpenPool(ctx, config.Database.URL, app.CommandPool)
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (c *SyncCmd) request(ctx context.Context, pool *pgxpool.Pool) (id int64, er
 	if err != nil {
 		return 0, err
 	}
-	r := mirror.Request{Extent: mirror.Delta, Trigger: mirror.TriggerDemand, Actor: osActor(), AllowDeletes: c.AllowDeletes}
+	r := mirror.Request{Extent: mirror.Delta, Trigger: mirror.TriggerDemand, Actor: app.Operator(), AllowDeletes: c.AllowDeletes}
 	if c.Full || c.AllowDeletes {
 		r.Extent = mirror.Full
 	}
@@ -66,15 +66,6 @@ func (c *SyncCmd) request(ctx context.Context, pool *pgxpool.Pool) (id int64, er
 		return err
 	})
 	return id, err
-}
-
-// osActor is who the history names for a command.
-func osActor() string {
-	u, err := user.Current()
-	if err != nil {
-		return "cli"
-	}
-	return "cli:" + u.Username
 }
 
 // followEvery is how often the run's row is read.
@@ -91,7 +82,7 @@ func follow(ctx context.Context, pool *pgxpool.Pool, id int64, w io.Writer) erro
 		if err != nil {
 			return fmt.Errorf("read reconciliation %d: %w", id, err)
 		}
-		if IsTerminal(w) && run.StartedAt != nil {
+		if app.IsTerminal(w) && run.StartedAt != nil {
 			fmt.Fprintf(w, "\r%s", bar(run))
 		}
 		if run.FinishedAt != nil {
@@ -108,7 +99,7 @@ func follow(ctx context.Context, pool *pgxpool.Pool, id int64, w io.Writer) erro
 }
 
 func tell(w io.Writer, run dbsqlc.ReconciliationRun) error {
-	if IsTerminal(w) {
+	if app.IsTerminal(w) {
 		fmt.Fprintln(w)
 	}
 	if run.Status == "failed" {

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -92,6 +92,12 @@ func setSession(params map[string]string, o PoolOptions) {
 }
 
 func milliseconds(d time.Duration) string { return fmt.Sprintf("%dms", d.Milliseconds()) }
+
+// DatabaseName says which database it is, without the password.
+func DatabaseName(pool *pgxpool.Pool) string {
+	c := pool.Config().ConnConfig
+	return fmt.Sprintf("database %s on %s:%d as %s", c.Database, c.Host, c.Port, c.User)
+}
 
 const (
 	waitEvery  = time.Second

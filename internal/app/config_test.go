@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"bytes"
@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -404,5 +406,18 @@ func TestParseServer(t *testing.T) {
 		"smtp://m?tls=off", "smtp://m?tls=none&x=y", "smtps://m?tls=none", "smtp://a:b@m?tls=none",
 	} {
 		require.NotEmpty(t, (&EmailConfig{}).parseServer(url), url)
+	}
+}
+
+// The README names every setting that the program reads.
+func TestLoadConfig_SettingsAreInTheReadme(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	require.NoError(t, err)
+	read := map[string]bool{}
+	_, _ = LoadConfig(func(name string) string { read[name] = true; return "" }, append(Everything, NeedMigrate)...)
+	require.Greater(t, len(read), 50)
+	for name := range read {
+		require.Contains(t, string(readme), name)
 	}
 }
