@@ -94,7 +94,7 @@ func TestEvents_Commands(t *testing.T) {
 	story := d.done("events show " + ids[1])
 	require.Contains(t, story, "HTTP 500 (12 failures in a row)")
 	require.Contains(t, story, dealBody("gone"))
-	require.Contains(t, story, "not stored")
+	require.Contains(t, story, "does not store it")
 	require.Contains(t, d.done("events show "+ids[3]), "the body is 3 bytes and no text")
 	var told inbox.Detail
 	require.NoError(t, json.Unmarshal([]byte(d.done("events show --json "+ids[1])), &told))
@@ -103,11 +103,11 @@ func TestEvents_Commands(t *testing.T) {
 	require.Equal(t, exitFailed, missing.code)
 	require.Contains(t, missing.stderr, "no event with this id")
 
-	require.Equal(t, "1 event: 1 document would be looked at again (nothing was changed)\n", d.done("events replay --dead --dry-run"))
+	require.Equal(t, "1 event: would request a refresh of 1 document (nothing was changed)\n", d.done("events replay --dead --dry-run"))
 	require.Contains(t, d.done("events list --status=dead"), ids[1])
-	require.Equal(t, "1 event: a look at 1 document is asked for\n", d.done("events replay --dead"))
+	require.Equal(t, "1 event: requested a refresh of 1 document\n", d.done("events replay --dead"))
 	require.Equal(t, "no events\n", d.done("events list --status=dead"))
-	require.Equal(t, "1 event: a look at 1 document is asked for\n", d.done("events replay "+ids[0]))
+	require.Equal(t, "1 event: requested a refresh of 1 document\n", d.done("events replay "+ids[0]))
 	require.Contains(t, d.done("events replay "+ids[2]), "there is nothing to replay")
 	require.JSONEq(t, `{"dry_run":true,"events":2,"documents":2,"nothing_to_replay":0}`, d.done("events replay --type=pipeline-deal --dry-run --json"))
 }

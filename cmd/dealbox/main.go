@@ -46,11 +46,11 @@ type cli struct {
 	Dev     DevCmd     `cmd:"" help:"Run everything on this machine with nothing configured: a private Postgres, a simulated Strapi, the service."`
 	Serve   ServeCmd   `cmd:"" help:"Run the service: HTTP and workers."`
 	Migrate MigrateCmd `cmd:"" help:"Bring the database's schema up to this program."`
-	Events  EventsCmd  `cmd:"" help:"Look at what was received, and replay it."`
-	Alerts  AlertsCmd  `cmd:"" help:"Look at alerts; acknowledge, resolve and silence them."`
-	Breaker BreakerCmd `cmd:"" help:"Look at the breaker in front of Strapi, and hold it open or closed."`
+	Events  EventsCmd  `cmd:"" help:"Show what was received, and replay it."`
+	Alerts  AlertsCmd  `cmd:"" help:"Show alerts; acknowledge, resolve and silence them."`
+	Breaker BreakerCmd `cmd:"" help:"Show the breaker in front of Strapi, and hold it open or closed."`
 	Sign    SignCmd    `cmd:"" help:"Sign a webhook body, or sign and send it. Needs STRAPI_WEBHOOK_SECRET."`
-	Doctor  DoctorCmd  `cmd:"" help:"Check settings, database, Strapi and the rest; say what to do about what fails."`
+	Doctor  DoctorCmd  `cmd:"" help:"Check settings, database, Strapi and alert channels; print what to do about each failure."`
 	Sync    SyncCmd    `cmd:"" help:"Compare the mirror with Strapi now. Needs DATABASE_URL and a service that runs."`
 
 	Version kong.VersionFlag `help:"Print the version."`
@@ -68,13 +68,13 @@ func (DevCmd) Help() string {
 	return "Needs no setting. Its data is kept in your state directory until 'dealbox dev --reset'."
 }
 
-// run is the whole program. It answers the exit code: 0 done, 1 failed, 2 wrong usage.
+// run is the whole program. It returns the exit code: 0 done, 1 failed, 2 wrong usage.
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &program{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr, version: programVersion()}
 	answered := false // by --help or --version
 	parser, err := kong.New(&cli{},
 		kong.Name("dealbox"),
-		kong.Description("Receives Strapi webhooks about deals and billings, mirrors them in Postgres, keeps the revenue forecast and tells people when something is wrong. "+
+		kong.Description("Receives Strapi webhooks about deals and billings, mirrors them in Postgres, keeps the revenue forecast and notifies people when something is wrong. "+
 			"All settings are environment variables."),
 		kong.Vars{"version": "dealbox " + a.version},
 		kong.Writers(stdout, stderr),

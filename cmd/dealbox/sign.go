@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"dealbox/internal/app"
 	"dealbox/internal/webhooksig"
@@ -54,12 +53,12 @@ func (c *SignCmd) Validate() error {
 }
 
 // Run signs the body, and sends it if asked to.
-func (c *SignCmd) Run(ctx context.Context, a *program) error {
-	config, err := c.config(a)
+func (c *SignCmd) Run(ctx context.Context, p *program) error {
+	config, err := c.config(p)
 	if err != nil {
 		return err
 	}
-	body, err := a.readFile(c.File)
+	body, err := p.readFile(c.File)
 	if err != nil {
 		return err
 	}
@@ -68,22 +67,22 @@ func (c *SignCmd) Run(ctx context.Context, a *program) error {
 		return err
 	}
 	if c.Send != "" {
-		return send(ctx, a.stdout, withWebhookPath(c.Send), headers, body)
+		return send(ctx, p.stdout, withWebhookPath(c.Send), headers, body)
 	}
-	return c.print(a.stdout, headers, config.Listen.URL()+webhookPath)
+	return c.print(p.stdout, headers, config.Listen.URL()+webhookPath)
 }
 
 // config reads the address only for the curl command that is printed.
-func (c *SignCmd) config(a *program) (app.Config, error) {
+func (c *SignCmd) config(p *program) (app.Config, error) {
 	if c.Send != "" {
-		return app.LoadConfig(a.getenv, app.NeedSigning)
+		return app.LoadConfig(p.getenv, app.NeedSigning)
 	}
-	return app.LoadConfig(a.getenv, app.NeedSigning, app.NeedListen)
+	return app.LoadConfig(p.getenv, app.NeedSigning, app.NeedListen)
 }
 
-func (a *program) readFile(name string) ([]byte, error) {
+func (p *program) readFile(name string) ([]byte, error) {
 	if name == "-" {
-		body, err := io.ReadAll(a.stdin)
+		body, err := io.ReadAll(p.stdin)
 		if err != nil {
 			return nil, fmt.Errorf("read the body from standard input: %w", err)
 		}
@@ -172,14 +171,4 @@ func printAnswer(w io.Writer, response *http.Response) error {
 		return fmt.Errorf("read the answer: %w", err)
 	}
 	return nil
-}
-
-// printable drops what could steer a terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
-			return r
-		}
-		return -1
-	}, s)
 }

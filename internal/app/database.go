@@ -7,7 +7,8 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/jackc/pgx/v5"
+	"dealbox/internal/dbsqlc"
+
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -74,6 +75,28 @@ func OpenPool(ctx context.Context, url Secret, o PoolOptions) (*pgxpool.Pool, er
 		return nil, fmt.Errorf("open the database pool: %w", err)
 	}
 	return pool, nil
+}
+
+// Connect opens a pool for a command and makes sure that the database can be reached.
+func Connect(ctx context.Context, url Secret, o PoolOptions) (*pgxpool.Pool, error) {
+	pool, err := OpenPool(ctx, url, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := Ping(ctx, pool); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("reach the database: %w", err)
+	}
+	return pool, nil
+}
+
+// OpenMigrations connects to the database to migrate, as the owner's role.
+func OpenMigrations(ctx context.Context, getenv func(string) string) (*pgxpool.Pool, error) {
+	config, err := LoadConfig(getenv, NeedMigrate)
+	if err != nil {
+		return nil, err
+	}
+	return Connect(ctx, config.Database.MigrateURL, MigratePool)
 }
 
 // setSession sets what every session of Dealbox needs, whatever the URL or the
@@ -145,19 +168,14 @@ func Ping(ctx context.Context, db pinger) error {
 	return db.Ping(ctx) //nolint:wrapcheck // logged by the only caller
 }
 
-// rowQuerier is the part of a pool, connection or transaction that reads one row.
-type rowQuerier interface {
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}
-
-// MeasureClock says how far this machine's clock is ahead of the database's
+// MeasureClock returns how far this machine's clock is ahead of the database's
 // (negative: behind) and how long a round trip took. It is right to half a
 // round trip; the shortest of three counts.
-func MeasureClock(ctx context.Context, db rowQuerier) (ahead, roundTrip time.Duration, err error) {
+func MeasureClock(ctx context.Context, db dbsqlc.DBTX) (ahead, roundTrip time.Duration, err error) {
 	for i := range 3 {
-		var theirs time.Time
 		before := time.Now()
-		if err := db.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&theirs); err != nil {
+		theirs, err := dbsqlc.New().DatabaseClock(ctx, db)
+		if err != nil {
 			return 0, 0, fmt.Errorf("read the database's clock: %w", err)
 		}
 		took := time.Since(before)

@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"context"
@@ -15,55 +15,54 @@ import (
 // dialTimeout is for resolving, connecting and the TLS handshake together.
 const dialTimeout = 5 * time.Second
 
-// alertWebhook sees whether the host can be resolved and connected to. It sends
-// nothing, so it cannot tell whether the receiver takes alerts.
-func (d doctor) alertWebhook(ctx context.Context) []finding {
+// alertWebhook connects to the host. It sends nothing, so it does not show whether
+// the receiver accepts alerts.
+func (d doctor) alertWebhook(ctx context.Context) []Finding {
 	const check = "alert webhook"
 	if name, isWrong := d.wrong("ALERT_WEBHOOK_URL", "ALERT_WEBHOOK_SECRET"); isWrong {
-		return []finding{skipped(check, name+" is wrong")}
+		return []Finding{skipped(check, name+" is wrong")}
 	}
 	a := d.config.Alerts
 	if a.WebhookURL == "" && a.Email != nil {
-		return []finding{ok(check, "not set; alerts go by e-mail")}
+		return []Finding{ok(check, "not set; alerts go by e-mail")}
 	}
 	if a.WebhookURL == "" {
-		return []finding{warn(check, "not set: alerts are kept, but nobody is told", "Set ALERT_WEBHOOK_URL, or ALERT_EMAIL_ENABLED with its settings.")}
+		return []Finding{warn(check, "not set: alerts are stored, but nobody is notified", "Set ALERT_WEBHOOK_URL, or ALERT_EMAIL_ENABLED with its settings.")}
 	}
 	host := app.HostOf(a.WebhookURL)
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	if err := dial(ctx, a.WebhookURL); err != nil {
-		return []finding{failed(check, host+": "+err.Error(), fixDial(err))}
+		return []Finding{failed(check, host+": "+err.Error(), fixDial(err))}
 	}
 	if a.WebhookFormat == "standard" && a.WebhookSecret == "" {
-		return []finding{warn(check, host+" can be reached; alerts are sent unsigned", "Set ALERT_WEBHOOK_SECRET so that the receiver can tell that they are genuine.")}
+		return []Finding{warn(check, host+" can be reached; alerts are sent unsigned", "Set ALERT_WEBHOOK_SECRET so that the receiver can verify them.")}
 	}
-	return []finding{ok(check, host+" can be reached")}
+	return []Finding{ok(check, host+" can be reached")}
 }
 
-// alertEmail lets itself in at the mail server and leaves again. It sends no
-// mail, so it cannot tell whether the server takes the addresses.
-func (d doctor) alertEmail(ctx context.Context) []finding {
+// alertEmail logs in at the mail server and leaves again. It sends no mail, so it
+// does not show whether the server accepts the addresses.
+func (d doctor) alertEmail(ctx context.Context) []Finding {
 	const check = "alert e-mail"
 	if name, isWrong := d.wrong("SMTP_URL", "ALERT_EMAIL_ENABLED", "ALERT_EMAIL_FROM", "ALERT_EMAIL_TO"); isWrong {
-		return []finding{skipped(check, name+" is wrong")}
+		return []Finding{skipped(check, name+" is wrong")}
 	}
 	settings := d.config.Alerts.Email
 	if settings == nil {
-		return []finding{ok(check, "not used: ALERT_EMAIL_ENABLED is not true")}
+		return []Finding{ok(check, "not used: ALERT_EMAIL_ENABLED is not true")}
 	}
 	email, err := app.NewEmail(*settings, d.version)
 	if err != nil {
-		return []finding{failed(check, err.Error(), "Correct SMTP_URL, ALERT_EMAIL_FROM or ALERT_EMAIL_TO.")}
+		return []Finding{failed(check, err.Error(), "Correct SMTP_URL, ALERT_EMAIL_FROM or ALERT_EMAIL_TO.")}
 	}
 	if err := email.Check(ctx); err != nil {
-		return []finding{failed(check, err.Error(), "Check host, port, user and password in SMTP_URL; smtp:// is for STARTTLS, smtps:// for TLS from the start.")}
+		return []Finding{failed(check, err.Error(), "Check host, port, user and password in SMTP_URL; smtp:// is for STARTTLS, smtps:// for TLS from the start.")}
 	}
-	return []finding{ok(check, settings.Host+" lets Dealbox in; 'dealbox alerts test' sends one")}
+	return []Finding{ok(check, settings.Host+" accepts the login; 'dealbox alerts test' sends one")}
 }
 
-// dial connects and, for https, shakes hands. Behind a proxy only the proxy can
-// be seen.
+// dial connects and, for https, shakes hands. Behind a proxy it reaches only the proxy.
 func dial(ctx context.Context, target app.Secret) error {
 	u, err := url.Parse(target.Reveal())
 	if err != nil {

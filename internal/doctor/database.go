@@ -1,6 +1,10 @@
-package main
+package doctor
 
 import (
+	"github.com/jackc/pgx/v5"
+
+	"dealbox/internal/dbsqlc"
+
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +20,7 @@ import (
 
 const (
 	minPostgres = 150000 // server_version_num of 15.0
-	// slowDatabase: each webhook costs some round trips, and is answered after them.
+	// slowDatabase: Dealbox answers a webhook after several round trips.
 	slowDatabase = 50 * time.Millisecond
 )
 
@@ -24,11 +28,11 @@ const (
 	checkDatabase   = "database"
 	checkMigrations = "migrations"
 	checkPartitions = "partitions"
-	checkClock      = "clock"
+	checkWebhooks   = "webhooks"
 )
 
-// database examines the database, and what can only be seen through it.
-func (d doctor) database(ctx context.Context) []finding {
+// database examines the database, and what only its tables show.
+func (d doctor) database(ctx context.Context) []Finding {
 	if name, isWrong := d.wrong("DATABASE_URL"); isWrong {
 		return withoutDatabase(skipped(checkDatabase, name+" is wrong"))
 	}
@@ -38,48 +42,46 @@ func (d doctor) database(ctx context.Context) []finding {
 	}
 	defer pool.Close()
 	found := examineServer(ctx, pool)
-	if found.Verdict == verdictFail {
+	if found.Status == Fail {
 		return withoutDatabase(found)
 	}
-	return []finding{
+	return []Finding{
 		found, examineMigrations(ctx, pool), examineRoles(ctx, pool), examinePartitions(ctx, pool),
 		examineRetention(ctx, pool, d.config.Retention.Events), examineClock(ctx, pool), examineWebhooks(ctx, pool),
 	}
 }
 
-func withoutDatabase(first finding) []finding {
-	findings := []finding{first}
+func withoutDatabase(first Finding) []Finding {
+	findings := []Finding{first}
 	for _, check := range []string{checkMigrations, checkRoles, checkPartitions, checkRetention, checkClock, checkWebhooks} {
 		findings = append(findings, skipped(check, "it needs the database"))
 	}
 	return findings
 }
 
-func examineServer(ctx context.Context, pool *pgxpool.Pool) finding {
+func examineServer(ctx context.Context, pool *pgxpool.Pool) Finding {
 	if err := app.Ping(ctx, pool); err != nil {
 		return failed(checkDatabase, err.Error(), fixConnection(err))
 	}
-	var number int
-	var version string
-	err := pool.QueryRow(ctx, "SELECT current_setting('server_version_num')::int, current_setting('server_version')").Scan(&number, &version)
+	server, err := dbsqlc.New().DoctorServer(ctx, pool)
 	if err != nil {
 		return failed(checkDatabase, err.Error(), "Check the database's log.")
 	}
-	if number < minPostgres {
-		return failed(checkDatabase, "Postgres "+version, "Use Postgres 15 or later.")
+	if server.Number < minPostgres {
+		return failed(checkDatabase, "Postgres "+server.Version, "Use Postgres 15 or later.")
 	}
 	_, roundTrip, err := app.MeasureClock(ctx, pool)
 	if err != nil {
 		return failed(checkDatabase, err.Error(), "Check the database's log.")
 	}
-	detail := fmt.Sprintf("Postgres %s, %s a round trip, %s", version, roundTrip.Round(10*time.Microsecond), app.DatabaseName(pool))
+	detail := fmt.Sprintf("Postgres %s, %s a round trip, %s", server.Version, roundTrip.Round(10*time.Microsecond), app.DatabaseName(pool))
 	if roundTrip > slowDatabase {
-		return warn(checkDatabase, detail, "Run Dealbox near its database: every webhook waits for some round trips.")
+		return warn(checkDatabase, detail, "Run Dealbox near its database: every webhook waits for several round trips.")
 	}
 	return ok(checkDatabase, detail)
 }
 
-// fixConnection says what to do by the SQLSTATE of a refused connection.
+// fixConnection returns what to do by the SQLSTATE of a refused connection.
 func fixConnection(err error) string {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
@@ -98,7 +100,7 @@ func fixConnection(err error) string {
 	return "Check the database's log."
 }
 
-func examineMigrations(ctx context.Context, pool *pgxpool.Pool) finding {
+func examineMigrations(ctx context.Context, pool *pgxpool.Pool) Finding {
 	err := migrations.Check(ctx, pool)
 	switch {
 	case errors.Is(err, migrations.ErrBehind):
@@ -109,44 +111,33 @@ func examineMigrations(ctx context.Context, pool *pgxpool.Pool) finding {
 	return ok(checkMigrations, "the schema is up to date")
 }
 
-func examinePartitions(ctx context.Context, pool *pgxpool.Pool) finding {
-	var days *int
-	err := pool.QueryRow(ctx, "SELECT inbox_partition_horizon() - (now() AT TIME ZONE 'UTC')::date").Scan(&days)
+func examinePartitions(ctx context.Context, pool *pgxpool.Pool) Finding {
+	days, err := dbsqlc.New().InboxPartitionDaysLeft(ctx, pool)
 	var pg *pgconn.PgError
 	switch {
 	case errors.As(err, &pg) && pg.Code == "42883": // undefined_function
 		return skipped(checkPartitions, "the schema is behind")
 	case err != nil:
 		return failed(checkPartitions, err.Error(), "Check the role's privileges.")
-	case days == nil:
+	case days < 0:
 		return failed(checkPartitions, "inbox_event has no partition for today: no webhook can be committed",
 			"Start 'dealbox serve', which makes them, or run: SELECT inbox_make_partitions(14).")
-	case *days < inbox.MinDaysAhead:
-		return warn(checkPartitions, fmt.Sprintf("inbox_event has partitions for %d more days", *days),
+	case days < inbox.MinDaysAhead:
+		return warn(checkPartitions, fmt.Sprintf("inbox_event has partitions for %d more days", days),
 			"Check that a 'dealbox serve' with workers runs: it makes them 14 days ahead.")
 	}
-	return ok(checkPartitions, fmt.Sprintf("inbox_event has partitions for %d more days", *days))
+	return ok(checkPartitions, fmt.Sprintf("inbox_event has partitions for %d more days", days))
 }
 
-func examineClock(ctx context.Context, pool *pgxpool.Pool) finding {
-	ahead, _, err := app.MeasureClock(ctx, pool)
-	if err != nil {
-		return failed(checkClock, err.Error(), "Check the database's log.")
-	}
-	return judgeClock(ahead)
-}
-
-func judgeClock(ahead time.Duration) finding {
-	const fix = "Let both machines set their clocks by NTP."
-	detail := fmt.Sprintf("this machine is %s ahead of the database", ahead.Round(time.Millisecond))
-	if ahead < 0 {
-		detail = fmt.Sprintf("this machine is %s behind the database", ahead.Abs().Round(time.Millisecond))
-	}
+// examineWebhooks reports the last delivery: the proof that Strapi reaches Dealbox.
+func examineWebhooks(ctx context.Context, pool *pgxpool.Pool) Finding {
+	last, err := dbsqlc.New().DoctorLastDelivery(ctx, pool)
 	switch {
-	case ahead.Abs() > app.SkewRefuse:
-		return failed(checkClock, detail+": workers do not start past "+app.SkewRefuse.String(), fix)
-	case ahead.Abs() > app.SkewAlert:
-		return warn(checkClock, detail, fix)
+	case errors.Is(err, pgx.ErrNoRows):
+		return ok(checkWebhooks, "none has arrived yet; 'Trigger' in Strapi's webhook settings sends one")
+	case err != nil:
+		return skipped(checkWebhooks, "the schema is behind, or the role may not read inbox_event")
 	}
-	return ok(checkClock, detail)
+	age := time.Duration(last.AgeSeconds * float64(time.Second)).Round(time.Second)
+	return ok(checkWebhooks, fmt.Sprintf("the last one arrived %s ago, signed by scheme %s", age, last.Scheme))
 }

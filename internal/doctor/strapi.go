@@ -1,19 +1,16 @@
-package main
+package doctor
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
 
-	"dealbox/internal/app"
 	"dealbox/internal/mirror"
 	"dealbox/internal/strapi"
 )
@@ -23,7 +20,7 @@ const (
 	checkToken  = "strapi token"
 )
 
-// typeProbe is what Strapi said about one content type.
+// typeProbe is how Strapi answered about one content type.
 type typeProbe struct {
 	contentType strapi.ContentType
 	listErr     error // of the list; nil when it can be read
@@ -36,30 +33,37 @@ type typeProbe struct {
 
 var errNoDocument = errors.New("there is no published document yet")
 
-// strapi examines the address, the token and each content type. Every type is
-// asked at the same time and judged by its own answers.
-func (d doctor) strapi(ctx context.Context) []finding {
+// strapi examines the address, the token and each content type. It asks for every
+// type at the same time.
+func (d doctor) strapi(ctx context.Context) []Finding {
 	if name, isWrong := d.wrong("STRAPI_URL", "STRAPI_API_TOKEN", "STRAPI_DEAL_TYPES", "STRAPI_BILLING_TYPES", "STRAPI_DEAL_FIELDS", "STRAPI_BILLING_FIELDS"); isWrong {
-		return []finding{skipped(checkStrapi, name+" is wrong"), skipped(checkToken, name+" is wrong")}
+		return []Finding{skipped(checkStrapi, name+" is wrong"), skipped(checkToken, name+" is wrong")}
 	}
-	s := d.config.Strapi
-	client, err := strapi.New(strapi.Config{
-		BaseURL: s.URL, Token: s.APIToken.Reveal(), Timeout: min(s.Timeout, examineTimeout/3), UserAgent: "dealbox/" + d.version + " (doctor)",
-	})
+	client, err := d.strapiClient(nil)
 	if err != nil {
-		return []finding{failed(checkStrapi, err.Error(), "Check STRAPI_URL and STRAPI_API_TOKEN.")}
+		return []Finding{failed(checkStrapi, err.Error(), "Check STRAPI_URL and STRAPI_API_TOKEN.")}
 	}
-	probes := make([]typeProbe, len(s.Types))
+	types := d.config.Strapi.Types
+	probes := make([]typeProbe, len(types))
 	var wait sync.WaitGroup
-	for i, t := range s.Types {
-		wait.Go(func() { probes[i] = probeType(ctx, client, s, t) })
+	for i, t := range types {
+		wait.Go(func() { probes[i] = probeType(ctx, client, t) })
 	}
 	wait.Wait()
-	return judgeStrapi(s.URL, probes)
+	return strapiFindings(d.config.Strapi.URL, probes)
+}
+
+// strapiClient returns a client whose requests are shorter than an examination.
+func (d doctor) strapiClient(transport http.RoundTripper) (*strapi.Client, error) {
+	s := d.config.Strapi
+	return strapi.New(strapi.Config{
+		BaseURL: s.URL, Token: s.APIToken.Reveal(), Timeout: min(s.Timeout, examineTimeout/3),
+		UserAgent: "dealbox/" + d.version + " (doctor)", Transport: transport,
+	})
 }
 
 // probeType reads the list, with each relation by itself, then one document.
-func probeType(ctx context.Context, client *strapi.Client, s app.StrapiConfig, t strapi.ContentType) typeProbe {
+func probeType(ctx context.Context, client *strapi.Client, t strapi.ContentType) typeProbe {
 	p := typeProbe{contentType: t}
 	if p.listErr = client.CheckList(ctx, t, strapi.Query{}); p.listErr != nil {
 		return p
@@ -70,47 +74,23 @@ func probeType(ctx context.Context, client *strapi.Client, s app.StrapiConfig, t
 			p.refused = append(p.refused, relation)
 		}
 	}
-	id, err := firstDocument(ctx, s, t)
-	if err != nil {
+	// A page that holds all locales of one document, however many there are.
+	page, err := client.List(ctx, t, strapi.ListQuery{Version: strapi.Published, PageSize: 25})
+	switch {
+	case err != nil:
 		p.documentErr = err
-		return p
+	case len(page.Documents) == 0:
+		p.documentErr = errNoDocument
+	default:
+		first := page.Documents[0]
+		// By itself, because the token may list documents and not read one.
+		document, err := client.Document(ctx, t, first.DocumentID, first.Locale, strapi.Published, strapi.Query{})
+		p.documentErr, p.attributes = err, document.Attributes
 	}
-	document, err := client.Document(ctx, t, id, "", strapi.Published, strapi.Query{})
-	p.documentErr, p.attributes = err, document.Attributes
 	return p
 }
 
-// firstDocument gives the documentId of any published document.
-func firstDocument(ctx context.Context, s app.StrapiConfig, t strapi.ContentType) (string, error) {
-	base := strings.TrimSuffix(strings.TrimRight(s.URL, "/"), "/api") + "/api/"
-	ctx, cancel := context.WithTimeout(ctx, min(s.Timeout, examineTimeout/3))
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+url.PathEscape(t.Plural)+"?pagination[pageSize]=1&fields[0]=documentId", nil)
-	if err != nil {
-		return "", fmt.Errorf("list %s: %w", t.Plural, err)
-	}
-	request.Header.Set("Authorization", "Bearer "+s.APIToken.Reveal())
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	response, err := client.Do(request)
-	if err != nil {
-		return "", fmt.Errorf("list %s: %w", t.Plural, err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	var list struct {
-		Data []struct {
-			DocumentID string `json:"documentId"`
-		} `json:"data"`
-	}
-	if err := json.NewDecoder(io.LimitReader(response.Body, 1<<20)).Decode(&list); err != nil {
-		return "", fmt.Errorf("list %s: %w", t.Plural, err)
-	}
-	if len(list.Data) == 0 {
-		return "", errNoDocument
-	}
-	return list.Data[0].DocumentID, nil
-}
-
-// relationsOf gives Strapi's names of a type's mapped relations.
+// relationsOf returns Strapi's names of a type's mapped relations.
 func relationsOf(t strapi.ContentType) []string {
 	var names []string
 	for ours, theirs := range t.Fields {
@@ -129,18 +109,18 @@ func isRelation(t strapi.ContentType, ours string) bool {
 	return !slices.Contains(mirror.BillingFields, ours)
 }
 
-// judgeStrapi turns the answers into findings: the address, the token, then
-// two for each type.
-func judgeStrapi(address string, probes []typeProbe) []finding {
-	findings := []finding{judgeAddress(address, probes), judgeToken(probes)}
+// strapiFindings returns the findings about the address, about the token, then two
+// about each type.
+func strapiFindings(address string, probes []typeProbe) []Finding {
+	findings := []Finding{addressFinding(address, probes), tokenFinding(probes)}
 	for _, p := range probes {
-		findings = append(findings, judgeList(p), judgeFields(p))
+		findings = append(findings, listFinding(p), fieldsFinding(p))
 	}
 	return findings
 }
 
-// judgeAddress: any answer at all shows that the address can be reached.
-func judgeAddress(address string, probes []typeProbe) finding {
+// addressFinding: any answer at all shows that this machine reaches the address.
+func addressFinding(address string, probes []typeProbe) Finding {
 	for _, p := range probes {
 		if p.listErr == nil {
 			return ok(checkStrapi, address+" answers")
@@ -151,14 +131,14 @@ func judgeAddress(address string, probes []typeProbe) finding {
 	case strapi.Refused, strapi.MissingRoute, strapi.NotFound, strapi.Rejected:
 		return ok(checkStrapi, address+" answers")
 	case strapi.Unavailable:
-		return failed(checkStrapi, err.Error(), "Look at Strapi's log and at the proxy in front of it.")
+		return failed(checkStrapi, err.Error(), "Check Strapi's log and the proxy in front of it.")
 	case strapi.Unreadable:
 		return failed(checkStrapi, err.Error(), "Point STRAPI_URL to Strapi 5 itself: its REST API is at <STRAPI_URL>/api.")
 	}
 	return failed(checkStrapi, err.Error(), "Check STRAPI_URL, that Strapi runs, and that this machine may connect to it.")
 }
 
-func judgeToken(probes []typeProbe) finding {
+func tokenFinding(probes []typeProbe) Finding {
 	for _, p := range probes {
 		if p.listErr == nil || statusOf(p.listErr) == http.StatusForbidden {
 			return ok(checkToken, "accepted")
@@ -170,7 +150,7 @@ func judgeToken(probes []typeProbe) finding {
 				"Make a read-only API token in Strapi (Settings, API Tokens) and set STRAPI_API_TOKEN to it; tokens can expire.")
 		}
 	}
-	return skipped(checkToken, "Strapi does not answer as it should")
+	return skipped(checkToken, "Strapi's answer cannot be used, see the check strapi")
 }
 
 func statusOf(err error) int {
@@ -180,7 +160,7 @@ func statusOf(err error) int {
 	return 0
 }
 
-func judgeList(p typeProbe) finding {
+func listFinding(p typeProbe) Finding {
 	t, check := p.contentType, "type "+p.contentType.UID
 	if p.listErr == nil {
 		return ok(check, "/api/"+t.Plural+" can be read")
@@ -194,9 +174,9 @@ func judgeList(p typeProbe) finding {
 		return failed(check, "Strapi has no route /api/"+t.Plural,
 			"Correct the REST plural (pluralName in the type's schema.json) in "+typesSetting(t.Kind)+"; or create the type.")
 	case kind == strapi.Unreachable, kind == strapi.Unavailable, kind == strapi.Unreadable:
-		return skipped(check, "Strapi does not answer as it should")
+		return skipped(check, "Strapi's answer cannot be used, see the check strapi")
 	}
-	return failed(check, p.listErr.Error(), "Look at Strapi's log.")
+	return failed(check, p.listErr.Error(), "Check Strapi's log.")
 }
 
 // essential attributes: without them a document counts for nothing.
@@ -205,9 +185,9 @@ var essential = map[strapi.Kind][]string{
 	strapi.Billing: {"amount"},
 }
 
-// judgeFields says which mapped attributes the type lacks. Strapi answers
-// every attribute, null ones too, so an absent one does not exist.
-func judgeFields(p typeProbe) finding {
+// fieldsFinding reports mapped attributes that the type lacks. A document of Strapi's
+// REST API has every attribute, null ones too, so an absent one does not exist.
+func fieldsFinding(p typeProbe) Finding {
 	t, check := p.contentType, "fields "+p.contentType.UID
 	switch {
 	case p.listErr != nil:
@@ -217,7 +197,7 @@ func judgeFields(p typeProbe) finding {
 	case errors.Is(p.documentErr, errNoDocument), strapi.KindOf(p.documentErr) == strapi.NotFound:
 		return skipped(check, errNoDocument.Error())
 	case p.documentErr != nil:
-		return failed(check, p.documentErr.Error(), "Give the token findOne of "+t.UID+", or look at Strapi's log.")
+		return failed(check, p.documentErr.Error(), "Give the token findOne of "+t.UID+", or check Strapi's log.")
 	}
 	lacking := lackingFields(p)
 	if len(lacking) == 0 {
