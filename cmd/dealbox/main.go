@@ -56,18 +56,6 @@ type cli struct {
 	Version kong.VersionFlag `help:"Print the version."`
 }
 
-// DevCmd is `dealbox dev`.
-type DevCmd struct {
-	Reset     bool   `help:"Empty dev's own database and simulated Strapi first."`
-	StrapiURL string `name:"strapi-url" placeholder:"URL" help:"Use this Strapi (with STRAPI_API_TOKEN and STRAPI_WEBHOOK_SECRET) in place of the simulated one."`
-	Port      int    `default:"8000" help:"Port on 127.0.0.1."`
-}
-
-// Help is shown by `dealbox dev --help`.
-func (DevCmd) Help() string {
-	return "Needs no setting. Its data is kept in your state directory until 'dealbox dev --reset'."
-}
-
 // run is the whole program. It returns the exit code: 0 done, 1 failed, 2 wrong usage.
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &program{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr, version: programVersion()}

@@ -1,4 +1,4 @@
-package main
+package dev
 
 import (
 	"cmp"
@@ -26,16 +26,16 @@ const (
 	heldName     = "Held-back deal"
 )
 
-// devSecrets are made once and kept, so that a printed curl survives a restart.
-type devSecrets struct {
+// secrets are made once and kept, so that a printed curl works after a restart.
+type secrets struct {
 	WebhookSecret string `json:"webhook_secret"`
 	StrapiToken   string `json:"strapi_token"`
 	AdminToken    string `json:"admin_token"`
 }
 
-// loadDevSecrets reads the file, or makes it, readable by its owner alone.
-func loadDevSecrets(path string) (devSecrets, error) {
-	var s devSecrets
+// loadSecrets reads the file, or makes it, readable by its owner alone.
+func loadSecrets(path string) (secrets, error) {
+	var s secrets
 	raw, err := os.ReadFile(path)
 	if err == nil {
 		if err = json.Unmarshal(raw, &s); err != nil {
@@ -46,7 +46,7 @@ func loadDevSecrets(path string) (devSecrets, error) {
 	if !errors.Is(err, os.ErrNotExist) {
 		return s, fmt.Errorf("read dev's secrets: %w", err)
 	}
-	s = devSecrets{WebhookSecret: randomHex(), StrapiToken: randomHex(), AdminToken: randomHex()}
+	s = secrets{WebhookSecret: randomHex(), StrapiToken: randomHex(), AdminToken: randomHex()}
 	if raw, err = json.Marshal(s); err == nil {
 		err = os.WriteFile(path, raw, 0o600)
 	}
@@ -67,7 +67,7 @@ type simulation struct {
 	fake    *fakestrapi.Strapi
 	server  *fakestrapi.Server
 	traffic *fakestrapi.Traffic
-	secrets devSecrets
+	secrets secrets
 }
 
 func startSimulation(d *dev) (*simulation, error) {
@@ -105,8 +105,8 @@ func (s *simulation) settings() map[string]string {
 	}
 }
 
-// seed makes the documents that are missing; each goes out as a webhook, so
-// Dealbox fills before one's eyes.
+// seed makes the documents that are missing. Strapi sends each as a webhook, so people
+// watch Dealbox fill.
 func (s *simulation) seed(ctx context.Context, say func(string, ...any)) error {
 	if n := len(s.fake.List(fakestrapi.DealUID, strapi.Published)); n < seedDeals/2 {
 		say("Filling the simulated Strapi with %d deals and %d billings; each is sent as a signed webhook …", seedDeals, seedBillings)
@@ -117,15 +117,15 @@ func (s *simulation) seed(ctx context.Context, say func(string, ...any)) error {
 	return s.fake.Webhooks.Drain(ctx)
 }
 
-// held is the webhook that was not sent.
+// held is the webhook that the simulated Strapi did not send.
 type held struct {
 	documentID, name string
 	now, before      string // deal_value in Strapi, and in Dealbox
 	curl             string
 }
 
-// holdBack changes one deal in Strapi, to another value than Dealbox has, and
-// keeps its webhook, signed over the body alone, so that it does not expire.
+// holdBack changes one deal in Strapi, to another value than Dealbox has, and keeps
+// its webhook back. Its signature covers the body alone, so it does not expire.
 func (s *simulation) holdBack(ctx context.Context, address, documentID, before string) (*held, error) {
 	now := "9000000"
 	if before == now {
@@ -152,7 +152,8 @@ func (s *simulation) holdBack(ctx context.Context, address, documentID, before s
 	return h, nil
 }
 
-// heldDeal finds the deal of an earlier run, or makes it. The traffic leaves it alone.
+// heldDeal returns the documentId of the deal whose webhook is held back, and makes
+// the deal when no earlier run did. The traffic does not change it.
 func (s *simulation) heldDeal() (documentID string, err error) {
 	for _, deal := range s.fake.List(fakestrapi.DealUID, strapi.Published) {
 		if deal.Text("name") == heldName {
@@ -173,7 +174,7 @@ func (s *simulation) heldDeal() (documentID string, err error) {
 	return deal.DocumentID, nil
 }
 
-// drain lets the last webhooks go out while the service still takes them.
+// drain sends the last webhooks while the service still accepts them.
 func (s *simulation) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
@@ -189,8 +190,8 @@ func shellQuote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-// tell prints what there is and what to try.
-func (d *dev) tell(h *held) {
+// printHelp prints the addresses, the tokens and what to try.
+func (d *dev) printHelp(h *held) {
 	d.say(`
 Dealbox is running. Ctrl-C stops everything.
 
@@ -200,7 +201,7 @@ Dealbox is running. Ctrl-C stops everything.
   ADMIN_TOKEN   %s
   Data          %s (kept; 'dealbox dev --reset' empties it)
   Strapi        %s`,
-		d.address(), d.postgres.PSQL(), d.postgres.URL(), cmp.Or(d.app.getenv("ADMIN_TOKEN"), d.secrets.AdminToken), d.dir, d.strapiName())
+		d.address(), d.postgres.PSQL(), d.postgres.URL(), cmp.Or(d.config.Getenv("ADMIN_TOKEN"), d.secrets.AdminToken), d.dir, d.strapiName())
 	if h == nil {
 		return
 	}
@@ -216,7 +217,7 @@ Deliver it, and watch the deal and this month's forecast change on the dashboard
 
 func (d *dev) strapiName() string {
 	if d.strapi == nil {
-		return d.cmd.StrapiURL
+		return d.config.StrapiURL
 	}
 	return d.strapi.server.URL + " (simulated; changes about twice a second, an outage now and then)"
 }
