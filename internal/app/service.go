@@ -13,7 +13,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/riverqueue/river"
 
 	"dealbox/db/migrations"
 	"dealbox/internal/alerting"
@@ -22,11 +21,7 @@ import (
 	"dealbox/internal/inbox"
 	"dealbox/internal/jobs"
 	"dealbox/internal/mirror"
-	"dealbox/internal/notify"
-	"dealbox/internal/retention"
 	"dealbox/internal/revenue"
-	"dealbox/internal/strapi"
-	"dealbox/internal/webhooksig"
 )
 
 // Roles of a process.
@@ -68,187 +63,6 @@ type Service struct {
 	readiness  *httpapi.Readiness
 	server     *http.Server
 	signatures func() alerting.SignatureWindow // what the webhook refused of late
-}
-
-// New wires everything. It connects to nothing.
-func New(ctx context.Context, config Config, role, version string, logger *slog.Logger) (*Service, error) {
-	s := &Service{config: config, role: role, log: logger, clock: &jobs.Clock{}, readiness: &httpapi.Readiness{}}
-	if err := s.openPools(ctx); err != nil {
-		s.closePools()
-		return nil, err
-	}
-	if err := s.wire(version); err != nil {
-		s.closePools()
-		return nil, err
-	}
-	return s, nil
-}
-
-func (s *Service) openPools(ctx context.Context) (err error) {
-	ingest, work, reads := poolShares(s.config.Database.MaxConns)
-	for _, p := range []struct {
-		pool    **pgxpool.Pool
-		options PoolOptions
-	}{{&s.ingestPool, ingest}, {&s.pool, work}, {&s.readPool, reads}} {
-		if *p.pool, err = OpenPool(ctx, s.config.Database.URL, p.options); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *Service) closePools() {
-	for _, pool := range []*pgxpool.Pool{s.ingestPool, s.pool, s.readPool} {
-		if pool != nil {
-			pool.Close()
-		}
-	}
-}
-
-// wire makes the stages, the last one first, because each is given the door of
-// the next.
-func (s *Service) wire(version string) error {
-	config, logger := s.config, s.log
-	inserter, err := jobs.NewInserter(s.pool, s.clock, logger)
-	if err != nil {
-		return err
-	}
-	channels, err := NotifyConfig(config, version)
-	if err != nil {
-		return err
-	}
-	outbox := notify.New(channels, inserter)
-	s.alerts = alerting.New(alerting.Config{RemindEvery: config.Alerts.RemindEvery}, outbox)
-	s.forecast = revenue.New(revenue.Config{
-		Currency: config.Forecast.Currency, Locale: config.Forecast.Locale,
-		HorizonMonths: config.Forecast.HorizonMonths, Location: config.Forecast.Location,
-		Alerts: s.alerts, SwingPercent: config.Forecast.SwingPercent,
-	}, inserter)
-	s.breaker = circuit.New(s.pool, circuit.Config{
-		FailureThreshold: config.Circuit.FailureThreshold, RecoveryTimeout: config.Circuit.RecoveryTimeout,
-		ProbeLease: 2 * config.Strapi.Timeout, Logger: logger, OnTransition: BreakerAlerts(s.alerts),
-	})
-	config.Retry.Try = config.Strapi.Timeout
-	client, err := strapi.New(strapi.Config{
-		BaseURL: config.Strapi.URL, Token: config.Strapi.APIToken.Reveal(), Timeout: config.Strapi.Timeout,
-		UserAgent: "dealbox/" + version,
-	})
-	if err != nil {
-		return err
-	}
-	s.queue = mirror.NewQueue(inserter)
-	s.sync = mirror.NewSyncWorker(s.pool, s.queue, client, s.breaker, s.forecast, s.alerts, mirror.Config{
-		Types: config.Strapi.Types, MaxAttempts: config.Jobs.MaxAttempts, Retry: config.Retry, Logger: logger,
-	})
-	s.receiver = inbox.NewReceiver(s.ingestPool, s.queue, s.alerts, inbox.Config{
-		Types: config.Strapi.Types, Writers: int(s.ingestPool.Config().MaxConns),
-	})
-	s.replays = inbox.NewReplayer(s.pool, s.queue, config.Strapi.Types)
-	if s.worker, err = s.newWorker(outbox); err != nil {
-		return err
-	}
-	return s.newServer(version)
-}
-
-// newWorker is nil in an API-only process: such a client is never started, so
-// it never leads.
-func (s *Service) newWorker(outbox *notify.Outbox) (*jobs.Client, error) {
-	if s.role == RoleAPI {
-		return nil, nil
-	}
-	workers := river.NewWorkers()
-	river.AddWorker(workers, s.sync)
-	river.AddWorker(workers, mirror.NewLocalesWorker(s.sync))
-	river.AddWorker(workers, mirror.NewReconcileWorker(s.sync, mirror.ReconcileConfig{
-		Interval: s.config.Reconcile.Interval, FullInterval: s.config.Reconcile.FullInterval,
-		Overlap: s.config.Reconcile.Overlap, Outbox: outbox,
-	}))
-	river.AddWorker(workers, retention.NewWorker(s.pool, s.config.Retention))
-	river.AddWorker(workers, revenue.NewRecomputeWorker(s.forecast, s.pool, s.log))
-	river.AddWorker(workers, notify.NewSendWorker(s.pool, outbox, s.log))
-	river.AddWorker(workers, inbox.NewPartitionWorker(s.pool, s.alerts))
-	river.AddWorker(workers, alerting.NewTendWorker(s.pool, s.alerts))
-	return jobs.NewWorker(s.pool, s.clock, s.log, jobs.Work{
-		Workers: workers,
-		Queues: map[string]river.QueueConfig{
-			jobs.QueueSync:        {MaxWorkers: s.config.Jobs.WorkerCount},
-			jobs.QueueForecast:    {MaxWorkers: 1},
-			jobs.QueueNotify:      {MaxWorkers: 4},
-			jobs.QueueMail:        {MaxWorkers: 2},
-			jobs.QueueMaintenance: {MaxWorkers: 2},
-		},
-		Periodic: []*river.PeriodicJob{
-			inbox.PartitionSchedule(), mirror.ReconcileSchedule(), alerting.TendSchedule(), retention.Schedule(),
-		},
-		SoftStop: s.share(softStopShare),
-	})
-}
-
-func (s *Service) newServer(version string) error {
-	verifier, err := webhooksig.NewVerifier(verifierConfig(s.config.Webhook))
-	if err != nil {
-		return err
-	}
-	api, err := httpapi.New(httpapi.Config{
-		Version: version, Access: accessConfig(s.config.Access),
-		CORSOrigins: s.config.Access.CORSOrigins, TrustedProxies: s.config.Access.TrustedProxies, Logger: s.log,
-		ReconcileInterval: s.config.Reconcile.Interval,
-	}, httpapi.Stages{
-		DB: s.readPool, Verifier: verifier, Receive: s.receiver.Receive, Breaker: s.breaker, Forecast: s.forecast, Readiness: s.readiness,
-		Alerts: s.alerts, Types: s.config.Strapi.Types, Replays: s.replays, Reconcile: s.queue.Reconcile, Groups: s.receiver.Groups,
-	})
-	if err != nil {
-		return err
-	}
-	s.server, s.signatures = api.Server(), api.TakeSignatures
-	return nil
-}
-
-func verifierConfig(w WebhookConfig) webhooksig.VerifierConfig {
-	c := webhooksig.VerifierConfig{Schemes: w.Schemes, Tolerance: w.Tolerance, Token: w.Token.Reveal()}
-	for _, s := range w.Secrets {
-		c.Secrets = append(c.Secrets, s.Reveal())
-	}
-	return c
-}
-
-func accessConfig(access AccessConfig) httpapi.Access {
-	c := httpapi.Access{APIToken: access.APIToken.Reveal(), PublicReads: access.PublicReads}
-	for _, t := range access.AdminTokens {
-		c.AdminTokens = append(c.AdminTokens, httpapi.AdminToken{Name: t.Name, Token: t.Token.Reveal()})
-	}
-	return c
-}
-
-// BreakerAlerts raises in the transaction of the transition. The breaker itself
-// knows nothing of alerts: imports never turn back.
-func BreakerAlerts(alerts *alerting.Alerts) func(context.Context, pgx.Tx, circuit.Transition) error {
-	return func(ctx context.Context, tx pgx.Tx, t circuit.Transition) error {
-		if t.To == circuit.Closed {
-			_, err := alerts.Resolve(ctx, tx, alerting.RuleBreakerOpened, t.Name, "the breaker closed: "+t.Reason)
-			return err
-		}
-		if t.To != circuit.Open || t.From == circuit.HalfOpen {
-			return nil // a probe that failed is the same outage
-		}
-		_, err := alerts.Raise(ctx, tx, alerting.Alert{
-			Rule: alerting.RuleBreakerOpened, Subject: t.Name, Level: alerting.Critical,
-			Message: breakerMessage(t),
-			Details: map[string]any{"failure_count": t.FailureCount, "reason": t.Reason, "actor": t.Actor},
-		})
-		return err
-	}
-}
-
-func breakerMessage(t circuit.Transition) string {
-	if t.Forced {
-		return fmt.Sprintf("%s holds the breaker open (%s): Dealbox does not ask Strapi and keeps every webhook", t.Actor, t.Reason)
-	}
-	return fmt.Sprintf("Strapi does not answer (%s): Dealbox stopped asking and keeps every webhook until it does", t.Reason)
-}
-
-func (s *Service) share(part float64) time.Duration {
-	return time.Duration(part * float64(s.config.Lifecycle.ShutdownTimeout))
 }
 
 // Run serves until ctx ends, then stops in order. HTTP answers from the start,
@@ -403,6 +217,10 @@ func (s *Service) stopWorker(ctx context.Context) error {
 		return fmt.Errorf("stop the workers (their jobs are tried again later): %w", err)
 	}
 	return nil
+}
+
+func (s *Service) share(part float64) time.Duration {
+	return time.Duration(part * float64(s.config.Lifecycle.ShutdownTimeout))
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -1,0 +1,38 @@
+package app
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"dealbox/internal/alerting"
+	"dealbox/internal/circuit"
+)
+
+// BreakerAlerts raises in the transaction of the transition. The breaker itself
+// knows nothing of alerts: imports never turn back.
+func BreakerAlerts(alerts *alerting.Alerts) func(context.Context, pgx.Tx, circuit.Transition) error {
+	return func(ctx context.Context, tx pgx.Tx, t circuit.Transition) error {
+		if t.To == circuit.Closed {
+			_, err := alerts.Resolve(ctx, tx, alerting.RuleBreakerOpened, t.Name, "the breaker closed: "+t.Reason)
+			return err
+		}
+		if t.To != circuit.Open || t.From == circuit.HalfOpen {
+			return nil // a probe that failed is the same outage
+		}
+		_, err := alerts.Raise(ctx, tx, alerting.Alert{
+			Rule: alerting.RuleBreakerOpened, Subject: t.Name, Level: alerting.Critical,
+			Message: breakerMessage(t),
+			Details: map[string]any{"failure_count": t.FailureCount, "reason": t.Reason, "actor": t.Actor},
+		})
+		return err
+	}
+}
+
+func breakerMessage(t circuit.Transition) string {
+	if t.Forced {
+		return fmt.Sprintf("%s holds the breaker open (%s): Dealbox does not ask Strapi and keeps every webhook", t.Actor, t.Reason)
+	}
+	return fmt.Sprintf("Strapi does not answer (%s): Dealbox stopped asking and keeps every webhook until it does", t.Reason)
+}
