@@ -10,8 +10,9 @@ import (
 	"dealbox/internal/circuit"
 )
 
-// BreakerAlerts raises in the transaction of the transition. The breaker itself
-// knows nothing of alerts: imports never turn back.
+// BreakerAlerts returns what raises and resolves the breaker's alert, in the
+// transaction of its transition. The breaker itself knows nothing of alerts: circuit
+// imports no stage.
 func BreakerAlerts(alerts *alerting.Alerts) func(context.Context, pgx.Tx, circuit.Transition) error {
 	return func(ctx context.Context, tx pgx.Tx, t circuit.Transition) error {
 		if t.To == circuit.Closed {
@@ -32,7 +33,7 @@ func BreakerAlerts(alerts *alerting.Alerts) func(context.Context, pgx.Tx, circui
 
 func breakerMessage(t circuit.Transition) string {
 	if t.Forced {
-		return fmt.Sprintf("%s holds the breaker open (%s): Dealbox does not ask Strapi and keeps every webhook", t.Actor, t.Reason)
+		return fmt.Sprintf("%s holds the breaker open (%s): Dealbox sends Strapi no request and stores every webhook until 'dealbox breaker reset'", t.Actor, t.Reason)
 	}
-	return fmt.Sprintf("Strapi does not answer (%s): Dealbox stopped asking and keeps every webhook until it does", t.Reason)
+	return fmt.Sprintf("Strapi does not work (%s): Dealbox sends it no request, stores every webhook and continues by itself when Strapi works again; check Strapi and its proxy", t.Reason)
 }

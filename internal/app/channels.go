@@ -9,7 +9,7 @@ import (
 	"dealbox/internal/notify"
 )
 
-// NotifyConfig makes the channels that the settings name.
+// NotifyConfig returns the channels that the settings name.
 func NotifyConfig(config Config, version string) (notify.Config, error) {
 	c := notify.Config{PerMinute: config.Alerts.PerMinute}
 	if config.Listen.PublicURL != nil {
@@ -35,6 +35,7 @@ func NotifyConfig(config Config, version string) (notify.Config, error) {
 	return c, nil
 }
 
+// NewEmail returns the e-mail channel of the settings. It connects to nothing.
 func NewEmail(e EmailConfig, version string) (*notify.Email, error) {
 	return notify.NewEmail(notify.EmailConfig{
 		Host: e.Host, Port: e.Port, Security: e.Security, User: e.User, Password: e.Password.Reveal(),
@@ -47,7 +48,7 @@ func floor(level string) int {
 	return int(l)
 }
 
-// ChannelTest is what came of the test of one channel.
+// ChannelTest is the result of a test of one channel.
 type ChannelTest struct {
 	Channel string  `json:"channel"`
 	OK      bool    `json:"ok"`

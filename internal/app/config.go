@@ -19,9 +19,9 @@ import (
 	"dealbox/internal/webhooksig"
 )
 
-// Getenv is the process's Getenv. Nothing else reads it: everything
-// takes a getenv function, and packages take their Config by value.
-var Getenv = os.Getenv
+// Getenv reads the process's environment, and nothing else does: every function takes
+// a getenv, and packages take their Config by value.
+func Getenv(name string) string { return os.Getenv(name) }
 
 // Config holds every setting, one group for each part that reads it.
 type Config struct {
@@ -57,7 +57,7 @@ type ListenConfig struct {
 	PublicURL *url.URL
 }
 
-// AccessConfig says who may read and who may act.
+// AccessConfig is who may read and who may act.
 type AccessConfig struct {
 	APIToken       Secret
 	AdminTokens    []AdminToken
@@ -72,7 +72,7 @@ type AdminToken struct {
 	Token Secret
 }
 
-// WebhookConfig says which deliveries are authentic.
+// WebhookConfig is how deliveries prove that they are authentic.
 type WebhookConfig struct {
 	Schemes   []webhooksig.Scheme // empty when only the static token is used
 	Secrets   []Secret
@@ -100,11 +100,11 @@ type JobsConfig struct {
 	MaxAttempts int // failures of one document before it is a dead letter
 }
 
-// ReconcileConfig says how often the mirror is compared with Strapi.
+// ReconcileConfig is how often Dealbox compares the mirror with Strapi.
 type ReconcileConfig struct {
 	Interval     time.Duration // what Strapi updated since the last time
 	FullInterval time.Duration // every document
-	Overlap      time.Duration // how far the first looks back behind the last time
+	Overlap      time.Duration // how far Interval reaches back behind the last time
 }
 
 // ForecastConfig is for the forecast.
@@ -125,14 +125,14 @@ type LifecycleConfig struct {
 // and only those are checked.
 type Need func(s *settings, c *Config)
 
-// Everything is what `serve` needs.
+// Everything is what serve and dev need.
 var Everything = []Need{
 	NeedDatabase, NeedListen, needAccess, needWebhook, needStrapi,
 	needJobs, needReconcile, needForecast, NeedAlerts, needRetention, needHeartbeat, needLog, needLifecycle,
 }
 
 // LoadConfig reads the groups that the caller needs. The error is a
-// *settingsError that names every wrong setting; the Config then still holds
+// *SettingsError that names every wrong setting; the Config then still holds
 // what is right, with defaults in place of what is wrong.
 func LoadConfig(getenv func(string) string, needs ...Need) (Config, error) {
 	s := &settings{getenv: getenv}
@@ -149,6 +149,7 @@ func LoadConfig(getenv func(string) string, needs ...Need) (Config, error) {
 
 const databaseExample = "postgres://user:password@host:5432/database"
 
+// NeedDatabase reads the service's database.
 func NeedDatabase(s *settings, c *Config) {
 	if s.text("DATABASE_URL") == "" {
 		s.wrong("DATABASE_URL", "is not set", "Give the Postgres (15 or later) that Dealbox keeps its data in, such as "+databaseExample+".")
@@ -172,16 +173,16 @@ func NeedMigrate(s *settings, c *Config) {
 	c.Database.MigrateURL = s.databaseURL(name)
 }
 
-// NeedMigrateIfSet is for doctor: a wrong DATABASE_MIGRATE_URL is worth telling,
-// a missing one is not.
+// NeedMigrateIfSet is for doctor: it reports a wrong
+// DATABASE_MIGRATE_URL and not a missing one.
 func NeedMigrateIfSet(s *settings, c *Config) {
 	if s.text("DATABASE_MIGRATE_URL") != "" {
 		NeedMigrate(s, c)
 	}
 }
 
-// databaseURL never shows the value, nor pgx's own words about it: in a URL
-// that cannot be parsed any part may be the password.
+// databaseURL never shows the value, nor pgx's error about it: in a URL that cannot be
+// parsed any part may be the password.
 func (s *settings) databaseURL(name string) Secret {
 	v := s.text(name)
 	if v == "" {
@@ -199,6 +200,7 @@ func (s *settings) databaseURL(name string) Secret {
 	return Secret(v)
 }
 
+// NeedListen reads where the service listens and where people reach it.
 func NeedListen(s *settings, c *Config) {
 	host := strings.Trim(s.textOr("LISTEN_ADDR", "127.0.0.1"), "[]")
 	if _, err := netip.ParseAddr(host); err != nil && strings.ContainsAny(host, ":/ ") {
@@ -220,7 +222,7 @@ func needJobs(s *settings, c *Config) {
 }
 
 func needReconcile(s *settings, c *Config) {
-	// It is asked once a minute what is due, so less than that makes no difference.
+	// A job checks once a minute which run is due, so less than that makes no difference.
 	c.Reconcile.Interval = s.duration("RECONCILE_INTERVAL", 2*time.Minute, time.Second, 24*time.Hour)
 	c.Reconcile.FullInterval = s.duration("RECONCILE_FULL_INTERVAL", time.Hour, time.Second, 7*24*time.Hour)
 	c.Reconcile.Overlap = s.duration("RECONCILE_OVERLAP", 2*time.Minute, time.Second, 24*time.Hour)
@@ -263,7 +265,7 @@ func needLifecycle(s *settings, c *Config) {
 }
 
 // eachSecretOnce refuses one secret for two purposes: whoever holds it for one
-// would have the other, too. Only the names are told.
+// would have the other, too. The problem has the names alone.
 func (s *settings) eachSecretOnce() {
 	for i, a := range s.secrets {
 		same := func(b namedSecret) bool { return a.value == b.value }
@@ -290,8 +292,8 @@ func (l ListenConfig) URL() string {
 	return "http://" + reachable(l.Addr)
 }
 
-// reachable is an address to connect to, for one that is listened on: 0.0.0.0
-// and :: are every address of this machine.
+// reachable returns an address to connect to for one to listen on: 0.0.0.0 and :: are
+// every address of this machine.
 func reachable(listen string) string {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {

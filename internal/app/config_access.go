@@ -17,6 +17,7 @@ import (
 const minSecret = 24
 
 const (
+	// MakeSecret is the advice for a secret that must be replaced.
 	MakeSecret = "Make one with: openssl rand -hex 32."
 	makeToken  = "Make one with: openssl rand -hex 32. Give the token alone, without 'Bearer '."
 )
@@ -31,7 +32,7 @@ func needAccess(s *settings, c *Config) {
 	c.Access.CORSOrigins = s.origins("CORS_ORIGINS")
 }
 
-// token checks a token of ours and notes it for eachSecretOnce.
+// token checks one of our tokens and notes it for eachSecretOnce.
 func (s *settings) token(name, v string) Secret {
 	s.secrets = append(s.secrets, namedSecret{name, Secret(v)})
 	switch {
@@ -43,7 +44,7 @@ func (s *settings) token(name, v string) Secret {
 	return Secret(v)
 }
 
-// tokens checks a comma-separated list and gives it without spaces and empty items.
+// tokens checks a comma-separated list and returns it without spaces and empty items.
 func (s *settings) tokens(name string) Secret {
 	items := s.list(name)
 	for _, v := range items {
@@ -52,7 +53,7 @@ func (s *settings) tokens(name string) Secret {
 	return Secret(strings.Join(items, ","))
 }
 
-// visible tells that v is printable ASCII without spaces: what a Bearer token can be.
+// visible reports whether v is printable ASCII without spaces: what a Bearer token can be.
 func visible(v string) bool {
 	return !strings.ContainsFunc(v, func(r rune) bool { return r <= ' ' || r > '~' })
 }
@@ -77,7 +78,7 @@ func (s *settings) adminTokens(name string) []AdminToken {
 	return tokens
 }
 
-// splitActor gives the name and the token of one entry. The padding of a base64
+// splitActor returns the name and the token of one entry. The padding of a base64
 // token is no separator: a bare token may end in "=" or "==".
 func splitActor(item string) (name, token string) {
 	name, token, found := strings.Cut(item, "=")
@@ -128,8 +129,8 @@ func (s *settings) origins(name string) []string {
 	return all
 }
 
-// parseOrigin wants what RFC 6454 serializes: scheme, host and a port that is
-// not the scheme's own. A slash at the end is forgiven.
+// parseOrigin accepts what RFC 6454 serializes: scheme, host and a port that is not
+// the scheme's own. A slash at the end is allowed.
 func parseOrigin(v string) (string, bool) {
 	u, wrong := ParseWebURL(strings.TrimSuffix(v, "/"))
 	if wrong != "" || u.Path != "" || u.RawQuery != "" || u.ForceQuery || strings.Contains(u.Host, "*") {
@@ -143,8 +144,8 @@ func parseOrigin(v string) (string, bool) {
 
 // redactUser hides the password of a URL that should not have had one.
 func redactUser(v string) string {
-	if _, rest, ok := strings.Cut(v, "@"); ok {
-		return redacted + "@" + rest
+	if _, host, ok := strings.Cut(v, "@"); ok {
+		return redacted + "@" + host
 	}
 	return v
 }
@@ -182,8 +183,8 @@ func (s *settings) webhookSecrets() []Secret {
 	return all
 }
 
-// signingSecret checks one secret that signs, and notes it for eachSecretOnce.
-// A whsec_ secret is measured by the bytes that it decodes to.
+// signingSecret checks one secret that signs, and notes it for eachSecretOnce. The
+// length of a whsec_ secret is that of its decoded bytes.
 func (s *settings) signingSecret(name, v string) {
 	s.secrets = append(s.secrets, namedSecret{name, Secret(v)})
 	key, err := webhooksig.ParseSecret(v)
@@ -215,7 +216,7 @@ func (s *settings) schemes(name string) []webhooksig.Scheme {
 	return all
 }
 
-// HostOf is what of a secret URL may be shown.
+// HostOf returns the part of a secret URL that may be shown: scheme and host.
 func HostOf(u Secret) string {
 	parsed, err := url.Parse(u.Reveal())
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"dealbox/internal/notify"
 )
 
-// AlertsConfig says who is told.
+// AlertsConfig is where notifications go.
 type AlertsConfig struct {
 	WebhookURL    Secret // empty when unset; such URLs often carry a key in their path
 	WebhookSecret Secret
@@ -17,10 +17,9 @@ type AlertsConfig struct {
 	WebhookLevel  string // lowest level sent there: info, warning, error or critical
 	// Email is nil when alerts are not sent by e-mail.
 	Email *EmailConfig
-	// RemindEvery is how long an alert that nobody acknowledged goes on before its
-	// channels hear of it again.
+	// RemindEvery is the time between reminders of an alert that nobody acknowledged.
 	RemindEvery time.Duration
-	// PerMinute is how many notifications a channel is given in a minute.
+	// PerMinute is how many notifications a channel gets in a minute.
 	PerMinute int
 }
 
@@ -39,6 +38,7 @@ type EmailConfig struct {
 // levels, from the lowest.
 var levels = []string{"info", "warning", "error", "critical"}
 
+// NeedAlerts reads the channels of notifications.
 func NeedAlerts(s *settings, c *Config) {
 	lowest := s.choice("ALERT_NOTIFY_LEVEL", "error", levels...)
 	c.Alerts.WebhookLevel = s.choice("ALERT_WEBHOOK_LEVEL", lowest, levels...)
@@ -69,8 +69,8 @@ func NeedAlerts(s *settings, c *Config) {
 
 const smtpExample = "smtp://user:password@mail.example.com:587 (STARTTLS) or smtps://…:465"
 
-// email checks what is set, also while it is not turned on: whoever turns it on
-// at night should not find a mistake.
+// email checks the settings also while ALERT_EMAIL_ENABLED is false: whoever enables
+// it at night should not find a mistake.
 func (s *settings) email(level string) *EmailConfig {
 	e := &EmailConfig{Level: level, From: s.text("ALERT_EMAIL_FROM"), To: s.list("ALERT_EMAIL_TO")}
 	if v := s.text("SMTP_URL"); v != "" {
@@ -89,8 +89,8 @@ func (s *settings) email(level string) *EmailConfig {
 	return e
 }
 
-// parseServer reads SMTP_URL and says what is wrong with it, in words that follow
-// the name. The value is never shown: it holds a password.
+// parseServer reads SMTP_URL and returns what is wrong with it, in words that follow
+// the name. It never shows the value, which holds a password.
 func (e *EmailConfig) parseServer(v string) (wrong string) {
 	u, err := url.Parse(v)
 	switch {
@@ -128,7 +128,7 @@ func (e *EmailConfig) parseOptions(u *url.URL) (wrong string) {
 		return ""
 	}
 	if u.Scheme == "smtps" {
-		return "asks for TLS and for none"
+		return "has smtps:// and tls=none, which contradict each other"
 	}
 	if e.Password != "" {
 		return "has a password and tls=none: a password is never sent without TLS"

@@ -25,13 +25,13 @@ func needStrapi(s *settings, c *Config) {
 		s.wrong("STRAPI_API_TOKEN", "holds a space or a character that no header can carry", "Give the token alone, without 'Bearer '.")
 	}
 	c.Strapi.APIToken = Secret(token)
-	// A job has 30 s for all its tries; the mirror cuts a longer time for one request.
+	// A job has 30 s for all its attempts; the mirror shortens one request to fit.
 	c.Strapi.Timeout = s.duration("STRAPI_TIMEOUT", 10*time.Second, 10*time.Millisecond, 5*time.Minute)
 	needRetry(s, c)
 	needCircuit(s, c)
 }
 
-// NeedTypes reads the types alone, for a command that asks nothing of Strapi.
+// NeedTypes reads the types alone, for a command that sends Strapi no request.
 func NeedTypes(s *settings, c *Config) { c.Strapi.Types = s.contentTypes() }
 
 func needRetry(s *settings, c *Config) {
@@ -126,7 +126,7 @@ func otherSetting(first, second strapi.Kind) string {
 	return settingOf(first) + " has too"
 }
 
-// relations gives the names of a deal's relations to billings.
+// relations returns the names of a deal's relations to billings.
 func (s *settings) relations(billings []strapi.ContentType) []string {
 	var names []string
 	for _, t := range billings {
@@ -155,8 +155,8 @@ func defaultFields(fields, relations []string) map[string]string {
 // attributeShape is what Strapi takes for the name of an attribute, and - as some plugins use it.
 var attributeShape = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
 
-// mapFields gives each type its complete map: the defaults, then what the
-// setting says for all types, then what it says for this one.
+// mapFields gives each type its complete map: the defaults, then the setting's entries
+// for all types, then its entries for this type.
 func (s *settings) mapFields(name string, types []strapi.ContentType, defaults map[string]string) {
 	general := maps.Clone(defaults)
 	special := map[string]map[string]string{}
@@ -187,7 +187,7 @@ func (s *settings) mapFields(name string, types []strapi.ContentType, defaults m
 	}
 }
 
-// splitField gives the type's uid, if any, and our field: a uid has dots, a
+// splitField returns the type's uid, if any, and our field: a uid has dots, a
 // field of ours has none.
 func splitField(key string) (uid, ours string) {
 	dot := strings.LastIndex(key, ".")

@@ -196,14 +196,14 @@ func TestLoadConfig_EveryMistakeAtOnce(t *testing.T) {
 	require.Error(t, err)
 	text := err.Error()
 	require.True(t, strings.HasPrefix(text, fmt.Sprintf("%d settings are wrong:\n", len(mistakes))), text)
-	told := map[string]int{}
+	reported := map[string]int{}
 	for _, p := range ProblemsOf(err) {
-		told[p.Setting]++
+		reported[p.Setting]++
 		require.NotEmpty(t, p.Wrong, p.Setting)
-		require.True(t, strings.HasSuffix(p.Fix, "."), "%s: says what to do in a sentence", p.Setting)
+		require.True(t, strings.HasSuffix(p.Fix, "."), "%s: the fix is a sentence", p.Setting)
 	}
 	for name := range mistakes {
-		require.Equal(t, 1, told[name], "%s is told once:\n%s", name, text)
+		require.Equal(t, 1, reported[name], "%s is reported once:\n%s", name, text)
 		require.Contains(t, text, "\n  "+name+" ")
 	}
 	for _, part := range []string{canary, canary[:18], canary[len(canary)-18:]} {
@@ -228,7 +228,7 @@ func shownEveryWay(t *testing.T, config Config, err error) string {
 	t.Helper()
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "%v %+v %#v", config, config, config)
-	// net/url is not made for JSON; the rest is.
+	// net/url is not made for JSON; everything else is.
 	config.Listen.PublicURL, config.Forecast.Location = nil, nil
 	require.NoError(t, json.NewEncoder(&out).Encode(config))
 	NewLogger(&out, LogConfig{Format: "json"}).Error("x", "config", config, "error", err)

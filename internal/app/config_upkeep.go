@@ -7,7 +7,7 @@ import (
 	"dealbox/internal/retention"
 )
 
-// HeartbeatConfig says where to ping.
+// HeartbeatConfig is where to ping.
 type HeartbeatConfig struct {
 	URL Secret // empty when unset; such URLs carry a key in their path
 }
@@ -20,7 +20,7 @@ func needRetention(s *settings, c *Config) {
 	c.Retention.Forecasts = s.keep("FORECAST_RETENTION", "48h", retention.MinForecasts)
 }
 
-// keep reads how long something is kept. Ten thousand days are for good.
+// keep reads how long something is kept. Ten thousand days mean for ever.
 func (s *settings) keep(name, fallback string, least time.Duration) time.Duration {
 	standard, _ := parseDuration(fallback)
 	v := s.text(name)

@@ -13,12 +13,12 @@ import (
 )
 
 const (
-	// minConns of DATABASE_MAX_CONNS: 2 for ingest, 1 to read with, 1 on which River
-	// listens, 1 to work with.
+	// minConns of DATABASE_MAX_CONNS: 2 for ingest, 1 for reads, 1 on which River
+	// listens, 1 for workers.
 	minConns = 5
 
-	// Strapi waits 10 s for an answer and Dealbox promises one within 8: a
-	// connection that cannot be made must fail long before that.
+	// connectTimeout: Strapi waits 10 s for an answer and Dealbox promises one within
+	// 8 s, so a connection that cannot be made must fail long before that.
 	connectTimeout = 3 * time.Second
 	// pingTimeout is for connections that were idle: a half-open one must not
 	// eat the time of the request that gets it.
@@ -36,28 +36,28 @@ type PoolOptions struct {
 
 // poolShares splits DATABASE_MAX_CONNS into three pools. Ingest keeps its own
 // connections, so that workers and readers never make a webhook wait. Readers
-// have theirs, so that health and alerts answer while the workers are busy.
+// have theirs, so that health and alerts can be read while the workers are busy.
 func poolShares(maxConns int) (ingest, work, reads PoolOptions) {
 	share, readers := max(2, maxConns/3), 1
 	if maxConns >= 8 {
 		readers = 2
 	}
-	// An ingest statement that takes longer could not be answered in 8 s anyway.
+	// A webhook whose statement takes longer could not be answered within 8 s anyway.
 	ingest = PoolOptions{MaxConns: share, StatementTimeout: 6 * time.Second, LockTimeout: 2 * time.Second}
 	work = PoolOptions{MaxConns: maxConns - share - readers, StatementTimeout: 30 * time.Second, LockTimeout: 2 * time.Second}
 	reads = PoolOptions{MaxConns: readers, StatementTimeout: 10 * time.Second, LockTimeout: 2 * time.Second}
 	return ingest, work, reads
 }
 
-// MigratePool is for migrations: a step may run long, but it must not queue
-// everybody behind a lock that it does not get.
+// MigratePool is for migrations: a step may run long, but while it waits for a lock
+// every other session queues behind it.
 var MigratePool = PoolOptions{MaxConns: 4, LockTimeout: 5 * time.Second}
 
-// CommandPool is for commands that look at the database.
+// CommandPool is for an operator's commands.
 var CommandPool = PoolOptions{MaxConns: 4, StatementTimeout: 5 * time.Second, LockTimeout: 2 * time.Second}
 
-// OpenPool makes a pool. It does not connect: a database that is away shows
-// at the first query, and is used as soon as it is back. Errors never hold the URL.
+// OpenPool makes a pool. It does not connect: a database that is away fails
+// the first query, and the pool uses it as soon as it is back. Errors never hold the URL.
 func OpenPool(ctx context.Context, url Secret, o PoolOptions) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(url.Reveal())
 	if err != nil {
@@ -109,14 +109,14 @@ func setSession(params map[string]string, o PoolOptions) {
 	// A 2xx means committed: on disk, and on a synchronous replica where there is one.
 	params["synchronous_commit"] = "on"
 	params["statement_timeout"] = milliseconds(o.StatementTimeout)
-	// Both bound what one stuck transaction can do to the rest.
+	// Both bound how long one stuck transaction can block others.
 	params["lock_timeout"] = milliseconds(o.LockTimeout)
 	params["idle_in_transaction_session_timeout"] = milliseconds(5 * time.Second)
 }
 
 func milliseconds(d time.Duration) string { return fmt.Sprintf("%dms", d.Milliseconds()) }
 
-// DatabaseName says which database it is, without the password.
+// DatabaseName returns database, host, port and user, without the password.
 func DatabaseName(pool *pgxpool.Pool) string {
 	c := pool.Config().ConnConfig
 	return fmt.Sprintf("database %s on %s:%d as %s", c.Database, c.Host, c.Port, c.User)
@@ -132,19 +132,18 @@ type pinger interface {
 	Ping(ctx context.Context) error
 }
 
-// waitForDatabase returns when the database answers, or with ctx's error. It
-// says what it waits for at once and then every 30 s.
+// waitForDatabase returns when the database can be reached, or with ctx's error. It
+// logs what it waits for at once and then every 30 s.
 //
-// Failure policy: it waits whatever the error is. A wrong password or a
-// database that does not exist yet may be put right while Dealbox runs, and
-// /readyz says 503 until then.
+// Failure policy: it waits whatever the error is. An operator may correct a password or
+// create the database while Dealbox runs, and /readyz is 503 until then.
 func waitForDatabase(ctx context.Context, db pinger, logger *slog.Logger) error {
 	start, reminded := time.Now(), time.Time{}
 	for {
 		err := Ping(ctx, db)
 		if err == nil {
 			if !reminded.IsZero() {
-				logger.InfoContext(ctx, "the database answers", "waited", time.Since(start).Round(time.Millisecond))
+				logger.InfoContext(ctx, "the database can be reached", "waited", time.Since(start).Round(time.Millisecond))
 			}
 			return nil
 		}
@@ -153,7 +152,7 @@ func waitForDatabase(ctx context.Context, db pinger, logger *slog.Logger) error 
 		}
 		if reminded.IsZero() || time.Since(reminded) >= waitRemind {
 			reminded = time.Now()
-			logger.WarnContext(ctx, "waiting for the database: check that it runs and that DATABASE_URL names it", "error", err)
+			logger.WarnContext(ctx, "waiting for the database, and /readyz is 503 until then: check that it runs and that DATABASE_URL names it", "error", err)
 		}
 		select {
 		case <-ctx.Done():

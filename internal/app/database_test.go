@@ -126,7 +126,7 @@ func TestWaitForDatabase(t *testing.T) {
 				require.Equal(t, test.warnings, strings.Count(out.String(), "waiting for the database"), out.String())
 				if test.warnings > 0 {
 					require.Contains(t, out.String(), errAway.Error())
-					require.Contains(t, out.String(), "the database answers")
+					require.Contains(t, out.String(), "the database can be reached")
 				}
 			})
 		})

@@ -33,6 +33,7 @@ func utcTime(groups []string, a slog.Attr) slog.Attr {
 	return a
 }
 
+// IsTerminal reports whether w is a terminal.
 func IsTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {

@@ -28,7 +28,7 @@ func TestNewLogger_JSON(t *testing.T) {
 	logger := NewLogger(&out, LogConfig{Level: slog.LevelWarn})
 	logger.Info("below the level")
 	require.Empty(t, out.String())
-	logger.Warn("told", "time", "not the record's own")
+	logger.Warn("logged", "time", "not the record's own")
 	var record map[string]any
 	require.NoError(t, json.Unmarshal(out.Bytes(), &record), "json unless it is a terminal")
 	require.Equal(t, "WARN", record["level"])

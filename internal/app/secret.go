@@ -12,7 +12,7 @@ type Secret string
 
 const redacted = "***"
 
-// Reveal gives the value, for the one place that needs it.
+// Reveal returns the value, for the one place that needs it.
 func (s Secret) Reveal() string { return string(s) }
 
 // String implements fmt.Stringer.

@@ -1,3 +1,5 @@
+// Package app holds what a process is made of: the settings, the pools, the wiring of
+// the stages and their life cycle, and the operations of an operator's command.
 package app
 
 import (
@@ -39,7 +41,8 @@ const (
 	hardStopShare = 0.75 // 15 s
 )
 
-// recoveryCheckInterval is how soon after an outage of Postgres Dealbox asks for what was refused.
+// recoveryCheckInterval is how often serve checks whether webhooks were answered 503;
+// if so it requests a full reconciliation.
 const recoveryCheckInterval = 5 * time.Second
 
 // Service is all the parts, wired.
@@ -62,11 +65,11 @@ type Service struct {
 	worker     *jobs.Client
 	readiness  *httpapi.Readiness
 	server     *http.Server
-	signatures func() alerting.SignatureWindow // what the webhook refused of late
+	signatures func() alerting.SignatureWindow // what the webhook refused since the last call
 }
 
-// Run serves until ctx ends, then stops in order. HTTP answers from the start,
-// so that /healthz and /readyz tell what Dealbox waits for.
+// Run serves until ctx ends, then stops in order. It answers HTTP from the start, so
+// that /healthz and /readyz report what Dealbox waits for.
 func (s *Service) Run(ctx context.Context, listener net.Listener) error {
 	defer s.closePools()
 	serving := make(chan error, 1)
@@ -75,7 +78,8 @@ func (s *Service) Run(ctx context.Context, listener net.Listener) error {
 
 	work, stopWork := context.WithCancel(ctx)
 	defer stopWork()
-	loops, err := s.start(work)
+	var loops sync.WaitGroup
+	err := s.start(work, &loops)
 	if err == nil {
 		select {
 		case <-ctx.Done():
@@ -84,26 +88,24 @@ func (s *Service) Run(ctx context.Context, listener net.Listener) error {
 		}
 	}
 	stopWork()
-	stopErr := s.stop(context.WithoutCancel(ctx), loops)
+	stopErr := s.stop(context.WithoutCancel(ctx), &loops)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		err = nil // asked to stop while it was waiting
+		err = nil // a signal came during the start
 	}
 	return errors.Join(err, stopErr)
 }
 
-// start waits for the database and starts the work. The returned group ends
-// after ctx does.
-func (s *Service) start(ctx context.Context) (*sync.WaitGroup, error) {
-	var loops sync.WaitGroup
+// start waits for the database, then starts the work. The loops end after ctx does.
+func (s *Service) start(ctx context.Context, loops *sync.WaitGroup) error {
 	if err := waitForDatabase(ctx, s.pool, s.log); err != nil {
-		return &loops, err
+		return err
 	}
 	if err := s.retryUntilDone(ctx, func() error { return migrations.Check(ctx, s.pool) }); err != nil {
-		return &loops, err
+		return err
 	}
 	if err := inbox.MakePartitions(ctx, s.pool); err != nil {
-		// Readiness looks at today's partition, and the hourly job tries again.
-		s.log.Error("partitions could not be made at start", "error", err)
+		// /readyz checks today's partition, and the hourly job tries again.
+		s.log.Error("inbox_event's partitions could not be made; the hourly job tries again, and /readyz is 503 while today has none", "error", err)
 	}
 	s.readiness.Ready()
 	host, _ := os.Hostname() // without a name its alerts have no subject
@@ -113,36 +115,41 @@ func (s *Service) start(ctx context.Context) (*sync.WaitGroup, error) {
 	loops.Go(func() { s.requestRecovery(ctx) })
 	if s.role == RoleAPI {
 		loops.Go(func() { skew.run(ctx) })
-		return &loops, nil
+		return nil
 	}
 	if err := skew.waitUntilSane(ctx); err != nil {
-		return &loops, err
+		return err
 	}
+	loops.Go(func() { skew.run(ctx) })
+	return s.startWork(ctx, loops)
+}
+
+// startWork starts the workers and what only a process with workers does.
+func (s *Service) startWork(ctx context.Context, loops *sync.WaitGroup) error {
 	if err := s.retryUntilDone(ctx, func() error { return s.requestInitialRuns(ctx) }); err != nil {
-		return &loops, err
+		return err
 	}
 	if err := s.retryUntilDone(ctx, func() error {
-		// Not ctx: a job that runs when the stop is asked for may finish.
+		// Not ctx: stop lets running jobs finish.
 		if err := s.worker.Start(context.WithoutCancel(ctx)); err != nil {
 			return fmt.Errorf("start the workers: %w", err)
 		}
 		return nil
 	}); err != nil {
-		return &loops, err
+		return err
 	}
-	loops.Go(func() { skew.run(ctx) })
 	loops.Go(func() { s.breaker.Run(ctx, time.Second, s.sync.Probe) })
 	loops.Go(func() { s.sync.Watch(ctx) })
 	if url := s.config.Heartbeat.URL; url != "" {
 		loops.Go(func() { newHeartbeat(url, s.pool, s.log).run(ctx) })
 	}
 	s.log.Info("ready", "workers", s.config.Jobs.WorkerCount)
-	return &loops, nil
+	return nil
 }
 
-// retryUntilDone takes a step of the start until it is done: the database may go away
-// again after it answered, and a process that takes webhooks must not end for
-// that. Only a schema that is behind is final.
+// retryUntilDone repeats a step of the start until it succeeds: the database may go
+// away again, and a process that accepts webhooks must not end for that. Only a
+// schema that is behind is final.
 func (s *Service) retryUntilDone(ctx context.Context, step func() error) error {
 	for {
 		err := step()
@@ -152,12 +159,12 @@ func (s *Service) retryUntilDone(ctx context.Context, step func() error) error {
 		if stopped := pause(ctx, waitEvery); stopped != nil {
 			return fmt.Errorf("%w; the last step of the start failed: %w", stopped, err)
 		}
-		s.log.WarnContext(ctx, "a step of the start failed and is taken again", "error", err)
+		s.log.WarnContext(ctx, "a step of the start failed; Dealbox repeats it each second", "error", err)
 	}
 }
 
-// requestInitialRuns asks for what may have been missed while Dealbox was stopped: the
-// currency or the rules may be others, and webhooks came to nobody.
+// requestInitialRuns requests a full reconciliation and a forecast: while Dealbox was
+// stopped webhooks were lost, and settings of the forecast may have changed.
 func (s *Service) requestInitialRuns(ctx context.Context) error {
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		if _, err := s.queue.Reconcile(ctx, tx, mirror.Request{Extent: mirror.Full, Trigger: mirror.TriggerStart}); err != nil {
@@ -166,23 +173,23 @@ func (s *Service) requestInitialRuns(ctx context.Context) error {
 		return s.forecast.Request(ctx, tx)
 	})
 	if err != nil {
-		return fmt.Errorf("ask for a first reconciliation and forecast: %w", err)
+		return fmt.Errorf("request the first reconciliation and forecast: %w", err)
 	}
 	return nil
 }
 
-// requestRecovery looks every few seconds whether webhooks were refused while Postgres was
-// away. A delivery makes it good, too, but the next one may be hours away.
+// requestRecovery requests a full reconciliation when webhooks were answered 503 while
+// Postgres was away. The next delivery does the same, but it may be hours away.
 func (s *Service) requestRecovery(ctx context.Context) {
 	for pause(ctx, recoveryCheckInterval) == nil {
 		if err := s.receiver.RequestRecovery(ctx); err != nil && ctx.Err() == nil {
-			s.log.WarnContext(ctx, "webhooks were refused, and that is not made good yet", "error", err)
+			s.log.WarnContext(ctx, "webhooks were answered 503, and the full reconciliation that recovers them cannot be requested yet; Dealbox repeats it each 5 s", "error", err)
 		}
 	}
 }
 
-// stop drains HTTP and softly stops River at the same time, then commits what
-// the receiver still holds.
+// stop drains HTTP, commits what the receiver still holds, and softly stops River at
+// the same time.
 func (s *Service) stop(ctx context.Context, loops *sync.WaitGroup) error {
 	s.log.Info("stopping", "timeout", s.config.Lifecycle.ShutdownTimeout.String())
 	s.readiness.Stopping()
@@ -219,10 +226,12 @@ func (s *Service) stopWorker(ctx context.Context) error {
 	return nil
 }
 
+// share returns a part of SHUTDOWN_TIMEOUT.
 func (s *Service) share(part float64) time.Duration {
 	return time.Duration(part * float64(s.config.Lifecycle.ShutdownTimeout))
 }
 
+// pause waits for d, or returns ctx's error when that ends first.
 func pause(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():

@@ -36,7 +36,7 @@ func (e *SettingsError) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// ProblemsOf gives the wrong settings that err names; nil for any other error.
+// ProblemsOf returns the wrong settings that err names; nil for any other error.
 func ProblemsOf(err error) []Problem {
 	var e *SettingsError
 	if errors.As(err, &e) {
@@ -133,7 +133,7 @@ func parseDuration(v string) (time.Duration, error) {
 	number, inDays := strings.CutSuffix(v, "d")
 	seconds, err := strconv.ParseFloat(number, 64)
 	if err != nil {
-		return time.ParseDuration(v) //nolint:wrapcheck // the caller says which setting it is
+		return time.ParseDuration(v) //nolint:wrapcheck // the caller names the setting
 	}
 	if inDays {
 		seconds *= day.Seconds()
@@ -181,7 +181,7 @@ func (s *settings) required(name, fix string) string {
 }
 
 // webURL reads an http or https URL without user, query and fragment; nil when
-// unset or wrong. The value is never shown: people put credentials into URLs.
+// unset or wrong. It never shows the value: people put credentials into URLs.
 func (s *settings) webURL(name string) *url.URL {
 	v := s.text(name)
 	if v == "" {
@@ -198,7 +198,8 @@ func (s *settings) webURL(name string) *url.URL {
 	return u
 }
 
-// ParseWebURL says in words that follow a setting's name what is wrong with v.
+// ParseWebURL parses an http or https URL. It returns what is wrong with v in words
+// that follow a setting's name, "" when nothing is.
 func ParseWebURL(v string) (u *url.URL, wrong string) {
 	u, err := url.Parse(v)
 	switch {

@@ -11,12 +11,12 @@ import (
 	"dealbox/internal/alerting"
 )
 
-// signatureWindow is how long refused deliveries are counted before they are
-// judged. A quiet Strapi sends a few webhooks in that time.
+// signatureWindow is how long the webhook counts refused deliveries before an alert can
+// be raised. A quiet Strapi sends a few webhooks in that time.
 const signatureWindow = 5 * time.Minute
 
-// signatureWatch raises an alert when deliveries are refused as not authentic: one
-// statement a window, however many were refused.
+// signatureWatch raises an alert when the webhook refuses deliveries as not authentic:
+// one transaction a window, however many it refused.
 type signatureWatch struct {
 	take   func() alerting.SignatureWindow
 	pool   *pgxpool.Pool
@@ -34,14 +34,17 @@ func (w *signatureWatch) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			w.judge(ctx, w.take())
+			w.evaluate(ctx, w.take())
 		}
 	}
 }
 
-// judge raises what the window tells, and ends what an accepted delivery proves over. Failure policy: open. If the database is away
-// it is not told; a secret that is wrong is so in the next one, too.
-func (w *signatureWatch) judge(ctx context.Context, window alerting.SignatureWindow) {
+// evaluate raises the alert of a window, and resolves the alerts that an accepted
+// delivery disproves.
+//
+// Failure policy: open. If the database is away the window is lost; a wrong secret
+// shows in the next one, too.
+func (w *signatureWatch) evaluate(ctx context.Context, window alerting.SignatureWindow) {
 	alert, suspect := alerting.JudgeSignatures(w.suspect, window)
 	w.suspect = suspect
 	if alert == nil && window.Accepted == 0 {
@@ -62,6 +65,7 @@ func (w *signatureWatch) judge(ctx context.Context, window alerting.SignatureWin
 		return err
 	})
 	if err != nil {
-		w.log.Error("refused deliveries could not be alerted", "error", err, "refused", window.Refused.Total(), "accepted", window.Accepted)
+		w.log.Error("the alert about refused webhook signatures could not be stored; the next window has them, if they go on",
+			"error", err, "refused", window.Refused.Total(), "accepted", window.Accepted)
 	}
 }

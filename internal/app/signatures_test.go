@@ -20,7 +20,7 @@ import (
 	"dealbox/internal/webhooksig"
 )
 
-// Forged deliveries leave no row. They are told of by one alert a window.
+// Forged deliveries leave no row. One alert a window counts them.
 func TestServe_SignatureFailures(t *testing.T) {
 	t.Parallel()
 	h := startService(t)
@@ -30,13 +30,13 @@ func TestServe_SignatureFailures(t *testing.T) {
 	require.Equal(t, "0 0", h.text(`SELECT concat_ws(' ', (SELECT count(*) FROM inbox_event), (SELECT count(*) FROM alert WHERE rule = 'signature_failures'))`))
 
 	watch := h.signatureWatch()
-	watch.judge(t.Context(), watch.take())
+	watch.evaluate(t.Context(), watch.take())
 	require.Equal(t, "wrong_secret critical 60", h.text(`SELECT concat_ws(' ', subject, level, details->>'refused') FROM alert WHERE rule = 'signature_failures'`))
-	watch.judge(t.Context(), watch.take())
+	watch.evaluate(t.Context(), watch.take())
 	require.Equal(t, "1", h.text(`SELECT occurrences::text FROM alert WHERE rule = 'signature_failures'`), "each is counted once")
 }
 
-// A quiet Strapi that lost its plugin is told of, too, if it takes several windows.
+// A quiet Strapi that lost its plugin raises the alert, too, if it takes several windows.
 func TestServe_SignatureFailures_Unsigned(t *testing.T) {
 	t.Parallel()
 	h := startService(t)
@@ -44,14 +44,14 @@ func TestServe_SignatureFailures_Unsigned(t *testing.T) {
 	for range 3 {
 		require.Equal(t, "0", h.text(`SELECT count(*)::text FROM alert WHERE rule = 'signature_failures'`))
 		h.refused("X-Strapi-Event", "entry.update")
-		watch.judge(t.Context(), watch.take())
+		watch.evaluate(t.Context(), watch.take())
 	}
 	require.Equal(t, "unsigned error 3", h.text(`SELECT concat_ws(' ', subject, level, details->>'refused') FROM alert WHERE rule = 'signature_failures'`))
 
-	watch.judge(t.Context(), watch.take())
+	watch.evaluate(t.Context(), watch.take())
 	require.Equal(t, "firing", h.text(`SELECT status FROM alert WHERE rule = 'signature_failures'`), "silence proves nothing")
 	require.Equal(t, 202, h.deliver("msg_signed"))
-	watch.judge(t.Context(), watch.take())
+	watch.evaluate(t.Context(), watch.take())
 	require.Equal(t, "resolved", h.text(`SELECT status FROM alert WHERE rule = 'signature_failures'`))
 }
 

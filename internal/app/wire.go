@@ -20,7 +20,7 @@ import (
 	"dealbox/internal/webhooksig"
 )
 
-// New wires everything. It connects to nothing.
+// New wires every part. It connects to nothing.
 func New(ctx context.Context, config Config, role, version string, logger *slog.Logger) (*Service, error) {
 	s := &Service{config: config, role: role, log: logger, clock: &jobs.Clock{}, readiness: &httpapi.Readiness{}}
 	if err := s.openPools(ctx); err != nil {
@@ -55,8 +55,7 @@ func (s *Service) closePools() {
 	}
 }
 
-// wire makes the stages, the last one first, because each is given the door of
-// the next.
+// wire makes the stages, the last one first, because each calls the door of the next.
 func (s *Service) wire(version string) error {
 	config, logger := s.config, s.log
 	inserter, err := jobs.NewInserter(s.pool, s.clock, logger)
@@ -100,8 +99,8 @@ func (s *Service) wire(version string) error {
 	return s.newServer(version)
 }
 
-// newWorker is nil in an API-only process: such a client is never started, so
-// it never leads.
+// newWorker returns nil in a process with role api: it starts no River client, so it
+// never becomes River's leader.
 func (s *Service) newWorker(outbox *notify.Outbox) (*jobs.Client, error) {
 	if s.role == RoleAPI {
 		return nil, nil
