@@ -16,7 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// version is set when a release is built (-ldflags "-X main.version=v1.2.3").
+// version is set by the build of a release (-ldflags "-X main.version=v1.2.3").
 var version = ""
 
 // Exit codes.
@@ -58,15 +58,15 @@ type cli struct {
 
 // run is the whole program. It returns the exit code: 0 done, 1 failed, 2 wrong usage.
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &program{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr, version: programVersion()}
-	answered := false // by --help or --version
+	p := &program{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr, version: programVersion()}
+	printed := false // --help or --version was
 	parser, err := kong.New(&cli{},
 		kong.Name("dealbox"),
 		kong.Description("Receives Strapi webhooks about deals and billings, mirrors them in Postgres, keeps the revenue forecast and notifies people when something is wrong. "+
 			"All settings are environment variables."),
-		kong.Vars{"version": "dealbox " + a.version},
+		kong.Vars{"version": "dealbox " + p.version},
 		kong.Writers(stdout, stderr),
-		kong.Exit(func(int) { answered = true }),
+		kong.Exit(func(int) { printed = true }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 	)
 	if err != nil {
@@ -74,13 +74,13 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	}
 	command, err := parser.Parse(args)
 	switch {
-	case answered:
+	case printed:
 		return exitDone
 	case err != nil:
 		return fail(stderr, exitUsage, fmt.Errorf("%w\nRun 'dealbox --help'", err))
 	}
 	command.BindTo(ctx, (*context.Context)(nil))
-	if err := command.Run(a); err != nil {
+	if err := command.Run(p); err != nil {
 		return fail(stderr, exitFailed, err)
 	}
 	return exitDone
@@ -91,7 +91,7 @@ func fail(stderr io.Writer, code int, err error) int {
 	return code
 }
 
-// programVersion is the release, else what the Go toolchain noted: the module's
+// programVersion returns the release, else what the Go toolchain recorded: the module's
 // version or the commit.
 func programVersion() string {
 	if version != "" {

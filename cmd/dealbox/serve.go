@@ -16,7 +16,7 @@ type ServeCmd struct {
 // Help is shown by `dealbox serve --help`.
 func (ServeCmd) Help() string {
 	return "Needs DATABASE_URL, STRAPI_URL, STRAPI_API_TOKEN and STRAPI_WEBHOOK_SECRET (or STRAPI_WEBHOOK_TOKEN). " +
-		"It never migrates: run 'dealbox migrate up' first. A database that is away is waited for."
+		"It never migrates: run 'dealbox migrate up' first. It waits for a database that is away."
 }
 
 // Run is `dealbox serve`.
