@@ -138,7 +138,7 @@ func (l *crashLoad) deliver(address, id, documentID string) {
 	}
 }
 
-// post answers the status, 0 when there was no answer.
+// post returns the status, 0 when there was no answer.
 func post(address, id, body string) int {
 	header, err := webhooksig.Sign(webhooksig.SchemeStandard, testSecret, id, time.Now(), []byte(body))
 	if err != nil {

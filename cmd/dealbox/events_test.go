@@ -36,7 +36,7 @@ func newDesk(t *testing.T) *desk {
 	return d
 }
 
-// store receives the bodies and answers the ids of their events.
+// store receives the bodies and returns the ids of their events.
 func (d *desk) store(bodies ...string) (ids []string) {
 	d.t.Helper()
 	inserter, err := jobs.NewInserter(d.pool, nil, nil)
@@ -91,14 +91,14 @@ func TestEvents_Commands(t *testing.T) {
 	require.Len(t, page.Events, 3)
 	require.NotContains(t, d.done("events list --cursor="+*page.NextCursor), page.Events[0].ID.String())
 
-	story := d.done("events show " + ids[1])
-	require.Contains(t, story, "HTTP 500 (12 failures in a row)")
-	require.Contains(t, story, dealBody("gone"))
-	require.Contains(t, story, "does not store it")
+	detail := d.done("events show " + ids[1])
+	require.Contains(t, detail, "HTTP 500 (12 failures in a row)")
+	require.Contains(t, detail, dealBody("gone"))
+	require.Contains(t, detail, "does not store it")
 	require.Contains(t, d.done("events show "+ids[3]), "the body is 3 bytes and no text")
-	var told inbox.Detail
-	require.NoError(t, json.Unmarshal([]byte(d.done("events show --json "+ids[1])), &told))
-	require.Equal(t, inbox.StatusDead, told.Status)
+	var shown inbox.Detail
+	require.NoError(t, json.Unmarshal([]byte(d.done("events show --json "+ids[1])), &shown))
+	require.Equal(t, inbox.StatusDead, shown.Status)
 	missing := d.run("events show 0193a5a0-0000-7000-8000-000000000000")
 	require.Equal(t, exitFailed, missing.code)
 	require.Contains(t, missing.stderr, "no event with this id")

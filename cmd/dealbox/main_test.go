@@ -111,14 +111,6 @@ func TestRun_ExitCode(t *testing.T) {
 	}
 }
 
-// A command of the contract that no code stands behind must not exist.
-func TestRun_NothingStubbed(t *testing.T) {
-	t.Parallel()
-	for _, command := range []string{"alerts"} {
-		require.Equal(t, exitUsage, dealbox(t, nil, "", command).code, command)
-	}
-}
-
 func TestRun_CutOff(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -91,7 +91,7 @@ func TestMigrate_Unreachable(t *testing.T) {
 	}
 }
 
-// A role that owns nothing is told which setting is for that.
+// The error for a role that owns nothing names the setting for that.
 func TestMigrate_NoPrivilege(t *testing.T) {
 	t.Parallel()
 	u, err := url.Parse(pgtest.EmptyURL(t))

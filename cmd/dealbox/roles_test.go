@@ -53,7 +53,7 @@ func TestServe_AsTheAppRole(t *testing.T) {
 	}
 	h.serve()
 	h.eventually("the reconciliation at start", func() bool { return h.text("SELECT count(*)::text FROM deal") == "3" })
-	h.settle()
+	h.waitIdle()
 
 	// Webhooks: processed, ignored, quarantined, a duplicate, a dead letter with its alert.
 	_, err := h.fake.Update(fakestrapi.DealUID, ids[0], fakestrapi.Values{"deal_value": 400})
@@ -69,9 +69,9 @@ func TestServe_AsTheAppRole(t *testing.T) {
 		require.Equal(t, http.StatusAccepted, h.deliver(id, body))
 		require.Equal(t, http.StatusAccepted, h.deliver(id, body))
 	}
-	h.eventually("the dead letter is told", func() bool { return len(alerts.all()) == 1 })
+	h.eventually("the dead letter is notified", func() bool { return len(alerts.all()) == 1 })
 	require.Equal(t, "alert.firing event_dead_lettered error", alerts.all()[0])
-	ledger := h.settle()
+	ledger := h.waitIdle()
 	require.Equal(t, []int64{5, 2, 1, 1, 1}, []int64{ledger.Received, ledger.Processed, ledger.Dead, ledger.Ignored, ledger.Quarantined})
 	require.Equal(t, "2026-11 500/0/0", h.months("2026-11", "2026-11"), "400 and 100: one was deleted, the dead one is as it was")
 
@@ -84,10 +84,10 @@ func TestServe_AsTheAppRole(t *testing.T) {
 		out := dealbox(t, h.env, "", command)
 		require.Equal(t, exitDone, out.code, "%s: %s%s", command, out.stdout, out.stderr)
 	}
-	h.eventually("the end is told", func() bool {
+	h.eventually("the end is notified", func() bool {
 		return strings.Contains(fmt.Sprint(alerts.all()), "alert.resolved event_dead_lettered error")
 	})
-	h.settle()
+	h.waitIdle()
 	h.requireMirrorEqualsStrapi()
 	require.Equal(t, "healthy", h.health()["status"])
 	for _, kind := range []string{"retention", "inbox_partitions"} {

@@ -7,10 +7,18 @@ import (
 )
 
 // Operator returns the actor that the history names for a command: cli:<os user>.
-// A container may run under a user id that has no name; then it is cli:<user id>.
 func Operator() string {
-	if u, err := user.Current(); err == nil && u.Username != "" {
-		return "cli:" + u.Username
+	u, err := user.Current()
+	if err != nil {
+		u = &user.User{}
 	}
-	return "cli:" + strconv.Itoa(os.Getuid())
+	return operatorName(u.Username, os.Getuid())
+}
+
+// operatorName falls back on the user id: a container may run under one that has no name.
+func operatorName(username string, uid int) string {
+	if username == "" {
+		username = strconv.Itoa(uid)
+	}
+	return "cli:" + username
 }
