@@ -141,7 +141,7 @@ func (c *AlertsShowCmd) Run(ctx context.Context, p *program) error {
 
 func printAlert(w io.Writer, d alerting.Detail) {
 	fmt.Fprintf(w, "%d %s %s %s %s\n%s\n", d.ID, d.Level, d.Status, d.Rule, oneLine(d.Subject), oneLine(d.Message))
-	fmt.Fprintf(w, "first seen %s, last seen %s, %s\n", moment(&d.FirstSeen), moment(&d.LastSeen), plural(int64(d.Occurrences), "time", "times"))
+	fmt.Fprintf(w, "first seen %s, last seen %s, %s\n", moment(&d.FirstSeen), moment(&d.LastSeen), plural(d.Occurrences, "time", "times"))
 	fmt.Fprintln(w, "\nAT\tWHAT\tLEVEL\tBY\tREASON")
 	for _, e := range d.History {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", moment(&e.At), e.Kind, e.Level, oneLine(e.Actor), oneLine(e.Reason))

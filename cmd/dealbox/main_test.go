@@ -29,11 +29,6 @@ const (
 	goodAlert    = "7c6d5e4f30212f3e4d5c6b7a89980716"
 )
 
-const (
-	dealUID    = "api::pipeline-deal.pipeline-deal"
-	billingUID = "api::billing.billing"
-)
-
 func mustOpen(t *testing.T, rawURL string, o app.PoolOptions) *pgxpool.Pool {
 	t.Helper()
 	pool, err := app.OpenPool(t.Context(), app.Secret(rawURL), o)

@@ -47,7 +47,7 @@ func NeedAlerts(s *settings, c *Config) {
 	c.Alerts.PerMinute = s.integer("ALERT_MAX_PER_MINUTE", 10, 1, 1000)
 	if v := s.text("ALERT_WEBHOOK_URL"); v != "" {
 		if _, wrong := ParseWebURL(v); wrong != "" {
-			s.wrong("ALERT_WEBHOOK_URL", wrong, "Give the http or https URL that takes alerts, without user and fragment.")
+			s.wrong("ALERT_WEBHOOK_URL", wrong, "Give the http or https URL that accepts alerts, without user and fragment.")
 		} else {
 			c.Alerts.WebhookURL = Secret(v)
 		}

@@ -201,11 +201,11 @@ func (s *settings) fieldFits(name, item string, found bool, uid, ours, theirs st
 	isUID := func(t strapi.ContentType) bool { return t.UID == uid }
 	switch {
 	case !found:
-		s.wrong(name, "has the entry "+shown(item)+" without '='", "Give our field=the attribute in Strapi, or field= when the type has no such attribute.")
+		s.wrong(name, "has the entry "+shown(item)+" without '='", "Give the field of Dealbox=the attribute in Strapi, or field= when the type has no such attribute.")
 	case uid != "" && !slices.ContainsFunc(types, isUID):
 		s.wrong(name, "names the type "+shown(uid)+", which is not configured", "Use one of: "+join(types)+".")
 	case defaults[ours] == "":
-		s.wrong(name, "maps "+shown(ours)+", which is no field of ours", "Use one of: "+strings.Join(slices.Sorted(maps.Keys(defaults)), ", ")+".")
+		s.wrong(name, "maps "+shown(ours)+", which is no field of Dealbox", "Use one of: "+strings.Join(slices.Sorted(maps.Keys(defaults)), ", ")+".")
 	case theirs != "" && !attributeShape.MatchString(theirs):
 		s.wrong(name, "maps "+ours+" to "+shown(theirs), "Give the attribute's name as in Strapi's content type: letters, digits, _ and -.")
 	default:

@@ -69,16 +69,16 @@ func TestContentTypes_Mistakes(t *testing.T) {
 		{dealTypes, "api::a.a=as,api::b.b=as", "gives api::b.b the plural as of api::a.a", "its own REST plural"},
 		{billingTypes, dealUID + "=deals", "has " + dealUID + ", which STRAPI_DEAL_TYPES has too", "once"},
 		{billingTypes, "api::a.a=owner", "has the plural owner, which is also the name of a deal's field", "Rename"},
-		{dealMapping, "stage", `has the entry "stage" without '='`, "our field=the attribute"},
-		{dealMapping, "colour=color", `maps "colour", which is no field of ours`, "billings, confidence_override, currency, deal_id"},
-		{dealMapping, "deal=deal", `maps "deal", which is no field of ours`, "Use one of"},
+		{dealMapping, "stage", `has the entry "stage" without '='`, "field of Dealbox=the attribute"},
+		{dealMapping, "colour=color", `maps "colour", which is no field of Dealbox`, "billings, confidence_override, currency, deal_id"},
+		{dealMapping, "deal=deal", `maps "deal", which is no field of Dealbox`, "Use one of"},
 		{dealMapping, "stage=a,stage=b", "maps stage twice", "once"},
 		{dealMapping, "stage=a b", `maps stage to "a b"`, "the attribute's name"},
 		{dealMapping, "stage=a][b", `maps stage to "a][b"`, "the attribute's name"},
 		{dealMapping, billingUID + ".stage=a", "names the type \"" + billingUID + "\", which is not configured", dealUID},
 		{dealMapping, dealUID + "=a", `names the type "api::pipeline-deal", which is not configured`, dealUID},
-		{billingMapping, "billings=x", `maps "billings", which is no field of ours`, "amount, billing_id, collected_date, currency, deal,"},
-		{billingMapping, "=x", `maps "", which is no field of ours`, "Use one of"},
+		{billingMapping, "billings=x", `maps "billings", which is no field of Dealbox`, "amount, billing_id, collected_date, currency, deal,"},
+		{billingMapping, "=x", `maps "", which is no field of Dealbox`, "Use one of"},
 	} {
 		s := &settings{getenv: environ{test.setting: test.value}.getenv}
 		s.contentTypes()

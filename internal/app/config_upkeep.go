@@ -45,7 +45,7 @@ func needHeartbeat(s *settings, c *Config) {
 		return
 	}
 	if _, wrong := ParseWebURL(v); wrong != "" {
-		s.wrong("HEARTBEAT_URL", wrong, "Give the http or https URL that your monitoring wants to be asked each minute.")
+		s.wrong("HEARTBEAT_URL", wrong, "Give the http or https URL that Dealbox requests each minute, as your monitoring shows it.")
 		return
 	}
 	c.Heartbeat.URL = Secret(v)

@@ -161,6 +161,7 @@ func waitForDatabase(ctx context.Context, db pinger, logger *slog.Logger) error 
 	}
 }
 
+// Ping connects to the database, within 5 s.
 func Ping(ctx context.Context, db pinger) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout+pingTimeout)
 	defer cancel()

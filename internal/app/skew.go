@@ -17,7 +17,7 @@ const (
 	skewEvery = 30 * time.Second
 	// SkewAlert is worth telling: jobs start late or early by this much.
 	SkewAlert = 2 * time.Second
-	// SkewRefuse: River's leases and schedules would be wrong.
+	// SkewRefuse is from where no worker starts: River's leases and schedules would be wrong.
 	SkewRefuse = 30 * time.Second
 )
 

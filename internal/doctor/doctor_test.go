@@ -340,11 +340,11 @@ func TestExamine_Fields(t *testing.T) {
 		},
 		{
 			"Renamed", fakestrapi.PipelineTypes(true, true), false, "",
-			map[string]Status{deal: Fail, billing: Warn}, "the type has no status; without status its documents count for nothing",
+			map[string]Status{deal: Fail, billing: Warn}, "the type has no status; without status the forecast ignores its documents",
 		},
 		{
 			"Mapped", fakestrapi.PipelineTypes(true, true), false, "status=deal_status,stage=phase,owner=",
-			map[string]Status{deal: Warn, billing: Warn}, "the type has no phase (our stage): null in Dealbox",
+			map[string]Status{deal: Warn, billing: Warn}, "the type has no phase (field stage of Dealbox): null in Dealbox",
 		},
 		{
 			"Relation", fakestrapi.PipelineTypes(false, false), false, "billings=invoices",

@@ -179,7 +179,7 @@ func listFinding(p typeProbe) Finding {
 	return failed(check, p.listErr.Error(), "Check Strapi's log.")
 }
 
-// essential attributes: without them a document counts for nothing.
+// essential attributes: without them the forecast ignores a document.
 var essential = map[strapi.Kind][]string{
 	strapi.Deal:    {"deal_value", "status"},
 	strapi.Billing: {"amount"},
@@ -206,7 +206,7 @@ func fieldsFinding(p typeProbe) Finding {
 	detail := "the type has no " + strings.Join(lacking, ", ")
 	for _, ours := range essential[t.Kind] {
 		if slices.Contains(lacking, fieldText(ours, t.Field(ours))) {
-			return failed(check, detail+"; without "+ours+" its documents count for nothing", fixFields(t))
+			return failed(check, detail+"; without "+ours+" the forecast ignores its documents", fixFields(t))
 		}
 	}
 	return warn(check, detail+": null in Dealbox", fixFields(t))
@@ -223,12 +223,12 @@ func lackingFields(p typeProbe) []string {
 	return lacking
 }
 
-// fieldText names an attribute of Strapi's, and ours where it differs.
+// fieldText names an attribute of Strapi, and Dealbox's field where it differs.
 func fieldText(ours, theirs string) string {
 	if ours == theirs {
 		return theirs
 	}
-	return theirs + " (our " + ours + ")"
+	return theirs + " (field " + ours + " of Dealbox)"
 }
 
 func mappedCount(t strapi.ContentType) int {
@@ -256,7 +256,7 @@ func fieldsSetting(k strapi.Kind) string {
 }
 
 func fixFields(t strapi.ContentType) string {
-	return "Name the attributes in " + fieldsSetting(t.Kind) + " (our field=theirs; 'field=' when the type has none), or remove 'private' from them in Strapi."
+	return "Name the attributes in " + fieldsSetting(t.Kind) + " (field of Dealbox=attribute; 'field=' when the type has none), or remove 'private' from them in Strapi."
 }
 
 func fixRelations(p typeProbe) string {
