@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"dealbox/internal/alerting"
+	"dealbox/internal/app"
 	"dealbox/internal/level"
 	"dealbox/internal/notify"
 )
@@ -17,12 +17,12 @@ import (
 type AlertsCmd struct {
 	List      AlertsListCmd      `cmd:"" help:"List alerts, the one that fired last first. Needs DATABASE_URL."`
 	Show      AlertsShowCmd      `cmd:"" help:"Show one alert with its history and notifications. Needs DATABASE_URL."`
-	Ack       AlertsAckCmd       `cmd:"" help:"Say that you look after an alert: no reminders until it resolves or worsens. Needs DATABASE_URL."`
+	Ack       AlertsAckCmd       `cmd:"" help:"Acknowledge an alert: no reminders until it resolves or its level rises. Needs DATABASE_URL."`
 	Resolve   AlertsResolveCmd   `cmd:"" help:"Close an alert by hand. Needs DATABASE_URL."`
-	Silence   AlertsSilenceCmd   `cmd:"" help:"Hear nothing of a rule for a while. Needs DATABASE_URL."`
+	Silence   AlertsSilenceCmd   `cmd:"" help:"Send no notifications of a rule for a while. Needs DATABASE_URL."`
 	Silences  AlertsSilencesCmd  `cmd:"" help:"List the silences in force. Needs DATABASE_URL."`
 	Unsilence AlertsUnsilenceCmd `cmd:"" help:"End a silence. Needs DATABASE_URL."`
-	Test      AlertsTestCmd      `cmd:"" help:"Send a test through every channel and say what came of it. Needs the ALERT_ settings."`
+	Test      AlertsTestCmd      `cmd:"" help:"Send a test through every channel and print which channels took it. Needs the ALERT_ settings."`
 }
 
 // AlertsListCmd is `dealbox alerts list`.
@@ -34,8 +34,17 @@ type AlertsListCmd struct {
 	Since    string   `placeholder:"WHEN" help:"Last seen at or after: 2026-01-31, 2026-01-31T09:00:00Z, or an age such as 90m."`
 	Until    string   `placeholder:"WHEN" help:"Last seen before."`
 	Limit    int      `default:"20" help:"At most so many (1 to 1000)."`
-	Cursor   string   `placeholder:"CURSOR" help:"Go on where another list ended."`
+	Cursor   string   `placeholder:"CURSOR" help:"Continue where another list ended."`
 	JSON     bool     `help:"Print JSON."`
+}
+
+// Validate refuses what cannot be meant, as wrong usage.
+func (c *AlertsListCmd) Validate() error {
+	if c.Limit < 1 || c.Limit > alerting.MaxLimit {
+		return fmt.Errorf("--limit must be 1 to %d", alerting.MaxLimit)
+	}
+	_, err := c.filter(time.Now())
+	return err
 }
 
 func (c *AlertsListCmd) filter(now time.Time) (alerting.Filter, error) {
@@ -69,15 +78,6 @@ func (c *AlertsListCmd) filter(now time.Time) (alerting.Filter, error) {
 	return f, nil
 }
 
-// Validate refuses what cannot be meant, as wrong usage.
-func (c *AlertsListCmd) Validate() error {
-	if c.Limit < 1 || c.Limit > alerting.MaxLimit {
-		return fmt.Errorf("--limit must be 1 to %d", alerting.MaxLimit)
-	}
-	_, err := c.filter(time.Now())
-	return err
-}
-
 // alertsListed is what `alerts list --json` prints: GET /api/v1/alerts without its summary.
 type alertsListed struct {
 	Alerts     []alerting.Episode `json:"alerts"`
@@ -85,47 +85,39 @@ type alertsListed struct {
 }
 
 // Run prints one page.
-func (c *AlertsListCmd) Run(ctx context.Context, a *app) error {
+func (c *AlertsListCmd) Run(ctx context.Context, p *program) error {
 	filter, err := c.filter(time.Now())
 	if err != nil {
 		return err
 	}
-	pool, err := a.commandPool(ctx)
+	ops, err := app.OpenOperations(ctx, p.getenv)
 	if err != nil {
 		return err
 	}
-	defer pool.Close()
-	page, err := alerting.List(ctx, pool, filter)
+	defer ops.Close()
+	page, err := alerting.List(ctx, ops.Pool, filter)
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		listed := alertsListed{Alerts: page.Episodes}
-		if page.NextCursor != "" {
-			listed.NextCursor = &page.NextCursor
-		}
-		return printJSON(a.stdout, listed)
+	listed := alertsListed{Alerts: page.Episodes}
+	if page.NextCursor != "" {
+		listed.NextCursor = &page.NextCursor
 	}
-	return printAlerts(a.stdout, page)
+	return p.print(c.JSON, listed, func(w io.Writer) { printAlerts(w, page) })
 }
 
-func printAlerts(w io.Writer, page alerting.Page) error {
+func printAlerts(w io.Writer, page alerting.Page) {
 	if len(page.Episodes) == 0 {
 		fmt.Fprintln(w, "no alerts")
-		return nil
+		return
 	}
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ID\tLAST SEEN\tLEVEL\tSTATUS\tTIMES\tRULE\tMESSAGE")
+	fmt.Fprintln(w, "ID\tLAST SEEN\tLEVEL\tSTATUS\tTIMES\tRULE\tMESSAGE")
 	for _, e := range page.Episodes {
-		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%d\t%s\t%s\n", e.ID, moment(&e.LastSeen), e.Level, e.Status, e.Occurrences, e.Rule, printable(e.Message))
-	}
-	if err := table.Flush(); err != nil {
-		return fmt.Errorf("print the list: %w", err)
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%d\t%s\t%s\n", e.ID, moment(&e.LastSeen), e.Level, e.Status, e.Occurrences, e.Rule, oneLine(e.Message))
 	}
 	if page.NextCursor != "" {
 		fmt.Fprintf(w, "there are more: --cursor %s\n", page.NextCursor)
 	}
-	return nil
 }
 
 // AlertsShowCmd is `dealbox alerts show`.
@@ -134,48 +126,40 @@ type AlertsShowCmd struct {
 	JSON bool  `help:"Print JSON, as GET /api/v1/alerts/{id} answers it."`
 }
 
-// Run shows the episode and what happened to it.
-func (c *AlertsShowCmd) Run(ctx context.Context, a *app) error {
-	pool, err := a.commandPool(ctx)
+// Run prints the alert with its history and notifications.
+func (c *AlertsShowCmd) Run(ctx context.Context, p *program) error {
+	ops, err := app.OpenOperations(ctx, p.getenv)
 	if err != nil {
 		return err
 	}
-	defer pool.Close()
-	story, err := alerting.Get(ctx, pool, c.ID)
+	defer ops.Close()
+	detail, err := alerting.Get(ctx, ops.Pool, c.ID)
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		return printJSON(a.stdout, story)
-	}
-	return printAlert(a.stdout, story)
+	return p.print(c.JSON, detail, func(w io.Writer) { printAlert(w, detail) })
 }
 
-func printAlert(w io.Writer, s alerting.Detail) error {
-	fmt.Fprintf(w, "%d %s %s %s %s\n%s\n", s.ID, s.Level, s.Status, s.Rule, printable(s.Subject), printable(s.Message))
-	fmt.Fprintf(w, "first seen %s, last seen %s, %d times\n", moment(&s.FirstSeen), moment(&s.LastSeen), s.Occurrences)
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "\nAT\tWHAT\tLEVEL\tBY\tREASON")
-	for _, e := range s.History {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", moment(&e.At), e.Kind, e.Level, printable(e.Actor), printable(e.Reason))
+func printAlert(w io.Writer, d alerting.Detail) {
+	fmt.Fprintf(w, "%d %s %s %s %s\n%s\n", d.ID, d.Level, d.Status, d.Rule, oneLine(d.Subject), oneLine(d.Message))
+	fmt.Fprintf(w, "first seen %s, last seen %s, %s\n", moment(&d.FirstSeen), moment(&d.LastSeen), plural(d.Occurrences, "time", "times"))
+	fmt.Fprintln(w, "\nAT\tWHAT\tLEVEL\tBY\tREASON")
+	for _, e := range d.History {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", moment(&e.At), e.Kind, e.Level, oneLine(e.Actor), oneLine(e.Reason))
 	}
-	if len(s.Notifications) > 0 {
-		fmt.Fprintln(table, "\nMADE\tCHANNEL\tREASON\tSTATUS\tATTEMPTS\tNOTE")
+	if len(d.Notifications) > 0 {
+		fmt.Fprintln(w, "\nMADE\tCHANNEL\tREASON\tSTATUS\tATTEMPTS\tNOTE")
 	}
-	for _, n := range s.Notifications {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\n", moment(&n.CreatedAt), n.Channel, n.Reason, n.Status, n.Attempts, printable(note(n)))
+	for _, n := range d.Notifications {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", moment(&n.CreatedAt), n.Channel, n.Reason, n.Status, n.Attempts, oneLine(note(n)))
 	}
-	if err := table.Flush(); err != nil {
-		return fmt.Errorf("print the alert: %w", err)
-	}
-	return nil
 }
 
-// note says what is worth knowing about a notification beyond its status.
+// note returns what an operator should know about a notification beyond its status.
 func note(n notify.Notification) string {
 	switch {
 	case n.Digest != nil:
-		return fmt.Sprintf("storm; digest %d tells of it (%s)", n.Digest.ID, n.Digest.Status)
+		return fmt.Sprintf("storm: part of digest %d (%s)", n.Digest.ID, n.Digest.Status)
 	case n.SuppressedBy != nil:
 		return *n.SuppressedBy
 	case n.LastError != nil:

@@ -4,73 +4,57 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"text/tabwriter"
+	"io"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"dealbox/internal/alerting"
-	"dealbox/internal/jobs"
-	"dealbox/internal/notify"
+	"dealbox/internal/app"
 )
 
 // AlertsAckCmd is `dealbox alerts ack`.
 type AlertsAckCmd struct {
 	ID      int64  `arg:"" help:"The alert's id."`
-	Comment string `placeholder:"TEXT" help:"What you know or do; it is kept in the history."`
+	Comment string `placeholder:"TEXT" help:"What you know or do; kept in the history."`
 	JSON    bool   `help:"Print JSON."`
 }
 
 // Run acknowledges the alert.
-func (c *AlertsAckCmd) Run(ctx context.Context, a *app) error {
-	return a.operateAlert(ctx, c.JSON, func(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts) (alerting.Episode, error) {
-		return alerts.Acknowledge(ctx, tx, c.ID, alerting.Operator{Name: operator(), Comment: c.Comment})
-	})
+func (c *AlertsAckCmd) Run(ctx context.Context, p *program) error {
+	ops, err := app.OpenOperations(ctx, p.getenv)
+	if err != nil {
+		return err
+	}
+	defer ops.Close()
+	episode, err := ops.Acknowledge(ctx, c.ID, c.Comment)
+	if err != nil {
+		return err
+	}
+	return p.printEpisode(c.JSON, episode)
 }
 
 // AlertsResolveCmd is `dealbox alerts resolve`.
 type AlertsResolveCmd struct {
 	ID      int64  `arg:"" help:"The alert's id."`
-	Comment string `placeholder:"TEXT" help:"Why it is over; it is kept in the history."`
+	Comment string `placeholder:"TEXT" help:"Why it is over; kept in the history."`
 	JSON    bool   `help:"Print JSON."`
 }
 
 // Run resolves the alert.
-func (c *AlertsResolveCmd) Run(ctx context.Context, a *app) error {
-	return a.operateAlert(ctx, c.JSON, func(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts) (alerting.Episode, error) {
-		return alerts.ResolveByHand(ctx, tx, c.ID, alerting.Operator{Name: operator(), Comment: c.Comment})
-	})
-}
-
-func (a *app) operateAlert(ctx context.Context, asJSON bool, do func(context.Context, pgx.Tx, *alerting.Alerts) (alerting.Episode, error)) error {
-	episode, err := inAlerts(ctx, a, do)
+func (c *AlertsResolveCmd) Run(ctx context.Context, p *program) error {
+	ops, err := app.OpenOperations(ctx, p.getenv)
 	if err != nil {
 		return err
 	}
-	if asJSON {
-		return printJSON(a.stdout, episode)
+	defer ops.Close()
+	episode, err := ops.Resolve(ctx, c.ID, c.Comment)
+	if err != nil {
+		return err
 	}
-	fmt.Fprintf(a.stdout, "alert %d (%s) is %s\n", episode.ID, episode.Rule, episode.Status)
-	return nil
+	return p.printEpisode(c.JSON, episode)
 }
 
-// inAlerts makes an operator's change in one transaction.
-func inAlerts[T any](ctx context.Context, a *app, do func(context.Context, pgx.Tx, *alerting.Alerts) (T, error)) (done T, err error) {
-	pool, err := a.commandPool(ctx)
-	if err != nil {
-		return done, err
-	}
-	defer pool.Close()
-	inserter, err := jobs.NewInserter(pool, nil, nil)
-	if err != nil {
-		return done, err
-	}
-	alerts := alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter))
-	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-		done, err = do(ctx, tx, alerts)
-		return err
-	})
-	return done, err
+func (p *program) printEpisode(asJSON bool, e alerting.Episode) error {
+	return p.print(asJSON, e, func(w io.Writer) { fmt.Fprintf(w, "alert %d (%s) is %s\n", e.ID, e.Rule, e.Status) })
 }
 
 // AlertsSilenceCmd is `dealbox alerts silence`.
@@ -79,7 +63,7 @@ type AlertsSilenceCmd struct {
 	Subject *string       `placeholder:"TEXT" help:"Only this subject of the rule."`
 	For     time.Duration `placeholder:"DURATION" help:"How long, such as 2h."`
 	Until   string        `placeholder:"WHEN" help:"Until when, such as 2026-01-31T09:00:00Z."`
-	Comment string        `required:"" placeholder:"TEXT" help:"Why; it is kept in the history."`
+	Comment string        `required:"" placeholder:"TEXT" help:"Why; kept in the history."`
 	JSON    bool          `help:"Print JSON."`
 }
 
@@ -93,34 +77,33 @@ func (c *AlertsSilenceCmd) Validate() error {
 }
 
 // Run begins the silence.
-func (c *AlertsSilenceCmd) Run(ctx context.Context, a *app) error {
-	now := time.Now()
-	until, err := parseWhen(c.Until, now)
+func (c *AlertsSilenceCmd) Run(ctx context.Context, p *program) error {
+	until, err := parseWhen(c.Until, time.Now())
 	if err != nil {
 		return err
 	}
 	if c.For > 0 {
-		until = now.Add(c.For)
+		until = time.Now().Add(c.For)
 	}
-	made, err := inAlerts(ctx, a, func(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts) (alerting.Silence, error) {
-		return alerts.Silence(ctx, tx, alerting.NewSilence{Rule: c.Rule, Subject: c.Subject, ExpiresAt: until},
-			alerting.Operator{Name: operator(), Comment: c.Comment})
-	})
+	ops, err := app.OpenOperations(ctx, p.getenv)
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		return printJSON(a.stdout, made)
+	defer ops.Close()
+	s, err := ops.Silence(ctx, alerting.NewSilence{Rule: c.Rule, Subject: c.Subject, ExpiresAt: until}, c.Comment)
+	if err != nil {
+		return err
 	}
-	fmt.Fprintf(a.stdout, "silence %d: nobody hears of %s until %s\n", made.ID, silenced(made), moment(&made.ExpiresAt))
-	return nil
+	return p.print(c.JSON, s, func(w io.Writer) {
+		fmt.Fprintf(w, "silence %d: no notifications of %s until %s\n", s.ID, silenced(s), moment(&s.ExpiresAt))
+	})
 }
 
 func silenced(s alerting.Silence) string {
 	if s.Subject == nil {
 		return s.Rule
 	}
-	return s.Rule + " " + printable(*s.Subject)
+	return s.Rule + " " + oneLine(*s.Subject)
 }
 
 // AlertsSilencesCmd is `dealbox alerts silences`.
@@ -129,32 +112,26 @@ type AlertsSilencesCmd struct {
 }
 
 // Run lists the silences in force.
-func (c *AlertsSilencesCmd) Run(ctx context.Context, a *app) error {
-	pool, err := a.commandPool(ctx)
+func (c *AlertsSilencesCmd) Run(ctx context.Context, p *program) error {
+	ops, err := app.OpenOperations(ctx, p.getenv)
 	if err != nil {
 		return err
 	}
-	defer pool.Close()
-	all, err := alerting.Silences(ctx, pool)
+	defer ops.Close()
+	all, err := alerting.Silences(ctx, ops.Pool)
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		return printJSON(a.stdout, map[string][]alerting.Silence{"silences": all})
-	}
-	if len(all) == 0 {
-		fmt.Fprintln(a.stdout, "no silences")
-		return nil
-	}
-	table := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ID\tUNTIL\tWHAT\tBY\tCOMMENT")
-	for _, s := range all {
-		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\n", s.ID, moment(&s.ExpiresAt), silenced(s), printable(s.Author), printable(s.Comment))
-	}
-	if err := table.Flush(); err != nil {
-		return fmt.Errorf("print the silences: %w", err)
-	}
-	return nil
+	return p.print(c.JSON, map[string][]alerting.Silence{"silences": all}, func(w io.Writer) {
+		if len(all) == 0 {
+			fmt.Fprintln(w, "no silences")
+			return
+		}
+		fmt.Fprintln(w, "ID\tUNTIL\tWHAT\tBY\tCOMMENT")
+		for _, s := range all {
+			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\n", s.ID, moment(&s.ExpiresAt), silenced(s), oneLine(s.Author), oneLine(s.Comment))
+		}
+	})
 }
 
 // AlertsUnsilenceCmd is `dealbox alerts unsilence`.
@@ -164,16 +141,60 @@ type AlertsUnsilenceCmd struct {
 }
 
 // Run ends the silence.
-func (c *AlertsUnsilenceCmd) Run(ctx context.Context, a *app) error {
-	ended, err := inAlerts(ctx, a, func(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts) (alerting.Silence, error) {
-		return alerts.EndSilence(ctx, tx, c.ID, operator())
-	})
+func (c *AlertsUnsilenceCmd) Run(ctx context.Context, p *program) error {
+	ops, err := app.OpenOperations(ctx, p.getenv)
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		return printJSON(a.stdout, ended)
+	defer ops.Close()
+	ended, err := ops.EndSilence(ctx, c.ID)
+	if err != nil {
+		return err
 	}
-	fmt.Fprintf(a.stdout, "silence %d is over; what it muted and is still open is told within a minute\n", ended.ID)
-	return nil
+	return p.print(c.JSON, ended, func(w io.Writer) {
+		fmt.Fprintf(w, "silence %d ended; within a minute the service sends notifications of its alerts that are still open\n", ended.ID)
+	})
+}
+
+// AlertsTestCmd is `dealbox alerts test`.
+type AlertsTestCmd struct {
+	JSON bool `help:"Print JSON."`
+}
+
+// Help is shown by `dealbox alerts test --help`.
+func (AlertsTestCmd) Help() string {
+	return "Sends one notification of rule 'test' through each channel that the settings name, whatever its level. " +
+		"It needs no database and leaves no row. It fails if any channel does."
+}
+
+// Run sends one notification through every channel.
+func (c *AlertsTestCmd) Run(ctx context.Context, p *program) error {
+	tests, err := app.TestChannels(ctx, p.getenv, p.version)
+	if err != nil {
+		return err
+	}
+	err = p.print(c.JSON, map[string][]app.ChannelTest{"channels": tests}, func(w io.Writer) { printChannelTests(w, tests) })
+	failures := 0
+	for _, t := range tests {
+		if !t.OK {
+			failures++
+		}
+	}
+	if err == nil && failures > 0 {
+		return fmt.Errorf("%d of %d channels failed", failures, len(tests))
+	}
+	return err
+}
+
+func printChannelTests(w io.Writer, tests []app.ChannelTest) {
+	for _, t := range tests {
+		switch {
+		case t.OK:
+			fmt.Fprintf(w, "ok    %s accepted the test\n", t.Channel)
+		case t.Retry:
+			fmt.Fprintf(w, "fail  %s: %s (temporary: the service would try again)\n", t.Channel, oneLine(*t.Error))
+		default:
+			fmt.Fprintf(w, "fail  %s: %s\n", t.Channel, oneLine(*t.Error))
+		}
+	}
 }

@@ -5,27 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"os/user"
 	"strings"
-	"text/tabwriter"
 	"time"
 
-	"dealbox/internal/alerting"
+	"dealbox/internal/app"
 	"dealbox/internal/circuit"
-	"dealbox/internal/jobs"
-	"dealbox/internal/notify"
 )
 
 // BreakerCmd is `dealbox breaker`.
 type BreakerCmd struct {
 	Show       BreakerShowCmd       `cmd:"" help:"Show the breaker in front of Strapi and its last transitions. Needs DATABASE_URL."`
-	ForceOpen  BreakerForceOpenCmd  `cmd:"" help:"Hold it open: Strapi is not asked, webhooks are kept, until a reset. Needs DATABASE_URL."`
-	ForceClose BreakerForceCloseCmd `cmd:"" help:"Hold it closed: Strapi is asked whatever it answers, until a reset. Needs DATABASE_URL."`
-	Reset      BreakerResetCmd      `cmd:"" help:"End what was forced and start anew: closed, nothing counted. Needs DATABASE_URL."`
+	ForceOpen  BreakerForceOpenCmd  `cmd:"" help:"Hold it open until a reset: Dealbox sends Strapi no request and keeps every webhook. Needs DATABASE_URL."`
+	ForceClose BreakerForceCloseCmd `cmd:"" help:"Hold it closed until a reset: Dealbox keeps sending Strapi requests, however many fail. Needs DATABASE_URL."`
+	Reset      BreakerResetCmd      `cmd:"" help:"Give it back to its own rules: closed, no failures counted. Needs DATABASE_URL."`
 }
 
-// breakerHistory is how many transitions `show` tells of.
+// breakerHistory is how many transitions `show` prints.
 const breakerHistory = 10
 
 // BreakerShowCmd is `dealbox breaker show`.
@@ -54,19 +49,18 @@ type transitionShown struct {
 	Reason       string        `json:"reason"`
 }
 
-// Run shows the row and the history.
-func (c *BreakerShowCmd) Run(ctx context.Context, a *app) error {
-	pool, err := a.commandPool(ctx)
+// Run prints the breaker's state and its last transitions.
+func (c *BreakerShowCmd) Run(ctx context.Context, p *program) error {
+	ops, err := app.OpenOperations(ctx, p.getenv)
 	if err != nil {
 		return err
 	}
-	defer pool.Close()
-	breaker := circuit.New(pool, circuit.Config{})
-	now, err := breaker.Snapshot(ctx, pool)
+	defer ops.Close()
+	now, err := ops.Breaker.Snapshot(ctx, ops.Pool)
 	if err != nil {
 		return err
 	}
-	history, err := breaker.History(ctx, pool, breakerHistory)
+	history, err := ops.Breaker.History(ctx, ops.Pool, breakerHistory)
 	if err != nil {
 		return err
 	}
@@ -77,120 +71,93 @@ func (c *BreakerShowCmd) Run(ctx context.Context, a *app) error {
 	for _, t := range history {
 		shown.Transitions = append(shown.Transitions, transitionShown{t.At, t.From, t.To, t.FailureCount, t.Actor, t.Reason})
 	}
-	if c.JSON {
-		return printJSON(a.stdout, shown)
-	}
-	return printBreaker(a.stdout, shown)
+	return p.print(c.JSON, shown, func(w io.Writer) { printBreaker(w, shown) })
 }
 
-func printBreaker(w io.Writer, b breakerShown) error {
+func printBreaker(w io.Writer, b breakerShown) {
 	forced := ""
 	if b.Forced {
 		forced = ", forced by an operator until 'dealbox breaker reset'"
 	}
 	fmt.Fprintf(w, "%s%s, %d failures in a row\n", b.State, forced, b.FailureCount)
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	if b.LastError != "" {
-		fmt.Fprintf(table, "last error\t%s\n", printable(b.LastError))
+		fmt.Fprintf(w, "last error\t%s\n", oneLine(b.LastError))
 	}
 	if b.OpenedAt != nil {
-		fmt.Fprintf(table, "open since\t%s\n", moment(b.OpenedAt))
+		fmt.Fprintf(w, "open since\t%s\n", moment(b.OpenedAt))
 	}
 	if b.RetryAt != nil {
-		fmt.Fprintf(table, "next probe\t%s\n", moment(b.RetryAt))
+		fmt.Fprintf(w, "next probe\t%s\n", moment(b.RetryAt))
 	}
 	if len(b.Transitions) > 0 {
-		fmt.Fprintln(table, "\nAT\tFROM\tTO\tFAILURES\tACTOR\tREASON")
+		fmt.Fprintln(w, "\nAT\tFROM\tTO\tFAILURES\tACTOR\tREASON")
 	}
 	for _, t := range b.Transitions {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\n", moment(&t.At), t.From, t.To, t.FailureCount, printable(t.Actor), printable(t.Reason))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", moment(&t.At), t.From, t.To, t.FailureCount, oneLine(t.Actor), oneLine(t.Reason))
 	}
-	if err := table.Flush(); err != nil {
-		return fmt.Errorf("print the breaker: %w", err)
-	}
-	return nil
 }
 
-// because is why an operator moves the breaker: it is kept in the history.
-type because struct {
-	Reason string `required:"" placeholder:"TEXT" help:"Why; it is kept in the history."`
+// breakerReason is why an operator moves the breaker.
+type breakerReason struct {
+	Reason string `required:"" placeholder:"TEXT" help:"Why; kept in the history."`
 }
 
-// Validate refuses a reason that says nothing, as wrong usage.
-func (b because) Validate() error {
-	if strings.TrimSpace(b.Reason) == "" {
+// Validate refuses an empty reason, as wrong usage.
+func (r breakerReason) Validate() error {
+	if strings.TrimSpace(r.Reason) == "" {
 		return errors.New("give a --reason: it is kept in the history")
 	}
 	return nil
 }
 
 // BreakerForceOpenCmd is `dealbox breaker force-open`.
-type BreakerForceOpenCmd struct{ because }
+type BreakerForceOpenCmd struct{ breakerReason }
 
 // Run holds the breaker open.
-func (c *BreakerForceOpenCmd) Run(ctx context.Context, a *app) error {
-	return a.moveBreaker(ctx, func(b *circuit.Breaker) (string, error) {
-		moved, err := b.ForceOpen(ctx, operator(), c.Reason)
-		return moveText(moved, "held open: Strapi is not asked until 'dealbox breaker reset' or 'force-close'", "it was held open already"), err
+func (c *BreakerForceOpenCmd) Run(ctx context.Context, p *program) error {
+	return p.moveBreaker(ctx, func(b *circuit.Breaker) (string, error) {
+		moved, err := b.ForceOpen(ctx, app.Operator(), c.Reason)
+		if !moved {
+			return "it was held open already", err
+		}
+		return "held open: Dealbox sends Strapi no request until 'dealbox breaker reset' or 'force-close'", err
 	})
 }
 
 // BreakerForceCloseCmd is `dealbox breaker force-close`.
-type BreakerForceCloseCmd struct{ because }
+type BreakerForceCloseCmd struct{ breakerReason }
 
 // Run holds the breaker closed.
-func (c *BreakerForceCloseCmd) Run(ctx context.Context, a *app) error {
-	return a.moveBreaker(ctx, func(b *circuit.Breaker) (string, error) {
-		moved, err := b.ForceClose(ctx, operator(), c.Reason)
-		return moveText(moved, "held closed: no failure opens it until 'dealbox breaker reset' or 'force-open'", "it was held closed already"), err
+func (c *BreakerForceCloseCmd) Run(ctx context.Context, p *program) error {
+	return p.moveBreaker(ctx, func(b *circuit.Breaker) (string, error) {
+		moved, err := b.ForceClose(ctx, app.Operator(), c.Reason)
+		if !moved {
+			return "it was held closed already", err
+		}
+		return "held closed: no failure opens it until 'dealbox breaker reset' or 'force-open'", err
 	})
 }
 
 // BreakerResetCmd is `dealbox breaker reset`.
-type BreakerResetCmd struct{ because }
+type BreakerResetCmd struct{ breakerReason }
 
-// Run ends what was forced.
-func (c *BreakerResetCmd) Run(ctx context.Context, a *app) error {
-	return a.moveBreaker(ctx, func(b *circuit.Breaker) (string, error) {
-		return "reset: closed, nothing counted", b.Reset(ctx, operator(), c.Reason)
+// Run gives the breaker back to its own rules.
+func (c *BreakerResetCmd) Run(ctx context.Context, p *program) error {
+	return p.moveBreaker(ctx, func(b *circuit.Breaker) (string, error) {
+		return "reset: closed, no failures counted", b.Reset(ctx, app.Operator(), c.Reason)
 	})
 }
 
-func moveText(moved bool, done, already string) string {
-	if moved {
-		return done
-	}
-	return already
-}
-
-// moveBreaker makes an operator's move. Its alert belongs to the transition's
-// transaction, as in the service. This process knows no channel: the service notifies of it within a minute.
-func (a *app) moveBreaker(ctx context.Context, move func(*circuit.Breaker) (string, error)) error {
-	pool, err := a.commandPool(ctx)
+func (p *program) moveBreaker(ctx context.Context, move func(*circuit.Breaker) (string, error)) error {
+	ops, err := app.OpenOperations(ctx, p.getenv)
 	if err != nil {
 		return err
 	}
-	defer pool.Close()
-	inserter, err := jobs.NewInserter(pool, nil, nil)
+	defer ops.Close()
+	done, err := move(ops.Breaker)
 	if err != nil {
 		return err
 	}
-	alerts := alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter))
-	said, err := move(circuit.New(pool, circuit.Config{
-		Logger: slog.New(slog.DiscardHandler), OnTransition: breakerAlerts(alerts),
-	}))
-	if err != nil {
-		return err
-	}
-	fmt.Fprintln(a.stdout, said)
+	fmt.Fprintln(p.stdout, done)
 	return nil
-}
-
-// operator is the actor of a command in the history.
-func operator() string {
-	u, err := user.Current()
-	if err != nil || u.Username == "" {
-		return "cli:unknown"
-	}
-	return "cli:" + u.Username
 }

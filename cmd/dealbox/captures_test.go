@@ -97,7 +97,7 @@ func TestServe_Captures(t *testing.T) {
 						require.Equal(t, 202, h.deliver("msg_"+c.name[:6], c.body), c.name)
 					}
 				}
-				ledger := h.settle()
+				ledger := h.waitIdle()
 				require.EqualValues(t, len(all), ledger.Received)
 				require.Equal(t, ledger.Received, ledger.Processed+ledger.Ignored)
 				h.requireMirrorEqualsStrapi()

@@ -28,7 +28,7 @@ func TestConvergence_LostWebhooks(t *testing.T) {
 	h.eventually("the run at start is over", func() bool {
 		return h.count("SELECT count(*)::text FROM reconciliation_run WHERE status = 'done'") == 1
 	})
-	h.settle()
+	h.waitIdle()
 	require.NoError(t, h.fake.Webhooks.SetWebhooks(fakestrapi.Webhook{
 		URL: h.address + "/api/v1/webhooks/strapi", Schemes: []webhooksig.Scheme{webhooksig.SchemeStandard}, Secret: testSecret,
 	}))
@@ -44,12 +44,12 @@ func TestConvergence_LostWebhooks(t *testing.T) {
 	}
 	require.NoError(t, h.fake.Webhooks.Drain(t.Context()))
 	last := time.Now()
-	h.settle()
+	h.waitIdle()
 	behind := h.outOfStep()
 
 	got := dealbox(t, h.env, "", "sync --full --wait")
 	require.Equal(t, exitDone, got.code, got.stderr)
-	h.settle()
+	h.waitIdle()
 	took := time.Since(last)
 	stats := h.fake.Webhooks.Stats()
 	t.Logf("seed %d: 1000 changes, %d webhooks lost, %d delivered; %d documents out of step without reconciliation, 0 %s after the last change with one: %s",

@@ -20,6 +20,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"dealbox/internal/app"
 	"dealbox/internal/fakestrapi"
 	"dealbox/internal/localpg"
 	"dealbox/internal/strapi"
@@ -43,7 +44,7 @@ func TestCrash(t *testing.T) {
 	h.address = "http://127.0.0.1:" + port
 	h.env = h.env.with("DATABASE_URL", postgres.URL(), "PORT", port, "LOG_LEVEL", "error")
 	h.pool.Close()
-	h.pool, err = openPool(t.Context(), secret(postgres.URL()), commandPool)
+	h.pool, err = app.OpenPool(t.Context(), app.Secret(postgres.URL()), app.CommandPool)
 	require.NoError(t, err)
 	t.Cleanup(h.pool.Close)
 	require.Equal(t, exitDone, dealbox(t, h.env, "", "migrate up").code)
@@ -137,7 +138,7 @@ func (l *crashLoad) deliver(address, id, documentID string) {
 	}
 }
 
-// post answers the status, 0 when there was no answer.
+// post returns the status, 0 when there was no answer.
 func post(address, id, body string) int {
 	header, err := webhooksig.Sign(webhooksig.SchemeStandard, testSecret, id, time.Now(), []byte(body))
 	if err != nil {

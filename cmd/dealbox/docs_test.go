@@ -59,16 +59,3 @@ func TestDocs_Links(t *testing.T) {
 		}
 	}
 }
-
-// The README names every setting that the program reads.
-func TestDocs_Settings(t *testing.T) {
-	t.Parallel()
-	readme := mustRead(t, filepath.Join("..", "..", "README.md"))
-	var missing []string
-	for name := range mistakes { // it has them all
-		if !strings.Contains(readme, name) {
-			missing = append(missing, name)
-		}
-	}
-	require.Empty(t, missing)
-}

@@ -6,22 +6,19 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgxpool"
 
+	"dealbox/internal/app"
 	"dealbox/internal/inbox"
-	"dealbox/internal/jobs"
-	"dealbox/internal/mirror"
 )
 
 // EventsCmd is `dealbox events`.
 type EventsCmd struct {
 	List   EventsListCmd   `cmd:"" help:"List stored events, the newest first. Needs DATABASE_URL."`
-	Show   EventsShowCmd   `cmd:"" help:"Tell one event's story: delivery, document, attempts, errors, what it changed. Needs DATABASE_URL."`
-	Replay EventsReplayCmd `cmd:"" help:"Look again at the documents of one event, of a filter, or of all dead letters. Needs DATABASE_URL."`
+	Show   EventsShowCmd   `cmd:"" help:"Show one event: delivery, document, attempts, errors, what it changed. Needs DATABASE_URL."`
+	Replay EventsReplayCmd `cmd:"" help:"Request a refresh of the documents of one event, of a filter, or of all dead letters. Needs DATABASE_URL."`
 }
 
 // eventFilter are the flags that choose events.
@@ -53,28 +50,12 @@ func (f eventFilter) filter(now time.Time) (inbox.Filter, error) {
 	return filter, nil
 }
 
-// parseWhen reads a time, a date (its midnight UTC) or an age.
-func parseWhen(s string, now time.Time) (time.Time, error) {
-	if s == "" {
-		return time.Time{}, nil
-	}
-	for _, layout := range []string{time.RFC3339, time.DateOnly} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t, nil
-		}
-	}
-	if age, err := time.ParseDuration(s); err == nil && age >= 0 {
-		return now.Add(-age), nil
-	}
-	return time.Time{}, fmt.Errorf("%q is not a time like 2026-01-31T09:00:00Z, a date, or an age such as 90m", s)
-}
-
 // EventsListCmd is `dealbox events list`.
 type EventsListCmd struct {
 	eventFilter
 
 	Limit  int    `default:"20" help:"At most so many (1 to 1000)."`
-	Cursor string `placeholder:"CURSOR" help:"Go on where another list ended."`
+	Cursor string `placeholder:"CURSOR" help:"Continue where another list ended."`
 	JSON   bool   `help:"Print JSON, as GET /api/v1/events answers it."`
 }
 
@@ -88,52 +69,37 @@ func (c *EventsListCmd) Validate() error {
 }
 
 // Run prints one page.
-func (c *EventsListCmd) Run(ctx context.Context, a *app) error {
+func (c *EventsListCmd) Run(ctx context.Context, p *program) error {
 	filter, err := c.filter(time.Now())
 	if err != nil {
 		return err
 	}
 	filter.Limit, filter.Cursor = c.Limit, c.Cursor
-	pool, err := a.commandPool(ctx)
+	ops, err := app.OpenOperations(ctx, p.getenv)
 	if err != nil {
 		return err
 	}
-	defer pool.Close()
-	page, err := inbox.List(ctx, pool, filter)
+	defer ops.Close()
+	page, err := inbox.List(ctx, ops.Pool, filter)
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		return printJSON(a.stdout, page)
-	}
-	return printEvents(a.stdout, page)
+	return p.print(c.JSON, page, func(w io.Writer) { printEvents(w, page) })
 }
 
-func printEvents(w io.Writer, page inbox.Page) error {
+func printEvents(w io.Writer, page inbox.Page) {
 	if len(page.Events) == 0 {
 		fmt.Fprintln(w, "no events")
-		return nil
+		return
 	}
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "RECEIVED\tSTATUS\tEVENT\tTYPE\tDOCUMENT\tID")
+	fmt.Fprintln(w, "RECEIVED\tSTATUS\tEVENT\tTYPE\tDOCUMENT\tID")
 	for _, e := range page.Events {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n",
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n",
 			e.ReceivedAt.Format(time.RFC3339), e.Status, orDash(e.Event), orDash(e.Entity), orDash(e.DocumentID), e.ID)
-	}
-	if err := table.Flush(); err != nil {
-		return fmt.Errorf("print the list: %w", err)
 	}
 	if page.NextCursor != nil {
 		fmt.Fprintf(w, "there are more: --cursor %s\n", *page.NextCursor)
 	}
-	return nil
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return printable(s)
 }
 
 // EventsShowCmd is `dealbox events show`.
@@ -142,80 +108,68 @@ type EventsShowCmd struct {
 	JSON bool      `help:"Print JSON, as GET /api/v1/events/{id} answers it."`
 }
 
-// Run prints the story.
-func (c *EventsShowCmd) Run(ctx context.Context, a *app) error {
-	pool, err := a.commandPool(ctx)
+// Run prints the event with what it led to, and its body.
+func (c *EventsShowCmd) Run(ctx context.Context, p *program) error {
+	ops, err := app.OpenOperations(ctx, p.getenv)
 	if err != nil {
 		return err
 	}
-	defer pool.Close()
-	story, err := inbox.Get(ctx, pool, c.ID)
+	defer ops.Close()
+	detail, err := inbox.Get(ctx, ops.Pool, c.ID)
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		return printJSON(a.stdout, story)
+	if err := p.print(c.JSON, detail, func(w io.Writer) { printEvent(w, detail) }); err != nil || c.JSON {
+		return err
 	}
-	return printStory(a.stdout, story)
+	if detail.Body == nil {
+		fmt.Fprintf(p.stdout, "\nthe body is %d bytes and no text: --json has it in base64\n", len(detail.BodyBase64))
+		return nil
+	}
+	fmt.Fprintf(p.stdout, "\n%s\n", printable(*detail.Body))
+	return nil
 }
 
-func printStory(w io.Writer, s inbox.Detail) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+func printEvent(w io.Writer, d inbox.Detail) {
 	line := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(table, "%s\t%s\n", name, printable(value))
+			fmt.Fprintf(w, "%s\t%s\n", name, oneLine(value))
 		}
 	}
-	line("event", s.ID.String())
-	line("status", string(s.Status))
-	line("what", strings.TrimSpace(s.Event.Event+" "+s.UID))
-	line("document", strings.TrimSpace(s.DocumentID+" "+s.Locale))
-	line("quarantined", s.QuarantineReason)
-	line("received", moment(&s.ReceivedAt)+", signed by scheme "+s.Scheme)
-	line("sent", moment(s.SentAt))
-	line("delivered", "once; deliveries that repeat it are answered with this id and not stored")
-	if d := s.Document; d != nil {
-		line("mirror", mirrorText(s, d))
-		if d.LastError != nil {
-			line("last error", fmt.Sprintf("%s (%d failures in a row)", *d.LastError, d.Failures))
+	line("event", d.ID.String())
+	line("status", string(d.Status))
+	line("what", strings.TrimSpace(d.Event.Event+" "+d.UID))
+	line("document", strings.TrimSpace(d.DocumentID+" "+d.Locale))
+	line("quarantined", d.QuarantineReason)
+	line("received", moment(&d.ReceivedAt)+", signed by scheme "+d.Scheme)
+	line("sent", moment(d.SentAt))
+	line("delivered", "once; Dealbox answers a repeated delivery with this id and does not store it")
+	if m := d.Document; m != nil {
+		line("mirror", mirrorText(d, m))
+		if m.LastError != nil {
+			line("last error", fmt.Sprintf("%s (%d failures in a row)", *m.LastError, m.Failures))
 		}
-		line("next attempt", moment(d.NextAttemptAt))
-		line("dead since", moment(d.DeadAt))
+		line("next attempt", moment(m.NextAttemptAt))
+		line("dead since", moment(m.DeadAt))
 	}
-	for _, j := range s.Jobs {
+	for _, j := range d.Jobs {
 		line("job "+j.ID, fmt.Sprintf("%s, attempt %d, scheduled %s", j.State, j.Attempts, moment(&j.ScheduledAt)))
 		for _, e := range j.Errors {
 			line("  failed", fmt.Sprintf("%s (attempt %d): %s", moment(&e.At), e.Attempt, e.Error))
 		}
 	}
-	if c := s.Changed; c != nil {
+	if c := d.Changed; c != nil {
 		line("changed", fmt.Sprintf("%s at %s (mirror_change %s)", c.Kind, moment(&c.At), c.ID))
-	} else if s.Status == inbox.StatusProcessed {
-		line("changed", "nothing: the mirror was in step already")
+	} else if d.Status == inbox.StatusProcessed {
+		line("changed", "nothing: the mirror was up to date")
 	}
-	if err := table.Flush(); err != nil {
-		return fmt.Errorf("print the story: %w", err)
-	}
-	if s.Body != nil {
-		fmt.Fprintf(w, "\n%s\n", printable(*s.Body))
-	} else {
-		fmt.Fprintf(w, "\nthe body is %d bytes and no text: --json has it in base64\n", len(s.BodyBase64))
-	}
-	return nil
 }
 
-func mirrorText(s inbox.Detail, d *inbox.Document) string {
-	if s.Seq == nil {
-		return fmt.Sprintf("%s, done %d of %d looks; this event asked for none", d.State, d.DoneSeq, d.WantSeq)
+func mirrorText(d inbox.Detail, m *inbox.Document) string {
+	if d.Seq == nil {
+		return fmt.Sprintf("%s, refresh %d of %d done; this event requested none", m.State, m.DoneSeq, m.WantSeq)
 	}
-	return fmt.Sprintf("%s, done %d of %d looks; this event asked for look %d", d.State, d.DoneSeq, d.WantSeq, *s.Seq)
-}
-
-func moment(t *time.Time) string {
-	if t == nil {
-		return ""
-	}
-	return t.UTC().Format(time.RFC3339)
+	return fmt.Sprintf("%s, refresh %d of %d done; this event requested refresh %d", m.State, m.DoneSeq, m.WantSeq, *d.Seq)
 }
 
 // EventsReplayCmd is `dealbox events replay`.
@@ -230,9 +184,9 @@ type EventsReplayCmd struct {
 
 // Help is shown by `dealbox events replay --help`.
 func (EventsReplayCmd) Help() string {
-	return "A replay asks Strapi again for each document, which is always safe: the mirror takes what Strapi says now. " +
-		"A dead document is alive again. Ignored and quarantined events are read anew by STRAPI_DEAL_TYPES and STRAPI_BILLING_TYPES, " +
-		"so give the service's values where they are set."
+	return "A replay fetches each document from Strapi again, which is always safe: the mirror takes what Strapi has now. " +
+		"It tries a dead document again. It reads ignored and quarantined events by STRAPI_DEAL_TYPES and STRAPI_BILLING_TYPES, " +
+		"so set these as the service has them."
 }
 
 // Validate refuses a replay of everything by mistake, as wrong usage.
@@ -252,7 +206,7 @@ func (c *EventsReplayCmd) Validate() error {
 }
 
 // Run replays, or counts.
-func (c *EventsReplayCmd) Run(ctx context.Context, a *app) error {
+func (c *EventsReplayCmd) Run(ctx context.Context, p *program) error {
 	filter, err := c.filter(time.Now())
 	if err != nil {
 		return err
@@ -260,20 +214,11 @@ func (c *EventsReplayCmd) Run(ctx context.Context, a *app) error {
 	if c.Dead {
 		filter.Statuses = []inbox.Status{inbox.StatusDead}
 	}
-	config, err := loadConfig(a.getenv, needDatabase, needTypes)
+	replays, err := app.OpenReplays(ctx, p.getenv)
 	if err != nil {
 		return err
 	}
-	pool, err := a.openCommandPool(ctx, config, replayPool)
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	inserter, err := jobs.NewInserter(pool, nil, nil)
-	if err != nil {
-		return err
-	}
-	replays := inbox.NewReplayer(pool, mirror.NewQueue(inserter), config.Strapi.Types)
+	defer replays.Close()
 	var done inbox.Replayed
 	if c.ID != nil {
 		done, err = replays.One(ctx, *c.ID, c.DryRun)
@@ -283,51 +228,17 @@ func (c *EventsReplayCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		return printJSON(a.stdout, done)
-	}
-	fmt.Fprintln(a.stdout, replayText(done))
-	return nil
+	return p.print(c.JSON, done, func(w io.Writer) { fmt.Fprintln(w, replayText(done)) })
 }
 
 func replayText(r inbox.Replayed) string {
+	events, documents := plural(r.Events, "event", "events"), plural(r.Documents, "document", "documents")
 	var nothing string
 	if r.NothingToReplay > 0 {
-		nothing = fmt.Sprintf("; %s no document of a configured type, so there is nothing to replay", plural(r.NothingToReplay, "event names", "events name"))
+		nothing = fmt.Sprintf("; there is nothing to replay for %s without a document of a configured type", plural(r.NothingToReplay, "event", "events"))
 	}
 	if r.DryRun {
-		return fmt.Sprintf("%s: %s would be looked at again%s (nothing was changed)", plural(r.Events, "event", "events"), plural(r.Documents, "document", "documents"), nothing)
+		return fmt.Sprintf("%s: would request a refresh of %s%s (nothing was changed)", events, documents, nothing)
 	}
-	return fmt.Sprintf("%s: a look at %s is asked for%s", plural(r.Events, "event", "events"), plural(r.Documents, "document", "documents"), nothing)
-}
-
-func plural(n int64, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
-
-// replayPool is for a replay, which may have to choose among millions of events.
-var replayPool = poolOptions{MaxConns: 2, StatementTimeout: 5 * time.Minute, LockTimeout: 2 * time.Second}
-
-// commandPool opens the service's database for a command that needs no other setting.
-func (a *app) commandPool(ctx context.Context) (*pgxpool.Pool, error) {
-	config, err := loadConfig(a.getenv, needDatabase)
-	if err != nil {
-		return nil, err
-	}
-	return a.openCommandPool(ctx, config, commandPool)
-}
-
-func (a *app) openCommandPool(ctx context.Context, config Config, options poolOptions) (*pgxpool.Pool, error) {
-	pool, err := openPool(ctx, config.Database.URL, options)
-	if err != nil {
-		return nil, err
-	}
-	if err := pingOnce(ctx, pool); err != nil {
-		pool.Close()
-		return nil, fmt.Errorf("reach the database: %w", err)
-	}
-	return pool, nil
+	return fmt.Sprintf("%s: requested a refresh of %s%s", events, documents, nothing)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/alerting"
+	"dealbox/internal/app"
 	"dealbox/internal/inbox"
 	"dealbox/internal/jobs"
 	"dealbox/internal/mirror"
@@ -31,11 +32,11 @@ type desk struct {
 func newDesk(t *testing.T) *desk {
 	t.Helper()
 	d := &desk{t: t, env: environ{"DATABASE_URL": pgtest.URL(t)}}
-	d.pool = mustOpen(t, d.env["DATABASE_URL"], commandPool)
+	d.pool = mustOpen(t, d.env["DATABASE_URL"], app.CommandPool)
 	return d
 }
 
-// store receives the bodies and answers the ids of their events.
+// store receives the bodies and returns the ids of their events.
 func (d *desk) store(bodies ...string) (ids []string) {
 	d.t.Helper()
 	inserter, err := jobs.NewInserter(d.pool, nil, nil)
@@ -90,23 +91,23 @@ func TestEvents_Commands(t *testing.T) {
 	require.Len(t, page.Events, 3)
 	require.NotContains(t, d.done("events list --cursor="+*page.NextCursor), page.Events[0].ID.String())
 
-	story := d.done("events show " + ids[1])
-	require.Contains(t, story, "HTTP 500 (12 failures in a row)")
-	require.Contains(t, story, dealBody("gone"))
-	require.Contains(t, story, "not stored")
+	detail := d.done("events show " + ids[1])
+	require.Contains(t, detail, "HTTP 500 (12 failures in a row)")
+	require.Contains(t, detail, dealBody("gone"))
+	require.Contains(t, detail, "does not store it")
 	require.Contains(t, d.done("events show "+ids[3]), "the body is 3 bytes and no text")
-	var told inbox.Detail
-	require.NoError(t, json.Unmarshal([]byte(d.done("events show --json "+ids[1])), &told))
-	require.Equal(t, inbox.StatusDead, told.Status)
+	var shown inbox.Detail
+	require.NoError(t, json.Unmarshal([]byte(d.done("events show --json "+ids[1])), &shown))
+	require.Equal(t, inbox.StatusDead, shown.Status)
 	missing := d.run("events show 0193a5a0-0000-7000-8000-000000000000")
 	require.Equal(t, exitFailed, missing.code)
 	require.Contains(t, missing.stderr, "no event with this id")
 
-	require.Equal(t, "1 event: 1 document would be looked at again (nothing was changed)\n", d.done("events replay --dead --dry-run"))
+	require.Equal(t, "1 event: would request a refresh of 1 document (nothing was changed)\n", d.done("events replay --dead --dry-run"))
 	require.Contains(t, d.done("events list --status=dead"), ids[1])
-	require.Equal(t, "1 event: a look at 1 document is asked for\n", d.done("events replay --dead"))
+	require.Equal(t, "1 event: requested a refresh of 1 document\n", d.done("events replay --dead"))
 	require.Equal(t, "no events\n", d.done("events list --status=dead"))
-	require.Equal(t, "1 event: a look at 1 document is asked for\n", d.done("events replay "+ids[0]))
+	require.Equal(t, "1 event: requested a refresh of 1 document\n", d.done("events replay "+ids[0]))
 	require.Contains(t, d.done("events replay "+ids[2]), "there is nothing to replay")
 	require.JSONEq(t, `{"dry_run":true,"events":2,"documents":2,"nothing_to_replay":0}`, d.done("events replay --type=pipeline-deal --dry-run --json"))
 }

@@ -142,7 +142,7 @@ func TestLedger_IsExactUnderLoad(t *testing.T) {
 	}
 	h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 500, Documents: documents[:3]})
 	// One that is left alone is dead from the start: under steady events a failing
-	// document is looked at anew each time, and may not die while they come.
+	// document is refreshed each time, and may not die while they come.
 	require.Equal(t, http.StatusAccepted, h.deliver("msg_dead", update(documents[0])))
 	h.eventually("a dead letter", func() bool { return h.text("SELECT dead::text FROM inbox_ledger") == "1" })
 
@@ -184,9 +184,9 @@ func TestLedger_IsExactUnderLoad(t *testing.T) {
 	}
 
 	h.fake.Faults.Clear()
-	h.settle()
+	h.waitIdle()
 	h.replayDead()
-	h.settle()
+	h.waitIdle()
 	exact, view, health := h.ledgers()
 	require.Equal(t, exact, view)
 	require.Equal(t, exact, health)

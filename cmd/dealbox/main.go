@@ -11,10 +11,12 @@ import (
 	"runtime/debug"
 	"syscall"
 
+	"dealbox/internal/app"
+
 	"github.com/alecthomas/kong"
 )
 
-// version is set when a release is built (-ldflags "-X main.version=v1.2.3").
+// version is set by the build of a release (-ldflags "-X main.version=v1.2.3").
 var version = ""
 
 // Exit codes.
@@ -28,11 +30,11 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, os.Args[1:], environment, os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(run(ctx, os.Args[1:], app.Getenv, os.Stdin, os.Stdout, os.Stderr))
 }
 
-// app is what a command gets from the process.
-type app struct {
+// program is what a command gets from the process.
+type program struct {
 	getenv  func(string) string
 	stdin   io.Reader
 	stdout  io.Writer
@@ -44,50 +46,27 @@ type cli struct {
 	Dev     DevCmd     `cmd:"" help:"Run everything on this machine with nothing configured: a private Postgres, a simulated Strapi, the service."`
 	Serve   ServeCmd   `cmd:"" help:"Run the service: HTTP and workers."`
 	Migrate MigrateCmd `cmd:"" help:"Bring the database's schema up to this program."`
-	Events  EventsCmd  `cmd:"" help:"Look at what was received, and replay it."`
-	Alerts  AlertsCmd  `cmd:"" help:"Look at alerts; acknowledge, resolve and silence them."`
-	Breaker BreakerCmd `cmd:"" help:"Look at the breaker in front of Strapi, and hold it open or closed."`
+	Events  EventsCmd  `cmd:"" help:"Show what was received, and replay it."`
+	Alerts  AlertsCmd  `cmd:"" help:"Show alerts; acknowledge, resolve and silence them."`
+	Breaker BreakerCmd `cmd:"" help:"Show the breaker in front of Strapi, and hold it open or closed."`
 	Sign    SignCmd    `cmd:"" help:"Sign a webhook body, or sign and send it. Needs STRAPI_WEBHOOK_SECRET."`
-	Doctor  DoctorCmd  `cmd:"" help:"Check settings, database, Strapi and the rest; say what to do about what fails."`
+	Doctor  DoctorCmd  `cmd:"" help:"Check settings, database, Strapi and alert channels; print what to do about each failure."`
 	Sync    SyncCmd    `cmd:"" help:"Compare the mirror with Strapi now. Needs DATABASE_URL and a service that runs."`
 
 	Version kong.VersionFlag `help:"Print the version."`
 }
 
-// ServeCmd is `dealbox serve`.
-type ServeCmd struct {
-	Role string `enum:"all,api,worker" default:"all" help:"What this process does: all, api (HTTP only) or worker (jobs, and HTTP for health only)."`
-}
-
-// Help is shown by `dealbox serve --help`.
-func (ServeCmd) Help() string {
-	return "Needs DATABASE_URL, STRAPI_URL, STRAPI_API_TOKEN and STRAPI_WEBHOOK_SECRET (or STRAPI_WEBHOOK_TOKEN). " +
-		"It never migrates: run 'dealbox migrate up' first. A database that is away is waited for."
-}
-
-// DevCmd is `dealbox dev`.
-type DevCmd struct {
-	Reset     bool   `help:"Empty dev's own database and simulated Strapi first."`
-	StrapiURL string `name:"strapi-url" placeholder:"URL" help:"Use this Strapi (with STRAPI_API_TOKEN and STRAPI_WEBHOOK_SECRET) in place of the simulated one."`
-	Port      int    `default:"8000" help:"Port on 127.0.0.1."`
-}
-
-// Help is shown by `dealbox dev --help`.
-func (DevCmd) Help() string {
-	return "Needs no setting. Its data is kept in your state directory until 'dealbox dev --reset'."
-}
-
-// run is the whole program. It answers the exit code: 0 done, 1 failed, 2 wrong usage.
+// run is the whole program. It returns the exit code: 0 done, 1 failed, 2 wrong usage.
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr, version: programVersion()}
-	answered := false // by --help or --version
+	p := &program{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr, version: programVersion()}
+	printed := false // --help or --version was
 	parser, err := kong.New(&cli{},
 		kong.Name("dealbox"),
-		kong.Description("Receives Strapi webhooks about deals and billings, mirrors them in Postgres, keeps the revenue forecast and tells people when something is wrong. "+
+		kong.Description("Receives Strapi webhooks about deals and billings, mirrors them in Postgres, keeps the revenue forecast and notifies people when something is wrong. "+
 			"All settings are environment variables."),
-		kong.Vars{"version": "dealbox " + a.version},
+		kong.Vars{"version": "dealbox " + p.version},
 		kong.Writers(stdout, stderr),
-		kong.Exit(func(int) { answered = true }),
+		kong.Exit(func(int) { printed = true }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 	)
 	if err != nil {
@@ -95,13 +74,13 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	}
 	command, err := parser.Parse(args)
 	switch {
-	case answered:
+	case printed:
 		return exitDone
 	case err != nil:
 		return fail(stderr, exitUsage, fmt.Errorf("%w\nRun 'dealbox --help'", err))
 	}
 	command.BindTo(ctx, (*context.Context)(nil))
-	if err := command.Run(a); err != nil {
+	if err := command.Run(p); err != nil {
 		return fail(stderr, exitFailed, err)
 	}
 	return exitDone
@@ -112,7 +91,7 @@ func fail(stderr io.Writer, code int, err error) int {
 	return code
 }
 
-// programVersion is the release, else what the Go toolchain noted: the module's
+// programVersion returns the release, else what the Go toolchain recorded: the module's
 // version or the commit.
 func programVersion() string {
 	if version != "" {

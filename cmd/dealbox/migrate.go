@@ -2,23 +2,21 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"text/tabwriter"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"dealbox/db/migrations"
+	"dealbox/internal/app"
 )
 
 // MigrateCmd is `dealbox migrate`.
 type MigrateCmd struct {
 	Up     MigrateUpCmd     `cmd:"" help:"Apply what is missing; any number of processes may do it at once. Needs DATABASE_URL."`
-	Status MigrateStatusCmd `cmd:"" help:"List the steps and say whether the database has them. Needs DATABASE_URL."`
+	Status MigrateStatusCmd `cmd:"" help:"List the steps and whether the database has them. Needs DATABASE_URL."`
 }
 
 // Help is shown by `dealbox migrate --help`.
@@ -30,28 +28,28 @@ func (MigrateCmd) Help() string {
 type MigrateUpCmd struct{}
 
 // Run applies River's and our steps under one lock.
-func (c *MigrateUpCmd) Run(ctx context.Context, a *app) error {
-	pool, err := a.migratePool(ctx)
+func (c *MigrateUpCmd) Run(ctx context.Context, p *program) error {
+	pool, err := app.OpenMigrations(ctx, p.getenv)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	fmt.Fprintln(a.stdout, "migrating", databaseName(pool))
+	fmt.Fprintln(p.stdout, "migrating", app.DatabaseName(pool))
 	applied, err := migrations.Up(ctx, pool, func(m migrations.Migration) {
-		fmt.Fprintf(a.stdout, "applied %s %d %s\n", m.Set, m.Version, m.Name)
+		fmt.Fprintf(p.stdout, "applied %s %d %s\n", m.Set, m.Version, m.Name)
 	})
 	if err != nil {
 		return explainMigrate(err)
 	}
 	if len(applied) == 0 {
-		fmt.Fprintln(a.stdout, "nothing to do: the schema is up to date")
+		fmt.Fprintln(p.stdout, "nothing to do: the schema is up to date")
 		return nil
 	}
-	fmt.Fprintf(a.stdout, "done: %d steps applied, the schema is up to date\n", len(applied))
+	fmt.Fprintf(p.stdout, "done: %d steps applied, the schema is up to date\n", len(applied))
 	return nil
 }
 
-// explainMigrate adds what to do where the error alone does not tell.
+// explainMigrate adds what to do to an error that does not show it.
 func explainMigrate(err error) error {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
@@ -59,7 +57,7 @@ func explainMigrate(err error) error {
 	}
 	switch pg.Code {
 	case "55P03": // lock_not_available
-		return fmt.Errorf("%w: another session holds a lock on the tables; nothing of this step was changed, run 'dealbox migrate up' again", err)
+		return fmt.Errorf("%w: another session holds a lock on the tables; this step changed nothing, run 'dealbox migrate up' again", err)
 	case "42501": // insufficient_privilege
 		return fmt.Errorf("%w: set DATABASE_MIGRATE_URL to a role that owns the tables", err)
 	}
@@ -79,8 +77,8 @@ type migrateStatus struct {
 }
 
 // Run lists the steps. Being behind is an answer, not a failure.
-func (c *MigrateStatusCmd) Run(ctx context.Context, a *app) error {
-	pool, err := a.migratePool(ctx)
+func (c *MigrateStatusCmd) Run(ctx context.Context, p *program) error {
+	pool, err := app.OpenMigrations(ctx, p.getenv)
 	if err != nil {
 		return err
 	}
@@ -96,27 +94,19 @@ func (c *MigrateStatusCmd) Run(ctx context.Context, a *app) error {
 		}
 	}
 	status.UpToDate = status.Missing == 0
-	if c.JSON {
-		return printJSON(a.stdout, status)
-	}
-	return printStatus(a.stdout, status)
+	return p.print(c.JSON, status, func(w io.Writer) { printStatus(w, status) })
 }
 
-func printStatus(w io.Writer, status migrateStatus) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "SET\tVERSION\tNAME\tAPPLIED")
+func printStatus(w io.Writer, status migrateStatus) {
+	fmt.Fprintln(w, "SET\tVERSION\tNAME\tAPPLIED")
 	for _, m := range status.Migrations {
-		fmt.Fprintf(table, "%s\t%d\t%s\t%s\n", m.Set, m.Version, m.Name, appliedText(m))
-	}
-	if err := table.Flush(); err != nil {
-		return fmt.Errorf("print the list: %w", err)
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", m.Set, m.Version, m.Name, appliedText(m))
 	}
 	if status.UpToDate {
 		fmt.Fprintln(w, "up to date")
-		return nil
+		return
 	}
 	fmt.Fprintf(w, "behind by %d steps: run 'dealbox migrate up'\n", status.Missing)
-	return nil
 }
 
 func appliedText(m migrations.Migration) string {
@@ -127,37 +117,4 @@ func appliedText(m migrations.Migration) string {
 		return "yes"
 	}
 	return m.At.UTC().Format(time.RFC3339)
-}
-
-// migratePool opens the database to migrate and makes sure that it answers.
-func (a *app) migratePool(ctx context.Context) (*pgxpool.Pool, error) {
-	config, err := loadConfig(a.getenv, needMigrate)
-	if err != nil {
-		return nil, err
-	}
-	pool, err := openPool(ctx, config.Database.MigrateURL, migratePool)
-	if err != nil {
-		return nil, err
-	}
-	if err := pingOnce(ctx, pool); err != nil {
-		pool.Close()
-		return nil, fmt.Errorf("reach the database: %w", err)
-	}
-	return pool, nil
-}
-
-// databaseName says which database it is, without the password.
-func databaseName(pool *pgxpool.Pool) string {
-	c := pool.Config().ConnConfig
-	return fmt.Sprintf("database %s on %s:%d as %s", c.Database, c.Host, c.Port, c.User)
-}
-
-func printJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return fmt.Errorf("print JSON: %w", err)
-	}
-	return nil
 }

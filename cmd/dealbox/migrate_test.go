@@ -14,12 +14,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/db/migrations"
+	"dealbox/internal/app"
+	"dealbox/internal/fakestrapi"
 	"dealbox/internal/pgtest"
 )
 
 func mustExec(t *testing.T, rawURL, sql string) {
 	t.Helper()
-	_, err := mustOpen(t, rawURL, migratePool).Exec(t.Context(), sql)
+	_, err := mustOpen(t, rawURL, app.MigratePool).Exec(t.Context(), sql)
 	require.NoError(t, err)
 }
 
@@ -78,8 +80,8 @@ func TestMigrate_AtOnce(t *testing.T) {
 // schema, serve among them, which does not wait for it to become another.
 func TestMigrate_Unreleased(t *testing.T) {
 	t.Parallel()
-	e, _ := healthy(t)
-	e = e.with("DATABASE_URL", pgtest.EmptyURL(t), "PORT", "0")
+	e := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)}).env.with(
+		"DATABASE_URL", pgtest.EmptyURL(t), "PORT", "0")
 	old, err := os.ReadFile("../../db/migrations/testdata/unreleased.sql")
 	require.NoError(t, err)
 	mustExec(t, e["DATABASE_URL"], string(old))
@@ -89,9 +91,6 @@ func TestMigrate_Unreleased(t *testing.T) {
 		require.Contains(t, out.stderr, "make a new database, or empty this one", command)
 		require.Contains(t, out.stderr, "step 15 of the old numbering", command)
 	}
-	findings, _ := mustExamine(t, e)
-	require.Equal(t, verdictFail, findings["migrations"].Verdict)
-	require.Contains(t, findings["migrations"].Fix, "Make a new database")
 }
 
 func TestMigrate_OwnerURL(t *testing.T) {
@@ -111,7 +110,7 @@ func TestMigrate_Unreachable(t *testing.T) {
 	}
 }
 
-// A role that owns nothing is told which setting is for that.
+// The error for a role that owns nothing names the setting for that.
 func TestMigrate_NoPrivilege(t *testing.T) {
 	t.Parallel()
 	u, err := url.Parse(pgtest.EmptyURL(t))

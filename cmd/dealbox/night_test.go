@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/alerting"
+	"dealbox/internal/app"
 	"dealbox/internal/circuit"
 	"dealbox/internal/jobs"
 	"dealbox/internal/level"
@@ -89,7 +90,7 @@ func (e *ear) take() []string {
 
 func newNight(t *testing.T) *night {
 	t.Helper()
-	n := &night{t: t, pool: mustOpen(t, pgtest.URL(t), poolOptions{MaxConns: 8}), webhook: newEar(t), pager: newEar(t)}
+	n := &night{t: t, pool: mustOpen(t, pgtest.URL(t), app.PoolOptions{MaxConns: 8}), webhook: newEar(t), pager: newEar(t)}
 	inserter, err := jobs.NewInserter(n.pool, nil, nil)
 	require.NoError(t, err)
 	var channels []notify.Channel
@@ -101,7 +102,7 @@ func newNight(t *testing.T) *night {
 	outbox := notify.New(notify.Config{Channels: channels}, inserter)
 	n.alerts = alerting.New(alerting.Config{RemindEvery: 30 * time.Minute}, outbox)
 	n.tend = alerting.NewTendWorker(n.pool, n.alerts)
-	n.breaker = circuit.New(n.pool, circuit.Config{OnTransition: breakerAlerts(n.alerts)})
+	n.breaker = circuit.New(n.pool, circuit.Config{OnTransition: app.BreakerAlerts(n.alerts)})
 	workers := river.NewWorkers()
 	river.AddWorker(workers, notify.NewSendWorker(n.pool, outbox, nil))
 	client, err := jobs.NewWorker(n.pool, nil, nil, jobs.Work{Workers: workers, Queues: map[string]river.QueueConfig{jobs.QueueNotify: {MaxWorkers: 4}}})

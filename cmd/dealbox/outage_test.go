@@ -61,7 +61,7 @@ func (s *sink) all() []string {
 	return append([]string(nil), s.got...)
 }
 
-// Strapi fails: the breaker opens, the operator is told, webhooks are still
+// Strapi fails: the breaker opens, the operator is notified, webhooks are still
 // taken, nothing is lost or deleted, and all of it recovers by itself.
 func TestServe_StrapiOutage(t *testing.T) {
 	t.Parallel()
@@ -76,7 +76,7 @@ func TestServe_StrapiOutage(t *testing.T) {
 		ids = append(ids, e.DocumentID)
 		require.Equal(t, 202, h.deliver("msg_create_"+e.DocumentID, update(e.DocumentID)))
 	}
-	h.settle()
+	h.waitIdle()
 
 	h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 502, Body: "<html>bad gateway</html>"})
 	for i, id := range ids {
@@ -97,11 +97,11 @@ func TestServe_StrapiOutage(t *testing.T) {
 	require.Equal(t, "0", h.text("SELECT count(*)::text FROM entity_sync WHERE state = 'dead' OR failures > 1"), "an outage burns no attempt")
 
 	h.fake.Faults.Clear()
-	ledger := h.settle()
+	ledger := h.waitIdle()
 	require.EqualValues(t, 40, ledger.Processed)
 	h.requireMirrorEqualsStrapi()
 	require.Equal(t, "20", h.text("SELECT count(*)::text FROM deal WHERE name LIKE 'changed %'"))
-	h.eventually("the end is told", func() bool { return len(alerts.all()) == 2 })
+	h.eventually("the end is notified", func() bool { return len(alerts.all()) == 2 })
 	require.Equal(t, "alert.resolved breaker_opened critical", alerts.all()[1])
 	require.Equal(t, "healthy", h.health()["status"])
 }
@@ -133,7 +133,7 @@ func TestServe_TokenRefused(t *testing.T) {
 	require.Equal(t, "closed", h.text("SELECT state FROM circuit_breaker"), "a refusal is an answer")
 
 	h.fake.Faults.Clear()
-	h.settle()
+	h.waitIdle()
 	h.eventually("it resolves by itself", func() bool { return refused() == "critical resolved" })
 	h.requireMirrorEqualsStrapi()
 }
@@ -153,7 +153,7 @@ func TestServe_PostgresAway(t *testing.T) {
 			e, err := h.fake.Create(fakestrapi.DealUID, fakestrapi.Values{"name": "deal"})
 			require.NoError(t, err)
 			require.Equal(t, 202, h.deliver("msg_before", update(e.DocumentID)))
-			h.settle()
+			h.waitIdle()
 
 			between.set(way)
 			start := time.Now()
@@ -165,19 +165,19 @@ func TestServe_PostgresAway(t *testing.T) {
 			require.Equal(t, "unhealthy", h.get("/api/v1/health")["status"])
 
 			between.set("works")
-			h.eventually("what was refused is told without another webhook", func() bool {
+			h.eventually("the refused webhooks raise an alert without another webhook", func() bool {
 				return h.count("SELECT count(*)::text FROM alert WHERE rule = 'webhooks_refused'") == 1
 			})
 			h.eventually("webhooks are taken again", func() bool {
 				status, _ := h.tryDeliver("msg_after", update(e.DocumentID))
 				return status == http.StatusAccepted
 			})
-			h.settle()
+			h.waitIdle()
 			// A run that Postgres cut short is taken over when its lease ends, after 45 s.
 			require.Eventually(t, func() bool {
 				return h.text("SELECT (SELECT level || ' ' || status FROM alert WHERE rule = 'webhooks_refused')") == "error resolved"
-			}, 2*patience, 50*time.Millisecond, "what was refused is told, and made good")
-			h.eventually("health says so", func() bool { return h.get("/api/v1/health")["status"] == "healthy" })
+			}, 2*patience, 50*time.Millisecond, "the alert about refused webhooks resolves")
+			h.eventually("health is healthy", func() bool { return h.get("/api/v1/health")["status"] == "healthy" })
 			require.Equal(t, "1", h.text("SELECT count(*)::text FROM inbox_event WHERE dedup_key = sha256('msg_after')"))
 		})
 	}
@@ -193,7 +193,7 @@ func TestServe_AStepOfTheStartFails(t *testing.T) {
 	h.log = slog.New(slog.NewTextHandler(log, nil))
 	locked, err := h.pool.Begin(t.Context())
 	require.NoError(t, err)
-	_, err = locked.Exec(t.Context(), "LOCK TABLE reconciliation_run") // what is asked for at start
+	_, err = locked.Exec(t.Context(), "LOCK TABLE reconciliation_run") // which the start requests
 	require.NoError(t, err)
 
 	h.serve()
@@ -201,7 +201,7 @@ func TestServe_AStepOfTheStartFails(t *testing.T) {
 	require.Equal(t, 202, h.deliver("msg_1", update("meanwhile")))
 	require.NoError(t, locked.Rollback(t.Context()))
 	h.eventually("the mirror is filled", func() bool { return h.text("SELECT count(*)::text FROM deal") == "3" })
-	h.settle()
+	h.waitIdle()
 }
 
 // proxy stands between Dealbox and Postgres.

@@ -37,7 +37,7 @@ type replica struct {
 	process *exec.Cmd
 }
 
-// replicaDeals are more pages than one look can take at once, at ten documents a page.
+// replicaDeals are more pages than one job works at once, at ten documents a page.
 const replicaDeals = 120
 
 // What must happen once over all replicas happens once.
@@ -51,7 +51,7 @@ func TestReplicas(t *testing.T) {
 	t.Run("breaker", r.breaker)
 	t.Run("reconciliation", r.reconciliation)
 	t.Run("killed runner", r.killedRunner)
-	r.settle()
+	r.waitIdle()
 	r.requireMirrorEqualsStrapi()
 }
 
@@ -93,7 +93,7 @@ func (r *replicas) atRest() {
 	r.eventually("no reconciliation is under way", func() bool {
 		return r.text("SELECT count(*)::text FROM reconciliation_run WHERE finished_at IS NULL") == "0"
 	})
-	r.settle()
+	r.waitIdle()
 }
 
 func (at *replica) deliver(id, body string) int {
@@ -123,7 +123,7 @@ func (r *replicas) forecast(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, http.StatusAccepted, at.deliver("msg_"+id+strconv.Itoa(round), update(id)))
 	})
-	r.settle()
+	r.waitIdle()
 	took := time.Since(began)
 	computed := r.count("SELECT count(*)::text FROM forecast WHERE id > $1::bigint", last)
 	t.Logf("%d recomputes in %s for %d changes", computed, took.Round(time.Millisecond), 300*len(r.all))
@@ -141,7 +141,7 @@ func (r *replicas) forecast(t *testing.T) {
 	_, err := r.pool.Exec(t.Context(), "UPDATE forecast_scope SET want = want + 1, dirty_since = now() - interval '3 minutes'")
 	require.NoError(t, err)
 	r.insert(t, mirror.ReconcileArgs{}) // the rescue gives it a job
-	r.settle()
+	r.waitIdle()
 	require.Equal(t, before, r.text("SELECT max(id)::text FROM forecast"))
 }
 
@@ -169,7 +169,7 @@ func (r *replicas) breaker(t *testing.T) {
 	hanging := func() int { return first.Probes + r.failedProbes() - failed + 1 }
 	r.eventually("a probe hangs", func() bool { return r.fake.Requests.Counts().Probes == hanging() })
 	change("half_open")
-	r.eventually("each replica has looked at the breaker several times", func() bool {
+	r.eventually("each replica has read the breaker several times", func() bool {
 		return r.text("SELECT (state = 'half_open' AND clock_timestamp() > changed_at + interval '5 seconds')::text FROM circuit_breaker") == "true"
 	})
 	half := r.fake.Requests.Counts()
@@ -177,7 +177,7 @@ func (r *replicas) breaker(t *testing.T) {
 	require.Equal(t, last.Documents+last.Lists, half.Documents+half.Lists)
 
 	r.fake.Faults.Clear()
-	r.settle()
+	r.waitIdle()
 	require.Equal(t, "closed", r.text("SELECT state FROM circuit_breaker"))
 	r.requireMirrorEqualsStrapi()
 }
@@ -186,7 +186,7 @@ func (r *replicas) failedProbes() int {
 	return r.count("SELECT count(*)::text FROM circuit_breaker_event WHERE from_state = 'half_open' AND to_state = 'open'")
 }
 
-// afterProbes waits until at least n probes have failed, and answers how many
+// afterProbes waits until at least n probes have failed, and returns how many
 // had and what Strapi was asked until then, at a moment when no probe is under way.
 func (r *replicas) afterProbes(n int) (failed int, counts fakestrapi.Counts) {
 	r.t.Helper()
@@ -201,7 +201,7 @@ func (r *replicas) afterProbes(n int) (failed int, counts fakestrapi.Counts) {
 }
 
 // Requests and ticks overlap on all replicas: one run at a time, and no page is
-// asked for twice.
+// requested twice.
 func (r *replicas) reconciliation(t *testing.T) {
 	r.atRest()
 	counts := func() (runs, pages int) {
@@ -232,7 +232,7 @@ func (r *replicas) reconciliation(t *testing.T) {
 	manyRuns, manyPages := counts()
 	t.Logf("%d requests made %d runs of %d pages", 10*len(r.all), manyRuns-runs, each)
 	require.Greater(t, manyRuns, runs) // one, if all asked before it began
-	require.Equal(t, (manyRuns-runs)*each, manyPages-pages, "a page was asked for twice")
+	require.Equal(t, (manyRuns-runs)*each, manyPages-pages, "a page was requested twice")
 	require.Equal(t, "0", r.text(`SELECT count(*)::text FROM reconciliation_run a JOIN reconciliation_run b ON a.id < b.id
 		AND tstzrange(a.started_at, a.finished_at) && tstzrange(b.started_at, b.finished_at)`), "two runs overlap")
 	require.Equal(t, "1", r.text("SELECT max(generation)::text FROM reconciliation_run WHERE id > $1::bigint", last))

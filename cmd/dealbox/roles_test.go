@@ -53,7 +53,7 @@ func TestServe_AsTheAppRole(t *testing.T) {
 	}
 	h.serve()
 	h.eventually("the reconciliation at start", func() bool { return h.text("SELECT count(*)::text FROM deal") == "3" })
-	h.settle()
+	h.waitIdle()
 
 	// Webhooks: processed, ignored, quarantined, a duplicate, a dead letter with its alert.
 	_, err := h.fake.Update(fakestrapi.DealUID, ids[0], fakestrapi.Values{"deal_value": 400})
@@ -69,9 +69,9 @@ func TestServe_AsTheAppRole(t *testing.T) {
 		require.Equal(t, http.StatusAccepted, h.deliver(id, body))
 		require.Equal(t, http.StatusAccepted, h.deliver(id, body))
 	}
-	h.eventually("the dead letter is told", func() bool { return len(alerts.all()) == 1 })
+	h.eventually("the dead letter is notified", func() bool { return len(alerts.all()) == 1 })
 	require.Equal(t, "alert.firing event_dead_lettered error", alerts.all()[0])
-	ledger := h.settle()
+	ledger := h.waitIdle()
 	require.Equal(t, []int64{5, 2, 1, 1, 1}, []int64{ledger.Received, ledger.Processed, ledger.Dead, ledger.Ignored, ledger.Quarantined})
 	require.Equal(t, "2026-11 500/0/0", h.months("2026-11", "2026-11"), "400 and 100: one was deleted, the dead one is as it was")
 
@@ -84,10 +84,10 @@ func TestServe_AsTheAppRole(t *testing.T) {
 		out := dealbox(t, h.env, "", command)
 		require.Equal(t, exitDone, out.code, "%s: %s%s", command, out.stdout, out.stderr)
 	}
-	h.eventually("the end is told", func() bool {
+	h.eventually("the end is notified", func() bool {
 		return strings.Contains(fmt.Sprint(alerts.all()), "alert.resolved event_dead_lettered error")
 	})
-	h.settle()
+	h.waitIdle()
 	h.requireMirrorEqualsStrapi()
 	require.Equal(t, "healthy", h.health()["status"])
 	for _, kind := range []string{"retention", "inbox_partitions"} {
@@ -105,47 +105,4 @@ func TestMigrate_AsTheAppRole(t *testing.T) {
 	out := dealbox(t, environ{"DATABASE_URL": pgtest.SeparateRoles(t).App}, "", "migrate up")
 	require.Equal(t, exitFailed, out.code)
 	require.Contains(t, out.stderr, "set DATABASE_MIGRATE_URL to a role that owns the tables")
-}
-
-// doctor says which promise is weaker, and what to do.
-func TestDoctor_Roles(t *testing.T) {
-	t.Parallel()
-	e, _ := healthy(t)
-	roles := pgtest.SeparateRoles(t)
-	var day string
-	require.NoError(t, mustOpen(t, roles.Admin, commandPool).QueryRow(t.Context(),
-		"SELECT max(inhrelid::regclass::text) FROM pg_inherits WHERE inhparent = 'inbox_event'::regclass").Scan(&day))
-	for _, test := range []struct {
-		name, url, admin string // admin runs first
-		verdict          verdict
-		detail           string
-	}{
-		{"App", roles.App, "", verdictOK, "_app can add to history and cannot change it"},
-		{"Superuser", roles.Admin, "", verdictWarn, "is a superuser: only triggers keep it from changing history"},
-		{"Owner", roles.Owner, "", verdictWarn, "_owner owns the tables: only triggers keep it from changing history"},
-		{"WideGrant", roles.App, "GRANT UPDATE ON silence TO PUBLIC", verdictWarn, "it has UPDATE on silence"},
-		{"ColumnGrant", roles.App, "REVOKE UPDATE ON silence FROM PUBLIC; GRANT UPDATE (created_at) ON notification TO PUBLIC", verdictWarn, "it has UPDATE on notification"},
-		{"Day", roles.App, "REVOKE UPDATE (created_at) ON notification FROM PUBLIC; GRANT DELETE ON " + day + " TO PUBLIC", verdictWarn, "it has DELETE on " + day},
-		{"Privilege", roles.App, "REVOKE DELETE ON " + day + " FROM PUBLIC; GRANT DELETE ON alert_event TO PUBLIC", verdictWarn, "it has DELETE on alert_event"},
-		{"NoPrivilege", roles.App, "REVOKE ALL ON alert_event FROM PUBLIC; REVOKE INSERT ON alert_event FROM " + roleOf(t, roles.App), verdictFail, "may not write what it must"},
-		{"NoTrigger", roles.App, "ALTER TABLE alert_event DISABLE TRIGGER alert_event_append_only", verdictFail, "disabled triggers: alert_event.alert_event_append_only"},
-		{"NoTriggers", roles.App, "ALTER TABLE alert_event ENABLE TRIGGER alert_event_append_only; ALTER TABLE alert DISABLE TRIGGER alert_no_delete; " +
-			"ALTER TABLE notification ENABLE REPLICA TRIGGER notification_no_truncate; ALTER TABLE silence DISABLE TRIGGER silence_append_only; " +
-			"ALTER TABLE retention_event DISABLE TRIGGER USER; ALTER TABLE " + day + " DISABLE TRIGGER inbox_event_append_only", verdictFail,
-			"disabled triggers: alert.alert_no_delete, " + day + ".inbox_event_append_only, notification.notification_no_truncate, " +
-				"retention_event.retention_event_append_only, retention_event.retention_event_no_truncate, silence.silence_append_only"},
-	} {
-		if test.admin != "" {
-			mustExec(t, roles.Admin, test.admin)
-		}
-		findings, _ := mustExamine(t, e.with("DATABASE_URL", test.url))
-		require.Equal(t, test.verdict, findings["roles"].Verdict, "%s: %s", test.name, findings["roles"].Detail)
-		require.Contains(t, findings["roles"].Detail, test.detail, test.name)
-	}
-	require.NotContains(t, dealbox(t, e.with("DATABASE_URL", pgtest.EmptyURL(t)), "", "doctor").stdout, "can add to history")
-}
-
-func roleOf(t *testing.T, rawURL string) string {
-	t.Helper()
-	return mustOpen(t, rawURL, commandPool).Config().ConnConfig.User
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
+	"dealbox/internal/app"
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/fakestrapi"
 	"dealbox/internal/pgtest"
@@ -25,9 +26,9 @@ const (
 	testToken  = "a-read-only-token-for-tests"
 )
 
-// patience is how long a test waits for what comes by itself. It is longer than
-// what Dealbox takes when a step was cut short, as on a busy machine: a lease ends
-// after 45 s, a job is rescued after 60 s, and the job of the next minute goes on.
+// patience is the deadline of a wait. It is longer than Dealbox takes when a step was cut
+// short, as on a busy machine: a lease ends after 45 s, River rescues a job after 60 s,
+// and the job of the next minute continues.
 const patience = 5 * time.Minute
 
 // env is the service as `dealbox serve` runs it, beside a simulated Strapi.
@@ -59,25 +60,25 @@ func newEnv(t *testing.T, strapiConfig fakestrapi.Config, pairs ...string) *env 
 		"STRAPI_WEBHOOK_SECRET": testSecret, "PORT": "0", "RETRY_INITIAL_DELAY": "10ms", "RETRY_MAX_DELAY": "20ms",
 		"SHUTDOWN_TIMEOUT": "2m", // a busy machine takes longer than 8 s to drain
 	}.with(pairs...)
-	// Not of openPool: its limits are for Dealbox, not for what a test asks.
+	// Not app.OpenPool: its limits are for Dealbox, not for what a test asks.
 	h.pool = pgtest.PoolOn(t, h.env["DATABASE_URL"])
 	return h
 }
 
 // serve runs the service until the test ends.
-func (h *env) serve() *service {
+func (h *env) serve() {
 	h.t.Helper()
-	config, err := loadConfig(h.env.getenv, everything...)
+	config, err := app.LoadConfig(h.env.getenv, app.Everything...)
 	require.NoError(h.t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(h.t, err)
 	h.address = "http://" + listener.Addr().String()
 	ctx, stop := context.WithCancel(context.Background())
-	s, err := newService(ctx, config, roleAll, "test", h.log)
+	s, err := app.New(ctx, config, app.RoleAll, "test", h.log)
 	require.NoError(h.t, err)
 	// Its cause is why the service ended; Canceled, when it ended as it should.
 	running, ended := context.WithCancelCause(context.Background())
-	go func() { ended(s.run(ctx, listener)) }()
+	go func() { ended(s.Run(ctx, listener)) }()
 	h.t.Cleanup(func() {
 		stop()
 		<-running.Done()
@@ -85,7 +86,6 @@ func (h *env) serve() *service {
 	})
 	err = waitReady(running, h.address)
 	require.NoError(h.t, err, "%v", context.Cause(running))
-	return s
 }
 
 // deliver posts a body as a signing Strapi would, and returns the status.
@@ -94,8 +94,8 @@ func (h *env) deliver(id, body string) (status int) {
 	return sentAgain(func() int { status, _ = h.tryDeliver(id, body); return status })
 }
 
-// sentAgain sends until there is another answer than 503, as the plugin does: on a
-// busy machine a commit may take too long. After a minute it is what it is.
+// sentAgain sends until the answer is not 503, as the plugin does: on a busy machine a
+// commit may take too long. After a minute it returns the last status.
 func sentAgain(send func() int) (status int) {
 	for start := time.Now(); time.Since(start) < time.Minute; {
 		if status = send(); status != 0 && status != http.StatusServiceUnavailable {
@@ -105,7 +105,7 @@ func sentAgain(send func() int) (status int) {
 	return status
 }
 
-// tryDeliver answers the status and what Retry-After says.
+// tryDeliver returns the status and the Retry-After.
 func (h *env) tryDeliver(id, body string) (status int, retryAfter string) {
 	h.t.Helper()
 	header, err := webhooksig.Sign(webhooksig.SchemeStandard, testSecret, id, time.Now(), []byte(body))
@@ -135,8 +135,8 @@ func (h *env) get(path string) (answer map[string]any) {
 	return answer
 }
 
-// health is the detailed answer. A probe has 1.5 s, which a busy machine may need
-// for a first connection: the answer that could read everything is waited for.
+// health returns detailed health once it is complete: a probe has 1.5 s, which a busy
+// machine may need for a first connection.
 func (h *env) health() (answer map[string]any) {
 	h.t.Helper()
 	h.eventually("health is complete", func() bool {
@@ -147,8 +147,9 @@ func (h *env) health() (answer map[string]any) {
 	return answer
 }
 
-// settle waits until the mirror and the forecast are in step with all that came.
-func (h *env) settle() dbsqlc.InboxLedger {
+// waitIdle waits until the mirror and the forecast have everything that was received, and
+// returns the ledger.
+func (h *env) waitIdle() dbsqlc.InboxLedger {
 	h.t.Helper()
 	var ledger dbsqlc.InboxLedger
 	require.Eventually(h.t, func() bool {
@@ -160,7 +161,7 @@ func (h *env) settle() dbsqlc.InboxLedger {
 		}
 		ledger, err = dbsqlc.New().InboxLedger(h.t.Context(), h.pool)
 		return err == nil
-	}, patience, 50*time.Millisecond, "the service did not come to rest")
+	}, patience, 50*time.Millisecond, "the service has work left")
 	return ledger
 }
 
@@ -172,4 +173,25 @@ func (h *env) text(sql string, args ...any) (s string) {
 		s = *v
 	}
 	return s
+}
+
+// waitReady returns when the service accepts webhooks.
+func waitReady(ctx context.Context, address string) error {
+	for ctx.Err() == nil {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"/readyz", nil)
+		if err != nil {
+			return err
+		}
+		if res, err := http.DefaultClient.Do(req); err == nil {
+			_ = res.Body.Close()
+			if res.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	return ctx.Err()
 }

@@ -1,31 +1,18 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
-	"net/url"
 	"os"
 	"slices"
 	"strings"
-	"time"
-	"unicode"
 
+	"dealbox/internal/app"
 	"dealbox/internal/webhooksig"
-
-	"github.com/google/uuid"
-)
-
-const (
-	webhookPath = "/api/v1/webhooks/strapi"
-	// sendTimeout is longer than the 8 s in which the service answers.
-	sendTimeout = 15 * time.Second
-	// maxAnswer of a service is shown, in bytes.
-	maxAnswer = 64 << 10
 )
 
 // SignCmd is `dealbox sign`.
@@ -46,43 +33,47 @@ func (c *SignCmd) Validate() error {
 	if c.Send == "" {
 		return nil
 	}
-	if _, wrong := parseWebURL(c.Send); wrong != "" {
+	if _, wrong := app.ParseWebURL(c.Send); wrong != "" {
 		return fmt.Errorf("--send: the URL %s", wrong)
 	}
 	return nil
 }
 
-// Run signs the body, and sends it if asked to.
-func (c *SignCmd) Run(ctx context.Context, a *app) error {
-	config, err := c.config(a)
+// Run signs the body, and sends it with --send.
+func (c *SignCmd) Run(ctx context.Context, p *program) error {
+	config, err := c.config(p)
 	if err != nil {
 		return err
 	}
-	body, err := a.readFile(c.File)
+	body, err := p.readFile(c.File)
 	if err != nil {
 		return err
 	}
-	headers, err := signedHeaders(webhooksig.Scheme(c.Scheme), config.Webhook.Secrets[0], body)
+	delivery, err := app.SignDelivery(config.Webhook, webhooksig.Scheme(c.Scheme), body)
 	if err != nil {
 		return err
 	}
-	if c.Send != "" {
-		return send(ctx, a.stdout, withWebhookPath(c.Send), headers, body)
+	if c.Send == "" {
+		return c.printHeaders(p.stdout, delivery.Headers, config.Listen.URL()+app.WebhookPath)
 	}
-	return c.print(a.stdout, headers, webhookURL(config.Listen))
+	answer, err := delivery.Send(ctx, c.Send)
+	if err != nil {
+		return err
+	}
+	return printAnswer(p.stdout, answer)
 }
 
 // config reads the address only for the curl command that is printed.
-func (c *SignCmd) config(a *app) (Config, error) {
+func (c *SignCmd) config(p *program) (app.Config, error) {
 	if c.Send != "" {
-		return loadConfig(a.getenv, needSigning)
+		return app.LoadConfig(p.getenv, app.NeedSigning)
 	}
-	return loadConfig(a.getenv, needSigning, needListen)
+	return app.LoadConfig(p.getenv, app.NeedSigning, app.NeedListen)
 }
 
-func (a *app) readFile(name string) ([]byte, error) {
+func (p *program) readFile(name string) ([]byte, error) {
 	if name == "-" {
-		body, err := io.ReadAll(a.stdin)
+		body, err := io.ReadAll(p.stdin)
 		if err != nil {
 			return nil, fmt.Errorf("read the body from standard input: %w", err)
 		}
@@ -95,22 +86,8 @@ func (a *app) readFile(name string) ([]byte, error) {
 	return body, nil
 }
 
-// signedHeaders gives all headers of the delivery but its length.
-func signedHeaders(scheme webhooksig.Scheme, key secret, body []byte) (http.Header, error) {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return nil, fmt.Errorf("make a delivery id: %w", err)
-	}
-	headers, err := webhooksig.Sign(scheme, key.reveal(), "msg_"+id.String(), time.Now(), body)
-	if err != nil {
-		return nil, fmt.Errorf("sign the body: %w", err)
-	}
-	headers.Set("Content-Type", "application/json")
-	return headers, nil
-}
-
-// print shows one header a line, then the same as a command.
-func (c *SignCmd) print(w io.Writer, headers http.Header, target string) error {
+// printHeaders prints one header a line, then a curl command with all of them.
+func (c *SignCmd) printHeaders(w io.Writer, headers http.Header, target string) error {
 	var out, curl strings.Builder
 	curl.WriteString("curl -sS " + quoteShell(target))
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
@@ -130,63 +107,13 @@ func quoteShell(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
-// webhookURL is where the service of these settings takes webhooks.
-func webhookURL(l ListenConfig) string {
-	if l.PublicURL != nil {
-		return l.PublicURL.String() + webhookPath
-	}
-	return "http://" + reachable(l.Addr) + webhookPath
-}
-
-func withWebhookPath(target string) string {
-	u, err := url.Parse(target)
-	if err != nil || (u.Path != "" && u.Path != "/") {
-		return target
-	}
-	u.Path = webhookPath
-	return u.String()
-}
-
-// send delivers the body once and prints the answer. Redirects are not
-// followed: they would turn the delivery into a GET.
-func send(ctx context.Context, w io.Writer, target string, headers http.Header, body []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
-	if err != nil {
-		return fmt.Errorf("send the delivery: %w", err)
-	}
-	request.Header = headers
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	response, err := client.Do(request)
-	if err != nil {
-		return fmt.Errorf("send the delivery: %w", err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	return printAnswer(w, response)
-}
-
-func printAnswer(w io.Writer, response *http.Response) error {
-	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
-	fmt.Fprintln(w, response.Status)
-	if text := strings.TrimSpace(printable(string(answer))); text != "" {
+func printAnswer(w io.Writer, answer app.Answer) error {
+	fmt.Fprintln(w, answer.Status)
+	if text := strings.TrimSpace(printable(answer.Body)); text != "" {
 		fmt.Fprintln(w, text)
 	}
-	switch {
-	case response.StatusCode < 200 || response.StatusCode > 299:
-		return errors.New("the delivery was not accepted: " + response.Status)
-	case err != nil:
-		return fmt.Errorf("read the answer: %w", err)
+	if answer.Code < 200 || answer.Code > 299 {
+		return errors.New("the delivery was not accepted: " + answer.Status)
 	}
 	return nil
-}
-
-// printable drops what could steer a terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
-			return r
-		}
-		return -1
-	}, s)
 }

@@ -34,7 +34,7 @@ func TestSync_WithoutAnyWebhook(t *testing.T) {
 	require.NoError(t, h.fake.SilentDelete(fakestrapi.DealUID, ids[0]))
 	got := dealbox(t, h.env, "", "sync --full --wait")
 	require.Equal(t, exitDone, got.code, got.stderr)
-	require.Contains(t, got.stdout, "1 gone in Strapi; 1 are brought in step")
+	require.Contains(t, got.stdout, "1 deleted in Strapi; requested 1 refresh")
 	live("39 0")
 
 	for _, id := range ids[1:21] {
@@ -42,7 +42,7 @@ func TestSync_WithoutAnyWebhook(t *testing.T) {
 	}
 	got = dealbox(t, h.env, "", "sync --full --wait")
 	require.Equal(t, exitFailed, got.code)
-	require.Contains(t, got.stderr, "20 deletions are held back")
+	require.Contains(t, got.stderr, "holds 20 deletions back")
 	live("39 0")
 
 	got = dealbox(t, h.env, "", "sync --allow-deletes --wait")
@@ -51,7 +51,7 @@ func TestSync_WithoutAnyWebhook(t *testing.T) {
 
 	got = dealbox(t, h.env, "", "sync")
 	require.Equal(t, exitDone, got.code, got.stderr)
-	require.Contains(t, got.stdout, "is asked for")
+	require.Contains(t, got.stdout, "requested reconciliation")
 	reconciliation := h.health()["reconciliation"].(map[string]any)
 	require.NotNil(t, reconciliation["last_full_run_at"])
 }

@@ -1,0 +1,145 @@
+package doctor
+
+import (
+	"github.com/jackc/pgx/v5"
+
+	"dealbox/internal/dbsqlc"
+
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"dealbox/db/migrations"
+	"dealbox/internal/app"
+	"dealbox/internal/inbox"
+)
+
+const (
+	minPostgres = 150000 // server_version_num of 15.0
+	// slowDatabase: Dealbox answers a webhook after several round trips.
+	slowDatabase = 50 * time.Millisecond
+)
+
+const (
+	checkDatabase   = "database"
+	checkMigrations = "migrations"
+	checkPartitions = "partitions"
+	checkWebhooks   = "webhooks"
+)
+
+// database examines the database, and what only its tables show.
+func (d doctor) database(ctx context.Context) []Finding {
+	if name, isWrong := d.wrong("DATABASE_URL"); isWrong {
+		return withoutDatabase(skipped(checkDatabase, name+" is wrong"))
+	}
+	pool, err := app.OpenPool(ctx, d.config.Database.URL, app.CommandPool)
+	if err != nil {
+		return withoutDatabase(failed(checkDatabase, err.Error(), "Check DATABASE_URL."))
+	}
+	defer pool.Close()
+	found := examineServer(ctx, pool)
+	if found.Status == Fail {
+		return withoutDatabase(found)
+	}
+	return []Finding{
+		found, examineMigrations(ctx, pool), examineRoles(ctx, pool), examinePartitions(ctx, pool),
+		examineRetention(ctx, pool, d.config.Retention.Events), examineClock(ctx, pool), examineWebhooks(ctx, pool),
+	}
+}
+
+func withoutDatabase(first Finding) []Finding {
+	findings := []Finding{first}
+	for _, check := range []string{checkMigrations, checkRoles, checkPartitions, checkRetention, checkClock, checkWebhooks} {
+		findings = append(findings, skipped(check, "it needs the database"))
+	}
+	return findings
+}
+
+func examineServer(ctx context.Context, pool *pgxpool.Pool) Finding {
+	if err := app.Ping(ctx, pool); err != nil {
+		return failed(checkDatabase, err.Error(), fixConnection(err))
+	}
+	server, err := dbsqlc.New().DoctorServer(ctx, pool)
+	if err != nil {
+		return failed(checkDatabase, err.Error(), "Check the database's log.")
+	}
+	if server.Number < minPostgres {
+		return failed(checkDatabase, "Postgres "+server.Version, "Use Postgres 15 or later.")
+	}
+	_, roundTrip, err := app.MeasureClock(ctx, pool)
+	if err != nil {
+		return failed(checkDatabase, err.Error(), "Check the database's log.")
+	}
+	detail := fmt.Sprintf("Postgres %s, %s a round trip, %s", server.Version, roundTrip.Round(10*time.Microsecond), app.DatabaseName(pool))
+	if roundTrip > slowDatabase {
+		return warn(checkDatabase, detail, "Run Dealbox near its database: every webhook waits for several round trips.")
+	}
+	return ok(checkDatabase, detail)
+}
+
+// fixConnection returns what to do by the SQLSTATE of a refused connection.
+func fixConnection(err error) string {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return "Check that Postgres runs and that this machine reaches the host and port of DATABASE_URL."
+	}
+	switch pg.Code {
+	case "28P01", "28000": // invalid_password, invalid_authorization_specification
+		return "Check user and password of DATABASE_URL, and pg_hba.conf."
+	case "3D000": // invalid_catalog_name
+		return "Create the database, or correct its name in DATABASE_URL."
+	case "53300": // too_many_connections
+		return "Raise max_connections of Postgres, or lower DATABASE_MAX_CONNS."
+	case "08P01": // protocol_violation: a pooler that takes no such start-up parameter
+		return "Connect to Postgres itself or to a pooler in session mode that lets start-up parameters through."
+	}
+	return "Check the database's log."
+}
+
+func examineMigrations(ctx context.Context, pool *pgxpool.Pool) Finding {
+	err := migrations.Check(ctx, pool)
+	switch {
+	case errors.Is(err, migrations.ErrBehind):
+		return failed(checkMigrations, err.Error(), "Run 'dealbox migrate up'.")
+	case errors.Is(err, migrations.ErrUnreleased):
+		return failed(checkMigrations, err.Error(), "Make a new database, or empty this one, and run 'dealbox migrate up'.")
+	case err != nil:
+		return failed(checkMigrations, err.Error(), "Run 'dealbox migrate up' with a role that owns the tables (DATABASE_MIGRATE_URL).")
+	}
+	return ok(checkMigrations, "the schema is up to date")
+}
+
+func examinePartitions(ctx context.Context, pool *pgxpool.Pool) Finding {
+	days, err := dbsqlc.New().InboxPartitionDaysLeft(ctx, pool)
+	var pg *pgconn.PgError
+	switch {
+	case errors.As(err, &pg) && pg.Code == "42883": // undefined_function
+		return skipped(checkPartitions, "the schema is behind")
+	case err != nil:
+		return failed(checkPartitions, err.Error(), "Check the role's privileges.")
+	case days < 0:
+		return failed(checkPartitions, "inbox_event has no partition for today: no webhook can be committed",
+			"Start 'dealbox serve', which makes them, or run: SELECT inbox_make_partitions(14).")
+	case days < inbox.MinDaysAhead:
+		return warn(checkPartitions, fmt.Sprintf("inbox_event has partitions for %d more days", days),
+			"Check that a 'dealbox serve' with workers runs: it makes them 14 days ahead.")
+	}
+	return ok(checkPartitions, fmt.Sprintf("inbox_event has partitions for %d more days", days))
+}
+
+// examineWebhooks reports the last delivery: the proof that Strapi reaches Dealbox.
+func examineWebhooks(ctx context.Context, pool *pgxpool.Pool) Finding {
+	last, err := dbsqlc.New().DoctorLastDelivery(ctx, pool)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return ok(checkWebhooks, "none has arrived yet; 'Trigger' in Strapi's webhook settings sends one")
+	case err != nil:
+		return skipped(checkWebhooks, "the schema is behind, or the role may not read inbox_event")
+	}
+	age := time.Duration(last.AgeSeconds * float64(time.Second)).Round(time.Second)
+	return ok(checkWebhooks, fmt.Sprintf("the last one arrived %s ago, signed by scheme %s", age, last.Scheme))
+}

@@ -1,0 +1,272 @@
+package doctor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"dealbox/internal/mirror"
+	"dealbox/internal/strapi"
+)
+
+const (
+	checkStrapi = "strapi"
+	checkToken  = "strapi token"
+)
+
+// typeProbe is how Strapi answered about one content type.
+type typeProbe struct {
+	contentType strapi.ContentType
+	listErr     error // of the list; nil when it can be read
+	// documentErr is why no document could be read; errNoDocument when there is none.
+	documentErr error
+	attributes  map[string]json.RawMessage
+	// refused are the relations, by Strapi's names, that it would not populate.
+	refused []string
+}
+
+var errNoDocument = errors.New("there is no published document yet")
+
+// strapi examines the address, the token and each content type. It asks for every
+// type at the same time.
+func (d doctor) strapi(ctx context.Context) []Finding {
+	if name, isWrong := d.wrong("STRAPI_URL", "STRAPI_API_TOKEN", "STRAPI_DEAL_TYPES", "STRAPI_BILLING_TYPES", "STRAPI_DEAL_FIELDS", "STRAPI_BILLING_FIELDS"); isWrong {
+		return []Finding{skipped(checkStrapi, name+" is wrong"), skipped(checkToken, name+" is wrong")}
+	}
+	client, err := d.strapiClient(nil)
+	if err != nil {
+		return []Finding{failed(checkStrapi, err.Error(), "Check STRAPI_URL and STRAPI_API_TOKEN.")}
+	}
+	types := d.config.Strapi.Types
+	probes := make([]typeProbe, len(types))
+	var wait sync.WaitGroup
+	for i, t := range types {
+		wait.Go(func() { probes[i] = probeType(ctx, client, t) })
+	}
+	wait.Wait()
+	return strapiFindings(d.config.Strapi.URL, probes)
+}
+
+// strapiClient returns a client whose requests are shorter than an examination.
+func (d doctor) strapiClient(transport http.RoundTripper) (*strapi.Client, error) {
+	s := d.config.Strapi
+	return strapi.New(strapi.Config{
+		BaseURL: s.URL, Token: s.APIToken.Reveal(), Timeout: min(s.Timeout, examineTimeout/3),
+		UserAgent: "dealbox/" + d.version + " (doctor)", Transport: transport,
+	})
+}
+
+// probeType reads the list, with each relation by itself, then one document.
+func probeType(ctx context.Context, client *strapi.Client, t strapi.ContentType) typeProbe {
+	p := typeProbe{contentType: t}
+	if p.listErr = client.CheckList(ctx, t, strapi.Query{}); p.listErr != nil {
+		return p
+	}
+	for _, relation := range relationsOf(t) {
+		err := client.CheckList(ctx, t, strapi.Query{Populate: []string{relation}})
+		if strapi.KindOf(err) == strapi.Rejected {
+			p.refused = append(p.refused, relation)
+		}
+	}
+	// A page that holds all locales of one document, however many there are.
+	page, err := client.List(ctx, t, strapi.ListQuery{Version: strapi.Published, PageSize: 25})
+	switch {
+	case err != nil:
+		p.documentErr = err
+	case len(page.Documents) == 0:
+		p.documentErr = errNoDocument
+	default:
+		first := page.Documents[0]
+		// By itself, because the token may list documents and not read one.
+		document, err := client.Document(ctx, t, first.DocumentID, first.Locale, strapi.Published, strapi.Query{})
+		p.documentErr, p.attributes = err, document.Attributes
+	}
+	return p
+}
+
+// relationsOf returns Strapi's names of a type's mapped relations.
+func relationsOf(t strapi.ContentType) []string {
+	var names []string
+	for ours, theirs := range t.Fields {
+		if theirs != "" && isRelation(t, ours) {
+			names = append(names, theirs)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func isRelation(t strapi.ContentType, ours string) bool {
+	if t.Kind == strapi.Deal {
+		return !slices.Contains(mirror.DealFields, ours)
+	}
+	return !slices.Contains(mirror.BillingFields, ours)
+}
+
+// strapiFindings returns the findings about the address, about the token, then two
+// about each type.
+func strapiFindings(address string, probes []typeProbe) []Finding {
+	findings := []Finding{addressFinding(address, probes), tokenFinding(probes)}
+	for _, p := range probes {
+		findings = append(findings, listFinding(p), fieldsFinding(p))
+	}
+	return findings
+}
+
+// addressFinding: any answer at all shows that this machine reaches the address.
+func addressFinding(address string, probes []typeProbe) Finding {
+	for _, p := range probes {
+		if p.listErr == nil {
+			return ok(checkStrapi, address+" answers")
+		}
+	}
+	err := probes[0].listErr
+	switch strapi.KindOf(err) {
+	case strapi.Refused, strapi.MissingRoute, strapi.NotFound, strapi.Rejected:
+		return ok(checkStrapi, address+" answers")
+	case strapi.Unavailable:
+		return failed(checkStrapi, err.Error(), "Check Strapi's log and the proxy in front of it.")
+	case strapi.Unreadable:
+		return failed(checkStrapi, err.Error(), "Point STRAPI_URL to Strapi 5 itself: its REST API is at <STRAPI_URL>/api.")
+	}
+	return failed(checkStrapi, err.Error(), "Check STRAPI_URL, that Strapi runs, and that this machine may connect to it.")
+}
+
+func tokenFinding(probes []typeProbe) Finding {
+	for _, p := range probes {
+		if p.listErr == nil || statusOf(p.listErr) == http.StatusForbidden {
+			return ok(checkToken, "accepted")
+		}
+	}
+	for _, p := range probes {
+		if statusOf(p.listErr) == http.StatusUnauthorized {
+			return failed(checkToken, "Strapi refuses the token (401)",
+				"Make a read-only API token in Strapi (Settings, API Tokens) and set STRAPI_API_TOKEN to it; tokens can expire.")
+		}
+	}
+	return skipped(checkToken, "Strapi's answer cannot be used, see the check strapi")
+}
+
+func statusOf(err error) int {
+	if e, ok := errors.AsType[*strapi.Error](err); ok {
+		return e.Status
+	}
+	return 0
+}
+
+func listFinding(p typeProbe) Finding {
+	t, check := p.contentType, "type "+p.contentType.UID
+	if p.listErr == nil {
+		return ok(check, "/api/"+t.Plural+" can be read")
+	}
+	switch kind := strapi.KindOf(p.listErr); {
+	case statusOf(p.listErr) == http.StatusUnauthorized:
+		return skipped(check, "the token is refused")
+	case kind == strapi.Refused:
+		return failed(check, "the token may not read "+t.Plural, "Give the token find and findOne of "+t.UID+", or take a read-only token.")
+	case kind == strapi.MissingRoute, kind == strapi.NotFound:
+		return failed(check, "Strapi has no route /api/"+t.Plural,
+			"Correct the REST plural (pluralName in the type's schema.json) in "+typesSetting(t.Kind)+"; or create the type.")
+	case kind == strapi.Unreachable, kind == strapi.Unavailable, kind == strapi.Unreadable:
+		return skipped(check, "Strapi's answer cannot be used, see the check strapi")
+	}
+	return failed(check, p.listErr.Error(), "Check Strapi's log.")
+}
+
+// essential attributes: without them the forecast ignores a document.
+var essential = map[strapi.Kind][]string{
+	strapi.Deal:    {"deal_value", "status"},
+	strapi.Billing: {"amount"},
+}
+
+// fieldsFinding reports mapped attributes that the type lacks. A document of Strapi's
+// REST API has every attribute, null ones too, so an absent one does not exist.
+func fieldsFinding(p typeProbe) Finding {
+	t, check := p.contentType, "fields "+p.contentType.UID
+	switch {
+	case p.listErr != nil:
+		return skipped(check, "the type cannot be read")
+	case len(p.refused) > 0:
+		return failed(check, "Strapi does not populate the relation "+strings.Join(p.refused, ", "), fixRelations(p))
+	case errors.Is(p.documentErr, errNoDocument), strapi.KindOf(p.documentErr) == strapi.NotFound:
+		return skipped(check, errNoDocument.Error())
+	case p.documentErr != nil:
+		return failed(check, p.documentErr.Error(), "Give the token findOne of "+t.UID+", or check Strapi's log.")
+	}
+	lacking := lackingFields(p)
+	if len(lacking) == 0 {
+		return ok(check, fmt.Sprintf("%d mapped attributes exist", mappedCount(t)))
+	}
+	detail := "the type has no " + strings.Join(lacking, ", ")
+	for _, ours := range essential[t.Kind] {
+		if slices.Contains(lacking, fieldText(ours, t.Field(ours))) {
+			return failed(check, detail+"; without "+ours+" the forecast ignores its documents", fixFields(t))
+		}
+	}
+	return warn(check, detail+": null in Dealbox", fixFields(t))
+}
+
+func lackingFields(p typeProbe) []string {
+	var lacking []string
+	for _, ours := range slices.Sorted(maps.Keys(p.contentType.Fields)) {
+		theirs := p.contentType.Field(ours)
+		if _, exists := p.attributes[theirs]; theirs != "" && !exists && !isRelation(p.contentType, ours) {
+			lacking = append(lacking, fieldText(ours, theirs))
+		}
+	}
+	return lacking
+}
+
+// fieldText names an attribute of Strapi, and Dealbox's field where it differs.
+func fieldText(ours, theirs string) string {
+	if ours == theirs {
+		return theirs
+	}
+	return theirs + " (field " + ours + " of Dealbox)"
+}
+
+func mappedCount(t strapi.ContentType) int {
+	n := 0
+	for _, theirs := range t.Fields {
+		if theirs != "" {
+			n++
+		}
+	}
+	return n
+}
+
+func typesSetting(k strapi.Kind) string {
+	if k == strapi.Deal {
+		return "STRAPI_DEAL_TYPES"
+	}
+	return "STRAPI_BILLING_TYPES"
+}
+
+func fieldsSetting(k strapi.Kind) string {
+	if k == strapi.Deal {
+		return "STRAPI_DEAL_FIELDS"
+	}
+	return "STRAPI_BILLING_FIELDS"
+}
+
+func fixFields(t strapi.ContentType) string {
+	return "Name the attributes in " + fieldsSetting(t.Kind) + " (field of Dealbox=attribute; 'field=' when the type has none), or remove 'private' from them in Strapi."
+}
+
+func fixRelations(p typeProbe) string {
+	t, all := p.contentType, make([]string, 0, len(p.refused))
+	for ours, theirs := range t.Fields {
+		if slices.Contains(p.refused, theirs) && isRelation(t, ours) {
+			all = append(all, ours+"=")
+		}
+	}
+	slices.Sort(all)
+	return "Set " + strings.Join(all, "… , ") + "… in " + fieldsSetting(t.Kind) +
+		" to the relation's name, or to nothing when there is none; and let the token read the type on its other side."
+}
