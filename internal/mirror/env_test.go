@@ -24,10 +24,7 @@ import (
 	"dealbox/internal/strapi"
 )
 
-func TestMain(m *testing.M) {
-	releaseTimeout = time.Minute // so that a busy machine does not end what a test wants to see written
-	pgtest.Main(m)
-}
+func TestMain(m *testing.M) { pgtest.Main(m) }
 
 // contentTypes fit fakestrapi.PipelineTypes(drafts, true).
 var contentTypes = []strapi.ContentType{
@@ -59,8 +56,9 @@ func newEnv(t *testing.T, options ...option) *env {
 	strapiConfig := fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, true), Token: "read-only-token"}
 	config := Config{
 		Types: contentTypes, MaxAttempts: 3, Logger: slog.New(slog.DiscardHandler),
-		Retry:  retry.Policy{MaxRetries: 1, InitialDelay: time.Millisecond, MaxDelay: time.Millisecond, Base: 2},
-		Random: func() float64 { return 0.999 }, // waits are long: none is over by itself
+		Retry:         retry.Policy{MaxRetries: 1, InitialDelay: time.Millisecond, MaxDelay: time.Millisecond, Base: 2},
+		Random:        func() float64 { return 0.999 }, // waits are long: none is over by itself
+		RecordTimeout: time.Minute,                     // so that a busy machine does not end what a test wants to see written
 	}
 	breakerConfig := circuit.Config{FailureThreshold: 1000, RecoveryTimeout: time.Hour, Logger: config.Logger}
 	for _, o := range options {

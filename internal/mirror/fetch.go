@@ -19,7 +19,10 @@ const (
 	// allows: it must fail while there is time to count it and to tell whose fault it
 	// is. A request that is cut off by the end of its job speaks about nobody.
 	documentTimeout = 12 * time.Second
-	blameTimeout    = 10 * time.Second // with fetchTimeout and releaseTimeout under jobs.Timeout
+	blameTimeout    = 10 * time.Second // with fetchTimeout and RecordTimeout under jobs.Timeout
+	// listTimeout does the same for a page of a list: a reconciliation works in
+	// slices of 20 s.
+	listTimeout = 20 * time.Second
 )
 
 // current is what Strapi says of a document now.
@@ -97,7 +100,7 @@ func (s source) document(ctx context.Context, t strapi.ContentType, key Key, v s
 func (s source) list(ctx context.Context, t strapi.ContentType, q strapi.ListQuery, seen circuit.Snapshot) (page strapi.Page, err error) {
 	q.Populate = relations(t)
 	err = s.call(ctx, "", seen, func(ctx context.Context) error {
-		page, err = s.client.WithTimeout(sliceTime).List(ctx, t, q) // see documentTimeout
+		page, err = s.client.WithTimeout(listTimeout).List(ctx, t, q)
 		return err
 	})
 	return page, err

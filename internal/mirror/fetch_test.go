@@ -118,7 +118,7 @@ func TestFetch_Hangs(t *testing.T) {
 		h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultHang})
 		id := h.request(Request{Extent: Full, Trigger: TriggerDemand})
 		w := h.reconciler(3)
-		w.slice = sliceTime
+		w.cfg.Slice = 20 * time.Second
 		h.run(w)
 		require.Contains(t, *h.runRow(id).Error, "no complete answer within 20s")
 		require.Equal(t, "closed 1", h.breaker())

@@ -21,9 +21,6 @@ import (
 )
 
 const (
-	// sliceTime is how long one job works; then the next one goes on. So a long
-	// sweep never keeps a deploy waiting, nor a slot from other jobs.
-	sliceTime = 20 * time.Second
 	// sliceGrace is for the step that is under way when the slice ends.
 	sliceGrace = 7 * time.Second
 	// runLease is longer than a job may run: past it the runner has died.
@@ -41,6 +38,12 @@ type ReconcileConfig struct {
 	PageSize int
 	// Outbox is where notifications that lost their job are looked for.
 	Outbox *notify.Outbox
+	// Slice is how long one job works; then the next one continues. So a long run
+	// never keeps a deploy waiting, nor a slot from other jobs. Default 20 s.
+	Slice time.Duration
+	// RecordTimeout bounds the write that records how a run ended, after the time
+	// of its job is over. Default 2 s.
+	RecordTimeout time.Duration
 }
 
 // ReconcileWorker compares the mirror with Strapi. It never writes a mirrored
@@ -51,12 +54,12 @@ type ReconcileWorker struct {
 	sync   *SyncWorker
 	cfg    ReconcileConfig
 	holder string
-	slice  time.Duration // sliceTime; tests take less
 }
 
 // NewReconcileWorker makes the worker. It shares the sync's pool, source and types.
 func NewReconcileWorker(sync *SyncWorker, cfg ReconcileConfig) *ReconcileWorker {
-	defaults := ReconcileConfig{Interval: 2 * time.Minute, FullInterval: time.Hour, Overlap: 2 * time.Minute, PageSize: 100}
+	defaults := ReconcileConfig{Interval: 2 * time.Minute, FullInterval: time.Hour, Overlap: 2 * time.Minute, PageSize: 100,
+		Slice: 20 * time.Second, RecordTimeout: 2 * time.Second}
 	if cfg.Interval <= 0 {
 		cfg.Interval = defaults.Interval
 	}
@@ -69,8 +72,14 @@ func NewReconcileWorker(sync *SyncWorker, cfg ReconcileConfig) *ReconcileWorker 
 	if cfg.PageSize <= 0 {
 		cfg.PageSize = defaults.PageSize
 	}
+	if cfg.Slice <= 0 {
+		cfg.Slice = defaults.Slice
+	}
+	if cfg.RecordTimeout <= 0 {
+		cfg.RecordTimeout = defaults.RecordTimeout
+	}
 	host, _ := os.Hostname()
-	return &ReconcileWorker{sync: sync, cfg: cfg, holder: fmt.Sprintf("%s:%d", host, os.Getpid()), slice: sliceTime}
+	return &ReconcileWorker{sync: sync, cfg: cfg, holder: fmt.Sprintf("%s:%d", host, os.Getpid())}
 }
 
 // Work implements river.Worker: the checks of each minute, then a slice of the
@@ -94,7 +103,7 @@ func (w *ReconcileWorker) Work(ctx context.Context, job *river.Job[ReconcileArgs
 			return err
 		}
 	}
-	end := time.Now().Add(w.slice)
+	end := time.Now().Add(w.cfg.Slice)
 	steps, cancel := context.WithDeadline(ctx, end.Add(sliceGrace))
 	defer cancel()
 	for time.Now().Before(end) {
@@ -196,7 +205,7 @@ var errTakenOver = errors.New("another runner has taken the reconciliation over"
 
 // release lets another runner go on at once. If it cannot, the lease ends by itself.
 func (w *ReconcileWorker) release(ctx context.Context, run dbsqlc.ReconciliationRun) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.cfg.RecordTimeout)
 	defer cancel()
 	err := dbsqlc.New().ReconciliationRelease(ctx, w.sync.pool, dbsqlc.ReconciliationReleaseParams{ID: run.ID, Generation: run.Generation})
 	if err != nil {
@@ -207,7 +216,7 @@ func (w *ReconcileWorker) release(ctx context.Context, run dbsqlc.Reconciliation
 
 // finish ends the run and raises or resolves its alert with it.
 func (w *ReconcileWorker) finish(ctx context.Context, run dbsqlc.ReconciliationRun, status string, cause error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.cfg.RecordTimeout)
 	defer cancel()
 	p := dbsqlc.ReconciliationFinishParams{ID: run.ID, Generation: run.Generation, Status: status}
 	if cause != nil {

@@ -28,7 +28,7 @@ func TestReconcile_HandOverBetweenSlices(t *testing.T) {
 	pages := h.pagesOf(func() {
 		for h.runRow(id).FinishedAt == nil {
 			w := h.reconciler(7) // another replica each time
-			w.slice = time.Millisecond
+			w.cfg.Slice = time.Millisecond
 			before := h.runRow(id)
 			h.run(w)
 			slices++

@@ -17,9 +17,10 @@ import (
 )
 
 func (h *env) reconciler(pageSize int) *ReconcileWorker {
-	w := NewReconcileWorker(h.sync, ReconcileConfig{PageSize: pageSize, Interval: time.Hour})
-	w.slice = 5 * time.Minute // a run ends in one, also on a busy machine
-	return w
+	return NewReconcileWorker(h.sync, ReconcileConfig{
+		PageSize: pageSize, Interval: time.Hour, RecordTimeout: time.Minute,
+		Slice: 5 * time.Minute, // a run ends in one, also on a busy machine
+	})
 }
 
 func (h *env) request(r Request) (id int64) {

@@ -31,9 +31,9 @@ const (
 	conflictTries = 5
 )
 
-// releaseTimeout bounds the write that ends an attempt which was cancelled; tests
-// give it more.
-var releaseTimeout = 2 * time.Second
+// defaultRecordTimeout is Config.RecordTimeout where none is set: with the time for
+// the requests (see fetchTimeout) it fits into jobs.Timeout.
+const defaultRecordTimeout = 2 * time.Second
 
 // Config of a SyncWorker.
 type Config struct {
@@ -45,6 +45,9 @@ type Config struct {
 	Logger *slog.Logger
 	// Random gives the jitter of the waits, from 0 up to and without 1; nil means math/rand/v2.
 	Random func() float64
+	// RecordTimeout bounds the write that records how an attempt ended, after the
+	// time of its job is over. Default 2 s.
+	RecordTimeout time.Duration
 }
 
 // SyncWorker brings one document in step with Strapi.
@@ -68,6 +71,9 @@ func NewSyncWorker(pool store, queue *Queue, client *strapi.Client, breaker *cir
 ) *SyncWorker {
 	if cfg.Random == nil {
 		cfg.Random = rand.Float64
+	}
+	if cfg.RecordTimeout <= 0 {
+		cfg.RecordTimeout = defaultRecordTimeout
 	}
 	cfg.Retry.Try = min(cfg.Retry.Try, documentTimeout) // no request takes longer
 	w := &SyncWorker{
@@ -263,7 +269,7 @@ func (w *SyncWorker) failed(ctx context.Context, a attempt, cause error) (done b
 		return w.postpone(ctx, a, cause, wait)
 	}
 	// A job that ran out of time still has to say so.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.cfg.RecordTimeout)
 	defer cancel()
 	return w.countFailure(ctx, a, cause)
 }
@@ -271,7 +277,7 @@ func (w *SyncWorker) failed(ctx context.Context, a attempt, cause error) (done b
 // release takes the attempt back as far as that can be done: if it cannot, the
 // lease ends by itself and the attempt counts.
 func (w *SyncWorker) release(ctx context.Context, a attempt) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.cfg.RecordTimeout)
 	defer cancel()
 	err := dbsqlc.New().EntityRelease(ctx, w.pool, dbsqlc.EntityReleaseParams{
 		UID: a.key.UID, DocumentID: a.key.DocumentID, Locale: a.key.Locale, Version: a.row.Version,
