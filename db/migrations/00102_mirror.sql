@@ -94,12 +94,12 @@ CREATE TABLE mirror_change (
     locale      text COLLATE "C" NOT NULL,
     seq         bigint NOT NULL,
     kind        text NOT NULL CHECK (kind IN ('created', 'updated', 'unpublished', 'deleted', 'revived')),
-    signed      boolean NOT NULL DEFAULT false,
+    counted     boolean NOT NULL DEFAULT false,
     before      jsonb,
     after       jsonb
 );
 CREATE INDEX mirror_change_document_idx ON mirror_change (uid, document_id, locale, id);
-CREATE INDEX mirror_change_unsigned_delete_idx ON mirror_change (uid, changed_at) WHERE kind = 'deleted' AND NOT signed;
+CREATE INDEX mirror_change_counted_idx ON mirror_change (uid, changed_at) WHERE counted;
 CREATE TRIGGER mirror_change_append_only BEFORE UPDATE OR DELETE ON mirror_change
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER mirror_change_no_truncate BEFORE TRUNCATE ON mirror_change
@@ -112,7 +112,7 @@ COMMENT ON COLUMN mirror_change.document_id IS 'Strapi''s documentId.';
 COMMENT ON COLUMN mirror_change.locale IS 'Strapi''s locale; empty when the type has no locales.';
 COMMENT ON COLUMN mirror_change.seq IS 'The refresh that this sync fulfilled (entity_sync.want_seq when it began).';
 COMMENT ON COLUMN mirror_change.kind IS 'created: first seen; updated; unpublished: it is a draft now; deleted: it is a tombstone now; revived: it was a tombstone.';
-COMMENT ON COLUMN mirror_change.signed IS 'Of a deletion: a verified entry.delete named the document, so the deletion does not count against the guard. False for all other kinds.';
+COMMENT ON COLUMN mirror_change.counted IS 'The deletion counts toward the deletion guard''s limit. False where a verified entry.delete named the document, where Strapi shows the document under another locale, and for all other kinds.';
 COMMENT ON COLUMN mirror_change.before IS 'The mirrored row before the change, by column; null when there was none (created).';
 COMMENT ON COLUMN mirror_change.after IS 'The mirrored row after the change, by column; a tombstone has deleted_at set.';
 

@@ -1,3 +1,3 @@
 -- name: MirrorChangeInsert :exec
-INSERT INTO mirror_change (uid, document_id, locale, seq, kind, signed, before, after)
-VALUES (@uid, @document_id, @locale, @seq, @kind, @signed, @before, @after);
+INSERT INTO mirror_change (uid, document_id, locale, seq, kind, counted, before, after)
+VALUES (@uid, @document_id, @locale, @seq, @kind, @counted, @before, @after);

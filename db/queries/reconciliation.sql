@@ -193,16 +193,16 @@ ON CONFLICT (uid) DO UPDATE SET uid = excluded.uid
 RETURNING (tripped_at IS NOT NULL)::boolean AS tripped, coalesce(allow_until > clock_timestamp(), false)::boolean AS allowed;
 
 -- name: GuardCount :one
--- Deletions of the last hour that no verified entry.delete named, and what is alive.
-SELECT (SELECT count(*) FROM mirror_change c WHERE c.uid = @uid AND c.kind = 'deleted' AND NOT c.signed
-          AND c.changed_at > clock_timestamp() - interval '1 hour') AS used,
+-- Deletions of the last hour that count toward the limit, and what is alive.
+SELECT (SELECT count(*) FROM mirror_change c WHERE c.uid = @uid AND c.counted
+          AND c.changed_at > clock_timestamp() - interval '1 hour') AS counted,
        ((SELECT count(*) FROM deal d WHERE d.uid = @uid AND d.deleted_at IS NULL)
         + (SELECT count(*) FROM billing b WHERE b.uid = @uid AND b.deleted_at IS NULL))::bigint AS live;
 
--- name: GuardSigned :one
--- A verified entry.delete asked for this deletion.
+-- name: GuardVerified :one
+-- Whether a verified entry.delete names the document.
 SELECT EXISTS (SELECT FROM inbox_event WHERE uid = @uid AND document_id = @document_id AND locale = @locale
-               AND event = 'entry.delete' AND seq <= @want_seq) AS signed;
+               AND event = 'entry.delete' AND seq <= @want_seq) AS verified;
 
 -- name: GuardTrip :execrows
 -- 1 when this is what tripped it.

@@ -68,8 +68,9 @@ func (s *stack) newWorker(inserter *jobs.Client) (err error) {
 	}
 	quiet := slog.New(slog.DiscardHandler)
 	forecast := revenue.New(revenue.Config{Currency: "THB"}, inserter)
-	sync := mirror.NewSyncWorker(s.pool, s.queue, client, circuit.New(s.pool, circuit.Config{Logger: quiet}), forecast, s.alerts,
-		mirror.Config{Types: contentTypes, MaxAttempts: 12, Retry: retry.Policy{MaxRetries: 3, InitialDelay: time.Second, MaxDelay: time.Minute}, Logger: quiet})
+	source := mirror.NewSource(s.pool, client, circuit.New(s.pool, circuit.Config{Logger: quiet}),
+		retry.Policy{MaxRetries: 3, InitialDelay: time.Second, MaxDelay: time.Minute})
+	sync := mirror.NewSyncWorker(s.pool, s.queue, source, forecast, s.alerts, mirror.Config{Types: contentTypes, MaxAttempts: 12, Logger: quiet})
 	workers := river.NewWorkers()
 	river.AddWorker(workers, sync)
 	// Only requested runs: one of the schedule would be measured with them.

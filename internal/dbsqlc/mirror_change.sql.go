@@ -10,7 +10,7 @@ import (
 )
 
 const mirrorChangeInsert = `-- name: MirrorChangeInsert :exec
-INSERT INTO mirror_change (uid, document_id, locale, seq, kind, signed, before, after)
+INSERT INTO mirror_change (uid, document_id, locale, seq, kind, counted, before, after)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 `
 
@@ -20,7 +20,7 @@ type MirrorChangeInsertParams struct {
 	Locale     string
 	Seq        int64
 	Kind       string
-	Signed     bool
+	Counted    bool
 	Before     []byte
 	After      []byte
 }
@@ -32,7 +32,7 @@ func (q *Queries) MirrorChangeInsert(ctx context.Context, db DBTX, arg MirrorCha
 		arg.Locale,
 		arg.Seq,
 		arg.Kind,
-		arg.Signed,
+		arg.Counted,
 		arg.Before,
 		arg.After,
 	)

@@ -156,22 +156,22 @@ func (q *Queries) GuardAllow(ctx context.Context, db DBTX, arg GuardAllowParams)
 }
 
 const guardCount = `-- name: GuardCount :one
-SELECT (SELECT count(*) FROM mirror_change c WHERE c.uid = $1 AND c.kind = 'deleted' AND NOT c.signed
-          AND c.changed_at > clock_timestamp() - interval '1 hour') AS used,
+SELECT (SELECT count(*) FROM mirror_change c WHERE c.uid = $1 AND c.counted
+          AND c.changed_at > clock_timestamp() - interval '1 hour') AS counted,
        ((SELECT count(*) FROM deal d WHERE d.uid = $1 AND d.deleted_at IS NULL)
         + (SELECT count(*) FROM billing b WHERE b.uid = $1 AND b.deleted_at IS NULL))::bigint AS live
 `
 
 type GuardCountRow struct {
-	Used int64
-	Live int64
+	Counted int64
+	Live    int64
 }
 
-// Deletions of the last hour that no verified entry.delete named, and what is alive.
+// Deletions of the last hour that count toward the limit, and what is alive.
 func (q *Queries) GuardCount(ctx context.Context, db DBTX, uid string) (GuardCountRow, error) {
 	row := db.QueryRow(ctx, guardCount, uid)
 	var i GuardCountRow
-	err := row.Scan(&i.Used, &i.Live)
+	err := row.Scan(&i.Counted, &i.Live)
 	return i, err
 }
 
@@ -206,31 +206,6 @@ func (q *Queries) GuardRelease(ctx context.Context, db DBTX, uid string) (int64,
 	return result.RowsAffected(), nil
 }
 
-const guardSigned = `-- name: GuardSigned :one
-SELECT EXISTS (SELECT FROM inbox_event WHERE uid = $1 AND document_id = $2 AND locale = $3
-               AND event = 'entry.delete' AND seq <= $4) AS signed
-`
-
-type GuardSignedParams struct {
-	UID        *string
-	DocumentID *string
-	Locale     *string
-	WantSeq    *int64
-}
-
-// A verified entry.delete asked for this deletion.
-func (q *Queries) GuardSigned(ctx context.Context, db DBTX, arg GuardSignedParams) (bool, error) {
-	row := db.QueryRow(ctx, guardSigned,
-		arg.UID,
-		arg.DocumentID,
-		arg.Locale,
-		arg.WantSeq,
-	)
-	var signed bool
-	err := row.Scan(&signed)
-	return signed, err
-}
-
 const guardTrip = `-- name: GuardTrip :execrows
 INSERT INTO deletion_guard AS g (uid, tripped_at) VALUES ($1, clock_timestamp())
 ON CONFLICT (uid) DO UPDATE SET tripped_at = clock_timestamp() WHERE g.tripped_at IS NULL
@@ -243,6 +218,31 @@ func (q *Queries) GuardTrip(ctx context.Context, db DBTX, uid string) (int64, er
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const guardVerified = `-- name: GuardVerified :one
+SELECT EXISTS (SELECT FROM inbox_event WHERE uid = $1 AND document_id = $2 AND locale = $3
+               AND event = 'entry.delete' AND seq <= $4) AS verified
+`
+
+type GuardVerifiedParams struct {
+	UID        *string
+	DocumentID *string
+	Locale     *string
+	WantSeq    *int64
+}
+
+// Whether a verified entry.delete names the document.
+func (q *Queries) GuardVerified(ctx context.Context, db DBTX, arg GuardVerifiedParams) (bool, error) {
+	row := db.QueryRow(ctx, guardVerified,
+		arg.UID,
+		arg.DocumentID,
+		arg.Locale,
+		arg.WantSeq,
+	)
+	var verified bool
+	err := row.Scan(&verified)
+	return verified, err
 }
 
 const reconciliationAdvance = `-- name: ReconciliationAdvance :execrows

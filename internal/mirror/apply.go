@@ -21,12 +21,12 @@ func (w *SyncWorker) apply(ctx context.Context, tx pgx.Tx, a attempt, cur curren
 		return false, err
 	}
 	var after []byte
-	signed := false
+	counted := false
 	switch {
 	case !cur.found && !isAlive(before):
 		return false, nil
 	case !cur.found:
-		if signed, err = guardDeletion(ctx, tx, a, cur); err != nil {
+		if counted, err = guardDeletion(ctx, tx, a, cur); err != nil {
 			return false, err
 		}
 		after, err = tombstone(ctx, tx, a)
@@ -43,7 +43,7 @@ func (w *SyncWorker) apply(ctx context.Context, tx pgx.Tx, a attempt, cur curren
 	}
 	err = dbsqlc.New().MirrorChangeInsert(ctx, tx, dbsqlc.MirrorChangeInsertParams{
 		UID: a.key.UID, DocumentID: a.key.DocumentID, Locale: a.key.Locale, Seq: a.row.WantSeq,
-		Kind: changeKind(before, after), Signed: signed, Before: before, After: after,
+		Kind: changeKind(before, after), Counted: counted, Before: before, After: after,
 	})
 	if err != nil {
 		return false, fmt.Errorf("log the change: %w", err)
@@ -76,7 +76,7 @@ func tombstone(ctx context.Context, tx pgx.Tx, a attempt) ([]byte, error) {
 }
 
 func upsertDeal(ctx context.Context, tx pgx.Tx, a attempt, cur current) ([]byte, error) {
-	row, err := dealRow(a.t, a.key, cur)
+	row, err := DealRow(a.t, a.key, cur.version, cur.doc)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func (w *SyncWorker) upsertBilling(ctx context.Context, tx pgx.Tx, a attempt, cu
 }
 
 func (w *SyncWorker) billingRow(ctx context.Context, tx pgx.Tx, a attempt, cur current) (dbsqlc.BillingUpsertParams, error) {
-	row, err := billingRow(a.t, w.dealUIDs[0], a.key, cur)
+	row, err := BillingRow(a.t, w.dealUIDs[0], a.key, cur.version, cur.doc)
 	if err != nil || row.DealDocumentID == nil || len(w.dealUIDs) == 1 {
 		return row, err
 	}

@@ -44,9 +44,9 @@ type env struct {
 	between *between
 }
 
-type option func(*fakestrapi.Config, *Config, *circuit.Config)
+type option func(*fakestrapi.Config, *retry.Policy, *circuit.Config)
 
-func drafts(c *fakestrapi.Config, _ *Config, _ *circuit.Config) {
+func drafts(c *fakestrapi.Config, _ *retry.Policy, _ *circuit.Config) {
 	c.Types = fakestrapi.PipelineTypes(true, true)
 }
 
@@ -56,13 +56,13 @@ func newEnv(t *testing.T, options ...option) *env {
 	strapiConfig := fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, true), Token: "read-only-token"}
 	config := Config{
 		Types: contentTypes, MaxAttempts: 3, Logger: slog.New(slog.DiscardHandler),
-		Retry:         retry.Policy{MaxRetries: 1, InitialDelay: time.Millisecond, MaxDelay: time.Millisecond, Base: 2},
 		Random:        func() float64 { return 0.999 }, // waits are long: none is over by itself
 		RecordTimeout: time.Minute,                     // so that a busy machine does not end what a test wants to see written
 	}
 	breakerConfig := circuit.Config{FailureThreshold: 1000, RecoveryTimeout: time.Hour, Logger: config.Logger}
+	policy := retry.Policy{MaxRetries: 1, InitialDelay: time.Millisecond, MaxDelay: time.Millisecond, Base: 2}
 	for _, o := range options {
-		o(&strapiConfig, &config, &breakerConfig)
+		o(&strapiConfig, &policy, &breakerConfig)
 	}
 
 	var err error
@@ -81,7 +81,7 @@ func newEnv(t *testing.T, options ...option) *env {
 	require.NoError(t, err)
 	h.queue = NewQueue(inserter)
 	h.alerts = alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter))
-	h.sync = NewSyncWorker(h.pool, h.queue, client, circuit.New(h.pool, breakerConfig),
+	h.sync = NewSyncWorker(h.pool, h.queue, NewSource(h.pool, client, circuit.New(h.pool, breakerConfig), policy),
 		revenue.New(revenue.Config{Currency: "THB"}, inserter), h.alerts, config)
 	return h
 }

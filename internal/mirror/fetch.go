@@ -37,20 +37,35 @@ type current struct {
 	moved *Key
 }
 
-// source asks Strapi. It is the one place that calls it for documents; every
-// call goes through the retry policy and the breaker.
-type source struct {
+// Source reads documents and lists from Strapi. What is mirrored or compared is
+// read through call, so by the retry policy and with the breaker. Four requests go
+// past it, because they ask about Strapi and not for data: classifyFailure and the
+// two of Watch are made once, without a retry, and their callers record the result;
+// the breaker itself makes Probe.
+type Source struct {
 	pool    store
 	client  *strapi.Client
 	breaker *circuit.Breaker
 	policy  retry.Policy
 }
 
+// NewSource makes a Source. The policy is for one request; attempts of a whole job
+// have a policy of their own.
+func NewSource(db store, client *strapi.Client, breaker *circuit.Breaker, policy retry.Policy) *Source {
+	policy.Try = min(policy.Try, documentTimeout) // no request takes longer
+	return &Source{pool: db, client: client, breaker: breaker, policy: policy}
+}
+
+// Breaker returns the state of Strapi's breaker, from its row.
+func (s *Source) Breaker(ctx context.Context) (circuit.Snapshot, error) {
+	return s.breaker.Snapshot(ctx, s.pool)
+}
+
 // fetch reads the state of a document. It holds no connection and no lock while
 // it waits. The published version counts; where there is none, the draft tells
 // unpublished from deleted. Deleted is believed only when Strapi says so in its
 // own words (a well-formed 404) while the collection answers.
-func (s source) fetch(ctx context.Context, t strapi.ContentType, key Key, seen circuit.Snapshot) (current, error) {
+func (s *Source) fetch(ctx context.Context, t strapi.ContentType, key Key, seen circuit.Snapshot) (current, error) {
 	// What is left of the job's time is for blame's question and for the database.
 	bounded, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
@@ -86,7 +101,7 @@ func inItsLocale(key Key, cur current) current {
 	return current{moved: &Key{key.UID, key.DocumentID, cur.doc.Locale}}
 }
 
-func (s source) document(ctx context.Context, t strapi.ContentType, key Key, v strapi.Version, seen circuit.Snapshot) (doc strapi.Document, err error) {
+func (s *Source) document(ctx context.Context, t strapi.ContentType, key Key, v strapi.Version, seen circuit.Snapshot) (doc strapi.Document, err error) {
 	query := strapi.Query{Populate: relations(t)}
 	err = s.call(ctx, key.String(), seen, func(ctx context.Context) error {
 		doc, err = s.client.WithTimeout(documentTimeout).Document(ctx, t, key.DocumentID, key.Locale, v, query)
@@ -95,9 +110,10 @@ func (s source) document(ctx context.Context, t strapi.ContentType, key Key, v s
 	return doc, err
 }
 
-// list reads one page of a type's list. It populates the relations, so that a
+// List returns one page of a type's list, read by the retry policy. seen is the
+// breaker's state from before. It populates the relations, so that a
 // relation which Strapi does not know is noticed here, too.
-func (s source) list(ctx context.Context, t strapi.ContentType, q strapi.ListQuery, seen circuit.Snapshot) (page strapi.Page, err error) {
+func (s *Source) List(ctx context.Context, t strapi.ContentType, q strapi.ListQuery, seen circuit.Snapshot) (page strapi.Page, err error) {
 	q.Populate = relations(t)
 	err = s.call(ctx, "", seen, func(ctx context.Context) error {
 		page, err = s.client.WithTimeout(listTimeout).List(ctx, t, q)
@@ -107,9 +123,9 @@ func (s source) list(ctx context.Context, t strapi.ContentType, q strapi.ListQue
 }
 
 // isEmpty says that Strapi has no document of the type, published or draft, in any locale.
-func (s source) isEmpty(ctx context.Context, t strapi.ContentType, seen circuit.Snapshot) (bool, error) {
+func (s *Source) isEmpty(ctx context.Context, t strapi.ContentType, seen circuit.Snapshot) (bool, error) {
 	for _, v := range []strapi.Version{strapi.Published, strapi.Draft} {
-		page, err := s.list(ctx, t, strapi.ListQuery{Version: v, PageSize: 1}, seen)
+		page, err := s.List(ctx, t, strapi.ListQuery{Version: v, PageSize: 1}, seen)
 		if err != nil || len(page.Documents) > 0 || page.More {
 			return false, err
 		}
@@ -120,7 +136,7 @@ func (s source) isEmpty(ctx context.Context, t strapi.ContentType, seen circuit.
 // call runs one request by the retry policy and tells the breaker how each try
 // went. breakerKey is the document, which counts once in a run of failures, so
 // that one poisoned document cannot open the breaker; empty counts always.
-func (s source) call(ctx context.Context, breakerKey string, seen circuit.Snapshot, request func(context.Context) error) error {
+func (s *Source) call(ctx context.Context, breakerKey string, seen circuit.Snapshot, request func(context.Context) error) error {
 	return retry.Do(ctx, s.policy, func(ctx context.Context) error {
 		err := request(ctx)
 		if !countsForBreaker(err) {
@@ -162,7 +178,7 @@ func isNotFound(err error) bool {
 // classifyFailure tells whether a failed request speaks about Strapi or about the
 // document. A 5xx, a timeout, a 400 or an answer that cannot be read can be either,
 // so the list is asked the same way: if that fails as well it is Strapi.
-func (s source) classifyFailure(ctx context.Context, t strapi.ContentType, cause error) error {
+func (s *Source) classifyFailure(ctx context.Context, t strapi.ContentType, cause error) error {
 	var e *strapi.Error
 	isAnswer := errors.As(cause, &e)
 	var away databaseError

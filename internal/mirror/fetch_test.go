@@ -12,6 +12,7 @@ import (
 
 	"dealbox/internal/circuit"
 	"dealbox/internal/fakestrapi"
+	"dealbox/internal/retry"
 )
 
 // breaker is its state and its count of failures.
@@ -20,7 +21,9 @@ func (h *env) breaker() string {
 	return one[string](h, "SELECT state || ' ' || failure_count FROM circuit_breaker")
 }
 
-func fiveFailuresOpen(_ *fakestrapi.Config, _ *Config, c *circuit.Config) { c.FailureThreshold = 5 }
+func fiveFailuresOpen(_ *fakestrapi.Config, _ *retry.Policy, c *circuit.Config) {
+	c.FailureThreshold = 5
+}
 
 // A proxy fails now and then, and the retry makes it good: that is no run of failures.
 func TestFetch_FailuresThatRetriesMakeGoodDoNotOpenTheBreaker(t *testing.T) {
@@ -74,7 +77,7 @@ func TestFetch_PoisonedDocumentsDoNotOpenTheBreaker(t *testing.T) {
 }
 
 // patient is as serve sets it, with the client of the env, which waits a minute.
-func patient(_ *fakestrapi.Config, c *Config, _ *circuit.Config) { c.Retry.Try = time.Minute }
+func patient(_ *fakestrapi.Config, p *retry.Policy, _ *circuit.Config) { p.Try = time.Minute }
 
 // A document that is too large to read is no reason to take Strapi for broken, even
 // if it is the one that the list begins with.

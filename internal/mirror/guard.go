@@ -32,78 +32,75 @@ const (
 	heldReason = "held back by the mass-delete guard: if the deletion is right, run 'dealbox sync --allow-deletes'"
 )
 
-// guardFacts are what the guard decides by, all of one type.
-type guardFacts struct {
-	allowed bool  // an operator said that the deletions are right
-	tripped bool  // it holds already
-	signed  bool  // a verified entry.delete names the document
-	empty   bool  // Strapi has no document of the type at all
-	used    int64 // deletions of the last hour without a verified entry.delete
-	live    int64 // documents in the mirror
-}
-
-// limit is how many deletions an hour are plausible.
-func (f guardFacts) limit() int64 { return max(guardFloor, (f.live+f.used)/guardShare) }
-
-// holds says whether one more deletion is held back. An empty collection
-// outweighs a signature: whoever emptied it by mistake signed it, too.
-func (f guardFacts) holds() bool {
-	switch {
-	case f.allowed:
-		return false
-	case f.empty && f.live > f.limit():
-		return true
-	case f.signed:
-		return false
-	}
-	return f.tripped || f.used >= f.limit()
-}
-
-// holdsAll says whether a sweep that found so many unsigned ghosts may not hand on any.
-// An empty collection outweighs signatures here, too.
-func (f guardFacts) holdsAll(unsigned int64) bool {
-	return !f.allowed && (f.used+unsigned > f.limit() || f.empty && f.live > f.limit())
-}
-
-// readGuard locks the guard of the type until tx ends, and counts.
-func readGuard(ctx context.Context, tx pgx.Tx, uid string) (guardFacts, error) {
-	state, err := dbsqlc.New().GuardLock(ctx, tx, uid)
-	if err != nil {
-		return guardFacts{}, fmt.Errorf("lock the guard of %s: %w", uid, err)
-	}
-	n, err := dbsqlc.New().GuardCount(ctx, tx, uid)
-	if err != nil {
-		return guardFacts{}, fmt.Errorf("count the deletions of %s: %w", uid, err)
-	}
-	return guardFacts{allowed: state.Allowed, tripped: state.Tripped, used: n.Used, live: n.Live}, nil
-}
-
-// guardDeletion is asked before a live row becomes a tombstone. It answers
-// whether a verified entry.delete named the document (or nothing was deleted, so
-// that it is not counted), or errHeldBack.
-func guardDeletion(ctx context.Context, tx pgx.Tx, a attempt, cur current) (signed bool, err error) {
+// guardDeletion decides whether a live row may become a tombstone; the error is
+// errHeldBack when it may not. counted reports whether the deletion counts toward
+// the limit of the hour.
+func guardDeletion(ctx context.Context, tx pgx.Tx, a attempt, cur current) (counted bool, err error) {
 	if cur.moved != nil {
-		return true, nil // nothing vanished: Strapi shows the document under another key
+		return false, nil // nothing vanished: Strapi shows the document under another key
 	}
-	signed, err = dbsqlc.New().GuardSigned(ctx, tx, dbsqlc.GuardSignedParams{
+	verified, err := dbsqlc.New().GuardVerified(ctx, tx, dbsqlc.GuardVerifiedParams{
 		UID: &a.key.UID, DocumentID: &a.key.DocumentID, Locale: &a.key.Locale, WantSeq: &a.row.WantSeq,
 	})
 	if err != nil {
-		return false, fmt.Errorf("look for the event of a deletion: %w", err)
+		return false, fmt.Errorf("find the event of a deletion: %w", err)
 	}
-	if signed && !cur.empty {
-		return true, nil // the common case counts nothing and locks nothing
+	if verified && !cur.empty {
+		return false, nil // the common case counts nothing and locks nothing
 	}
-	f, err := readGuard(ctx, tx, a.key.UID)
+	g, err := ReadGuard(ctx, tx, a.key.UID)
 	if err != nil {
 		return false, err
 	}
-	f.signed, f.empty = signed, cur.empty
-	if f.holds() {
+	if g.holdsBack(deletion{verified: verified, empty: cur.empty}) {
 		return false, errHeldBack
 	}
-	return signed, nil
+	return !verified, nil
 }
+
+// Guard is the state of the guard of one content type.
+type Guard struct {
+	Allowed bool  // an operator allowed the deletions, not more than an hour ago
+	Tripped bool  // it holds deletions back until ResetGuard
+	Counted int64 // deletions of the last hour that count toward Limit
+	Live    int64 // documents that the mirror has
+}
+
+// ReadGuard locks the guard of a content type until tx ends, and returns its state.
+func ReadGuard(ctx context.Context, tx pgx.Tx, uid string) (Guard, error) {
+	state, err := dbsqlc.New().GuardLock(ctx, tx, uid)
+	if err != nil {
+		return Guard{}, fmt.Errorf("lock the guard of %s: %w", uid, err)
+	}
+	n, err := dbsqlc.New().GuardCount(ctx, tx, uid)
+	if err != nil {
+		return Guard{}, fmt.Errorf("count the deletions of %s: %w", uid, err)
+	}
+	return Guard{Allowed: state.Allowed, Tripped: state.Tripped, Counted: n.Counted, Live: n.Live}, nil
+}
+
+// deletion is what the guard knows about one.
+type deletion struct {
+	verified bool // a verified entry.delete names the document
+	empty    bool // Strapi has no document of the type at all
+}
+
+// holdsBack reports whether one more deletion is held back. An empty collection
+// outweighs a verified event: whoever emptied it by mistake sent those, too.
+func (g Guard) holdsBack(d deletion) bool {
+	switch {
+	case g.Allowed:
+		return false
+	case d.empty && g.Live > g.Limit():
+		return true
+	case d.verified:
+		return false
+	}
+	return g.Tripped || g.Counted >= g.Limit()
+}
+
+// Limit returns how many counted deletions an hour are plausible.
+func (g Guard) Limit() int64 { return max(guardFloor, (g.Live+g.Counted)/guardShare) }
 
 var errHeldBack = errors.New("the deletion is held back by the guard")
 
@@ -129,6 +126,15 @@ func (w *SyncWorker) holdBack(ctx context.Context, a attempt) (bool, error) {
 	return false, err // step 1 knows how long to wait
 }
 
+// TripGuard makes the guard of a type hold back its deletions until ResetGuard, and
+// raises the alert with the details.
+func TripGuard(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts, t strapi.ContentType, details map[string]any) error {
+	if _, err := dbsqlc.New().GuardTrip(ctx, tx, t.UID); err != nil {
+		return fmt.Errorf("trip the guard of %s: %w", t.UID, err)
+	}
+	return raiseGuard(ctx, tx, alerts, t, details)
+}
+
 func raiseGuard(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts, t strapi.ContentType, details map[string]any) error {
 	_, err := alerts.Raise(ctx, tx, alerting.Alert{
 		Rule: alerting.RuleMassDeleteGuard, Subject: t.Plural, Level: level.Critical,
@@ -139,9 +145,29 @@ func raiseGuard(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts, t strap
 	return err
 }
 
-func resolveGuard(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts, t strapi.ContentType, reason string) error {
+// ResetGuard ends what TripGuard began, and resolves the alert.
+func ResetGuard(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts, t strapi.ContentType, reason string) error {
+	if _, err := dbsqlc.New().GuardRelease(ctx, tx, t.UID); err != nil {
+		return fmt.Errorf("reset the guard of %s: %w", t.UID, err)
+	}
 	_, err := alerts.Resolve(ctx, tx, alerting.RuleMassDeleteGuard, t.Plural, reason)
 	return err
+}
+
+// AllowDeletions lets the guard of a type pass every deletion for an hour, and makes
+// the deletions that it holds back due now. actor is who says that they are right.
+func AllowDeletions(ctx context.Context, tx pgx.Tx, uid, actor string) error {
+	// Before the guard's row: a sync takes its document's lock before the guard's, too.
+	if err := dbsqlc.New().EntityUnhold(ctx, tx, dbsqlc.EntityUnholdParams{UID: uid, Reason: heldReason}); err != nil {
+		return fmt.Errorf("make held deletions of %s due: %w", uid, err)
+	}
+	err := dbsqlc.New().GuardAllow(ctx, tx, dbsqlc.GuardAllowParams{
+		UID: uid, AllowSeconds: guardAllow.Seconds(), AllowedBy: &actor,
+	})
+	if err != nil {
+		return fmt.Errorf("allow deletions of %s: %w", uid, err)
+	}
+	return nil
 }
 
 // isAlive reads a mirrored row as to_jsonb gives it; nil is none.

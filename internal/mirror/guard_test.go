@@ -8,34 +8,39 @@ import (
 	"dealbox/internal/fakestrapi"
 )
 
-func TestGuard_Holds(t *testing.T) {
+func TestGuard_HoldsBack(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		facts guardFacts
-		holds bool
+		guard     Guard
+		deletion  deletion
+		holdsBack bool
 	}{
-		"the first":                       {guardFacts{live: 200}, false},
-		"the tenth":                       {guardFacts{used: 9, live: 191}, false},
-		"the eleventh":                    {guardFacts{used: 10, live: 190}, true},
-		"signed":                          {guardFacts{used: 10, live: 190, signed: true}, false},
-		"tripped":                         {guardFacts{live: 200, tripped: true}, true},
-		"tripped, signed":                 {guardFacts{live: 200, tripped: true, signed: true}, false},
-		"5 % of many":                     {guardFacts{used: 49, live: 951}, false},
-		"more than 5 %":                   {guardFacts{used: 50, live: 950}, true},
-		"empty":                           {guardFacts{live: 200, empty: true}, true},
-		"empty, signed":                   {guardFacts{live: 200, empty: true, signed: true}, true},
-		"empty, few":                      {guardFacts{live: 10, empty: true}, false},
-		"allowed, whatever else is wrong": {guardFacts{used: 500, live: 500, tripped: true, empty: true, allowed: true}, false},
+		"the first":                       {Guard{Live: 200}, deletion{}, false},
+		"the tenth":                       {Guard{Counted: 9, Live: 191}, deletion{}, false},
+		"the eleventh":                    {Guard{Counted: 10, Live: 190}, deletion{}, true},
+		"verified":                        {Guard{Counted: 10, Live: 190}, deletion{verified: true}, false},
+		"tripped":                         {Guard{Live: 200, Tripped: true}, deletion{}, true},
+		"tripped, verified":               {Guard{Live: 200, Tripped: true}, deletion{verified: true}, false},
+		"5 % of many":                     {Guard{Counted: 49, Live: 951}, deletion{}, false},
+		"more than 5 %":                   {Guard{Counted: 50, Live: 950}, deletion{}, true},
+		"empty":                           {Guard{Live: 200}, deletion{empty: true}, true},
+		"empty, verified":                 {Guard{Live: 200}, deletion{empty: true, verified: true}, true},
+		"empty, few":                      {Guard{Live: 10}, deletion{empty: true}, false},
+		"allowed, whatever else is wrong": {Guard{Counted: 500, Live: 500, Tripped: true, Allowed: true}, deletion{empty: true}, false},
 	} {
-		t.Run(name, func(t *testing.T) { require.Equal(t, test.holds, test.facts.holds()) })
+		t.Run(name, func(t *testing.T) { require.Equal(t, test.holdsBack, test.guard.holdsBack(test.deletion)) })
 	}
-	require.False(t, guardFacts{live: 200}.holdsAll(10))
-	require.True(t, guardFacts{live: 200}.holdsAll(11))
-	require.True(t, guardFacts{used: 5, live: 195}.holdsAll(6))
-	require.False(t, guardFacts{live: 200, allowed: true}.holdsAll(200))
-	require.True(t, guardFacts{live: 200, empty: true}.holdsAll(0))
-	require.False(t, guardFacts{live: 10, empty: true}.holdsAll(0))
-	require.False(t, guardFacts{live: 200, empty: true, allowed: true}.holdsAll(0))
+}
+
+func TestHoldsBackAll(t *testing.T) {
+	t.Parallel()
+	require.False(t, holdsBackAll(Guard{Live: 200}, 10, false))
+	require.True(t, holdsBackAll(Guard{Live: 200}, 11, false))
+	require.True(t, holdsBackAll(Guard{Counted: 5, Live: 195}, 6, false))
+	require.False(t, holdsBackAll(Guard{Live: 200, Allowed: true}, 200, false))
+	require.True(t, holdsBackAll(Guard{Live: 200}, 0, true))
+	require.False(t, holdsBackAll(Guard{Live: 10}, 0, true))
+	require.False(t, holdsBackAll(Guard{Live: 200, Allowed: true}, 0, true))
 }
 
 // Strapi answers 404 for everything, well formed: a database restored from an
@@ -146,7 +151,7 @@ func TestGuard_UnsignedWebhooks(t *testing.T) {
 	h.drain()
 	require.Equal(t, 60-20-10, h.live(), "those with a signed entry.delete, and ten more")
 	require.Equal(t, "critical", h.openAlerts()["mass_delete_guard"])
-	require.Equal(t, 10, one[int](h, "SELECT count(*) FROM mirror_change WHERE kind = 'deleted' AND NOT signed"))
+	require.Equal(t, 10, one[int](h, "SELECT count(*) FROM mirror_change WHERE counted"))
 
 	run := h.sweep(Request{Extent: Full})
 	require.Equal(t, int64(10), run.Held)

@@ -12,13 +12,14 @@ import (
 	"dealbox/internal/alerting"
 	"dealbox/internal/circuit"
 	"dealbox/internal/fakestrapi"
+	"dealbox/internal/retry"
 )
 
 // localized gives deals and billings locales; all attributes but owner and
 // currency have a value of their own in each. What a real Strapi does with them is
 // in internal/realstrapi; the fake shows the same.
 func localized(withDrafts bool) option {
-	return func(c *fakestrapi.Config, _ *Config, _ *circuit.Config) {
+	return func(c *fakestrapi.Config, _ *retry.Policy, _ *circuit.Config) {
 		c.Types = fakestrapi.PipelineTypes(withDrafts, true)
 		for i := range c.Types {
 			c.Types[i].Localized = true

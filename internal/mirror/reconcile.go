@@ -17,6 +17,8 @@ import (
 	"dealbox/internal/level"
 	"dealbox/internal/notify"
 	"dealbox/internal/retry"
+	"dealbox/internal/revenue"
+	"dealbox/internal/strapi"
 	"dealbox/internal/text"
 )
 
@@ -29,6 +31,9 @@ const (
 
 // ReconcileConfig of a ReconcileWorker.
 type ReconcileConfig struct {
+	Types []strapi.ContentType
+	// Random gives the jitter of the waits, from 0 up to and without 1; nil means math/rand/v2.
+	Random       func() float64
 	Interval     time.Duration // between two deltas (default 2 m)
 	FullInterval time.Duration // between two full runs (default 1 h)
 	// Overlap is how far a delta looks back behind the run before it (default 2 m):
@@ -51,9 +56,14 @@ type ReconcileConfig struct {
 type ReconcileWorker struct {
 	river.WorkerDefaults[ReconcileArgs]
 
-	sync   *SyncWorker
-	cfg    ReconcileConfig
-	holder string
+	pool     store
+	queue    *Queue
+	source   *Source
+	forecast *revenue.Forecast
+	alerts   *alerting.Alerts
+	dealUIDs []string
+	cfg      ReconcileConfig
+	holder   string
 }
 
 // NewReconcileWorker makes the worker. It shares the sync's pool, source and types.
@@ -79,14 +89,18 @@ func NewReconcileWorker(sync *SyncWorker, cfg ReconcileConfig) *ReconcileWorker 
 		cfg.RecordTimeout = defaults.RecordTimeout
 	}
 	host, _ := os.Hostname()
-	return &ReconcileWorker{sync: sync, cfg: cfg, holder: fmt.Sprintf("%s:%d", host, os.Getpid())}
+	cfg.Types, cfg.Random = sync.cfg.Types, sync.cfg.Random
+	return &ReconcileWorker{
+		pool: sync.pool, queue: sync.queue, source: sync.source, forecast: sync.forecast, alerts: sync.alerts,
+		dealUIDs: sync.dealUIDs, cfg: cfg, holder: fmt.Sprintf("%s:%d", host, os.Getpid()),
+	}
 }
 
 // Work implements river.Worker: the checks of each minute, then a slice of the
 // run that is under way, waits or is due. While the breaker is not closed Strapi
 // is not asked, and a run that is under way stays where it is.
 func (w *ReconcileWorker) Work(ctx context.Context, job *river.Job[ReconcileArgs]) error {
-	seen, err := w.sync.source.breaker.Snapshot(ctx, w.sync.pool)
+	seen, err := w.source.Breaker(ctx)
 	if err != nil {
 		return err
 	}
@@ -122,7 +136,7 @@ func (w *ReconcileWorker) Work(ctx context.Context, job *river.Job[ReconcileArgs
 			break
 		}
 	}
-	return pgx.BeginFunc(ctx, w.sync.pool, func(tx pgx.Tx) error { return w.sync.queue.goOn(ctx, tx) })
+	return pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error { return w.queue.goOn(ctx, tx) })
 }
 
 // later leaves what waits for a closed breaker to this job, if somebody asked for
@@ -135,24 +149,30 @@ func (w *ReconcileWorker) later(args ReconcileArgs, seen circuit.Snapshot) error
 	if seen.Forced {
 		wait = forcedOpenSnooze
 	}
-	return river.JobSnooze(w.sync.spread(wait))
+	return river.JobSnooze(w.spread(wait))
+}
+
+// spread adds up to a fifth, so that jobs which wait for the same thing do not
+// come back in one instant.
+func (w *ReconcileWorker) spread(wait time.Duration) time.Duration {
+	return wait + time.Duration(w.cfg.Random()*float64(wait)/5)
 }
 
 // claim takes the run to work on, asking for one first if the schedule says so.
 func (w *ReconcileWorker) claim(ctx context.Context) (run dbsqlc.ReconciliationRun, ok bool, err error) {
-	facts, err := dbsqlc.New().ReconciliationFacts(ctx, w.sync.pool)
+	facts, err := dbsqlc.New().ReconciliationFacts(ctx, w.pool)
 	if err != nil {
 		return run, false, fmt.Errorf("read when reconciliation ran: %w", err)
 	}
 	if extent, is := due(facts, w.cfg); is {
-		_, err := dbsqlc.New().ReconciliationRequest(ctx, w.sync.pool, dbsqlc.ReconciliationRequestParams{
+		_, err := dbsqlc.New().ReconciliationRequest(ctx, w.pool, dbsqlc.ReconciliationRequestParams{
 			Kind: string(extent), Trigger: string(TriggerSchedule), Actor: "dealbox",
 		})
 		if err != nil {
 			return run, false, fmt.Errorf("ask for a scheduled reconciliation: %w", err)
 		}
 	}
-	run, err = dbsqlc.New().ReconciliationClaim(ctx, w.sync.pool, dbsqlc.ReconciliationClaimParams{
+	run, err = dbsqlc.New().ReconciliationClaim(ctx, w.pool, dbsqlc.ReconciliationClaimParams{
 		Holder: w.holder, LeaseSeconds: runLease.Seconds(), OverlapSeconds: w.cfg.Overlap.Seconds(),
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -207,7 +227,7 @@ var errTakenOver = errors.New("another runner has taken the reconciliation over"
 func (w *ReconcileWorker) release(ctx context.Context, run dbsqlc.ReconciliationRun) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.cfg.RecordTimeout)
 	defer cancel()
-	err := dbsqlc.New().ReconciliationRelease(ctx, w.sync.pool, dbsqlc.ReconciliationReleaseParams{ID: run.ID, Generation: run.Generation})
+	err := dbsqlc.New().ReconciliationRelease(ctx, w.pool, dbsqlc.ReconciliationReleaseParams{ID: run.ID, Generation: run.Generation})
 	if err != nil {
 		return fmt.Errorf("release reconciliation %d: %w", run.ID, err)
 	}
@@ -223,21 +243,21 @@ func (w *ReconcileWorker) finish(ctx context.Context, run dbsqlc.ReconciliationR
 		text := text.Line(cause.Error(), 1000)
 		p.Error = &text
 	}
-	err := pgx.BeginFunc(ctx, w.sync.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
 		rows, err := dbsqlc.New().ReconciliationFinish(ctx, tx, p)
 		if err != nil || rows == 0 {
 			return err
 		}
 		if cause == nil {
-			if _, err = w.sync.alerts.Resolve(ctx, tx, alerting.RuleReconciliationFailing, "", "a reconciliation ended well"); err != nil || run.Kind != string(Full) {
+			if _, err = w.alerts.Resolve(ctx, tx, alerting.RuleReconciliationFailing, "", "a reconciliation ended well"); err != nil || run.Kind != string(Full) {
 				return err
 			}
 			// What was refused since this run began, it may have passed already.
-			_, err = w.sync.alerts.ResolveSeenBefore(ctx, tx, alerting.RuleWebhooksRefused, "", *run.StartedAt,
+			_, err = w.alerts.ResolveSeenBefore(ctx, tx, alerting.RuleWebhooksRefused, "", *run.StartedAt,
 				"a full reconciliation made good what was refused")
 			return err
 		}
-		_, err = w.sync.alerts.Raise(ctx, tx, alerting.Alert{
+		_, err = w.alerts.Raise(ctx, tx, alerting.Alert{
 			Rule: alerting.RuleReconciliationFailing, Level: level.Error,
 			Message: fmt.Sprintf("the mirror could not be compared with Strapi (%s run %d): %s", run.Kind, run.ID, *p.Error),
 			Details: map[string]any{"run": run.ID, "kind": run.Kind, "error": *p.Error},

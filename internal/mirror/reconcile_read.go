@@ -30,11 +30,11 @@ func (r row) published() bool {
 // fits no column differs: its sync says so as a dead letter.
 func (w *ReconcileWorker) differs(t strapi.ContentType, l listed, have row) bool {
 	if t.Kind == strapi.Deal {
-		want, err := dealRow(t, l.key, l.cur)
+		want, err := DealRow(t, l.key, l.cur.version, l.cur.doc)
 		return err != nil || !sameDeal(want, *have.deal)
 	}
-	want, err := billingRow(t, w.sync.dealUIDs[0], l.key, l.cur)
-	if err == nil && len(w.sync.dealUIDs) > 1 {
+	want, err := BillingRow(t, w.dealUIDs[0], l.key, l.cur.version, l.cur.doc)
+	if err == nil && len(w.dealUIDs) > 1 {
 		// Strapi does not tell the deal's type; the sync looks it up.
 		want.DealUID = have.billing.DealUID
 	}

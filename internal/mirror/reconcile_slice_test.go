@@ -11,6 +11,7 @@ import (
 
 	"dealbox/internal/circuit"
 	"dealbox/internal/fakestrapi"
+	"dealbox/internal/retry"
 )
 
 // A run that is longer than a slice is handed on from job to job, and from
@@ -60,7 +61,7 @@ func (h *env) pagesOf(do func()) int {
 // nothing, and goes on when the breaker is closed.
 func TestReconcile_WaitsForTheBreaker(t *testing.T) {
 	t.Parallel()
-	h := newEnv(t, func(_ *fakestrapi.Config, _ *Config, c *circuit.Config) {
+	h := newEnv(t, func(_ *fakestrapi.Config, _ *retry.Policy, c *circuit.Config) {
 		c.FailureThreshold, c.RecoveryTimeout = 2, time.Millisecond // nothing but this test probes
 	})
 	h.fill(40)

@@ -28,7 +28,7 @@ type sweep struct {
 // step does the next part: one range of a type's list, or some ghosts. It holds
 // one page in memory, and no transaction while it asks Strapi.
 func (s *sweep) step(ctx context.Context) (over bool, err error) {
-	types := s.w.sync.cfg.Types
+	types := s.w.cfg.Types
 	stage := int(s.run.Stage)
 	switch {
 	case stage < len(types):
@@ -104,7 +104,7 @@ func (s *sweep) pages(ctx context.Context, t strapi.ContentType) (drafts, publis
 
 // page is one with at least one whole document, else the sweep could not go on.
 func (s *sweep) page(ctx context.Context, t strapi.ContentType, q strapi.ListQuery) (strapi.Page, error) {
-	page, err := s.w.sync.source.list(ctx, t, q, s.seen)
+	page, err := s.w.source.List(ctx, t, q, s.seen)
 	if err == nil && page.More && len(page.Documents) == 0 {
 		err = errors.New("a document has more locales than Strapi lists on one page: raise api.rest.maxLimit in Strapi's config/api")
 	}
@@ -136,7 +136,7 @@ func (s *sweep) record(ctx context.Context, tx pgx.Tx, found []difference, move 
 		}
 	}
 	// After the differences: what they say of pending documents is from before this look.
-	_, err := s.w.sync.queue.Enqueue(ctx, tx, looks)
+	_, err := s.w.queue.Enqueue(ctx, tx, looks)
 	return err
 }
 
@@ -148,7 +148,7 @@ func (s *sweep) transact(ctx context.Context, move *dbsqlc.ReconciliationAdvance
 	start := *move
 	for range conflictTries {
 		*move = start
-		err = pgx.BeginFunc(ctx, s.w.sync.pool, func(tx pgx.Tx) error {
+		err = pgx.BeginFunc(ctx, s.w.pool, func(tx pgx.Tx) error {
 			if err := write(tx, move); err != nil {
 				return err
 			}
@@ -200,7 +200,7 @@ func (s *sweep) ghosts(ctx context.Context, t strapi.ContentType) error {
 		if len(looks) < ghostChunk {
 			move.Stage, move.Cursor = move.Stage+1, ""
 		}
-		_, err = s.w.sync.queue.Enqueue(ctx, tx, looks)
+		_, err = s.w.queue.Enqueue(ctx, tx, looks)
 		return err
 	})
 }
@@ -209,7 +209,7 @@ func (s *sweep) ghosts(ctx context.Context, t strapi.ContentType) error {
 // of them is handed on.
 func (s *sweep) judge(ctx context.Context, tx pgx.Tx, t strapi.ContentType, move *dbsqlc.ReconciliationAdvanceParams) error {
 	if s.run.AllowDeletes {
-		if err := s.allow(ctx, tx, t); err != nil {
+		if err := AllowDeletions(ctx, tx, t.UID, s.run.Actor); err != nil {
 			return err
 		}
 	}
@@ -217,51 +217,31 @@ func (s *sweep) judge(ctx context.Context, tx pgx.Tx, t strapi.ContentType, move
 	if err != nil {
 		return fmt.Errorf("count ghosts: %w", err)
 	}
-	guard, err := readGuard(ctx, tx, t.UID)
+	guard, err := ReadGuard(ctx, tx, t.UID)
 	if err != nil {
 		return err
 	}
-	guard.empty = n.Waiting >= guard.live // the list showed none of them
-	if guard.holdsAll(n.Unsigned) {
+	if holdsBackAll(guard, n.Unsigned, n.Waiting >= guard.Live) {
 		move.Stage, move.Held = move.Stage+1, n.Waiting
-		if _, err := dbsqlc.New().GuardTrip(ctx, tx, t.UID); err != nil {
-			return fmt.Errorf("trip the guard of %s: %w", t.UID, err)
-		}
-		return raiseGuard(ctx, tx, s.w.sync.alerts, t, map[string]any{
-			"type": t.UID, "vanished": n.Waiting, "live": guard.live, "limit": guard.limit(),
-			"deleted_last_hour": guard.used, "examples": n.Examples, "run": s.run.ID,
+		return TripGuard(ctx, tx, s.w.alerts, t, map[string]any{
+			"type": t.UID, "vanished": n.Waiting, "live": guard.Live, "limit": guard.Limit(),
+			"deleted_last_hour": guard.Counted, "examples": n.Examples, "run": s.run.ID,
 		})
 	}
 	move.Cursor = ghostsJudged
-	return s.letGo(ctx, tx, t, guard, n.Waiting)
-}
-
-// letGo ends what the guard holds: few documents are gone now, or it was allowed.
-func (s *sweep) letGo(ctx context.Context, tx pgx.Tx, t strapi.ContentType, guard guardFacts, ghosts int64) error {
-	if !guard.tripped && !s.run.AllowDeletes {
+	if !guard.Tripped && !s.run.AllowDeletes {
 		return nil
 	}
-	if _, err := dbsqlc.New().GuardRelease(ctx, tx, t.UID); err != nil {
-		return fmt.Errorf("release the guard of %s: %w", t.UID, err)
-	}
-	reason := fmt.Sprintf("a full reconciliation found %d documents that Strapi has not", ghosts)
+	reason := fmt.Sprintf("a full reconciliation found %d documents that Strapi no longer has, which is plausible", n.Waiting)
 	if s.run.AllowDeletes {
 		reason = "the deletions were allowed by " + s.run.Actor
 	}
-	return resolveGuard(ctx, tx, s.w.sync.alerts, t, reason)
+	return ResetGuard(ctx, tx, s.w.alerts, t, reason)
 }
 
-// allow lifts the guard for an hour, and wakes what it holds.
-func (s *sweep) allow(ctx context.Context, tx pgx.Tx, t strapi.ContentType) error {
-	// Before the guard's row: a sync takes its document's lock before the guard's, too.
-	if err := dbsqlc.New().EntityUnhold(ctx, tx, dbsqlc.EntityUnholdParams{UID: t.UID, Reason: heldReason}); err != nil {
-		return fmt.Errorf("wake held deletions of %s: %w", t.UID, err)
-	}
-	err := dbsqlc.New().GuardAllow(ctx, tx, dbsqlc.GuardAllowParams{
-		UID: t.UID, AllowSeconds: guardAllow.Seconds(), AllowedBy: &s.run.Actor,
-	})
-	if err != nil {
-		return fmt.Errorf("allow deletions of %s: %w", t.UID, err)
-	}
-	return nil
+// holdsBackAll reports whether a run that found so many ghosts which no verified
+// entry.delete names may hand on none. empty is whether the list showed no document
+// at all: that outweighs verified events here, too.
+func holdsBackAll(g Guard, unverified int64, empty bool) bool {
+	return !g.Allowed && (g.Counted+unverified > g.Limit() || empty && g.Live > g.Limit())
 }

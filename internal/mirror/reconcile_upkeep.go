@@ -17,7 +17,7 @@ import (
 // told of were lost by Strapi, or never sent. They are healed already; the alert
 // says that webhooks cannot be relied on at the moment.
 func (w *ReconcileWorker) settle(ctx context.Context) error {
-	err := pgx.BeginFunc(ctx, w.sync.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
 		lost, err := dbsqlc.New().ReconciliationSettle(ctx, tx)
 		if err != nil {
 			return err
@@ -29,7 +29,7 @@ func (w *ReconcileWorker) settle(ctx context.Context) error {
 		if err != nil || since != 0 {
 			return err
 		}
-		_, err = w.sync.alerts.Resolve(ctx, tx, alerting.RuleLostWebhooks, "", "a full reconciliation found no lost webhook")
+		_, err = w.alerts.Resolve(ctx, tx, alerting.RuleLostWebhooks, "", "a full reconciliation found no lost webhook")
 		return err
 	})
 	if err != nil {
@@ -43,7 +43,7 @@ func (w *ReconcileWorker) raiseLost(ctx context.Context, tx pgx.Tx, lost []dbsql
 	for _, l := range lost[:min(len(lost), 5)] {
 		examples = append(examples, Key{UID: l.UID, DocumentID: l.DocumentID}.String())
 	}
-	_, err := w.sync.alerts.Raise(ctx, tx, alerting.Alert{
+	_, err := w.alerts.Raise(ctx, tx, alerting.Alert{
 		Rule: alerting.RuleLostWebhooks, Level: level.Warning,
 		Message: fmt.Sprintf("%d documents changed in Strapi and no webhook came; reconciliation found and healed them", len(lost)),
 		Details: map[string]any{"count": len(lost), "examples": examples},
@@ -54,8 +54,8 @@ func (w *ReconcileWorker) raiseLost(ctx context.Context, tx pgx.Tx, lost []dbsql
 // rescue gives new jobs to what waits without one: River's rescuer can discard a
 // job without a word. Each stage looks after its own rows.
 func (w *ReconcileWorker) rescue(ctx context.Context) error {
-	err := pgx.BeginFunc(ctx, w.sync.pool, func(tx pgx.Tx) error {
-		if err := w.sync.queue.rescue(ctx, tx); err != nil {
+	err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
+		if err := w.queue.rescue(ctx, tx); err != nil {
 			return err
 		}
 		if w.cfg.Outbox != nil {
@@ -63,7 +63,7 @@ func (w *ReconcileWorker) rescue(ctx context.Context) error {
 				return err
 			}
 		}
-		return w.sync.forecast.Rescue(ctx, tx)
+		return w.forecast.Rescue(ctx, tx)
 	})
 	if err != nil {
 		return fmt.Errorf("look for work without a job: %w", err)

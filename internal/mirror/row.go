@@ -46,13 +46,13 @@ func relations(t strapi.ContentType) []string {
 	return names
 }
 
-// dealRow maps Strapi's document to our row. A value that does not fit its
+// DealRow maps a document, as Strapi shows that version of it, to our row. A value that does not fit its
 // column is an error that names the attribute: it is the document's fault.
-func dealRow(t strapi.ContentType, key Key, cur current) (dbsqlc.DealUpsertParams, error) {
-	r := reader{t: t, doc: cur.doc}
+func DealRow(t strapi.ContentType, key Key, version strapi.Version, doc strapi.Document) (dbsqlc.DealUpsertParams, error) {
+	r := reader{t: t, doc: doc}
 	row := dbsqlc.DealUpsertParams{
 		UID: key.UID, DocumentID: key.DocumentID, Locale: key.Locale,
-		StrapiID:              &cur.doc.ID,
+		StrapiID:              &doc.ID,
 		DealID:                r.text("deal_id"),
 		Name:                  r.text("name"),
 		DealValue:             r.number("deal_value"),
@@ -65,19 +65,19 @@ func dealRow(t strapi.ContentType, key Key, cur current) (dbsqlc.DealUpsertParam
 		RecognitionStartMonth: r.date("recognition_start_month"),
 		RecognitionEndMonth:   r.date("recognition_end_month"),
 		Owner:                 r.text("owner"),
-		StrapiCreatedAt:       cur.doc.CreatedAt,
-		StrapiUpdatedAt:       cur.doc.UpdatedAt,
-		PublishedAt:           publishedAt(cur),
+		StrapiCreatedAt:       doc.CreatedAt,
+		StrapiUpdatedAt:       doc.UpdatedAt,
+		PublishedAt:           publishedAt(version, doc),
 	}
 	return row, r.err
 }
 
-// billingRow does the same for a billing. dealUID is the type of the deals.
-func billingRow(t strapi.ContentType, dealUID string, key Key, cur current) (dbsqlc.BillingUpsertParams, error) {
-	r := reader{t: t, doc: cur.doc}
+// BillingRow does the same for a billing. dealUID is the type of the deals.
+func BillingRow(t strapi.ContentType, dealUID string, key Key, version strapi.Version, doc strapi.Document) (dbsqlc.BillingUpsertParams, error) {
+	r := reader{t: t, doc: doc}
 	row := dbsqlc.BillingUpsertParams{
 		UID: key.UID, DocumentID: key.DocumentID, Locale: key.Locale,
-		StrapiID:         &cur.doc.ID,
+		StrapiID:         &doc.ID,
 		BillingID:        r.text("billing_id"),
 		Amount:           r.number("amount"),
 		Currency:         r.text("currency"),
@@ -85,9 +85,9 @@ func billingRow(t strapi.ContentType, dealUID string, key Key, cur current) (dbs
 		InvoiceDate:      r.date("invoice_date"),
 		CollectedDate:    r.date("collected_date"),
 		RecognitionMonth: r.date("recognition_month"),
-		StrapiCreatedAt:  cur.doc.CreatedAt,
-		StrapiUpdatedAt:  cur.doc.UpdatedAt,
-		PublishedAt:      publishedAt(cur),
+		StrapiCreatedAt:  doc.CreatedAt,
+		StrapiUpdatedAt:  doc.UpdatedAt,
+		PublishedAt:      publishedAt(version, doc),
 	}
 	if deal := r.relation(DealRelation); deal != "" {
 		row.DealUID, row.DealDocumentID = &dealUID, &deal
@@ -98,14 +98,14 @@ func billingRow(t strapi.ContentType, dealUID string, key Key, cur current) (dbs
 // publishedAt is null for a draft. Strapi sets it on every write, also where the
 // type has no drafts; a row that came by another way may lack it and counts all
 // the same, because Strapi lists it as published.
-func publishedAt(cur current) *time.Time {
+func publishedAt(version strapi.Version, doc strapi.Document) *time.Time {
 	switch {
-	case cur.version == strapi.Draft:
+	case version == strapi.Draft:
 		return nil
-	case cur.doc.PublishedAt != nil:
-		return cur.doc.PublishedAt
-	case cur.doc.CreatedAt != nil:
-		return cur.doc.CreatedAt
+	case doc.PublishedAt != nil:
+		return doc.PublishedAt
+	case doc.CreatedAt != nil:
+		return doc.CreatedAt
 	}
 	epoch := time.Unix(0, 0).UTC()
 	return &epoch

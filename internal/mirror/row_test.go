@@ -19,12 +19,12 @@ func document(t *testing.T, attributes string) strapi.Document {
 
 func TestDealRow(t *testing.T) {
 	renamed := strapi.ContentType{Kind: strapi.Deal, UID: "api::d.d", Fields: map[string]string{"status": "deal_status", "owner": ""}}
-	cur := current{found: true, version: strapi.Published, doc: document(t, `{
+	doc := document(t, `{
 		"name":"Ünïcode","deal_value":120000.50,"probability":"40","deal_status":"active","status":"not ours",
 		"deal_id":17,"recognition_start_month":"2026-01-01","expected_close_date":"2026-03-09T22:00:00.000Z",
-		"recognition_end_month":null,"owner":"somebody"}`)}
+		"recognition_end_month":null,"owner":"somebody"}`)
 
-	row, err := dealRow(renamed, Key{UID: "api::d.d", DocumentID: "doc"}, cur)
+	row, err := DealRow(renamed, Key{UID: "api::d.d", DocumentID: "doc"}, strapi.Published, doc)
 	require.NoError(t, err)
 	require.Equal(t, "Ünïcode", *row.Name)
 	require.Equal(t, "120000.5", row.DealValue.Decimal.String(), "never through a float")
@@ -49,8 +49,7 @@ func TestDealRow_BadValues(t *testing.T) {
 		"name":                    `["a","b"]`,
 	} {
 		t.Run(attribute, func(t *testing.T) {
-			cur := current{version: strapi.Published, doc: document(t, `{"`+attribute+`":`+value+`}`)}
-			_, err := dealRow(strapi.ContentType{UID: "api::d.d"}, Key{}, cur)
+			_, err := DealRow(strapi.ContentType{UID: "api::d.d"}, Key{}, strapi.Published, document(t, `{"`+attribute+`":`+value+`}`))
 			require.ErrorContains(t, err, "attribute "+attribute+" of api::d.d is not")
 			require.True(t, IsBadValue(err), "it is the document's fault")
 		})
@@ -60,7 +59,7 @@ func TestDealRow_BadValues(t *testing.T) {
 func TestBillingRow_Relation(t *testing.T) {
 	typ := strapi.ContentType{Kind: strapi.Billing, UID: "api::b.b"}
 	read := func(deal string) (*string, error) {
-		row, err := billingRow(typ, "api::d.d", Key{}, current{version: strapi.Draft, doc: document(t, `{"amount":1`+deal+`}`)})
+		row, err := BillingRow(typ, "api::d.d", Key{}, strapi.Draft, document(t, `{"amount":1`+deal+`}`))
 		require.Nil(t, row.PublishedAt, "a draft is not published")
 		return row.DealDocumentID, err
 	}

@@ -17,7 +17,6 @@ import (
 	"dealbox/internal/jobs"
 	"dealbox/internal/level"
 	"dealbox/internal/pgerr"
-	"dealbox/internal/retry"
 	"dealbox/internal/revenue"
 	"dealbox/internal/strapi"
 	"dealbox/internal/text"
@@ -40,9 +39,7 @@ type Config struct {
 	Types []strapi.ContentType
 	// MaxAttempts is how many failures in a row a document may have before it is dead.
 	MaxAttempts int
-	// Retry is for one request; attempts of the whole job have a policy of their own.
-	Retry  retry.Policy
-	Logger *slog.Logger
+	Logger      *slog.Logger
 	// Random gives the jitter of the waits, from 0 up to and without 1; nil means math/rand/v2.
 	Random func() float64
 	// RecordTimeout bounds the write that records how an attempt ended, after the
@@ -56,7 +53,7 @@ type SyncWorker struct {
 
 	pool     store
 	queue    *Queue
-	source   source
+	source   *Source
 	forecast *revenue.Forecast
 	alerts   *alerting.Alerts
 	types    map[string]strapi.ContentType
@@ -66,20 +63,16 @@ type SyncWorker struct {
 }
 
 // NewSyncWorker makes the worker.
-func NewSyncWorker(pool store, queue *Queue, client *strapi.Client, breaker *circuit.Breaker,
-	forecast *revenue.Forecast, alerts *alerting.Alerts, cfg Config,
-) *SyncWorker {
+func NewSyncWorker(db store, queue *Queue, source *Source, forecast *revenue.Forecast, alerts *alerting.Alerts, cfg Config) *SyncWorker {
 	if cfg.Random == nil {
 		cfg.Random = rand.Float64
 	}
 	if cfg.RecordTimeout <= 0 {
 		cfg.RecordTimeout = defaultRecordTimeout
 	}
-	cfg.Retry.Try = min(cfg.Retry.Try, documentTimeout) // no request takes longer
 	w := &SyncWorker{
-		pool: pool, queue: queue, forecast: forecast, alerts: alerts, cfg: cfg,
-		source: source{pool: pool, client: client, breaker: breaker, policy: cfg.Retry},
-		types:  map[string]strapi.ContentType{}, holds: newHolds(),
+		pool: db, queue: queue, source: source, forecast: forecast, alerts: alerts, cfg: cfg,
+		types: map[string]strapi.ContentType{}, holds: newHolds(),
 	}
 	for _, t := range cfg.Types {
 		w.types[t.UID] = t

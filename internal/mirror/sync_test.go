@@ -10,6 +10,7 @@ import (
 
 	"dealbox/internal/circuit"
 	"dealbox/internal/fakestrapi"
+	"dealbox/internal/retry"
 )
 
 func TestSync_FollowsADocument(t *testing.T) {
@@ -401,7 +402,7 @@ func TestSync_SeveralWorkersOnOneDocumentCountOneAttempt(t *testing.T) {
 
 func TestSync_BadValueIsTheDocumentsFault(t *testing.T) {
 	t.Parallel()
-	h := newEnv(t, func(c *fakestrapi.Config, _ *Config, _ *circuit.Config) {
+	h := newEnv(t, func(c *fakestrapi.Config, _ *retry.Policy, _ *circuit.Config) {
 		for i, a := range c.Types[0].Attributes {
 			if a.Name == "deal_value" {
 				c.Types[0].Attributes[i].Kind = fakestrapi.String
@@ -416,7 +417,7 @@ func TestSync_BadValueIsTheDocumentsFault(t *testing.T) {
 
 func TestSync_OpenBreakerAsksNothing(t *testing.T) {
 	t.Parallel()
-	h := newEnv(t, func(_ *fakestrapi.Config, _ *Config, c *circuit.Config) { c.FailureThreshold = 5 })
+	h := newEnv(t, func(_ *fakestrapi.Config, _ *retry.Policy, c *circuit.Config) { c.FailureThreshold = 5 })
 	var keys []Key
 	for range 6 {
 		keys = append(keys, h.deal(fakestrapi.Values{"name": "waits"}))

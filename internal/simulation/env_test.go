@@ -113,8 +113,9 @@ func (h *env) newReplica(jobs inserter) (r replica, err error) {
 	r.queue = mirror.NewQueue(jobs)
 	r.forecast = revenue.New(revenue.Config{Currency: "THB", Alerts: alerts, SwingPercent: swingPercent}, jobs)
 	r.recompute = revenue.NewRecomputeWorker(r.forecast, gate, logger)
-	r.sync = mirror.NewSyncWorker(gate, r.queue, client, r.breaker, r.forecast, alerts, mirror.Config{
-		Types: contentTypes, MaxAttempts: maxAttempts, Logger: logger, Random: jitter.Float64, Retry: retry.Policy{MaxRetries: 1},
+	source := mirror.NewSource(gate, client, r.breaker, retry.Policy{MaxRetries: 1})
+	r.sync = mirror.NewSyncWorker(gate, r.queue, source, r.forecast, alerts, mirror.Config{
+		Types: contentTypes, MaxAttempts: maxAttempts, Logger: logger, Random: jitter.Float64,
 	})
 	r.reconcile = mirror.NewReconcileWorker(r.sync, mirror.ReconcileConfig{PageSize: 2})
 	r.receiver = inbox.NewReceiver(gate, r.queue, alerts, inbox.Config{Types: contentTypes, Writers: 1})

@@ -322,7 +322,7 @@ func guardLock(tx *memoryTx, uid string) (dbsqlc.GuardLockRow, bool) {
 
 func guardCount(tx *memoryTx, uid string) (r dbsqlc.GuardCountRow, _ bool) {
 	for _, c := range serial(&tx.db.changes, tx) {
-		r.Used += count(c.UID == uid && c.Kind == "deleted" && !c.Signed && c.At.After(*after(-3600)))
+		r.Counted += count(c.UID == uid && c.Counted && c.At.After(*after(-3600)))
 	}
 	for key, d := range tx.db.deals.each(tx, byKey) {
 		r.Live += count(key.UID == uid && d.DeletedAt == nil)
@@ -333,7 +333,7 @@ func guardCount(tx *memoryTx, uid string) (r dbsqlc.GuardCountRow, _ bool) {
 	return r, true
 }
 
-func guardSigned(tx *memoryTx, p dbsqlc.GuardSignedParams) (bool, bool) {
+func guardVerified(tx *memoryTx, p dbsqlc.GuardVerifiedParams) (bool, bool) {
 	return tx.signed(mirror.Key{UID: *p.UID, DocumentID: *p.DocumentID, Locale: *p.Locale}, *p.WantSeq), true
 }
 

@@ -47,7 +47,7 @@ var statements = map[string]statement{
 	"ReconciliationBillings":         many(reconciliationBillings),
 	"GuardLock":                      one(guardLock),
 	"GuardCount":                     one(guardCount),
-	"GuardSigned":                    one(guardSigned),
+	"GuardVerified":                  one(guardVerified),
 	"GuardTrip":                      exec(guardTrip),
 	"GuardRelease":                   exec(guardRelease),
 	"GuardAllow":                     exec(guardAllow),
