@@ -17,6 +17,7 @@ import (
 	"dealbox/internal/mirror"
 	"dealbox/internal/notify"
 	"dealbox/internal/pgtest"
+	"dealbox/internal/reconcile"
 	"dealbox/internal/strapi"
 	"dealbox/internal/webhooksig"
 )
@@ -41,7 +42,7 @@ func (d *desk) store(bodies ...string) (ids []string) {
 	d.t.Helper()
 	inserter, err := jobs.NewInserter(d.pool, nil, nil)
 	require.NoError(d.t, err)
-	receiver := inbox.NewReceiver(d.pool, mirror.NewQueue(inserter), alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter)), inbox.Config{
+	receiver := inbox.NewReceiver(d.pool, mirror.NewQueue(inserter), reconcile.NewQueue(inserter), alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter)), inbox.Config{
 		Types: []strapi.ContentType{{Kind: strapi.Deal, UID: "api::pipeline-deal.pipeline-deal", Plural: "pipeline-deals"}},
 	})
 	for _, body := range bodies {

@@ -18,7 +18,7 @@ import (
 
 	"dealbox/internal/fakestrapi"
 	"dealbox/internal/jobs"
-	"dealbox/internal/mirror"
+	"dealbox/internal/reconcile"
 	"dealbox/internal/strapi"
 )
 
@@ -140,7 +140,7 @@ func (r *replicas) forecast(t *testing.T) {
 	before := r.text("SELECT max(id)::text FROM forecast")
 	_, err := r.pool.Exec(t.Context(), "UPDATE forecast_scope SET want = want + 1, dirty_since = now() - interval '3 minutes'")
 	require.NoError(t, err)
-	r.insert(t, mirror.ReconcileArgs{}) // the rescue gives it a job
+	r.insert(t, reconcile.Args{}) // the rescue gives it a job
 	r.waitIdle()
 	require.Equal(t, before, r.text("SELECT max(id)::text FROM forecast"))
 }
@@ -222,7 +222,7 @@ func (r *replicas) reconciliation(t *testing.T) {
 		askers.Go(func() {
 			for range 10 {
 				r.reconcile(t)
-				r.insert(t, mirror.ReconcileArgs{})
+				r.insert(t, reconcile.Args{})
 			}
 		})
 	}
@@ -270,14 +270,14 @@ func (r *replicas) reconcile(t *testing.T) (id int64) {
 	inserter, err := jobs.NewInserter(r.pool, nil, nil)
 	require.NoError(t, err)
 	require.NoError(t, pgx.BeginFunc(t.Context(), r.pool, func(tx pgx.Tx) (err error) {
-		id, err = mirror.NewQueue(inserter).Reconcile(t.Context(), tx, mirror.Request{Extent: mirror.Full, Trigger: mirror.TriggerDemand})
+		id, err = reconcile.NewQueue(inserter).Request(t.Context(), tx, reconcile.Request{Extent: reconcile.Full, Trigger: reconcile.TriggerDemand})
 		return err
 	}))
 	return id
 }
 
 // insert adds a job, as the tick of each minute does.
-func (r *replicas) insert(t *testing.T, args mirror.ReconcileArgs) {
+func (r *replicas) insert(t *testing.T, args reconcile.Args) {
 	t.Helper()
 	inserter, err := jobs.NewInserter(r.pool, nil, nil)
 	require.NoError(t, err)

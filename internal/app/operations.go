@@ -16,6 +16,7 @@ import (
 	"dealbox/internal/jobs"
 	"dealbox/internal/mirror"
 	"dealbox/internal/notify"
+	"dealbox/internal/reconcile"
 )
 
 // Operations is what an operator's command works with: the database and the stages,
@@ -27,6 +28,7 @@ type Operations struct {
 
 	alerts *alerting.Alerts
 	queue  *mirror.Queue
+	runs   *reconcile.Queue
 }
 
 // OpenOperations connects to the database that DATABASE_URL names, and fails at once
@@ -51,7 +53,7 @@ func openOperations(ctx context.Context, config Config, options PoolOptions) (*O
 	}
 	alerts := alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter))
 	return &Operations{
-		Pool: pool, alerts: alerts, queue: mirror.NewQueue(inserter),
+		Pool: pool, alerts: alerts, queue: mirror.NewQueue(inserter), runs: reconcile.NewQueue(inserter),
 		Breaker: circuit.New(pool, circuit.Config{
 			Logger: slog.New(slog.DiscardHandler), OnTransition: BreakerAlerts(alerts),
 		}),
@@ -100,11 +102,11 @@ func inTx[T any](ctx context.Context, pool *pgxpool.Pool, do func(tx pgx.Tx) (T,
 // RequestReconciliation asks the running service for a comparison with Strapi, and
 // returns the id of its row in reconciliation_run.
 func (o *Operations) RequestReconciliation(ctx context.Context, full, allowDeletes bool) (id int64, err error) {
-	request := mirror.Request{Extent: mirror.Delta, Trigger: mirror.TriggerDemand, Actor: Operator(), AllowDeletes: allowDeletes}
+	request := reconcile.Request{Extent: reconcile.Delta, Trigger: reconcile.TriggerDemand, Actor: Operator(), AllowDeletes: allowDeletes}
 	if full || allowDeletes {
-		request.Extent = mirror.Full
+		request.Extent = reconcile.Full
 	}
-	return inTx(ctx, o.Pool, func(tx pgx.Tx) (int64, error) { return o.queue.Reconcile(ctx, tx, request) })
+	return inTx(ctx, o.Pool, func(tx pgx.Tx) (int64, error) { return o.runs.Request(ctx, tx, request) })
 }
 
 // followInterval is how often FollowReconciliation reads the run's row.

@@ -23,6 +23,7 @@ import (
 	"dealbox/internal/inbox"
 	"dealbox/internal/jobs"
 	"dealbox/internal/mirror"
+	"dealbox/internal/reconcile"
 	"dealbox/internal/revenue"
 )
 
@@ -59,6 +60,8 @@ type Service struct {
 	forecast   *revenue.Forecast
 	receiver   *inbox.Receiver
 	queue      *mirror.Queue
+	runs       *reconcile.Queue
+	source     *mirror.Source
 	replays    *inbox.Replayer
 	sync       *mirror.SyncWorker
 	breaker    *circuit.Breaker
@@ -167,7 +170,7 @@ func (s *Service) retryUntilDone(ctx context.Context, step func() error) error {
 // stopped webhooks were lost, and settings of the forecast may have changed.
 func (s *Service) requestInitialRuns(ctx context.Context) error {
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if _, err := s.queue.Reconcile(ctx, tx, mirror.Request{Extent: mirror.Full, Trigger: mirror.TriggerStart}); err != nil {
+		if _, err := s.runs.Request(ctx, tx, reconcile.Request{Extent: reconcile.Full, Trigger: reconcile.TriggerStart}); err != nil {
 			return err
 		}
 		return s.forecast.Request(ctx, tx)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 
@@ -14,6 +15,7 @@ import (
 	"dealbox/internal/jobs"
 	"dealbox/internal/mirror"
 	"dealbox/internal/notify"
+	"dealbox/internal/reconcile"
 	"dealbox/internal/retention"
 	"dealbox/internal/revenue"
 	"dealbox/internal/strapi"
@@ -85,11 +87,12 @@ func (s *Service) wire(version string) error {
 	if err != nil {
 		return err
 	}
-	s.queue = mirror.NewQueue(inserter)
-	s.sync = mirror.NewSyncWorker(s.pool, s.queue, client, s.breaker, s.forecast, s.alerts, mirror.Config{
-		Types: config.Strapi.Types, MaxAttempts: config.Jobs.MaxAttempts, Retry: config.Retry, Logger: logger,
+	s.queue, s.runs = mirror.NewQueue(inserter), reconcile.NewQueue(inserter)
+	s.source = mirror.NewSource(s.pool, client, s.breaker, config.Retry)
+	s.sync = mirror.NewSyncWorker(s.pool, s.queue, s.source, s.forecast, s.alerts, mirror.Config{
+		Types: config.Strapi.Types, MaxAttempts: config.Jobs.MaxAttempts, Logger: logger,
 	})
-	s.receiver = inbox.NewReceiver(s.ingestPool, s.queue, s.alerts, inbox.Config{
+	s.receiver = inbox.NewReceiver(s.ingestPool, s.queue, s.runs, s.alerts, inbox.Config{
 		Types: config.Strapi.Types, Writers: int(s.ingestPool.Config().MaxConns),
 	})
 	s.replays = inbox.NewReplayer(s.pool, s.queue, config.Strapi.Types)
@@ -108,9 +111,10 @@ func (s *Service) newWorker(outbox *notify.Outbox) (*jobs.Client, error) {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, s.sync)
 	river.AddWorker(workers, mirror.NewLocalesWorker(s.sync))
-	river.AddWorker(workers, mirror.NewReconcileWorker(s.sync, mirror.ReconcileConfig{
-		Interval: s.config.Reconcile.Interval, FullInterval: s.config.Reconcile.FullInterval,
-		Overlap: s.config.Reconcile.Overlap, Outbox: outbox,
+	river.AddWorker(workers, reconcile.NewWorker(s.pool, s.runs, s.queue, s.source, s.alerts, reconcile.Config{
+		Types: s.config.Strapi.Types, Interval: s.config.Reconcile.Interval, FullInterval: s.config.Reconcile.FullInterval,
+		Overlap: s.config.Reconcile.Overlap,
+		Requeue: []func(context.Context, pgx.Tx) error{s.queue.RequeueOrphans, outbox.Rescue, s.forecast.Rescue},
 	}))
 	river.AddWorker(workers, retention.NewWorker(s.pool, s.config.Retention))
 	river.AddWorker(workers, revenue.NewRecomputeWorker(s.forecast, s.pool, s.log))
@@ -127,7 +131,7 @@ func (s *Service) newWorker(outbox *notify.Outbox) (*jobs.Client, error) {
 			jobs.QueueMaintenance: {MaxWorkers: 2},
 		},
 		Periodic: []*river.PeriodicJob{
-			inbox.PartitionSchedule(), mirror.ReconcileSchedule(), alerting.TendSchedule(), retention.Schedule(),
+			inbox.PartitionSchedule(), reconcile.Schedule(), alerting.TendSchedule(), retention.Schedule(),
 		},
 		SoftStop: s.share(softStopShare),
 	})
@@ -144,7 +148,7 @@ func (s *Service) newServer(version string) error {
 		ReconcileInterval: s.config.Reconcile.Interval,
 	}, httpapi.Stages{
 		DB: s.readPool, Verifier: verifier, Receive: s.receiver.Receive, Breaker: s.breaker, Forecast: s.forecast, Readiness: s.readiness,
-		Alerts: s.alerts, Types: s.config.Strapi.Types, Replays: s.replays, Reconcile: s.queue.Reconcile, Groups: s.receiver.Groups,
+		Alerts: s.alerts, Types: s.config.Strapi.Types, Replays: s.replays, Reconcile: s.runs.Request, Groups: s.receiver.Groups,
 	})
 	if err != nil {
 		return err

@@ -21,7 +21,7 @@ func drain(ctx context.Context, url string, events int) error {
 		return err
 	}
 	defer s.close(ctx)
-	receiver := inbox.NewReceiver(s.pool, s.queue, s.alerts, inbox.Config{Types: contentTypes})
+	receiver := inbox.NewReceiver(s.pool, s.queue, s.runs, s.alerts, inbox.Config{Types: contentTypes})
 	defer func() { _ = receiver.Close(context.WithoutCancel(ctx)) }()
 	if err := store(ctx, s.fake, receiver, events); err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"dealbox/internal/jobs"
 	"dealbox/internal/mirror"
 	"dealbox/internal/notify"
+	"dealbox/internal/reconcile"
 	"dealbox/internal/revenue"
 	"dealbox/internal/strapi"
 	"dealbox/internal/webhooksig"
@@ -74,7 +75,7 @@ func withReceiver(ctx context.Context, url string, n, connections int, prefix st
 		return rates{}, err
 	}
 	alerts := alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter))
-	receiver := inbox.NewReceiver(pool, mirror.NewQueue(inserter), alerts, config)
+	receiver := inbox.NewReceiver(pool, mirror.NewQueue(inserter), reconcile.NewQueue(inserter), alerts, config)
 	r, err := measure(ctx, pool, receiver.Receive, n, connections, prefix)
 	if closeErr := receiver.Close(ctx); err == nil {
 		err = closeErr
@@ -94,7 +95,7 @@ func measure(ctx context.Context, pool *pgxpool.Pool, receive receive, n, connec
 		DB: pool, Verifier: verifier, Receive: receive, Readiness: readiness,
 		Alerts:  alerting.New(alerting.Config{}, notify.New(notify.Config{}, nil)),
 		Breaker: circuit.New(pool, circuit.Config{}), Forecast: revenue.New(revenue.Config{Currency: "THB"}, nil),
-		Replays: inbox.NewReplayer(pool, nil, nil), Reconcile: mirror.NewQueue(nil).Reconcile,
+		Replays: inbox.NewReplayer(pool, nil, nil), Reconcile: reconcile.NewQueue(nil).Request,
 	})
 	if err != nil {
 		return rates{}, err

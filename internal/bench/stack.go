@@ -14,6 +14,7 @@ import (
 	"dealbox/internal/jobs"
 	"dealbox/internal/mirror"
 	"dealbox/internal/notify"
+	"dealbox/internal/reconcile"
 	"dealbox/internal/retry"
 	"dealbox/internal/revenue"
 	"dealbox/internal/strapi"
@@ -74,7 +75,8 @@ func (s *stack) newWorker(inserter *jobs.Client) (err error) {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, sync)
 	// Only requested runs: one of the schedule would be measured with them.
-	river.AddWorker(workers, mirror.NewReconcileWorker(sync, mirror.ReconcileConfig{Interval: 24 * time.Hour, FullInterval: 24 * time.Hour}))
+	river.AddWorker(workers, reconcile.NewWorker(s.pool, s.runs, s.queue, source, s.alerts,
+		reconcile.Config{Types: contentTypes, Interval: 24 * time.Hour, FullInterval: 24 * time.Hour}))
 	river.AddWorker(workers, revenue.NewRecomputeWorker(forecast, s.pool, quiet))
 	s.worker, err = jobs.NewWorker(s.pool, nil, nil, jobs.Work{
 		Workers: workers, SoftStop: 5 * time.Second,

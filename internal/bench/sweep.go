@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"dealbox/internal/dbsqlc"
-	"dealbox/internal/mirror"
+	"dealbox/internal/reconcile"
 )
 
 // sweep measures full reconciliations: of an empty database, until the mirror is
@@ -67,7 +67,7 @@ func brief(d time.Duration) string { return d.Round(10 * time.Millisecond).Strin
 func (s *stack) reconcile(ctx context.Context) (run dbsqlc.ReconciliationRun, err error) {
 	var id int64
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		id, err = s.queue.Reconcile(ctx, tx, mirror.Request{Extent: mirror.Full, Trigger: mirror.TriggerDemand})
+		id, err = s.runs.Request(ctx, tx, reconcile.Request{Extent: reconcile.Full, Trigger: reconcile.TriggerDemand})
 		return err
 	})
 	if err != nil {

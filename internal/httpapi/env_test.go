@@ -26,6 +26,7 @@ import (
 	"dealbox/internal/mirror"
 	"dealbox/internal/notify"
 	"dealbox/internal/pgtest"
+	"dealbox/internal/reconcile"
 	"dealbox/internal/revenue"
 	"dealbox/internal/strapi"
 	"dealbox/internal/webhooksig"
@@ -59,12 +60,12 @@ func build(t testing.TB, pool *pgxpool.Pool, changes ...func(*httpapi.Config, *h
 	inserter, err := jobs.NewInserter(pool, nil, nil)
 	require.NoError(t, err)
 	h.alerts = alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter))
-	queue := mirror.NewQueue(inserter)
+	queue, runs := mirror.NewQueue(inserter), reconcile.NewQueue(inserter)
 	types := []strapi.ContentType{
 		{Kind: strapi.Deal, UID: dealUID, Plural: "pipeline-deals"},
 		{Kind: strapi.Billing, UID: "api::billing.billing", Plural: "billings"},
 	}
-	receiver := inbox.NewReceiver(pool, queue, h.alerts, inbox.Config{
+	receiver := inbox.NewReceiver(pool, queue, runs, h.alerts, inbox.Config{
 		Types: types,
 	})
 	t.Cleanup(func() { _ = receiver.Close(context.Background()) })
@@ -73,7 +74,7 @@ func build(t testing.TB, pool *pgxpool.Pool, changes ...func(*httpapi.Config, *h
 	// A busy machine takes its time over a first connection; health is not about that.
 	config := httpapi.Config{Version: "1.2.3", ProbeTimeout: 30 * time.Second, Logger: slog.New(slog.NewJSONHandler(h.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	stages := httpapi.Stages{
-		DB: pool, Verifier: verifier, Receive: receiver.Receive, Readiness: h.ready, Reconcile: queue.Reconcile,
+		DB: pool, Verifier: verifier, Receive: receiver.Receive, Readiness: h.ready, Reconcile: runs.Request,
 		Alerts:   h.alerts,
 		Breaker:  circuit.New(pool, circuit.Config{}),
 		Forecast: revenue.New(revenue.Config{Currency: "THB"}, inserter),

@@ -19,7 +19,7 @@ import (
 	"dealbox/internal/alerting"
 	"dealbox/internal/circuit"
 	"dealbox/internal/inbox"
-	"dealbox/internal/mirror"
+	"dealbox/internal/reconcile"
 	"dealbox/internal/revenue"
 	"dealbox/internal/strapi"
 	"dealbox/internal/webhooksig"
@@ -75,8 +75,8 @@ type Stages struct {
 	Breaker *circuit.Breaker
 	// Forecast answers and recomputes the forecast.
 	Forecast *revenue.Forecast
-	// Reconcile asks for a reconciliation in a transaction: (*mirror.Queue).Reconcile.
-	Reconcile func(context.Context, pgx.Tx, mirror.Request) (int64, error)
+	// Reconcile requests a reconciliation in a transaction: (*reconcile.Queue).Request.
+	Reconcile func(context.Context, pgx.Tx, reconcile.Request) (int64, error)
 	// Types are the content types that may be named in a request.
 	Types []strapi.ContentType
 	// Replays asks for another look at the documents of stored events.

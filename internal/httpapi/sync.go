@@ -13,7 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"dealbox/internal/mirror"
+	"dealbox/internal/reconcile"
 	"dealbox/internal/strapi"
 )
 
@@ -39,7 +39,7 @@ func (a *API) runSync(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
 	defer cancel()
-	request := mirror.Request{Extent: mirror.Full, Trigger: mirror.TriggerDemand, Actor: actor(w)}
+	request := reconcile.Request{Extent: reconcile.Full, Trigger: reconcile.TriggerDemand, Actor: actor(w)}
 	var id int64
 	err = pgx.BeginFunc(ctx, a.stages.DB, func(tx pgx.Tx) (err error) {
 		id, err = a.stages.Reconcile(ctx, tx, request)

@@ -16,6 +16,7 @@ import (
 	"dealbox/internal/groupcommit"
 	"dealbox/internal/mirror"
 	"dealbox/internal/pgerr"
+	"dealbox/internal/reconcile"
 	"dealbox/internal/strapi"
 )
 
@@ -57,6 +58,7 @@ type store interface {
 type Receiver struct {
 	pool   store
 	mirror *mirror.Queue
+	runs   *reconcile.Queue
 	alerts *alerting.Alerts
 	types  map[string]strapi.ContentType
 	slots  []int16 // one counter row a writer
@@ -74,7 +76,7 @@ type Receiver struct {
 
 // NewReceiver makes a Receiver that writes through pool, which should be its
 // own: ingest must not wait behind the workers' connections.
-func NewReceiver(pool store, queue *mirror.Queue, alerts *alerting.Alerts, cfg Config) *Receiver {
+func NewReceiver(pool store, queue *mirror.Queue, runs *reconcile.Queue, alerts *alerting.Alerts, cfg Config) *Receiver {
 	if cfg.Writers <= 0 {
 		cfg.Writers = 2
 	}
@@ -84,7 +86,7 @@ func NewReceiver(pool store, queue *mirror.Queue, alerts *alerting.Alerts, cfg C
 	if cfg.CommitTimeout <= 0 {
 		cfg.CommitTimeout = 6 * time.Second
 	}
-	r := &Receiver{pool: pool, mirror: queue, alerts: alerts, types: map[string]strapi.ContentType{}, timeout: cfg.CommitTimeout}
+	r := &Receiver{pool: pool, mirror: queue, runs: runs, alerts: alerts, types: map[string]strapi.ContentType{}, timeout: cfg.CommitTimeout}
 	for _, t := range cfg.Types {
 		r.types[t.UID] = t
 	}

@@ -23,6 +23,7 @@ import (
 	"dealbox/internal/notify"
 	"dealbox/internal/pgerr"
 	"dealbox/internal/pgtest"
+	"dealbox/internal/reconcile"
 	"dealbox/internal/strapi"
 	"dealbox/internal/webhooksig"
 )
@@ -48,7 +49,7 @@ func newEnv(t *testing.T) *env {
 	inserter, err := jobs.NewInserter(db.Pool, nil, nil)
 	require.NoError(t, err)
 	alerts := alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter))
-	receiver := NewReceiver(db.Pool, mirror.NewQueue(inserter), alerts, Config{
+	receiver := NewReceiver(db.Pool, mirror.NewQueue(inserter), reconcile.NewQueue(inserter), alerts, Config{
 		Types: contentTypes, Writers: 3, CommitTimeout: time.Minute, // a busy machine refuses nothing
 	})
 	t.Cleanup(func() { require.NoError(t, receiver.Close(context.Background())) })
@@ -260,7 +261,7 @@ func TestReceiver_AfterRefusal(t *testing.T) {
 	h.receive("msg_2", update("abc"))
 	h.receive("msg_3", update("abc"))
 	require.Equal(t, "full after_refusal waiting", h.MustText("SELECT string_agg(concat_ws(' ', kind, trigger, status), ',') FROM reconciliation_run"))
-	require.Equal(t, "1", h.MustText("SELECT count(*)::text FROM river.river_job WHERE kind = 'mirror_reconcile'"), "once")
+	require.Equal(t, "1", h.MustText("SELECT count(*)::text FROM river.river_job WHERE kind = 'reconcile'"), "once")
 }
 
 // Writers that commit at the same time do not make the same refusals good twice.

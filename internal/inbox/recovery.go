@@ -8,7 +8,7 @@ import (
 
 	"dealbox/internal/alerting"
 	"dealbox/internal/level"
-	"dealbox/internal/mirror"
+	"dealbox/internal/reconcile"
 )
 
 // RequestRecovery requests a full reconciliation and raises the alert when
@@ -53,7 +53,7 @@ func (r *Receiver) withRefused(commit func(take func() int64) error) error {
 // requestRecovery requests a full reconciliation in place of the refused deliveries,
 // and raises the alert about them.
 func (r *Receiver) requestRecovery(ctx context.Context, tx pgx.Tx, refused int64) error {
-	if _, err := r.mirror.Reconcile(ctx, tx, mirror.Request{Extent: mirror.Full, Trigger: mirror.TriggerAfterRefusal}); err != nil {
+	if _, err := r.runs.Request(ctx, tx, reconcile.Request{Extent: reconcile.Full, Trigger: reconcile.TriggerAfterRefusal}); err != nil {
 		return err
 	}
 	_, err := r.alerts.Raise(ctx, tx, alerting.Alert{

@@ -265,3 +265,5 @@ func lock(ctx context.Context, tx pgx.Tx, own Key, others []Refresh) error {
 	}
 	return nil
 }
+
+func same(a, b *string) bool { return a == b || a != nil && b != nil && *a == *b }

@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"testing"
@@ -187,3 +188,37 @@ func (b *between) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	return res, err
 }
+
+// fill makes deals in Strapi and mirrors them.
+func (h *env) fill(deals int) []Key {
+	h.t.Helper()
+	var keys []Key
+	for i := range deals {
+		keys = append(keys, h.deal(fakestrapi.Values{"name": fmt.Sprint("deal ", i), "deal_value": json.Number("10.5")}))
+		require.NoError(h.t, h.look(keys[i]))
+	}
+	return keys
+}
+
+// drain works all refreshes that are due, as River would.
+func (h *env) drain() {
+	h.t.Helper()
+	for range 10 {
+		rows, err := h.pool.Query(h.t.Context(), `SELECT uid, document_id, locale, want_seq FROM entity_sync
+			WHERE done_seq < want_seq AND state = 'pending' AND (next_attempt_at IS NULL OR next_attempt_at <= now())`)
+		require.NoError(h.t, err)
+		all, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (a SyncArgs, err error) {
+			err = r.Scan(&a.UID, &a.DocumentID, &a.Locale, &a.Seq)
+			return a, err
+		})
+		require.NoError(h.t, err)
+		if len(all) == 0 {
+			return
+		}
+		for _, a := range all {
+			_ = h.work(a) // a snooze is an error to River alone
+		}
+	}
+}
+
+func (h *env) live() int { return one[int](h, "SELECT count(*) FROM deal WHERE deleted_at IS NULL") }

@@ -25,27 +25,6 @@ func fiveFailuresOpen(_ *fakestrapi.Config, _ *retry.Policy, c *circuit.Config) 
 	c.FailureThreshold = 5
 }
 
-// A proxy fails now and then, and the retry makes it good: that is no run of failures.
-func TestFetch_FailuresThatRetriesMakeGoodDoNotOpenTheBreaker(t *testing.T) {
-	t.Parallel()
-	h := newEnv(t, fiveFailuresOpen)
-	h.fill(60)
-	requests := 0
-	var count func()
-	count = func() {
-		if requests++; requests%4 == 0 {
-			h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 502, Times: 1})
-		}
-		h.between.do = count
-	}
-	h.during(count)
-	id := h.request(Request{Extent: Full, Trigger: TriggerDemand})
-	h.run(h.reconciler(3))
-	require.Equal(t, "done", h.runRow(id).Status)
-	require.Greater(t, requests, 4*5, "more failures than open it")
-	require.Equal(t, "closed 0", h.breaker())
-}
-
 // One poisoned document after the other: each is blamed, and all others flow.
 func TestFetch_PoisonedDocumentsDoNotOpenTheBreaker(t *testing.T) {
 	t.Parallel()
@@ -114,17 +93,6 @@ func TestFetch_Hangs(t *testing.T) {
 		require.Zero(t, h.entity(key).Failures)
 		require.Equal(t, "closed 2", h.breaker(), "the document and the list")
 		require.Empty(t, h.openAlerts())
-	})
-	t.Run("Sweep", func(t *testing.T) {
-		t.Parallel()
-		h := newEnv(t, patient)
-		h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultHang})
-		id := h.request(Request{Extent: Full, Trigger: TriggerDemand})
-		w := h.reconciler(3)
-		w.cfg.Slice = 20 * time.Second
-		h.run(w)
-		require.Contains(t, *h.runRow(id).Error, "no complete answer within 20s")
-		require.Equal(t, "closed 1", h.breaker())
 	})
 }
 

@@ -3,6 +3,7 @@ package mirror
 import (
 	"testing"
 
+	"github.com/riverqueue/river"
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/fakestrapi"
@@ -32,131 +33,27 @@ func TestGuard_HoldsBack(t *testing.T) {
 	}
 }
 
-func TestHoldsBackAll(t *testing.T) {
-	t.Parallel()
-	require.False(t, holdsBackAll(Guard{Live: 200}, 10, false))
-	require.True(t, holdsBackAll(Guard{Live: 200}, 11, false))
-	require.True(t, holdsBackAll(Guard{Counted: 5, Live: 195}, 6, false))
-	require.False(t, holdsBackAll(Guard{Live: 200, Allowed: true}, 200, false))
-	require.True(t, holdsBackAll(Guard{Live: 200}, 0, true))
-	require.False(t, holdsBackAll(Guard{Live: 10}, 0, true))
-	require.False(t, holdsBackAll(Guard{Live: 200, Allowed: true}, 0, true))
-}
-
-// Strapi answers 404 for everything, well formed: a database restored from an
-// old backup, or the wrong one.
-func TestGuard_Sweep(t *testing.T) {
+// The guard counts the deletions of an hour that no verified entry.delete names.
+func TestGuard_HoldsBackTheEleventhDeletion(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
-	deals := h.fill(60)
-	gone := make([]string, 0, len(deals))
-	for _, key := range deals[:40] {
-		gone = append(gone, key.DocumentID)
+	deals := h.fill(20)
+	for _, key := range deals[:12] {
+		require.NoError(t, h.fake.SilentDelete(fakestrapi.DealUID, key.DocumentID))
 	}
-	for _, id := range gone {
-		require.NoError(t, h.fake.SilentDelete(fakestrapi.DealUID, id))
-	}
-	before := h.writes()
-	run := h.sweep(Request{Extent: Full})
-	require.Equal(t, "done", run.Status)
-	require.Equal(t, int64(40), run.Ghosts)
-	require.Equal(t, int64(40), run.Held)
-	require.Zero(t, run.Enqueued)
-	h.drain()
-	require.Equal(t, before, h.writes(), "nothing was changed, not even the first ten")
-	require.Equal(t, "critical", h.openAlerts()["mass_delete_guard"])
-
-	run = h.sweep(Request{Extent: Full, AllowDeletes: true, Actor: "cli:ada"})
-	require.Equal(t, int64(40), run.Enqueued)
-	h.drain()
-	require.Equal(t, 20, h.live())
-	require.NotContains(t, h.openAlerts(), "mass_delete_guard")
-	require.Equal(t, "cli:ada", one[string](h, "SELECT allowed_by FROM deletion_guard WHERE uid = $1", fakestrapi.DealUID))
-	h.requireInStep()
-}
-
-func TestGuard_FewGhostsAreDeleted(t *testing.T) {
-	t.Parallel()
-	h := newEnv(t)
-	deals := h.fill(30)
 	for _, key := range deals[:10] {
-		require.NoError(t, h.fake.SilentDelete(fakestrapi.DealUID, key.DocumentID))
+		require.NoError(t, h.look(key))
 	}
-	require.Zero(t, h.sweep(Request{Extent: Full}).Held)
-	h.drain()
-	require.Equal(t, 20, h.live())
-	require.NotContains(t, h.openAlerts(), "mass_delete_guard")
-
-	// The eleventh of the hour is too many, also by a sweep.
-	require.NoError(t, h.fake.SilentDelete(fakestrapi.DealUID, deals[10].DocumentID))
-	require.Equal(t, int64(1), h.sweep(Request{Extent: Full}).Held)
-}
-
-func TestGuard_Webhooks(t *testing.T) {
-	t.Parallel()
-	h := newEnv(t)
-	deals := h.fill(60)
-	h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultNotFound}) // every document 404, the list empty
-	before := one[int](h, "SELECT count(*) FROM mirror_change")
-	for _, key := range deals {
-		h.event(key, "entry.delete", h.enqueue(key).Seq) // signed, and yet: the collection is empty
+	require.Empty(t, h.openAlerts())
+	for _, key := range deals[10:12] {
+		var snooze *river.JobSnoozeError
+		require.ErrorAs(t, h.look(key), &snooze)
+		e := h.entity(key)
+		require.Equal(t, "pending", e.State, "the refresh stays requested")
+		require.Zero(t, e.Failures, "no attempt is counted")
+		require.Contains(t, *e.LastError, "held back")
 	}
-	h.drain()
-	require.Equal(t, 60, h.live())
-	require.Equal(t, before, one[int](h, "SELECT count(*) FROM mirror_change"))
-	require.Equal(t, "critical", h.openAlerts()["mass_delete_guard"])
-	e := h.entity(deals[0])
-	require.Equal(t, "pending", e.State, "the look stays asked for")
-	require.Zero(t, e.Failures, "no attempt is burnt")
-	require.Equal(t, heldReason, *e.LastError)
-
-	// A sweep while the fault lasts finds the same, and the alert stays what it is.
-	for range 2 {
-		run := h.sweep(Request{Extent: Full})
-		require.Equal(t, int64(60), run.Held)
-		require.Zero(t, run.Enqueued)
-		for _, key := range deals {
-			h.due(key)
-		}
-		h.drain()
-		require.Equal(t, 60, h.live())
-		require.Equal(t, "critical", h.openAlerts()["mass_delete_guard"])
-		require.Equal(t, 1, one[int](h, "SELECT count(*) FROM alert WHERE rule = 'mass_delete_guard'"), "one episode")
-	}
-
-	// Strapi's data is back: all is well, and the guard lets go by itself.
-	h.fake.Faults.Clear()
-	require.Zero(t, h.sweep(Request{Extent: Full}).Ghosts)
-	require.NotContains(t, h.openAlerts(), "mass_delete_guard")
-	for _, key := range deals {
-		h.due(key)
-	}
-	h.drain()
-	h.requireInStep()
-}
-
-func TestGuard_UnsignedWebhooks(t *testing.T) {
-	t.Parallel()
-	h := newEnv(t)
-	deals := h.fill(60)
-	for _, key := range deals[:40] {
-		require.NoError(t, h.fake.SilentDelete(fakestrapi.DealUID, key.DocumentID))
-	}
-	for i, key := range deals[:40] {
-		seq := h.enqueue(key).Seq
-		if i < 20 {
-			h.event(key, "entry.delete", seq)
-		}
-	}
-	h.drain()
-	require.Equal(t, 60-20-10, h.live(), "those with a signed entry.delete, and ten more")
-	require.Equal(t, "critical", h.openAlerts()["mass_delete_guard"])
+	require.Equal(t, 10, h.live())
 	require.Equal(t, 10, one[int](h, "SELECT count(*) FROM mirror_change WHERE counted"))
-
-	run := h.sweep(Request{Extent: Full})
-	require.Equal(t, int64(10), run.Held)
-	h.sweep(Request{Extent: Full, AllowDeletes: true})
-	h.drain()
-	require.Equal(t, 20, h.live())
-	h.requireInStep()
+	require.Equal(t, map[string]string{"mass_delete_guard": "critical"}, h.openAlerts())
 }

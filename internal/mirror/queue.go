@@ -97,6 +97,29 @@ func Uncount(ctx context.Context, tx pgx.Tx, looks []Refresh) error {
 	return nil
 }
 
+// RequeueOrphans inserts a job for each document that has waited for minutes and has
+// none: River's rescuer can discard one without a word.
+func (q *Queue) RequeueOrphans(ctx context.Context, tx pgx.Tx) error {
+	orphans, err := dbsqlc.New().EntityOrphans(ctx, tx)
+	if err != nil {
+		return fmt.Errorf("find documents without a job: %w", err)
+	}
+	if len(orphans) == 0 {
+		return nil
+	}
+	params := make([]river.InsertManyParams, len(orphans))
+	for i, o := range orphans {
+		params[i] = river.InsertManyParams{
+			Args:       SyncArgs{UID: o.UID, DocumentID: o.DocumentID, Locale: o.Locale, Seq: o.WantSeq},
+			InsertOpts: jobs.LiveOnly(),
+		}
+	}
+	if _, err := q.jobs.InsertManyTx(ctx, tx, params); err != nil {
+		return fmt.Errorf("insert %d sync jobs: %w", len(params), err)
+	}
+	return nil
+}
+
 func columns(looks []Refresh) (uids, ids, locales []string, events []int64) {
 	for _, l := range looks {
 		uids = append(uids, l.UID)

@@ -20,6 +20,7 @@ import (
 	"dealbox/internal/mirror"
 	"dealbox/internal/notify"
 	"dealbox/internal/pgtest"
+	"dealbox/internal/reconcile"
 	"dealbox/internal/strapi"
 	"dealbox/internal/webhooksig"
 )
@@ -297,7 +298,7 @@ func (h *env) receiver() (receive func(n int)) {
 	h.T.Cleanup(pool.Close)
 	inserter, err := jobs.NewInserter(pool, nil, nil)
 	require.NoError(h.T, err)
-	r := inbox.NewReceiver(pool, mirror.NewQueue(inserter), alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter)), inbox.Config{
+	r := inbox.NewReceiver(pool, mirror.NewQueue(inserter), reconcile.NewQueue(inserter), alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter)), inbox.Config{
 		Types: []strapi.ContentType{{Kind: strapi.Deal, UID: "u", Plural: "deals"}},
 	})
 	h.T.Cleanup(func() { _ = r.Close(context.Background()) })

@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"dealbox/internal/fakestrapi"
-	"dealbox/internal/mirror"
+	"dealbox/internal/reconcile"
 )
 
 // workersAtOnce bounds how many jobs run together.
@@ -203,9 +203,9 @@ func (h *history) forceBreaker() {
 func (h *history) lossy() error {
 	switch h.random.IntN(4) {
 	case 0:
-		h.askReconcile(mirror.Delta)
+		h.askReconcile(reconcile.Delta)
 	case 1:
-		h.askReconcile(mirror.Full)
+		h.askReconcile(reconcile.Full)
 	case 2:
 		h.tick()
 	case 3:
@@ -240,7 +240,7 @@ func (h *history) end() error {
 	}
 	clear(h.poisoned)
 	h.pass(time.Hour)
-	h.askReconcile(mirror.Full)
+	h.askReconcile(reconcile.Full)
 	if err := h.rest(); err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 
 	"dealbox/internal/alerting"
@@ -23,6 +24,7 @@ import (
 	"dealbox/internal/inbox"
 	"dealbox/internal/mirror"
 	"dealbox/internal/notify"
+	"dealbox/internal/reconcile"
 	"dealbox/internal/retry"
 	"dealbox/internal/revenue"
 	"dealbox/internal/strapi"
@@ -67,9 +69,10 @@ type env struct {
 // replica is one process.
 type replica struct {
 	queue     *mirror.Queue
+	runs      *reconcile.Queue
 	receiver  *inbox.Receiver
 	sync      *mirror.SyncWorker
-	reconcile *mirror.ReconcileWorker
+	reconcile *reconcile.Worker
 	forecast  *revenue.Forecast
 	recompute *revenue.RecomputeWorker
 	breaker   *circuit.Breaker
@@ -110,15 +113,18 @@ func (h *env) newReplica(jobs inserter) (r replica, err error) {
 		receiver: fmt.Sprintf("%s %d", receiverName, number), slot: int16(number),
 	}
 	r.breaker = circuit.New(gate, circuit.Config{FailureThreshold: failureThreshold, Logger: logger, Holder: fmt.Sprint(len(h.replicas))})
-	r.queue = mirror.NewQueue(jobs)
+	r.queue, r.runs = mirror.NewQueue(jobs), reconcile.NewQueue(jobs)
 	r.forecast = revenue.New(revenue.Config{Currency: "THB", Alerts: alerts, SwingPercent: swingPercent}, jobs)
 	r.recompute = revenue.NewRecomputeWorker(r.forecast, gate, logger)
 	source := mirror.NewSource(gate, client, r.breaker, retry.Policy{MaxRetries: 1})
 	r.sync = mirror.NewSyncWorker(gate, r.queue, source, r.forecast, alerts, mirror.Config{
 		Types: contentTypes, MaxAttempts: maxAttempts, Logger: logger, Random: jitter.Float64,
 	})
-	r.reconcile = mirror.NewReconcileWorker(r.sync, mirror.ReconcileConfig{PageSize: 2})
-	r.receiver = inbox.NewReceiver(gate, r.queue, alerts, inbox.Config{Types: contentTypes, Writers: 1})
+	r.reconcile = reconcile.NewWorker(gate, r.runs, r.queue, source, alerts, reconcile.Config{
+		Types: contentTypes, PageSize: 2, Random: jitter.Float64,
+		Requeue: []func(context.Context, pgx.Tx) error{r.queue.RequeueOrphans, r.forecast.Rescue},
+	})
+	r.receiver = inbox.NewReceiver(gate, r.queue, r.runs, alerts, inbox.Config{Types: contentTypes, Writers: 1})
 	return r, nil
 }
 
@@ -207,7 +213,7 @@ func (r replica) work(ctx context.Context, j jobRow) error {
 	switch args := j.Args.(type) {
 	case mirror.SyncArgs:
 		return r.sync.Work(ctx, riverJob(args))
-	case mirror.ReconcileArgs:
+	case reconcile.Args:
 		return r.reconcile.Work(ctx, riverJob(args))
 	case revenue.RecomputeArgs:
 		return r.recompute.Recompute(ctx, complete(ctx, j.ID))

@@ -15,6 +15,7 @@ import (
 
 	"dealbox/internal/inbox"
 	"dealbox/internal/mirror"
+	"dealbox/internal/reconcile"
 	"dealbox/internal/revenue"
 	"dealbox/internal/strapi"
 	"dealbox/internal/webhooksig"
@@ -203,7 +204,7 @@ func jobName(args river.JobArgs) string {
 	switch a := args.(type) {
 	case mirror.SyncArgs:
 		return fmt.Sprintf("sync of %s to %d", a.DocumentID, a.Seq)
-	case mirror.ReconcileArgs:
+	case reconcile.Args:
 		return "reconcile"
 	case revenue.RecomputeArgs:
 		return "recompute"
@@ -294,12 +295,12 @@ func (h *history) deliver(i int, again bool) error {
 }
 
 // askReconcile asks for a run, as `dealbox sync` does.
-func (h *history) askReconcile(extent mirror.Extent) {
+func (h *history) askReconcile(extent reconcile.Extent) {
 	h.note("ask for a %s reconciliation", extent)
 	r := h.replicas[0]
 	h.spawn("ask for a reconciliation", 0, func(ctx context.Context) error {
 		return pgx.BeginFunc(ctx, h.gate, func(tx pgx.Tx) error {
-			_, err := r.queue.Reconcile(ctx, tx, mirror.Request{Extent: extent, Trigger: mirror.TriggerDemand})
+			_, err := r.runs.Request(ctx, tx, reconcile.Request{Extent: extent, Trigger: reconcile.TriggerDemand})
 			return err
 		})
 	}, nil)
@@ -309,7 +310,7 @@ func (h *history) askReconcile(extent mirror.Extent) {
 func (h *history) tick() {
 	h.spawn("tick", 0, func(ctx context.Context) error {
 		return pgx.BeginFunc(ctx, h.gate, func(tx pgx.Tx) error {
-			_, err := h.inserter.InsertTx(ctx, tx, mirror.ReconcileArgs{}, nil)
+			_, err := h.inserter.InsertTx(ctx, tx, reconcile.Args{}, nil)
 			return err
 		})
 	}, nil)

@@ -14,6 +14,7 @@ import (
 
 	"dealbox/internal/mirror"
 	"dealbox/internal/pgtest"
+	"dealbox/internal/reconcile"
 	"dealbox/internal/revenue"
 )
 
@@ -193,8 +194,8 @@ func decodeArgs(kind string, encoded []byte) (river.JobArgs, error) {
 		var a mirror.SyncArgs
 		err := json.Unmarshal(encoded, &a)
 		return a, err
-	case mirror.ReconcileArgs{}.Kind():
-		var a mirror.ReconcileArgs
+	case reconcile.Args{}.Kind():
+		var a reconcile.Args
 		err := json.Unmarshal(encoded, &a)
 		return a, err
 	case revenue.RecomputeArgs{}.Kind():

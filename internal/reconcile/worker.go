@@ -1,9 +1,11 @@
-package mirror
+package reconcile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"time"
 
@@ -15,9 +17,8 @@ import (
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/jobs"
 	"dealbox/internal/level"
-	"dealbox/internal/notify"
+	"dealbox/internal/mirror"
 	"dealbox/internal/retry"
-	"dealbox/internal/revenue"
 	"dealbox/internal/strapi"
 	"dealbox/internal/text"
 )
@@ -29,8 +30,8 @@ const (
 	runLease = jobs.Timeout + 15*time.Second
 )
 
-// ReconcileConfig of a ReconcileWorker.
-type ReconcileConfig struct {
+// Config of a Worker.
+type Config struct {
 	Types []strapi.ContentType
 	// Random gives the jitter of the waits, from 0 up to and without 1; nil means math/rand/v2.
 	Random       func() float64
@@ -41,8 +42,9 @@ type ReconcileConfig struct {
 	Overlap time.Duration
 	// PageSize that Strapi is asked for (default 100).
 	PageSize int
-	// Outbox is where notifications that lost their job are looked for.
-	Outbox *notify.Outbox
+	// Requeue are called each minute while the breaker is closed. Each inserts a job
+	// for the rows of its stage that have waited for minutes and have none.
+	Requeue []func(context.Context, pgx.Tx) error
 	// Slice is how long one job works; then the next one continues. So a long run
 	// never keeps a deploy waiting, nor a slot from other jobs. Default 20 s.
 	Slice time.Duration
@@ -51,55 +53,47 @@ type ReconcileConfig struct {
 	RecordTimeout time.Duration
 }
 
-// ReconcileWorker compares the mirror with Strapi. It never writes a mirrored
+// Worker compares the mirror with Strapi. It never writes a mirrored
 // row: each difference becomes a look, and goes the way of a webhook.
-type ReconcileWorker struct {
-	river.WorkerDefaults[ReconcileArgs]
+type Worker struct {
+	river.WorkerDefaults[Args]
 
-	pool     store
-	queue    *Queue
-	source   *Source
-	forecast *revenue.Forecast
-	alerts   *alerting.Alerts
-	dealUIDs []string
-	cfg      ReconcileConfig
-	holder   string
+	pool      store
+	queue     *Queue
+	refreshes *mirror.Queue
+	source    *mirror.Source
+	alerts    *alerting.Alerts
+	dealUIDs  []string
+	cfg       Config
+	holder    string
 }
 
-// NewReconcileWorker makes the worker. It shares the sync's pool, source and types.
-func NewReconcileWorker(sync *SyncWorker, cfg ReconcileConfig) *ReconcileWorker {
-	defaults := ReconcileConfig{Interval: 2 * time.Minute, FullInterval: time.Hour, Overlap: 2 * time.Minute, PageSize: 100,
-		Slice: 20 * time.Second, RecordTimeout: 2 * time.Second}
-	if cfg.Interval <= 0 {
-		cfg.Interval = defaults.Interval
+// NewWorker makes the worker. refreshes is the door of the mirror.
+func NewWorker(db store, queue *Queue, refreshes *mirror.Queue, source *mirror.Source, alerts *alerting.Alerts, cfg Config) *Worker {
+	cfg.Interval = cmp.Or(cfg.Interval, 2*time.Minute)
+	cfg.FullInterval = cmp.Or(cfg.FullInterval, time.Hour)
+	cfg.Overlap = cmp.Or(cfg.Overlap, 2*time.Minute)
+	cfg.PageSize = cmp.Or(cfg.PageSize, 100)
+	cfg.Slice = cmp.Or(cfg.Slice, 20*time.Second)
+	cfg.RecordTimeout = cmp.Or(cfg.RecordTimeout, 2*time.Second)
+	if cfg.Random == nil {
+		cfg.Random = rand.Float64
 	}
-	if cfg.FullInterval <= 0 {
-		cfg.FullInterval = defaults.FullInterval
-	}
-	if cfg.Overlap <= 0 {
-		cfg.Overlap = defaults.Overlap
-	}
-	if cfg.PageSize <= 0 {
-		cfg.PageSize = defaults.PageSize
-	}
-	if cfg.Slice <= 0 {
-		cfg.Slice = defaults.Slice
-	}
-	if cfg.RecordTimeout <= 0 {
-		cfg.RecordTimeout = defaults.RecordTimeout
+	w := &Worker{pool: db, queue: queue, refreshes: refreshes, source: source, alerts: alerts, cfg: cfg}
+	for _, t := range cfg.Types {
+		if t.Kind == strapi.Deal {
+			w.dealUIDs = append(w.dealUIDs, t.UID)
+		}
 	}
 	host, _ := os.Hostname()
-	cfg.Types, cfg.Random = sync.cfg.Types, sync.cfg.Random
-	return &ReconcileWorker{
-		pool: sync.pool, queue: sync.queue, source: sync.source, forecast: sync.forecast, alerts: sync.alerts,
-		dealUIDs: sync.dealUIDs, cfg: cfg, holder: fmt.Sprintf("%s:%d", host, os.Getpid()),
-	}
+	w.holder = fmt.Sprintf("%s:%d", host, os.Getpid())
+	return w
 }
 
 // Work implements river.Worker: the checks of each minute, then a slice of the
 // run that is under way, waits or is due. While the breaker is not closed Strapi
 // is not asked, and a run that is under way stays where it is.
-func (w *ReconcileWorker) Work(ctx context.Context, job *river.Job[ReconcileArgs]) error {
+func (w *Worker) Work(ctx context.Context, job *river.Job[Args]) error {
 	seen, err := w.source.Breaker(ctx)
 	if err != nil {
 		return err
@@ -136,12 +130,12 @@ func (w *ReconcileWorker) Work(ctx context.Context, job *river.Job[ReconcileArgs
 			break
 		}
 	}
-	return pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error { return w.queue.goOn(ctx, tx) })
+	return pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error { return w.queue.continueRun(ctx, tx) })
 }
 
 // later leaves what waits for a closed breaker to this job, if somebody asked for
 // it, so that it begins when Strapi is back; else to the job of the next minute.
-func (w *ReconcileWorker) later(args ReconcileArgs, seen circuit.Snapshot) error {
+func (w *Worker) later(args Args, seen circuit.Snapshot) error {
 	if !args.Continue {
 		return nil
 	}
@@ -154,12 +148,16 @@ func (w *ReconcileWorker) later(args ReconcileArgs, seen circuit.Snapshot) error
 
 // spread adds up to a fifth, so that jobs which wait for the same thing do not
 // come back in one instant.
-func (w *ReconcileWorker) spread(wait time.Duration) time.Duration {
+func (w *Worker) spread(wait time.Duration) time.Duration {
 	return wait + time.Duration(w.cfg.Random()*float64(wait)/5)
 }
 
+// forcedOpenSnooze is how long a job waits while an operator holds the breaker open:
+// no time is known then.
+const forcedOpenSnooze = 15 * time.Second
+
 // claim takes the run to work on, asking for one first if the schedule says so.
-func (w *ReconcileWorker) claim(ctx context.Context) (run dbsqlc.ReconciliationRun, ok bool, err error) {
+func (w *Worker) claim(ctx context.Context) (run dbsqlc.ReconciliationRun, ok bool, err error) {
 	facts, err := dbsqlc.New().ReconciliationFacts(ctx, w.pool)
 	if err != nil {
 		return run, false, fmt.Errorf("read when reconciliation ran: %w", err)
@@ -195,7 +193,7 @@ const (
 )
 
 // work does steps of the run until it is over or the slice ends.
-func (w *ReconcileWorker) work(ctx context.Context, run dbsqlc.ReconciliationRun, end time.Time, seen circuit.Snapshot) (after, error) {
+func (w *Worker) work(ctx context.Context, run dbsqlc.ReconciliationRun, end time.Time, seen circuit.Snapshot) (after, error) {
 	s := &sweep{w: w, run: run, seen: seen, drafts: map[string]bool{}}
 	for first := true; ; first = false {
 		if !first && time.Now().After(end) {
@@ -224,7 +222,7 @@ func (w *ReconcileWorker) work(ctx context.Context, run dbsqlc.ReconciliationRun
 var errTakenOver = errors.New("another runner has taken the reconciliation over")
 
 // release lets another runner go on at once. If it cannot, the lease ends by itself.
-func (w *ReconcileWorker) release(ctx context.Context, run dbsqlc.ReconciliationRun) error {
+func (w *Worker) release(ctx context.Context, run dbsqlc.ReconciliationRun) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.cfg.RecordTimeout)
 	defer cancel()
 	err := dbsqlc.New().ReconciliationRelease(ctx, w.pool, dbsqlc.ReconciliationReleaseParams{ID: run.ID, Generation: run.Generation})
@@ -235,7 +233,7 @@ func (w *ReconcileWorker) release(ctx context.Context, run dbsqlc.Reconciliation
 }
 
 // finish ends the run and raises or resolves its alert with it.
-func (w *ReconcileWorker) finish(ctx context.Context, run dbsqlc.ReconciliationRun, status string, cause error) error {
+func (w *Worker) finish(ctx context.Context, run dbsqlc.ReconciliationRun, status string, cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.cfg.RecordTimeout)
 	defer cancel()
 	p := dbsqlc.ReconciliationFinishParams{ID: run.ID, Generation: run.Generation, Status: status}

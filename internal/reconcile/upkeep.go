@@ -1,22 +1,21 @@
-package mirror
+package reconcile
 
 import (
 	"context"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/riverqueue/river"
 
 	"dealbox/internal/alerting"
 	"dealbox/internal/dbsqlc"
-	"dealbox/internal/jobs"
 	"dealbox/internal/level"
+	"dealbox/internal/mirror"
 )
 
 // settle decides about differences that are a minute old: those that no webhook
 // told of were lost by Strapi, or never sent. They are healed already; the alert
 // says that webhooks cannot be relied on at the moment.
-func (w *ReconcileWorker) settle(ctx context.Context) error {
+func (w *Worker) settle(ctx context.Context) error {
 	err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
 		lost, err := dbsqlc.New().ReconciliationSettle(ctx, tx)
 		if err != nil {
@@ -38,10 +37,10 @@ func (w *ReconcileWorker) settle(ctx context.Context) error {
 	return nil
 }
 
-func (w *ReconcileWorker) raiseLost(ctx context.Context, tx pgx.Tx, lost []dbsqlc.ReconciliationSettleRow) error {
+func (w *Worker) raiseLost(ctx context.Context, tx pgx.Tx, lost []dbsqlc.ReconciliationSettleRow) error {
 	var examples []string
 	for _, l := range lost[:min(len(lost), 5)] {
-		examples = append(examples, Key{UID: l.UID, DocumentID: l.DocumentID}.String())
+		examples = append(examples, mirror.Key{UID: l.UID, DocumentID: l.DocumentID}.String())
 	}
 	_, err := w.alerts.Raise(ctx, tx, alerting.Alert{
 		Rule: alerting.RuleLostWebhooks, Level: level.Warning,
@@ -53,36 +52,17 @@ func (w *ReconcileWorker) raiseLost(ctx context.Context, tx pgx.Tx, lost []dbsql
 
 // rescue gives new jobs to what waits without one: River's rescuer can discard a
 // job without a word. Each stage looks after its own rows.
-func (w *ReconcileWorker) rescue(ctx context.Context) error {
+func (w *Worker) rescue(ctx context.Context) error {
 	err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
-		if err := w.queue.rescue(ctx, tx); err != nil {
-			return err
-		}
-		if w.cfg.Outbox != nil {
-			if err := w.cfg.Outbox.Rescue(ctx, tx); err != nil {
+		for _, requeue := range w.cfg.Requeue {
+			if err := requeue(ctx, tx); err != nil {
 				return err
 			}
 		}
-		return w.forecast.Rescue(ctx, tx)
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("look for work without a job: %w", err)
 	}
 	return nil
-}
-
-func (q *Queue) rescue(ctx context.Context, tx pgx.Tx) error {
-	orphans, err := dbsqlc.New().EntityOrphans(ctx, tx)
-	if err != nil || len(orphans) == 0 {
-		return err
-	}
-	params := make([]river.InsertManyParams, len(orphans))
-	for i, o := range orphans {
-		params[i] = river.InsertManyParams{
-			Args:       SyncArgs{UID: o.UID, DocumentID: o.DocumentID, Locale: o.Locale, Seq: o.WantSeq},
-			InsertOpts: jobs.LiveOnly(),
-		}
-	}
-	_, err = q.jobs.InsertManyTx(ctx, tx, params)
-	return err
 }

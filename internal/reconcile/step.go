@@ -1,4 +1,4 @@
-package mirror
+package reconcile
 
 import (
 	"cmp"
@@ -10,6 +10,7 @@ import (
 
 	"dealbox/internal/circuit"
 	"dealbox/internal/dbsqlc"
+	"dealbox/internal/mirror"
 	"dealbox/internal/pgerr"
 	"dealbox/internal/strapi"
 )
@@ -18,7 +19,7 @@ import (
 // moves it in the transaction of what it found, so that a crash repeats a step
 // and loses none.
 type sweep struct {
-	w    *ReconcileWorker
+	w    *Worker
 	run  dbsqlc.ReconciliationRun
 	seen circuit.Snapshot
 	// drafts says of each type that was listed whether it has drafts.
@@ -38,6 +39,9 @@ func (s *sweep) step(ctx context.Context) (over bool, err error) {
 	}
 	return true, nil
 }
+
+// conflictTries bounds how often a transaction is repeated after a conflict.
+const conflictTries = 5
 
 // endOfIDs sorts behind every documentId: it is the last character there is.
 const endOfIDs = "\U0010FFFF"
@@ -114,11 +118,14 @@ func (s *sweep) page(ctx context.Context, t strapi.ContentType, q strapi.ListQue
 // record asks for a look at each difference, and keeps it for the audit. Before
 // the first full run nothing is a difference: Dealbox is new.
 func (s *sweep) record(ctx context.Context, tx pgx.Tx, found []difference, move *dbsqlc.ReconciliationAdvanceParams) error {
-	looks := make([]Refresh, len(found))
-	var kinds []string
+	looks := make([]mirror.Refresh, len(found))
+	insert := dbsqlc.ReconciliationDifferenceInsertParams{RunID: s.run.ID}
 	for i, d := range found {
 		looks[i].Key = d.key
-		kinds = append(kinds, d.kind)
+		insert.Uids = append(insert.Uids, d.key.UID)
+		insert.DocumentIds = append(insert.DocumentIds, d.key.DocumentID)
+		insert.Locales = append(insert.Locales, d.key.Locale)
+		insert.Kinds = append(insert.Kinds, d.kind)
 		if d.kind == "missing" {
 			move.Missing++
 		} else {
@@ -127,16 +134,13 @@ func (s *sweep) record(ctx context.Context, tx pgx.Tx, found []difference, move 
 	}
 	move.Enqueued = int64(len(looks))
 	if s.run.Baseline && len(found) > 0 {
-		uids, docs, locales, _ := columns(looks)
-		err := dbsqlc.New().ReconciliationDifferenceInsert(ctx, tx, dbsqlc.ReconciliationDifferenceInsertParams{
-			RunID: s.run.ID, Uids: uids, DocumentIds: docs, Locales: locales, Kinds: kinds,
-		})
+		err := dbsqlc.New().ReconciliationDifferenceInsert(ctx, tx, insert)
 		if err != nil {
 			return fmt.Errorf("keep differences: %w", err)
 		}
 	}
 	// After the differences: what they say of pending documents is from before this look.
-	_, err := s.w.queue.Enqueue(ctx, tx, looks)
+	_, err := s.w.refreshes.Enqueue(ctx, tx, looks)
 	return err
 }
 
@@ -192,15 +196,15 @@ func (s *sweep) ghosts(ctx context.Context, t strapi.ContentType) error {
 		if err != nil {
 			return fmt.Errorf("take ghosts: %w", err)
 		}
-		looks := make([]Refresh, len(taken))
+		looks := make([]mirror.Refresh, len(taken))
 		for i, g := range taken {
-			looks[i].Key = Key{t.UID, g.DocumentID, g.Locale}
+			looks[i].Key = mirror.Key{UID: t.UID, DocumentID: g.DocumentID, Locale: g.Locale}
 		}
 		move.Enqueued, move.Cursor = int64(len(looks)), ghostsJudged
 		if len(looks) < ghostChunk {
 			move.Stage, move.Cursor = move.Stage+1, ""
 		}
-		_, err = s.w.queue.Enqueue(ctx, tx, looks)
+		_, err = s.w.refreshes.Enqueue(ctx, tx, looks)
 		return err
 	})
 }
@@ -209,7 +213,7 @@ func (s *sweep) ghosts(ctx context.Context, t strapi.ContentType) error {
 // of them is handed on.
 func (s *sweep) judge(ctx context.Context, tx pgx.Tx, t strapi.ContentType, move *dbsqlc.ReconciliationAdvanceParams) error {
 	if s.run.AllowDeletes {
-		if err := AllowDeletions(ctx, tx, t.UID, s.run.Actor); err != nil {
+		if err := mirror.AllowDeletions(ctx, tx, t.UID, s.run.Actor); err != nil {
 			return err
 		}
 	}
@@ -217,13 +221,13 @@ func (s *sweep) judge(ctx context.Context, tx pgx.Tx, t strapi.ContentType, move
 	if err != nil {
 		return fmt.Errorf("count ghosts: %w", err)
 	}
-	guard, err := ReadGuard(ctx, tx, t.UID)
+	guard, err := mirror.ReadGuard(ctx, tx, t.UID)
 	if err != nil {
 		return err
 	}
 	if holdsBackAll(guard, n.Unsigned, n.Waiting >= guard.Live) {
 		move.Stage, move.Held = move.Stage+1, n.Waiting
-		return TripGuard(ctx, tx, s.w.alerts, t, map[string]any{
+		return mirror.TripGuard(ctx, tx, s.w.alerts, t, map[string]any{
 			"type": t.UID, "vanished": n.Waiting, "live": guard.Live, "limit": guard.Limit(),
 			"deleted_last_hour": guard.Counted, "examples": n.Examples, "run": s.run.ID,
 		})
@@ -236,12 +240,12 @@ func (s *sweep) judge(ctx context.Context, tx pgx.Tx, t strapi.ContentType, move
 	if s.run.AllowDeletes {
 		reason = "the deletions were allowed by " + s.run.Actor
 	}
-	return ResetGuard(ctx, tx, s.w.alerts, t, reason)
+	return mirror.ResetGuard(ctx, tx, s.w.alerts, t, reason)
 }
 
 // holdsBackAll reports whether a run that found so many ghosts which no verified
 // entry.delete names may hand on none. empty is whether the list showed no document
 // at all: that outweighs verified events here, too.
-func holdsBackAll(g Guard, unverified int64, empty bool) bool {
+func holdsBackAll(g mirror.Guard, unverified int64, empty bool) bool {
 	return !g.Allowed && (g.Counted+unverified > g.Limit() || empty && g.Live > g.Limit())
 }

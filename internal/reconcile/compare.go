@@ -1,4 +1,4 @@
-package mirror
+package reconcile
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"dealbox/internal/dbsqlc"
+	"dealbox/internal/mirror"
 	"dealbox/internal/strapi"
 )
 
@@ -28,12 +29,12 @@ func (r row) published() bool {
 
 // differs says whether Strapi's document is not what the mirror has. A value that
 // fits no column differs: its sync says so as a dead letter.
-func (w *ReconcileWorker) differs(t strapi.ContentType, l listed, have row) bool {
+func (w *Worker) differs(t strapi.ContentType, l listed, have row) bool {
 	if t.Kind == strapi.Deal {
-		want, err := DealRow(t, l.key, l.cur.version, l.cur.doc)
+		want, err := mirror.DealRow(t, l.key, l.version, l.doc)
 		return err != nil || !sameDeal(want, *have.deal)
 	}
-	want, err := BillingRow(t, w.dealUIDs[0], l.key, l.cur.version, l.cur.doc)
+	want, err := mirror.BillingRow(t, w.dealUIDs[0], l.key, l.version, l.doc)
 	if err == nil && len(w.dealUIDs) > 1 {
 		// Strapi does not tell the deal's type; the sync looks it up.
 		want.DealUID = have.billing.DealUID
@@ -42,8 +43,8 @@ func (w *ReconcileWorker) differs(t strapi.ContentType, l listed, have row) bool
 }
 
 // rows reads the mirror's live rows of the listed documents.
-func (w *ReconcileWorker) rows(ctx context.Context, tx pgx.Tx, t strapi.ContentType, docs []listed) (map[Key]row, error) {
-	have := make(map[Key]row, len(docs))
+func (w *Worker) rows(ctx context.Context, tx pgx.Tx, t strapi.ContentType, docs []listed) (map[mirror.Key]row, error) {
+	have := make(map[mirror.Key]row, len(docs))
 	if t.Kind == strapi.Deal {
 		all, err := dbsqlc.New().ReconciliationDeals(ctx, tx, dbsqlc.ReconciliationDealsParams{UID: t.UID, DocumentIds: ids(docs)})
 		if err != nil {
@@ -51,7 +52,7 @@ func (w *ReconcileWorker) rows(ctx context.Context, tx pgx.Tx, t strapi.ContentT
 		}
 		for _, r := range all {
 			deal := dbsqlc.DealUpsertParams(r)
-			have[Key{r.UID, r.DocumentID, r.Locale}] = row{deal: &deal}
+			have[mirror.Key{UID: r.UID, DocumentID: r.DocumentID, Locale: r.Locale}] = row{deal: &deal}
 		}
 		return have, nil
 	}
@@ -61,7 +62,7 @@ func (w *ReconcileWorker) rows(ctx context.Context, tx pgx.Tx, t strapi.ContentT
 	}
 	for _, r := range all {
 		billing := dbsqlc.BillingUpsertParams(r)
-		have[Key{r.UID, r.DocumentID, r.Locale}] = row{billing: &billing}
+		have[mirror.Key{UID: r.UID, DocumentID: r.DocumentID, Locale: r.Locale}] = row{billing: &billing}
 	}
 	return have, nil
 }
@@ -75,7 +76,7 @@ type difference struct {
 
 // compare finds what differs in a range. In a delta a draft says nothing about
 // its published version, which may be older than the delta.
-func (w *ReconcileWorker) compare(ctx context.Context, tx pgx.Tx, run dbsqlc.ReconciliationRun, t strapi.ContentType, docs []listed) ([]difference, error) {
+func (w *Worker) compare(ctx context.Context, tx pgx.Tx, run dbsqlc.ReconciliationRun, t strapi.ContentType, docs []listed) ([]difference, error) {
 	if len(docs) == 0 {
 		return nil, nil
 	}
@@ -89,7 +90,7 @@ func (w *ReconcileWorker) compare(ctx context.Context, tx pgx.Tx, run dbsqlc.Rec
 		switch {
 		case !ok:
 			found = append(found, difference{l, "missing"})
-		case run.Kind == string(Delta) && l.cur.version == strapi.Draft && r.published():
+		case run.Kind == string(Delta) && l.version == strapi.Draft && r.published():
 		case w.differs(t, l, r):
 			found = append(found, difference{l, "stale"})
 		}
@@ -100,11 +101,11 @@ func (w *ReconcileWorker) compare(ctx context.Context, tx pgx.Tx, run dbsqlc.Rec
 
 // strays are rows from before their type got locales, or from when it still had
 // them: Strapi lists their documents under other keys. A look retires the row.
-func strays(docs []listed, have map[Key]row) []difference {
+func strays(docs []listed, have map[mirror.Key]row) []difference {
 	if len(have) == 0 {
 		return nil
 	}
-	shown := map[Key]bool{}
+	shown := map[mirror.Key]bool{}
 	for _, l := range docs {
 		shown[l.key] = true
 	}
@@ -112,7 +113,7 @@ func strays(docs []listed, have map[Key]row) []difference {
 	for key := range have {
 		i := slices.IndexFunc(docs, func(l listed) bool { return l.key.DocumentID == key.DocumentID })
 		if !shown[key] && (docs[i].key.Locale == "") != (key.Locale == "") {
-			found = append(found, difference{listed{key, docs[i].cur}, "stale"})
+			found = append(found, difference{listed{key, docs[i].version, docs[i].doc}, "stale"})
 		}
 	}
 	slices.SortFunc(found, func(a, b difference) int { return strings.Compare(a.key.String(), b.key.String()) })
@@ -127,7 +128,7 @@ const deadSlack = 5 * time.Minute
 
 // withoutDead leaves out dead letters that nobody has corrected since: each run
 // would revive them, and they would fail again.
-func (w *ReconcileWorker) withoutDead(ctx context.Context, tx pgx.Tx, t strapi.ContentType, found []difference) ([]difference, error) {
+func (w *Worker) withoutDead(ctx context.Context, tx pgx.Tx, t strapi.ContentType, found []difference) ([]difference, error) {
 	if len(found) == 0 {
 		return nil, nil
 	}
@@ -139,11 +140,11 @@ func (w *ReconcileWorker) withoutDead(ctx context.Context, tx pgx.Tx, t strapi.C
 	if err != nil {
 		return nil, fmt.Errorf("read dead letters: %w", err)
 	}
-	hopeless := map[Key]bool{}
+	hopeless := map[mirror.Key]bool{}
 	for _, e := range dead {
-		key := Key{t.UID, e.DocumentID, e.Locale}
+		key := mirror.Key{UID: t.UID, DocumentID: e.DocumentID, Locale: e.Locale}
 		for _, l := range docs {
-			changed := l.cur.doc.UpdatedAt
+			changed := l.doc.UpdatedAt
 			if l.key == key && (changed == nil || e.DeadAt != nil && !changed.Add(deadSlack).After(*e.DeadAt)) {
 				hopeless[key] = true
 			}

@@ -1,4 +1,4 @@
-package mirror
+package reconcile
 
 import (
 	"time"
@@ -6,13 +6,15 @@ import (
 	"github.com/shopspring/decimal"
 
 	"dealbox/internal/dbsqlc"
+	"dealbox/internal/mirror"
 	"dealbox/internal/strapi"
 )
 
 // listed is a document as a list shows it.
 type listed struct {
-	key Key
-	cur current
+	key     mirror.Key
+	version strapi.Version
+	doc     strapi.Document
 }
 
 // merge makes one range of a type's list from a page of each version. The
@@ -26,13 +28,13 @@ func merge(uid string, drafts, published strapi.Page) (docs []listed, upto strin
 		}
 	}
 	within := func(d strapi.Document) bool { return upto == "" || d.DocumentID <= upto }
-	seen := map[Key]bool{}
+	seen := map[mirror.Key]bool{}
 	add := func(p strapi.Page, v strapi.Version) {
 		for _, d := range p.Documents {
-			key := Key{uid, d.DocumentID, d.Locale}
+			key := mirror.Key{UID: uid, DocumentID: d.DocumentID, Locale: d.Locale}
 			if within(d) && !seen[key] {
 				seen[key] = true
-				docs = append(docs, listed{key, current{found: true, version: v, doc: d}})
+				docs = append(docs, listed{key, v, d})
 			}
 		}
 	}

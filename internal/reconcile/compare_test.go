@@ -1,4 +1,4 @@
-package mirror
+package reconcile
 
 import (
 	"reflect"
@@ -47,7 +47,7 @@ func TestMerge(t *testing.T) {
 			got := map[string]strapi.Version{}
 			for _, l := range docs {
 				require.NotContains(t, got, l.key.DocumentID)
-				got[l.key.DocumentID] = l.cur.version
+				got[l.key.DocumentID] = l.version
 			}
 			require.Equal(t, test.want, got)
 			require.Equal(t, test.upto, upto)

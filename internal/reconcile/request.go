@@ -1,4 +1,6 @@
-package mirror
+// Package reconcile compares the mirror with what Strapi lists, and requests a
+// refresh of each document that differs. It never writes a mirrored row.
+package reconcile
 
 import (
 	"context"
@@ -45,9 +47,15 @@ type Request struct {
 	AllowDeletes bool
 }
 
-// Reconcile asks for a reconciliation in tx and answers the run's id. A run of
-// the same extent that waits already is enough and is the one answered.
-func (q *Queue) Reconcile(ctx context.Context, tx pgx.Tx, r Request) (int64, error) {
+// Queue is the door of reconciliation.
+type Queue struct{ jobs inserter }
+
+// NewQueue makes the door. The client only inserts.
+func NewQueue(client inserter) *Queue { return &Queue{jobs: client} }
+
+// Request requests a reconciliation in tx and returns the run's id. A run of the
+// same extent that waits already is enough; its id is the one returned.
+func (q *Queue) Request(ctx context.Context, tx pgx.Tx, r Request) (int64, error) {
 	if r.Actor == "" {
 		r.Actor = "dealbox"
 	}
@@ -58,29 +66,29 @@ func (q *Queue) Reconcile(ctx context.Context, tx pgx.Tx, r Request) (int64, err
 	if err != nil {
 		return 0, fmt.Errorf("ask for a reconciliation: %w", err)
 	}
-	return id, q.goOn(ctx, tx)
+	return id, q.continueRun(ctx, tx)
 }
 
-// goOn inserts the job that works on whatever run is under way or waits.
-func (q *Queue) goOn(ctx context.Context, tx pgx.Tx) error {
-	if _, err := q.jobs.InsertTx(ctx, tx, ReconcileArgs{Continue: true}, nil); err != nil {
+// continueRun inserts the job that works on whatever run is under way or waits.
+func (q *Queue) continueRun(ctx context.Context, tx pgx.Tx) error {
+	if _, err := q.jobs.InsertTx(ctx, tx, Args{Continue: true}, nil); err != nil {
 		return fmt.Errorf("insert the reconciliation job: %w", err)
 	}
 	return nil
 }
 
-// ReconcileArgs is the job that does whatever is due. It names no run: any
+// Args is the job that does whatever is due. It names no run: any
 // replica goes on with the one that is under way.
-type ReconcileArgs struct {
+type Args struct {
 	// Continue: only the next slice; the checks of each minute are left to the periodic job.
-	Continue bool `json:"go_on,omitempty"`
+	Continue bool `json:"continue,omitempty"`
 }
 
 // Kind implements river.JobArgs.
-func (ReconcileArgs) Kind() string { return "mirror_reconcile" }
+func (Args) Kind() string { return "reconcile" }
 
 // InsertOpts implements river.JobArgsWithInsertOpts.
-func (ReconcileArgs) InsertOpts() river.InsertOpts {
+func (Args) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: jobs.QueueMaintenance}
 }
 
@@ -88,16 +96,16 @@ func (ReconcileArgs) InsertOpts() river.InsertOpts {
 // in memory: an hourly one would restart its hour with every deploy.
 const reconcileTick = time.Minute
 
-// ReconcileSchedule runs the job every minute and at start.
-func ReconcileSchedule() *river.PeriodicJob {
+// Schedule runs the job every minute and at start.
+func Schedule() *river.PeriodicJob {
 	return river.NewPeriodicJob(river.PeriodicInterval(reconcileTick),
-		func() (river.JobArgs, *river.InsertOpts) { return ReconcileArgs{}, nil },
+		func() (river.JobArgs, *river.InsertOpts) { return Args{}, nil },
 		&river.PeriodicJobOpts{RunOnStart: true})
 }
 
 // due says which run the schedule asks for, if any. Ages are in seconds. A run
 // that failed is tried again after the short interval.
-func due(f dbsqlc.ReconciliationFactsRow, cfg ReconcileConfig) (Extent, bool) {
+func due(f dbsqlc.ReconciliationFactsRow, cfg Config) (Extent, bool) {
 	switch {
 	case f.HasOpen, f.TryAge < min(cfg.Interval, cfg.FullInterval).Seconds():
 		return "", false

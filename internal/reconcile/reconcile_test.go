@@ -1,6 +1,7 @@
-package mirror
+package reconcile
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"testing"
@@ -11,30 +12,35 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/alerting"
+	"dealbox/internal/circuit"
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/fakestrapi"
 	"dealbox/internal/level"
+	"dealbox/internal/mirror"
+	"dealbox/internal/retry"
 )
 
-func (h *env) reconciler(pageSize int) *ReconcileWorker {
-	return NewReconcileWorker(h.sync, ReconcileConfig{
-		PageSize: pageSize, Interval: time.Hour, RecordTimeout: time.Minute,
-		Slice: 5 * time.Minute, // a run ends in one, also on a busy machine
+func (h *env) reconciler(pageSize int) *Worker {
+	return NewWorker(h.pool, h.queue, h.mirror, h.source, h.alerts, Config{
+		Types: contentTypes, PageSize: pageSize, Interval: time.Hour, RecordTimeout: time.Minute,
+		Random:  func() float64 { return 0.999 },
+		Slice:   5 * time.Minute, // a run ends in one, also on a busy machine
+		Requeue: []func(context.Context, pgx.Tx) error{h.mirror.RequeueOrphans, h.forecast.Rescue},
 	})
 }
 
 func (h *env) request(r Request) (id int64) {
 	h.t.Helper()
 	require.NoError(h.t, pgx.BeginFunc(h.t.Context(), h.pool, func(tx pgx.Tx) (err error) {
-		id, err = h.queue.Reconcile(h.t.Context(), tx, r)
+		id, err = h.queue.Request(h.t.Context(), tx, r)
 		return err
 	}))
 	return id
 }
 
-func (h *env) run(w *ReconcileWorker) {
+func (h *env) run(w *Worker) {
 	h.t.Helper()
-	require.NoError(h.t, w.Work(h.t.Context(), &river.Job[ReconcileArgs]{Args: ReconcileArgs{Continue: true}}))
+	require.NoError(h.t, w.Work(h.t.Context(), &river.Job[Args]{Args: Args{Continue: true}}))
 }
 
 // sweep runs one reconciliation to its end and answers its row.
@@ -60,7 +66,7 @@ func (h *env) drain() {
 		rows, err := h.pool.Query(h.t.Context(), `SELECT uid, document_id, locale, want_seq FROM entity_sync
 			WHERE done_seq < want_seq AND state = 'pending' AND (next_attempt_at IS NULL OR next_attempt_at <= now())`)
 		require.NoError(h.t, err)
-		all, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (a SyncArgs, err error) {
+		all, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (a mirror.SyncArgs, err error) {
 			err = r.Scan(&a.UID, &a.DocumentID, &a.Locale, &a.Seq)
 			return a, err
 		})
@@ -75,9 +81,9 @@ func (h *env) drain() {
 }
 
 // fill makes a pipeline in Strapi and brings the mirror in step by a first sweep.
-func (h *env) fill(deals int) []Key {
+func (h *env) fill(deals int) []mirror.Key {
 	h.t.Helper()
-	var keys []Key
+	var keys []mirror.Key
 	for i := range deals {
 		keys = append(keys, h.deal(fakestrapi.Values{"name": fmt.Sprint("deal ", i), "deal_value": json.Number("10.5")}))
 	}
@@ -245,8 +251,8 @@ func TestReconcile_MirroredAfterTheList(t *testing.T) {
 	require.NoError(t, h.fake.Delete(fakestrapi.DealUID, gone.DocumentID))
 	h.during(func() { // the drafts were listed
 		h.during(func() { // and what is published
-			for range 2 * guardFloor {
-				require.NoError(t, h.look(h.deal(fakestrapi.Values{"name": "imported"})))
+			for range 20 {
+				require.NoError(t, h.refresh(h.deal(fakestrapi.Values{"name": "imported"})))
 			}
 		})
 	})
@@ -255,7 +261,7 @@ func TestReconcile_MirroredAfterTheList(t *testing.T) {
 	require.Empty(t, h.openAlerts())
 	h.drain()
 	h.requireInStep()
-	require.Equal(t, 2*guardFloor, h.live())
+	require.Equal(t, 20, h.live())
 }
 
 func TestReconcile_GoesOnAfterACrash(t *testing.T) {
@@ -348,6 +354,41 @@ func TestReconcile_BrokenStrapiDeletesNothing(t *testing.T) {
 	}
 }
 
+// A proxy fails now and then, and the retry succeeds: that is no run of failures.
+func TestReconcile_FailuresBetweenSuccessesDoNotOpenTheBreaker(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t, func(_ *fakestrapi.Config, _ *retry.Policy, c *circuit.Config) { c.FailureThreshold = 5 })
+	h.fill(60)
+	requests := 0
+	var count func()
+	count = func() {
+		if requests++; requests%4 == 0 {
+			h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 502, Times: 1})
+		}
+		h.between.do = count
+	}
+	h.during(count)
+	id := h.request(Request{Extent: Full, Trigger: TriggerDemand})
+	h.run(h.reconciler(3))
+	require.Equal(t, "done", h.runRow(id).Status)
+	require.Greater(t, requests, 4*5, "more failures than open it")
+	require.Equal(t, "closed 0", one[string](h, "SELECT state || ' ' || failure_count FROM circuit_breaker"))
+}
+
+// STRAPI_TIMEOUT may be longer than a slice (here a minute): a list that hangs is
+// noticed while there is time to record it.
+func TestReconcile_ListHangs(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t, func(_ *fakestrapi.Config, p *retry.Policy, _ *circuit.Config) { p.Try = time.Minute })
+	h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultHang})
+	id := h.request(Request{Extent: Full, Trigger: TriggerDemand})
+	w := h.reconciler(3)
+	w.cfg.Slice = 20 * time.Second
+	h.run(w)
+	require.Contains(t, *h.runRow(id).Error, "no complete answer within 20s")
+	require.Equal(t, "closed 1", one[string](h, "SELECT state || ' ' || failure_count FROM circuit_breaker"))
+}
+
 func TestReconcile_LostWebhooks(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
@@ -403,7 +444,7 @@ func TestReconcile_RefusedMeanwhile(t *testing.T) {
 }
 
 // event stores a webhook of a document as the inbox does.
-func (h *env) event(key Key, event string, seq int64) {
+func (h *env) event(key mirror.Key, event string, seq int64) {
 	h.t.Helper()
 	_, err := h.pool.Exec(h.t.Context(), `INSERT INTO inbox_event (id, received_on, received_at, dedup_key, scheme, event, uid, document_id, locale, seq, body)
 		VALUES (gen_random_uuid(), (now() AT TIME ZONE 'UTC')::date, now(), gen_random_uuid()::text::bytea, 'standard', $1, $2, $3, $4, $5, '')`,
@@ -450,7 +491,7 @@ func TestReconcile_RescuesOrphans(t *testing.T) {
 
 func TestDue(t *testing.T) {
 	t.Parallel()
-	cfg := ReconcileConfig{Interval: 2 * time.Minute, FullInterval: time.Hour}
+	cfg := Config{Interval: 2 * time.Minute, FullInterval: time.Hour}
 	for name, test := range map[string]struct {
 		facts dbsqlc.ReconciliationFactsRow
 		want  Extent

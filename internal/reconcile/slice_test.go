@@ -1,4 +1,4 @@
-package mirror
+package reconcile
 
 import (
 	"fmt"
@@ -24,7 +24,7 @@ func TestReconcile_HandOverBetweenSlices(t *testing.T) {
 
 	h.deal(fakestrapi.Values{"name": "missing"})
 	id := h.request(Request{Extent: Full, Trigger: TriggerDemand})
-	waiting := one[int](h, "SELECT count(*) FROM river.river_job WHERE kind = 'mirror_reconcile'")
+	waiting := one[int](h, "SELECT count(*) FROM river.river_job WHERE kind = 'reconcile'")
 	slices := 0
 	pages := h.pagesOf(func() {
 		for h.runRow(id).FinishedAt == nil {
@@ -45,7 +45,7 @@ func TestReconcile_HandOverBetweenSlices(t *testing.T) {
 	require.Greater(t, run.Generation, int64(3), "it was handed on")
 	require.LessOrEqual(t, run.Generation, int64(slices), "each slice claims it once")
 	// Each job asks for the next; the last one only if its time was over, too.
-	require.GreaterOrEqual(t, one[int](h, "SELECT count(*) FROM river.river_job WHERE kind = 'mirror_reconcile'")-waiting, slices-1)
+	require.GreaterOrEqual(t, one[int](h, "SELECT count(*) FROM river.river_job WHERE kind = 'reconcile'")-waiting, slices-1)
 	// A slice does not remember whether a type has drafts: that is one page more at most.
 	require.LessOrEqual(t, pages, whole+int(run.Generation))
 }
@@ -69,7 +69,7 @@ func TestReconcile_WaitsForTheBreaker(t *testing.T) {
 	id := h.request(Request{Extent: Full, Trigger: TriggerDemand})
 	h.during(func() { h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 502}) })
 	w := h.reconciler(7)
-	goOn := &river.Job[ReconcileArgs]{Args: ReconcileArgs{Continue: true}}
+	goOn := &river.Job[Args]{Args: Args{Continue: true}}
 	var snooze *river.JobSnoozeError
 	require.ErrorAs(t, w.Work(t.Context(), goOn), &snooze, "somebody asked for it")
 	require.Equal(t, "open", one[string](h, "SELECT state FROM circuit_breaker"))
@@ -78,17 +78,17 @@ func TestReconcile_WaitsForTheBreaker(t *testing.T) {
 	require.NotContains(t, h.openAlerts(), "reconciliation_failing")
 
 	asked := h.fake.Requests.Counts()
-	require.NoError(t, w.Work(t.Context(), &river.Job[ReconcileArgs]{})) // the tick of the next minute
+	require.NoError(t, w.Work(t.Context(), &river.Job[Args]{})) // the tick of the next minute
 	require.ErrorAs(t, w.Work(t.Context(), goOn), &snooze)
 	require.Less(t, snooze.Duration, time.Minute, "it begins soon after the breaker is closed")
 	require.Equal(t, asked, h.fake.Requests.Counts(), "Strapi is not asked while the breaker is open")
 	require.Equal(t, half.Cursor, h.runRow(id).Cursor)
 
 	h.fake.Faults.Clear()
-	probed, err := h.sync.source.breaker.Probe(t.Context(), h.sync.Probe)
+	probed, err := h.breaker.Probe(t.Context(), h.sync.Probe)
 	require.NoError(t, err)
 	require.True(t, probed)
-	require.NoError(t, w.Work(t.Context(), &river.Job[ReconcileArgs]{}))
+	require.NoError(t, w.Work(t.Context(), &river.Job[Args]{}))
 	run := h.runRow(id)
 	require.Equal(t, "done", run.Status)
 	require.Equal(t, int64(41), run.Listed)

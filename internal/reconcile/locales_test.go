@@ -1,0 +1,249 @@
+package reconcile
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/alerting"
+	"dealbox/internal/circuit"
+	"dealbox/internal/fakestrapi"
+	"dealbox/internal/mirror"
+	"dealbox/internal/retry"
+)
+
+// localized gives deals and billings locales; all attributes but owner and
+// currency have a value of their own in each. What a real Strapi does with them is
+// in internal/realstrapi; the fake shows the same.
+func localized(withDrafts bool) option {
+	return func(c *fakestrapi.Config, _ *retry.Policy, _ *circuit.Config) {
+		c.Types = fakestrapi.PipelineTypes(withDrafts, true)
+		for i := range c.Types {
+			c.Types[i].Localized = true
+			c.Types[i].Shared = []string{"currency"}
+		}
+		c.Types[0].Shared = append(c.Types[0].Shared, "owner")
+	}
+}
+
+// translate makes or changes a document in a locale.
+func (h *env) translate(key mirror.Key, locale string, values fakestrapi.Values) mirror.Key {
+	h.t.Helper()
+	_, err := h.fake.In(locale).Update(key.UID, key.DocumentID, values)
+	require.NoError(h.t, err)
+	return mirror.Key{UID: key.UID, DocumentID: key.DocumentID, Locale: locale}
+}
+
+// alive are the live deals by the names that the test gives their documents.
+func (h *env) alive(names map[string]mirror.Key) string {
+	h.t.Helper()
+	rows, err := h.pool.Query(h.t.Context(), "SELECT document_id, locale, coalesce(name, '') FROM deal WHERE deleted_at IS NULL ORDER BY name, locale")
+	require.NoError(h.t, err)
+	text := ""
+	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
+		var id, locale, name string
+		err := row.Scan(&id, &locale, &name)
+		for short, key := range names {
+			if key.DocumentID == id {
+				id = short
+			}
+		}
+		text += fmt.Sprintf("%s/%s %s, ", id, locale, name)
+		return struct{}{}, err
+	})
+	require.NoError(h.t, err)
+	return text
+}
+
+// A document has a row for each locale. A sweep is of all of them: it finds what no
+// webhook told of, and ghosts in the locale that is gone alone.
+func TestLocales(t *testing.T) {
+	t.Parallel()
+	for name, withDrafts := range map[string]bool{"plain": false, "drafts": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newEnv(t, localized(withDrafts))
+			both, plain := h.deal(fakestrapi.Values{"name": "deal"}), h.deal(fakestrapi.Values{"name": "plain"})
+			entry, err := h.fake.In("fr").Create(fakestrapi.DealUID, fakestrapi.Values{"name": "seule"})
+			require.NoError(t, err)
+			french := mirror.Key{UID: fakestrapi.DealUID, DocumentID: entry.DocumentID, Locale: "fr"}
+			bothFR := h.translate(both, "fr", fakestrapi.Values{"name": "affaire"})
+			names := map[string]mirror.Key{"both": both, "plain": plain, "french": french}
+
+			// Webhooks name the locale.
+			require.NoError(t, h.refresh(bothFR))
+			require.Equal(t, "both/fr affaire, ", h.alive(names))
+			run := h.sweep(Request{Extent: Full})
+			require.Equal(t, [3]int64{3, 0, 0}, [3]int64{run.Missing, run.Stale, run.Ghosts})
+			require.Equal(t, int64(4), run.Listed)
+			h.drain()
+			require.Equal(t, "both/fr affaire, both/en deal, plain/en plain, french/fr seule, ", h.alive(names))
+			h.requireInStep()
+
+			// The webhook of one locale is lost: a delta heals it.
+			h.translate(both, "fr", fakestrapi.Values{"name": "affaire 2"})
+			run = h.sweep(Request{Extent: Delta})
+			require.Equal(t, [3]int64{0, 1, 0}, [3]int64{run.Missing, run.Stale, run.Ghosts})
+			h.drain()
+			require.Equal(t, "both/fr affaire 2, both/en deal, plain/en plain, french/fr seule, ", h.alive(names))
+
+			// A locale is deleted without a webhook; the others of the document stay.
+			require.NoError(t, h.fake.In("fr").Delete(fakestrapi.DealUID, both.DocumentID))
+			run = h.sweep(Request{Extent: Full})
+			require.Equal(t, [3]int64{0, 0, 1}, [3]int64{run.Missing, run.Stale, run.Ghosts})
+			h.drain()
+			require.Equal(t, "both/en deal, plain/en plain, french/fr seule, ", h.alive(names))
+
+			// So is the default one of another document.
+			h.translate(plain, "de", fakestrapi.Values{"name": "schlicht"})
+			require.NoError(t, h.fake.Delete(fakestrapi.DealUID, plain.DocumentID))
+			run = h.sweep(Request{Extent: Full})
+			require.Equal(t, [3]int64{1, 0, 1}, [3]int64{run.Missing, run.Stale, run.Ghosts})
+			h.drain()
+			require.Equal(t, "both/en deal, plain/de schlicht, french/fr seule, ", h.alive(names))
+			h.requireInStep()
+		})
+	}
+}
+
+// Each locale is published for itself: of a document the one is listed as it is
+// published, the other as a draft.
+func TestLocales_Publication(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t, localized(true))
+	deal := h.deal(fakestrapi.Values{"name": "deal"})
+	fr := h.translate(deal, "fr", fakestrapi.Values{"name": "affaire"})
+	h.sweep(Request{Extent: Full})
+	h.drain()
+	require.NoError(t, h.fake.In("fr").Unpublish(fr.UID, fr.DocumentID))
+	run := h.sweep(Request{Extent: Full})
+	require.Equal(t, [3]int64{0, 1, 0}, [3]int64{run.Missing, run.Stale, run.Ghosts})
+	h.drain()
+	require.Equal(t, "en true, fr false", one[string](h,
+		"SELECT string_agg(locale || ' ' || (published_at IS NOT NULL), ', ' ORDER BY locale) FROM deal WHERE deleted_at IS NULL"))
+	h.requireInStep()
+}
+
+// Pages are cut between documents, so a page that ends in the midst of one loses none.
+func TestLocales_Pages(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t, localized(true))
+	for i := range 12 {
+		deal := h.deal(fakestrapi.Values{"name": fmt.Sprint("deal ", i)})
+		for _, locale := range []string{"de", "fr", "th"}[:i%4] {
+			h.translate(deal, locale, fakestrapi.Values{"name": fmt.Sprint(locale, i)})
+		}
+	}
+	for _, size := range []int{5, 7, 9} {
+		_, err := h.pool.Exec(t.Context(), "TRUNCATE deal, entity_sync")
+		require.NoError(t, err)
+		id := h.request(Request{Extent: Full, Trigger: TriggerDemand})
+		h.run(h.reconciler(size))
+		run := h.runRow(id)
+		require.Equal(t, "done", run.Status)
+		require.Equal(t, [3]int64{30, 0, 0}, [3]int64{run.Missing, run.Stale, run.Ghosts}, "pages of %d", size)
+		h.drain()
+		require.Equal(t, 30, h.live())
+		h.requireInStep()
+	}
+
+	// A page that cannot hold one document with all its locales ends the run with a
+	// word of what to do, and takes nothing for deleted.
+	id := h.request(Request{Extent: Full, Trigger: TriggerDemand})
+	h.run(h.reconciler(3))
+	run := h.runRow(id)
+	require.Equal(t, "failed", run.Status)
+	require.Contains(t, *run.Error, "maxLimit")
+	require.Equal(t, 30, h.live())
+}
+
+// A difference in one locale that a webhook of another told of is no lost webhook:
+// there is none for it.
+func TestLocales_SharedIsNotLost(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t, localized(false))
+	deal := h.deal(fakestrapi.Values{"name": "deal", "owner": "ada"})
+	fr := h.translate(deal, "fr", fakestrapi.Values{"name": "affaire"})
+	other := h.translate(h.deal(fakestrapi.Values{"name": "other"}), "fr", fakestrapi.Values{"name": "autre"})
+	h.sweep(Request{Extent: Full})
+	h.drain()
+	for _, key := range []mirror.Key{deal, other} {
+		_, err := h.fake.Update(key.UID, key.DocumentID, fakestrapi.Values{"owner": "bo"})
+		require.NoError(t, err)
+	}
+	en := mirror.Key{UID: deal.UID, DocumentID: deal.DocumentID, Locale: "en"}
+	h.event(en, "entry.update", 2)
+	require.NoError(t, h.refresh(en))
+	run := h.sweep(Request{Extent: Full})
+	require.Equal(t, int64(3), run.Stale, "the deal in fr, and the other one in both")
+	_, err := h.pool.Exec(t.Context(), "UPDATE reconciliation_difference SET found_at = found_at - interval '61 seconds'")
+	require.NoError(t, err)
+	require.NoError(t, h.reconciler(7).settle(t.Context()))
+	require.Equal(t, int64(2), h.runRow(run.ID).LostWebhooks)
+	require.Equal(t, fr.DocumentID, one[string](h, "SELECT document_id FROM reconciliation_difference WHERE lost = false AND run_id = $1", run.ID))
+}
+
+// A type can get its locales later, and lose them again: Strapi then shows each
+// document under another key. Nothing vanished, so the guard has no part in it.
+func TestLocales_TypeChanges(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name          string
+		option        option
+		before, after string
+	}{
+		{"it gets locales", localized(true), "", "en"},
+		{"it loses them", drafts, "en", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			h := newEnv(t, test.option)
+			keys := h.fill(30)
+			for _, table := range []string{"deal", "entity_sync"} {
+				_, err := h.pool.Exec(t.Context(), "UPDATE "+table+" SET locale = $1", test.before)
+				require.NoError(t, err)
+			}
+			// A look under the old key, such as a replay asks for, leads to the new one.
+			require.NoError(t, h.refresh(mirror.Key{UID: keys[0].UID, DocumentID: keys[0].DocumentID, Locale: test.before}))
+			h.drain()
+			require.Equal(t, test.after, one[string](h, "SELECT locale FROM deal WHERE document_id = $1 AND deleted_at IS NULL", keys[0].DocumentID))
+
+			run := h.sweep(Request{Extent: Full})
+			require.Equal(t, [3]int64{29, 29, 0}, [3]int64{run.Missing, run.Stale, run.Ghosts})
+			h.drain()
+			require.Equal(t, 30, one[int](h, "SELECT count(*) FROM deal WHERE deleted_at IS NULL AND locale = $1", test.after))
+			require.Equal(t, 30, h.live())
+			require.NotContains(t, h.openAlerts(), alerting.RuleMassDeleteGuard)
+			h.requireInStep()
+		})
+	}
+}
+
+// Deleting a locale in Strapi's settings deletes its documents without webhooks:
+// the guard asks whether that was meant.
+func TestLocales_Guard(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t, localized(false))
+	var fr []mirror.Key
+	for i := range 12 {
+		deal := h.deal(fakestrapi.Values{"name": fmt.Sprint("deal ", i)})
+		fr = append(fr, h.translate(deal, "fr", fakestrapi.Values{"name": fmt.Sprint("affaire ", i)}))
+	}
+	h.sweep(Request{Extent: Full})
+	h.drain()
+	for _, key := range fr {
+		require.NoError(t, h.fake.In("fr").SilentDelete(key.UID, key.DocumentID))
+	}
+	run := h.sweep(Request{Extent: Full})
+	require.Equal(t, [2]int64{12, 12}, [2]int64{run.Ghosts, run.Held})
+	h.drain()
+	require.Equal(t, 24, h.live())
+	require.Contains(t, h.openAlerts(), alerting.RuleMassDeleteGuard)
+	h.sweep(Request{Extent: Full, AllowDeletes: true, Actor: "test"})
+	h.drain()
+	require.Equal(t, 12, one[int](h, "SELECT count(*) FROM deal WHERE deleted_at IS NULL AND locale = 'en'"))
+	require.Equal(t, 12, h.live())
+	h.requireInStep()
+}
