@@ -1,7 +1,6 @@
 package mirror
 
 import (
-	"encoding/json"
 	"errors"
 	"time"
 
@@ -68,28 +67,4 @@ func isAboutStrapi(err error) (wait time.Duration, ok bool) {
 		return 0, false
 	}
 	return s.after, true
-}
-
-// changeKind names a change for mirror_change by the row before and after it.
-func changeKind(before, after []byte) string {
-	type marks struct {
-		PublishedAt *time.Time `json:"published_at"`
-		DeletedAt   *time.Time `json:"deleted_at"`
-	}
-	var b, a marks
-	if before == nil {
-		return "created"
-	}
-	// Both come from to_jsonb of our own table.
-	_ = json.Unmarshal(before, &b)
-	_ = json.Unmarshal(after, &a)
-	switch {
-	case a.DeletedAt != nil:
-		return "deleted"
-	case b.DeletedAt != nil:
-		return "revived"
-	case b.PublishedAt != nil && a.PublishedAt == nil:
-		return "unpublished"
-	}
-	return "updated"
 }

@@ -70,14 +70,3 @@ func TestIsAboutStrapi(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, time.Minute, wait)
 }
-
-func TestChangeKind(t *testing.T) {
-	published, draft := `{"published_at":"2026-01-01T00:00:00Z","deleted_at":null}`, `{"published_at":null,"deleted_at":null}`
-	deleted := `{"published_at":"2026-01-01T00:00:00Z","deleted_at":"2026-02-01T00:00:00Z"}`
-	require.Equal(t, "created", changeKind(nil, []byte(published)))
-	require.Equal(t, "updated", changeKind([]byte(published), []byte(published)))
-	require.Equal(t, "updated", changeKind([]byte(draft), []byte(published)))
-	require.Equal(t, "unpublished", changeKind([]byte(published), []byte(draft)))
-	require.Equal(t, "deleted", changeKind([]byte(published), []byte(deleted)))
-	require.Equal(t, "revived", changeKind([]byte(deleted), []byte(published)))
-}

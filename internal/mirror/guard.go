@@ -2,7 +2,6 @@ package mirror
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -35,24 +34,24 @@ const (
 // guardDeletion decides whether a live row may become a tombstone; the error is
 // errHeldBack when it may not. counted reports whether the deletion counts toward
 // the limit of the hour.
-func guardDeletion(ctx context.Context, tx pgx.Tx, a attempt, cur current) (counted bool, err error) {
-	if cur.moved != nil {
+func guardDeletion(ctx context.Context, tx pgx.Tx, c change) (counted bool, err error) {
+	if c.moved != nil {
 		return false, nil // nothing vanished: Strapi shows the document under another key
 	}
 	verified, err := dbsqlc.New().GuardVerified(ctx, tx, dbsqlc.GuardVerifiedParams{
-		UID: &a.key.UID, DocumentID: &a.key.DocumentID, Locale: &a.key.Locale, WantSeq: &a.row.WantSeq,
+		UID: &c.key.UID, DocumentID: &c.key.DocumentID, Locale: &c.key.Locale, WantSeq: &c.row.WantSeq,
 	})
 	if err != nil {
 		return false, fmt.Errorf("find the event of a deletion: %w", err)
 	}
-	if verified && !cur.empty {
+	if verified && !c.empty {
 		return false, nil // the common case counts nothing and locks nothing
 	}
-	g, err := ReadGuard(ctx, tx, a.key.UID)
+	g, err := ReadGuard(ctx, tx, c.key.UID)
 	if err != nil {
 		return false, err
 	}
-	if g.holdsBack(deletion{verified: verified, empty: cur.empty}) {
+	if g.holdsBack(deletion{verified: verified, empty: c.empty}) {
 		return false, errHeldBack
 	}
 	return !verified, nil
@@ -168,12 +167,4 @@ func AllowDeletions(ctx context.Context, tx pgx.Tx, uid, actor string) error {
 		return fmt.Errorf("allow deletions of %s: %w", uid, err)
 	}
 	return nil
-}
-
-// isAlive reads a mirrored row as to_jsonb gives it; nil is none.
-func isAlive(row []byte) bool {
-	var marks struct {
-		DeletedAt *time.Time `json:"deleted_at"`
-	}
-	return row != nil && json.Unmarshal(row, &marks) == nil && marks.DeletedAt == nil
 }

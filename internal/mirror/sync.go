@@ -210,11 +210,15 @@ func (w *SyncWorker) write(ctx context.Context, a attempt, cur current) (written
 }
 
 func (w *SyncWorker) writeTx(ctx context.Context, tx pgx.Tx, a attempt, cur current) (bool, error) {
-	moved, err := w.related(ctx, tx, a, cur)
+	c, err := w.readChange(ctx, tx, a, cur)
 	if err != nil {
 		return false, err
 	}
-	if err := lock(ctx, tx, a.key, moved); err != nil {
+	others, err := w.related(ctx, tx, c)
+	if err != nil {
+		return false, err
+	}
+	if err := lock(ctx, tx, a.key, others); err != nil {
 		return false, err
 	}
 	rows, err := dbsqlc.New().EntityDone(ctx, tx, dbsqlc.EntityDoneParams{
@@ -224,7 +228,7 @@ func (w *SyncWorker) writeTx(ctx context.Context, tx pgx.Tx, a attempt, cur curr
 	if err != nil || rows == 0 {
 		return false, err
 	}
-	changed, err := w.apply(ctx, tx, a, cur)
+	changed, err := apply(ctx, tx, c)
 	if err != nil {
 		return false, err
 	}
@@ -233,7 +237,7 @@ func (w *SyncWorker) writeTx(ctx context.Context, tx pgx.Tx, a attempt, cur curr
 			return false, err
 		}
 	}
-	if _, err := w.queue.Enqueue(ctx, tx, moved); err != nil {
+	if _, err := w.queue.Enqueue(ctx, tx, others); err != nil {
 		return false, err
 	}
 	if changed {
