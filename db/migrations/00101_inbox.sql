@@ -32,6 +32,7 @@ CREATE TABLE entity_sync (
     last_error         text,
     attempt_expires_at timestamptz,
     next_attempt_at    timestamptz,
+    held_back_since    timestamptz,
     pending_since      timestamptz,
     dead_at            timestamptz,
     PRIMARY KEY (uid, document_id, locale),
@@ -51,9 +52,10 @@ COMMENT ON COLUMN entity_sync.events IS 'Number of rows of inbox_event with a se
 COMMENT ON COLUMN entity_sync.events_done IS 'How many of those events have seq <= done_seq.';
 COMMENT ON COLUMN entity_sync.state IS 'ok: in step; pending: a refresh waits; dead: a dead letter, given up after JOB_MAX_ATTEMPTS failures until a new event, a replay or a reconciliation revives it.';
 COMMENT ON COLUMN entity_sync.failures IS 'Attempts in a row that failed because of this document. An attempt is counted when it starts.';
-COMMENT ON COLUMN entity_sync.last_error IS 'Why the last attempt failed, or that the deletion guard holds the document back; null after a success.';
+COMMENT ON COLUMN entity_sync.last_error IS 'Why the last attempt failed or was held back, for people to read; null after a success.';
 COMMENT ON COLUMN entity_sync.attempt_expires_at IS 'While an attempt runs: after this time its worker counts as dead, and the next attempt is counted. Null when none runs.';
 COMMENT ON COLUMN entity_sync.next_attempt_at IS 'After a failure, or while the deletion guard holds the document back: it is not tried before this time. Null when it may be tried now.';
+COMMENT ON COLUMN entity_sync.held_back_since IS 'Since when the deletion guard holds back the deletion of this document; null when it does not. It is tried again every 5 minutes.';
 COMMENT ON COLUMN entity_sync.pending_since IS 'When the oldest refresh that still waits was requested. Null when none waits; a dead letter keeps its time.';
 COMMENT ON COLUMN entity_sync.dead_at IS 'When the document became a dead letter; null when it is none.';
 

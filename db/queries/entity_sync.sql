@@ -43,7 +43,7 @@ SELECT locale FROM entity_sync WHERE uid = @uid AND document_id = @document_id O
 -- and counts the attempt unless there is a reason not to start. An attempt that is
 -- still running elsewhere is not counted twice.
 WITH b AS (
-    SELECT state, retry_at, failure_count, generation FROM circuit_breaker WHERE name = 'strapi'
+    SELECT state, retry_at, failure_count, generation FROM circuit_breaker WHERE name = @breaker
 ), begun AS (
     UPDATE entity_sync AS s SET
         failures = s.failures + CASE WHEN s.attempt_expires_at > now() THEN 0 ELSE 1 END,
@@ -74,7 +74,7 @@ UPDATE entity_sync SET
     events_done = greatest(events_done, @events),
     state = CASE WHEN want_seq > greatest(done_seq, @want_seq) THEN 'pending' ELSE 'ok' END,
     pending_since = CASE WHEN want_seq > greatest(done_seq, @want_seq) THEN @begun_at::timestamptz END,
-    failures = 0, last_error = NULL, attempt_expires_at = NULL, next_attempt_at = NULL, dead_at = NULL
+    failures = 0, last_error = NULL, attempt_expires_at = NULL, next_attempt_at = NULL, held_back_since = NULL, dead_at = NULL
 WHERE uid = @uid AND document_id = @document_id AND locale = @locale AND version = @version;
 
 -- name: EntityFailed :one
@@ -84,6 +84,7 @@ WHERE uid = @uid AND document_id = @document_id AND locale = @locale AND version
 UPDATE entity_sync SET
     last_error = @last_error,
     attempt_expires_at = NULL,
+    held_back_since = NULL,
     next_attempt_at = now() + make_interval(secs => CASE WHEN want_seq > @want_seq
         THEN least(@delay_seconds::float8, 10) ELSE @delay_seconds::float8 END),
     failures = CASE WHEN want_seq > @want_seq THEN least(failures + 1, @max_failures) - 1 ELSE failures END,

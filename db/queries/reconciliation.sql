@@ -217,14 +217,14 @@ INSERT INTO deletion_guard AS g (uid, allow_until, allowed_by)
 VALUES (@uid, clock_timestamp() + make_interval(secs => @allow_seconds::float8), @allowed_by)
 ON CONFLICT (uid) DO UPDATE SET tripped_at = NULL, allow_until = excluded.allow_until, allowed_by = excluded.allowed_by;
 
--- name: EntityHold :exec
--- The guard holds the deletion back: the attempt does not count and the look stays asked for.
+-- name: EntityHoldBack :exec
+-- The guard holds the deletion back: the attempt does not count and the refresh stays requested.
 UPDATE entity_sync SET
-    failures = greatest(failures - 1, 0), attempt_expires_at = NULL, last_error = @reason::text,
-    next_attempt_at = now() + make_interval(secs => @wait_seconds::float8)
+    failures = greatest(failures - 1, 0), attempt_expires_at = NULL, last_error = @last_error::text,
+    held_back_since = coalesce(held_back_since, now()), next_attempt_at = now() + make_interval(secs => @wait_seconds::float8)
 WHERE uid = @uid AND document_id = @document_id AND locale = @locale AND version = @version AND done_seq < want_seq;
 
--- name: EntityUnhold :exec
--- What the guard held back may be tried now.
+-- name: EntityRetryHeldBack :exec
+-- Makes due what the guard holds back.
 UPDATE entity_sync SET next_attempt_at = NULL
-WHERE uid = @uid AND done_seq < want_seq AND state = 'pending' AND last_error = @reason::text;
+WHERE uid = @uid AND done_seq < want_seq AND state = 'pending' AND held_back_since IS NOT NULL;

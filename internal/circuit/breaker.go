@@ -67,6 +67,9 @@ type Breaker struct {
 	config Config
 }
 
+// Name returns the name of the breaker's row in circuit_breaker.
+func (b *Breaker) Name() string { return b.config.Name }
+
 // New makes a Breaker. It does not touch the database.
 func New(pool store, config Config) *Breaker {
 	if config.Name == "" {

@@ -12,14 +12,14 @@ import (
 
 const entityBegin = `-- name: EntityBegin :one
 WITH b AS (
-    SELECT state, retry_at, failure_count, generation FROM circuit_breaker WHERE name = 'strapi'
+    SELECT state, retry_at, failure_count, generation FROM circuit_breaker WHERE name = $4
 ), begun AS (
     UPDATE entity_sync AS s SET
         failures = s.failures + CASE WHEN s.attempt_expires_at > now() THEN 0 ELSE 1 END,
-        attempt_expires_at = now() + make_interval(secs => $4::float8)
+        attempt_expires_at = now() + make_interval(secs => $5::float8)
     FROM b
     WHERE s.uid = $1 AND s.document_id = $2 AND s.locale = $3
-      AND s.done_seq < $5 AND s.state <> 'dead' AND b.state = 'closed' AND NOT $6::boolean
+      AND s.done_seq < $6 AND s.state <> 'dead' AND b.state = 'closed' AND NOT $7::boolean
       AND (s.next_attempt_at IS NULL OR s.next_attempt_at <= now())
     RETURNING s.want_seq, s.events, s.version, s.failures
 )
@@ -40,6 +40,7 @@ type EntityBeginParams struct {
 	UID            string
 	DocumentID     string
 	Locale         string
+	Breaker        string
 	AttemptSeconds float64
 	Seq            int64
 	Held           bool
@@ -70,6 +71,7 @@ func (q *Queries) EntityBegin(ctx context.Context, db DBTX, arg EntityBeginParam
 		arg.UID,
 		arg.DocumentID,
 		arg.Locale,
+		arg.Breaker,
 		arg.AttemptSeconds,
 		arg.Seq,
 		arg.Held,
@@ -165,7 +167,7 @@ UPDATE entity_sync SET
     events_done = greatest(events_done, $2),
     state = CASE WHEN want_seq > greatest(done_seq, $1) THEN 'pending' ELSE 'ok' END,
     pending_since = CASE WHEN want_seq > greatest(done_seq, $1) THEN $3::timestamptz END,
-    failures = 0, last_error = NULL, attempt_expires_at = NULL, next_attempt_at = NULL, dead_at = NULL
+    failures = 0, last_error = NULL, attempt_expires_at = NULL, next_attempt_at = NULL, held_back_since = NULL, dead_at = NULL
 WHERE uid = $4 AND document_id = $5 AND locale = $6 AND version = $7
 `
 
@@ -200,6 +202,7 @@ const entityFailed = `-- name: EntityFailed :one
 UPDATE entity_sync SET
     last_error = $1,
     attempt_expires_at = NULL,
+    held_back_since = NULL,
     next_attempt_at = now() + make_interval(secs => CASE WHEN want_seq > $2
         THEN least($3::float8, 10) ELSE $3::float8 END),
     failures = CASE WHEN want_seq > $2 THEN least(failures + 1, $4) - 1 ELSE failures END,

@@ -49,15 +49,15 @@ func (q *Queries) EntityDead(ctx context.Context, db DBTX, arg EntityDeadParams)
 	return items, nil
 }
 
-const entityHold = `-- name: EntityHold :exec
+const entityHoldBack = `-- name: EntityHoldBack :exec
 UPDATE entity_sync SET
     failures = greatest(failures - 1, 0), attempt_expires_at = NULL, last_error = $1::text,
-    next_attempt_at = now() + make_interval(secs => $2::float8)
+    held_back_since = coalesce(held_back_since, now()), next_attempt_at = now() + make_interval(secs => $2::float8)
 WHERE uid = $3 AND document_id = $4 AND locale = $5 AND version = $6 AND done_seq < want_seq
 `
 
-type EntityHoldParams struct {
-	Reason      string
+type EntityHoldBackParams struct {
+	LastError   string
 	WaitSeconds float64
 	UID         string
 	DocumentID  string
@@ -65,10 +65,10 @@ type EntityHoldParams struct {
 	Version     int64
 }
 
-// The guard holds the deletion back: the attempt does not count and the look stays asked for.
-func (q *Queries) EntityHold(ctx context.Context, db DBTX, arg EntityHoldParams) error {
-	_, err := db.Exec(ctx, entityHold,
-		arg.Reason,
+// The guard holds the deletion back: the attempt does not count and the refresh stays requested.
+func (q *Queries) EntityHoldBack(ctx context.Context, db DBTX, arg EntityHoldBackParams) error {
+	_, err := db.Exec(ctx, entityHoldBack,
+		arg.LastError,
 		arg.WaitSeconds,
 		arg.UID,
 		arg.DocumentID,
@@ -122,19 +122,14 @@ func (q *Queries) EntityOrphans(ctx context.Context, db DBTX) ([]EntityOrphansRo
 	return items, nil
 }
 
-const entityUnhold = `-- name: EntityUnhold :exec
+const entityRetryHeldBack = `-- name: EntityRetryHeldBack :exec
 UPDATE entity_sync SET next_attempt_at = NULL
-WHERE uid = $1 AND done_seq < want_seq AND state = 'pending' AND last_error = $2::text
+WHERE uid = $1 AND done_seq < want_seq AND state = 'pending' AND held_back_since IS NOT NULL
 `
 
-type EntityUnholdParams struct {
-	UID    string
-	Reason string
-}
-
-// What the guard held back may be tried now.
-func (q *Queries) EntityUnhold(ctx context.Context, db DBTX, arg EntityUnholdParams) error {
-	_, err := db.Exec(ctx, entityUnhold, arg.UID, arg.Reason)
+// Makes due what the guard holds back.
+func (q *Queries) EntityRetryHeldBack(ctx context.Context, db DBTX, uid string) error {
+	_, err := db.Exec(ctx, entityRetryHeldBack, uid)
 	return err
 }
 

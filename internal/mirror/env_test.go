@@ -114,13 +114,13 @@ func (h *env) entity(key Key) (e struct {
 	State               string
 	Failures            int
 	LastError           *string
-	Next                *time.Time
+	Next, HeldBack      *time.Time
 }) {
 	h.t.Helper()
 	require.NoError(h.t, h.pool.QueryRow(h.t.Context(),
-		`SELECT want_seq, done_seq, version, state, failures, last_error, next_attempt_at FROM entity_sync
+		`SELECT want_seq, done_seq, version, state, failures, last_error, next_attempt_at, held_back_since FROM entity_sync
 		 WHERE uid = $1 AND document_id = $2 AND locale = $3`, key.UID, key.DocumentID, key.Locale).
-		Scan(&e.Want, &e.Done, &e.Version, &e.State, &e.Failures, &e.LastError, &e.Next))
+		Scan(&e.Want, &e.Done, &e.Version, &e.State, &e.Failures, &e.LastError, &e.Next, &e.HeldBack))
 	return e
 }
 

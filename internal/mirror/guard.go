@@ -27,8 +27,9 @@ const (
 	guardWait = 5 * time.Minute
 	// guardAllow is how long an operator's permission lasts.
 	guardAllow = time.Hour
-	// heldReason is the last_error of a document whose deletion is held back.
-	heldReason = "held back by the mass-delete guard: if the deletion is right, run 'dealbox sync --allow-deletes'"
+	// heldBackReason is the last_error of a document whose deletion is held back. It is
+	// for people; entity_sync.held_back_since is what Dealbox reads.
+	heldBackReason = "the deletion guard holds the deletion back: if it is right, run 'dealbox sync --allow-deletes'"
 )
 
 // guardDeletion decides whether a live row may become a tombstone; the error is
@@ -109,9 +110,9 @@ func isHeldBack(err error) bool { return errors.Is(err, errHeldBack) }
 // attempt is burnt, and the look stays asked for.
 func (w *SyncWorker) holdBack(ctx context.Context, a attempt) (bool, error) {
 	err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
-		err := dbsqlc.New().EntityHold(ctx, tx, dbsqlc.EntityHoldParams{
+		err := dbsqlc.New().EntityHoldBack(ctx, tx, dbsqlc.EntityHoldBackParams{
 			UID: a.key.UID, DocumentID: a.key.DocumentID, Locale: a.key.Locale, Version: a.row.Version,
-			Reason: heldReason, WaitSeconds: guardWait.Seconds(),
+			LastError: heldBackReason, WaitSeconds: guardWait.Seconds(),
 		})
 		if err != nil {
 			return fmt.Errorf("hold back the deletion of %s: %w", a.key, err)
@@ -157,7 +158,7 @@ func ResetGuard(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts, t strap
 // the deletions that it holds back due now. actor is who says that they are right.
 func AllowDeletions(ctx context.Context, tx pgx.Tx, uid, actor string) error {
 	// Before the guard's row: a sync takes its document's lock before the guard's, too.
-	if err := dbsqlc.New().EntityUnhold(ctx, tx, dbsqlc.EntityUnholdParams{UID: uid, Reason: heldReason}); err != nil {
+	if err := dbsqlc.New().EntityRetryHeldBack(ctx, tx, uid); err != nil {
 		return fmt.Errorf("make held deletions of %s due: %w", uid, err)
 	}
 	err := dbsqlc.New().GuardAllow(ctx, tx, dbsqlc.GuardAllowParams{

@@ -51,7 +51,8 @@ func TestGuard_HoldsBackTheEleventhDeletion(t *testing.T) {
 		e := h.entity(key)
 		require.Equal(t, "pending", e.State, "the refresh stays requested")
 		require.Zero(t, e.Failures, "no attempt is counted")
-		require.Contains(t, *e.LastError, "held back")
+		require.NotNil(t, e.HeldBack)
+		require.Contains(t, *e.LastError, "dealbox sync --allow-deletes")
 	}
 	require.Equal(t, 10, h.live())
 	require.Equal(t, 10, one[int](h, "SELECT count(*) FROM mirror_change WHERE counted"))

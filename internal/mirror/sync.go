@@ -136,7 +136,7 @@ func (w *SyncWorker) begin(ctx context.Context, args SyncArgs) (attempt, step, t
 	held := w.holds.left(t.UID)
 	row, err := dbsqlc.New().EntityBegin(ctx, w.pool, dbsqlc.EntityBeginParams{
 		UID: key.UID, DocumentID: key.DocumentID, Locale: key.Locale,
-		Seq: args.Seq, Held: held > 0, AttemptSeconds: attemptLease.Seconds(),
+		Seq: args.Seq, Breaker: w.source.breaker.Name(), Held: held > 0, AttemptSeconds: attemptLease.Seconds(),
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return attempt{}, stepDone, 0, nil

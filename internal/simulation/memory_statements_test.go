@@ -4,17 +4,17 @@ import "dealbox/internal/mirror"
 
 // statements are those of the protocol, by their names in db/queries.
 var statements = map[string]statement{
-	"EntityBump":    many(entityBump),
-	"EntityUncount": exec(entityUncount),
-	"EntityLock":    exec(entityLock),
-	"EntityBegin":   one(entityBegin),
-	"EntityDone":    exec(entityDone),
-	"EntityFailed":  one(entityFailed),
-	"EntityRelease": exec(entityRelease),
-	"EntityHold":    exec(entityHold),
-	"EntityUnhold":  exec(entityUnhold),
-	"EntityDead":    many(entityDead),
-	"EntityOrphans": many(entityOrphans),
+	"EntityBump":          many(entityBump),
+	"EntityUncount":       exec(entityUncount),
+	"EntityLock":          exec(entityLock),
+	"EntityBegin":         one(entityBegin),
+	"EntityDone":          exec(entityDone),
+	"EntityFailed":        one(entityFailed),
+	"EntityRelease":       exec(entityRelease),
+	"EntityHoldBack":      exec(entityHoldBack),
+	"EntityRetryHeldBack": exec(entityRetryHeldBack),
+	"EntityDead":          many(entityDead),
+	"EntityOrphans":       many(entityOrphans),
 
 	"EntityOfDocument": many(entityOfDocument),
 

@@ -22,7 +22,7 @@ type entity struct {
 	State                                   string
 	Failures                                int32
 	LastError                               *string
-	AttemptExpires, NextAttempt             *time.Time
+	AttemptExpires, NextAttempt, HeldBack   *time.Time
 	PendingSince, DeadAt                    *time.Time
 }
 
@@ -168,7 +168,7 @@ func writeDone(tx *memoryTx, p dbsqlc.EntityDoneParams, fits func(entity) bool) 
 			begun := p.BegunAt
 			e.State, e.PendingSince = "pending", &begun
 		}
-		e.Failures, e.LastError, e.AttemptExpires, e.NextAttempt, e.DeadAt = 0, nil, nil, nil, nil
+		e.Failures, e.LastError, e.AttemptExpires, e.NextAttempt, e.DeadAt, e.HeldBack = 0, nil, nil, nil, nil, nil
 	})
 	return count(ok)
 }
@@ -185,7 +185,7 @@ func entityFailed(tx *memoryTx, p dbsqlc.EntityFailedParams) (dbsqlc.EntityFaile
 	e, ok := tx.db.entities.update(tx, key,
 		func(e entity) bool { return e.Version == p.Version && e.Done < e.Want && e.State != "dead" },
 		func(e *entity) {
-			e.LastError, e.AttemptExpires, e.NextAttempt, e.DeadAt = p.LastError, nil, after(p.DelaySeconds), nil
+			e.LastError, e.AttemptExpires, e.NextAttempt, e.DeadAt, e.HeldBack = p.LastError, nil, after(p.DelaySeconds), nil, nil
 			if e.Want > p.WantSeq {
 				e.NextAttempt, e.Failures = after(min(p.DelaySeconds, 10)), min(e.Failures, p.MaxFailures-1)
 			}
@@ -204,19 +204,22 @@ func entityRelease(tx *memoryTx, p dbsqlc.EntityReleaseParams) int64 {
 	return count(ok)
 }
 
-func entityHold(tx *memoryTx, p dbsqlc.EntityHoldParams) int64 {
+func entityHoldBack(tx *memoryTx, p dbsqlc.EntityHoldBackParams) int64 {
 	key := mirror.Key{UID: p.UID, DocumentID: p.DocumentID, Locale: p.Locale}
 	_, ok := tx.db.entities.update(tx, key,
 		func(e entity) bool { return e.Version == p.Version && e.Done < e.Want },
 		func(e *entity) {
-			e.Failures, e.AttemptExpires, e.LastError, e.NextAttempt = max(e.Failures-1, 0), nil, &p.Reason, after(p.WaitSeconds)
+			e.Failures, e.AttemptExpires, e.LastError, e.NextAttempt = max(e.Failures-1, 0), nil, &p.LastError, after(p.WaitSeconds)
+			if e.HeldBack == nil {
+				e.HeldBack = now()
+			}
 		})
 	return count(ok)
 }
 
-func entityUnhold(tx *memoryTx, p dbsqlc.EntityUnholdParams) int64 {
+func entityRetryHeldBack(tx *memoryTx, uid string) int64 {
 	for key, e := range tx.db.entities.each(tx, byKey) {
-		if key.UID == p.UID && e.Done < e.Want && e.State == "pending" && e.LastError != nil && *e.LastError == p.Reason {
+		if key.UID == uid && e.Done < e.Want && e.State == "pending" && e.HeldBack != nil {
 			e.NextAttempt = nil
 			tx.db.entities.put(tx, key, e)
 		}
