@@ -1,5 +1,5 @@
 -- name: EntityBump :many
--- Asks for one more look at each document. Takes the row locks in key order.
+-- Requests a refresh of each document. Takes the row locks in key order.
 -- A dead document is revived; one that waits after a failure is tried again soon.
 INSERT INTO entity_sync AS e (uid, document_id, locale, want_seq, events, state, pending_since)
 SELECT k.uid, k.document_id, k.locale, 1, k.events, 'pending', now()
@@ -50,7 +50,7 @@ WITH b AS (
         attempt_expires_at = now() + make_interval(secs => @attempt_seconds::float8)
     FROM b
     WHERE s.uid = @uid AND s.document_id = @document_id AND s.locale = @locale
-      AND s.done_seq < @seq AND s.state <> 'dead' AND b.state = 'closed' AND NOT @held::boolean
+      AND s.done_seq < @seq AND s.state <> 'dead' AND b.state = 'closed' AND NOT @paused::boolean
       AND (s.next_attempt_at IS NULL OR s.next_attempt_at <= now())
     RETURNING s.want_seq, s.events, s.version, s.failures
 )
@@ -79,8 +79,8 @@ WHERE uid = @uid AND document_id = @document_id AND locale = @locale AND version
 
 -- name: EntityFailed :one
 -- The attempt failed because of this document. At the limit it becomes dead, but not
--- when another look was asked for since: that one has its own job, comes soon, and has
--- an attempt left, because Strapi was not asked for it yet.
+-- when another refresh was requested since: that one has its own job, comes soon, and
+-- has an attempt left, because no attempt has covered it yet.
 UPDATE entity_sync SET
     last_error = @last_error,
     attempt_expires_at = NULL,
@@ -94,8 +94,8 @@ WHERE uid = @uid AND document_id = @document_id AND locale = @locale
   AND version = @version AND done_seq < want_seq AND state <> 'dead'
 RETURNING want_seq, failures, state, events - events_done AS open_events;
 
--- name: EntityRelease :exec
--- The attempt did not come to an answer about this document: it does not count.
+-- name: EntityCancelAttempt :exec
+-- The attempt learned nothing about this document: it does not count.
 UPDATE entity_sync SET
     failures = greatest(failures - 1, 0),
     attempt_expires_at = NULL

@@ -1,5 +1,5 @@
 -- name: ReconciliationRequest :one
--- Asks for a run. One that waits already is enough; it takes over a permission to delete.
+-- Requests a run. One that waits already is enough; it takes over a permission to delete.
 INSERT INTO reconciliation_run AS r (kind, trigger, actor, allow_deletes)
 VALUES (@kind, @trigger, @actor, @allow_deletes)
 ON CONFLICT (kind) WHERE status = 'waiting' DO UPDATE SET
@@ -7,8 +7,8 @@ ON CONFLICT (kind) WHERE status = 'waiting' DO UPDATE SET
     actor = CASE WHEN excluded.allow_deletes THEN excluded.actor ELSE r.actor END
 RETURNING id;
 
--- name: ReconciliationFacts :one
--- What decides whether a run is due. A run that failed is tried again after the short
+-- name: ReconciliationAges :one
+-- Decides whether a run is due. A run that failed is tried again after the short
 -- interval, so try_age is of any outcome. Ages are in seconds, Infinity for never.
 SELECT EXISTS (SELECT FROM reconciliation_run r WHERE r.status IN ('waiting', 'running')) AS has_open,
        coalesce((SELECT extract(epoch FROM clock_timestamp() - max(r.finished_at)) FROM reconciliation_run r
@@ -47,8 +47,8 @@ UPDATE reconciliation_run SET
     lease_until = clock_timestamp() + make_interval(secs => @lease_seconds::float8)
 WHERE id = @id AND status = 'running' AND generation = @generation;
 
--- name: ReconciliationRelease :exec
--- The runner stops for now: another may go on at once.
+-- name: ReconciliationEndLease :exec
+-- The runner stops for now: another may continue at once.
 UPDATE reconciliation_run SET lease_until = clock_timestamp() - interval '1 millisecond'
 WHERE id = @id AND status = 'running' AND generation = @generation;
 
@@ -70,7 +70,7 @@ FROM (SELECT unnest(@uids::text[]) AS uid, unnest(@document_ids::text[]) AS docu
 
 -- name: ReconciliationGhostInsert :execrows
 -- The mirror's live documents between two documentIds that Strapi does not list. They are
--- looked at when the whole list was read, so that a run which fails asks for none. Both
+-- refreshed when the whole list was read, so that a run which fails requests none. Both
 -- bounds are plain comparisons, so that only this part of the primary key is read. The list
 -- is of all locales. A document that it shows with a locale and the mirror has without one,
 -- or the other way round, is no ghost: its key changed. Nor is one that a sync brought since
@@ -99,25 +99,26 @@ WHERE NOT EXISTS (
 SELECT count(*) FILTER (WHERE NOT g.enqueued) AS waiting,
        count(*) FILTER (WHERE NOT g.enqueued AND NOT EXISTS (
            SELECT FROM inbox_event e WHERE e.uid = g.uid AND e.document_id = g.document_id
-           AND e.locale = g.locale AND e.seq IS NOT NULL AND e.event = 'entry.delete')) AS unsigned,
+           AND e.locale = g.locale AND e.seq IS NOT NULL AND e.event = 'entry.delete')) AS unverified,
        coalesce(bool_or(g.enqueued), false)::boolean AS begun,
        (coalesce((array_agg(g.document_id ORDER BY g.id))[1:5], '{}'))::text[] AS examples
 FROM reconciliation_difference g WHERE g.run_id = @run_id AND g.uid = @uid AND g.kind = 'ghost';
 
 -- name: ReconciliationGhostTake :many
--- The next ghosts to look at. The caller asks for the looks in the same transaction.
+-- The next ghosts to refresh. The caller requests that in the same transaction.
 UPDATE reconciliation_difference SET enqueued = true
 WHERE id IN (SELECT g.id FROM reconciliation_difference g
              WHERE g.run_id = @run_id AND g.uid = @uid AND g.kind = 'ghost' AND NOT g.enqueued
              ORDER BY g.id LIMIT @max_rows)
 RETURNING document_id, locale;
 
--- name: ReconciliationSettle :many
--- A minute has passed: what no webhook told of was lost. An event shortly before counts
+-- name: ReconciliationDecideLost :many
+-- Decides about differences that are a minute old: where no event of the document came,
+-- its webhook was lost. An event shortly before counts
 -- too, because the list may have been read before it and compared after it. So does one of
 -- another locale: what the locales of a document share changes in all of them, and Strapi
 -- sends a webhook for one.
-WITH settled AS (
+WITH decided AS (
     UPDATE reconciliation_difference d SET lost = NOT EXISTS (
         SELECT FROM inbox_event e
         WHERE e.uid = d.uid AND e.document_id = d.document_id AND e.seq IS NOT NULL
@@ -127,13 +128,14 @@ WITH settled AS (
     RETURNING d.run_id, d.uid, d.document_id, d.lost
 ), counted AS (
     UPDATE reconciliation_run r SET lost_webhooks = r.lost_webhooks + n.lost
-    FROM (SELECT run_id, count(*) AS lost FROM settled WHERE lost GROUP BY run_id) n
+    FROM (SELECT run_id, count(*) AS lost FROM decided WHERE lost GROUP BY run_id) n
     WHERE r.id = n.run_id
 )
-SELECT uid, document_id FROM settled WHERE lost ORDER BY uid, document_id;
+SELECT uid, document_id FROM decided WHERE lost ORDER BY uid, document_id;
 
 -- name: ReconciliationLostSinceFull :one
--- Lost webhooks since the last full run that is settled began; -1 when there is none.
+-- Lost webhooks since the last full run began whose differences are all decided; -1 when
+-- there is none.
 SELECT coalesce((SELECT (SELECT count(*) FROM reconciliation_difference d WHERE d.lost AND d.found_at >= f.started_at)
                  FROM reconciliation_run f
                  WHERE f.kind = 'full' AND f.status = 'done' AND f.finished_at < clock_timestamp() - interval '60 seconds'
@@ -209,7 +211,7 @@ SELECT EXISTS (SELECT FROM inbox_event WHERE uid = @uid AND document_id = @docum
 INSERT INTO deletion_guard AS g (uid, tripped_at) VALUES (@uid, clock_timestamp())
 ON CONFLICT (uid) DO UPDATE SET tripped_at = clock_timestamp() WHERE g.tripped_at IS NULL;
 
--- name: GuardRelease :execrows
+-- name: GuardReset :execrows
 UPDATE deletion_guard SET tripped_at = NULL WHERE uid = @uid AND tripped_at IS NOT NULL;
 
 -- name: GuardAllow :exec

@@ -43,7 +43,7 @@ type EntityBeginParams struct {
 	Breaker        string
 	AttemptSeconds float64
 	Seq            int64
-	Held           bool
+	Paused         bool
 }
 
 type EntityBeginRow struct {
@@ -74,7 +74,7 @@ func (q *Queries) EntityBegin(ctx context.Context, db DBTX, arg EntityBeginParam
 		arg.Breaker,
 		arg.AttemptSeconds,
 		arg.Seq,
-		arg.Held,
+		arg.Paused,
 	)
 	var i EntityBeginRow
 	err := row.Scan(
@@ -128,7 +128,7 @@ type EntityBumpRow struct {
 	WantSeq    int64
 }
 
-// Asks for one more look at each document. Takes the row locks in key order.
+// Requests a refresh of each document. Takes the row locks in key order.
 // A dead document is revived; one that waits after a failure is tried again soon.
 func (q *Queries) EntityBump(ctx context.Context, db DBTX, arg EntityBumpParams) ([]EntityBumpRow, error) {
 	rows, err := db.Query(ctx, entityBump,
@@ -158,6 +158,32 @@ func (q *Queries) EntityBump(ctx context.Context, db DBTX, arg EntityBumpParams)
 		return nil, err
 	}
 	return items, nil
+}
+
+const entityCancelAttempt = `-- name: EntityCancelAttempt :exec
+UPDATE entity_sync SET
+    failures = greatest(failures - 1, 0),
+    attempt_expires_at = NULL
+WHERE uid = $1 AND document_id = $2 AND locale = $3 AND version = $4
+  AND attempt_expires_at IS NOT NULL
+`
+
+type EntityCancelAttemptParams struct {
+	UID        string
+	DocumentID string
+	Locale     string
+	Version    int64
+}
+
+// The attempt learned nothing about this document: it does not count.
+func (q *Queries) EntityCancelAttempt(ctx context.Context, db DBTX, arg EntityCancelAttemptParams) error {
+	_, err := db.Exec(ctx, entityCancelAttempt,
+		arg.UID,
+		arg.DocumentID,
+		arg.Locale,
+		arg.Version,
+	)
+	return err
 }
 
 const entityDone = `-- name: EntityDone :execrows
@@ -232,8 +258,8 @@ type EntityFailedRow struct {
 }
 
 // The attempt failed because of this document. At the limit it becomes dead, but not
-// when another look was asked for since: that one has its own job, comes soon, and has
-// an attempt left, because Strapi was not asked for it yet.
+// when another refresh was requested since: that one has its own job, comes soon, and
+// has an attempt left, because no attempt has covered it yet.
 func (q *Queries) EntityFailed(ctx context.Context, db DBTX, arg EntityFailedParams) (EntityFailedRow, error) {
 	row := db.QueryRow(ctx, entityFailed,
 		arg.LastError,
@@ -305,32 +331,6 @@ func (q *Queries) EntityOfDocument(ctx context.Context, db DBTX, arg EntityOfDoc
 		return nil, err
 	}
 	return items, nil
-}
-
-const entityRelease = `-- name: EntityRelease :exec
-UPDATE entity_sync SET
-    failures = greatest(failures - 1, 0),
-    attempt_expires_at = NULL
-WHERE uid = $1 AND document_id = $2 AND locale = $3 AND version = $4
-  AND attempt_expires_at IS NOT NULL
-`
-
-type EntityReleaseParams struct {
-	UID        string
-	DocumentID string
-	Locale     string
-	Version    int64
-}
-
-// The attempt did not come to an answer about this document: it does not count.
-func (q *Queries) EntityRelease(ctx context.Context, db DBTX, arg EntityReleaseParams) error {
-	_, err := db.Exec(ctx, entityRelease,
-		arg.UID,
-		arg.DocumentID,
-		arg.Locale,
-		arg.Version,
-	)
-	return err
 }
 
 const entityUncount = `-- name: EntityUncount :exec

@@ -189,12 +189,12 @@ func (q *Queries) GuardLock(ctx context.Context, db DBTX, uid string) (GuardLock
 	return i, err
 }
 
-const guardRelease = `-- name: GuardRelease :execrows
+const guardReset = `-- name: GuardReset :execrows
 UPDATE deletion_guard SET tripped_at = NULL WHERE uid = $1 AND tripped_at IS NOT NULL
 `
 
-func (q *Queries) GuardRelease(ctx context.Context, db DBTX, uid string) (int64, error) {
-	result, err := db.Exec(ctx, guardRelease, uid)
+func (q *Queries) GuardReset(ctx context.Context, db DBTX, uid string) (int64, error) {
+	result, err := db.Exec(ctx, guardReset, uid)
 	if err != nil {
 		return 0, err
 	}
@@ -286,6 +286,29 @@ func (q *Queries) ReconciliationAdvance(ctx context.Context, db DBTX, arg Reconc
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const reconciliationAges = `-- name: ReconciliationAges :one
+SELECT EXISTS (SELECT FROM reconciliation_run r WHERE r.status IN ('waiting', 'running')) AS has_open,
+       coalesce((SELECT extract(epoch FROM clock_timestamp() - max(r.finished_at)) FROM reconciliation_run r
+                 WHERE r.finished_at IS NOT NULL), 'Infinity')::float8 AS try_age,
+       coalesce((SELECT extract(epoch FROM clock_timestamp() - max(r.finished_at)) FROM reconciliation_run r
+                 WHERE r.kind = 'full' AND r.status = 'done'), 'Infinity')::float8 AS full_age
+`
+
+type ReconciliationAgesRow struct {
+	HasOpen bool
+	TryAge  float64
+	FullAge float64
+}
+
+// Decides whether a run is due. A run that failed is tried again after the short
+// interval, so try_age is of any outcome. Ages are in seconds, Infinity for never.
+func (q *Queries) ReconciliationAges(ctx context.Context, db DBTX) (ReconciliationAgesRow, error) {
+	row := db.QueryRow(ctx, reconciliationAges)
+	var i ReconciliationAgesRow
+	err := row.Scan(&i.HasOpen, &i.TryAge, &i.FullAge)
+	return i, err
 }
 
 const reconciliationBillings = `-- name: ReconciliationBillings :many
@@ -494,6 +517,53 @@ func (q *Queries) ReconciliationDeals(ctx context.Context, db DBTX, arg Reconcil
 	return items, nil
 }
 
+const reconciliationDecideLost = `-- name: ReconciliationDecideLost :many
+WITH decided AS (
+    UPDATE reconciliation_difference d SET lost = NOT EXISTS (
+        SELECT FROM inbox_event e
+        WHERE e.uid = d.uid AND e.document_id = d.document_id AND e.seq IS NOT NULL
+          AND e.received_on >= (d.found_at AT TIME ZONE 'UTC')::date - 1
+          AND e.received_at > d.found_at - interval '90 seconds')
+    WHERE d.lost IS NULL AND d.found_at < clock_timestamp() - interval '60 seconds'
+    RETURNING d.run_id, d.uid, d.document_id, d.lost
+), counted AS (
+    UPDATE reconciliation_run r SET lost_webhooks = r.lost_webhooks + n.lost
+    FROM (SELECT run_id, count(*) AS lost FROM decided WHERE lost GROUP BY run_id) n
+    WHERE r.id = n.run_id
+)
+SELECT uid, document_id FROM decided WHERE lost ORDER BY uid, document_id
+`
+
+type ReconciliationDecideLostRow struct {
+	UID        string
+	DocumentID string
+}
+
+// Decides about differences that are a minute old: where no event of the document came,
+// its webhook was lost. An event shortly before counts
+// too, because the list may have been read before it and compared after it. So does one of
+// another locale: what the locales of a document share changes in all of them, and Strapi
+// sends a webhook for one.
+func (q *Queries) ReconciliationDecideLost(ctx context.Context, db DBTX) ([]ReconciliationDecideLostRow, error) {
+	rows, err := db.Query(ctx, reconciliationDecideLost)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ReconciliationDecideLostRow
+	for rows.Next() {
+		var i ReconciliationDecideLostRow
+		if err := rows.Scan(&i.UID, &i.DocumentID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const reconciliationDifferenceInsert = `-- name: ReconciliationDifferenceInsert :exec
 INSERT INTO reconciliation_difference (run_id, uid, document_id, locale, kind, enqueued, lost)
 SELECT $1, k.uid, k.document_id, k.locale, k.kind, true,
@@ -523,27 +593,20 @@ func (q *Queries) ReconciliationDifferenceInsert(ctx context.Context, db DBTX, a
 	return err
 }
 
-const reconciliationFacts = `-- name: ReconciliationFacts :one
-SELECT EXISTS (SELECT FROM reconciliation_run r WHERE r.status IN ('waiting', 'running')) AS has_open,
-       coalesce((SELECT extract(epoch FROM clock_timestamp() - max(r.finished_at)) FROM reconciliation_run r
-                 WHERE r.finished_at IS NOT NULL), 'Infinity')::float8 AS try_age,
-       coalesce((SELECT extract(epoch FROM clock_timestamp() - max(r.finished_at)) FROM reconciliation_run r
-                 WHERE r.kind = 'full' AND r.status = 'done'), 'Infinity')::float8 AS full_age
+const reconciliationEndLease = `-- name: ReconciliationEndLease :exec
+UPDATE reconciliation_run SET lease_until = clock_timestamp() - interval '1 millisecond'
+WHERE id = $1 AND status = 'running' AND generation = $2
 `
 
-type ReconciliationFactsRow struct {
-	HasOpen bool
-	TryAge  float64
-	FullAge float64
+type ReconciliationEndLeaseParams struct {
+	ID         int64
+	Generation int64
 }
 
-// What decides whether a run is due. A run that failed is tried again after the short
-// interval, so try_age is of any outcome. Ages are in seconds, Infinity for never.
-func (q *Queries) ReconciliationFacts(ctx context.Context, db DBTX) (ReconciliationFactsRow, error) {
-	row := db.QueryRow(ctx, reconciliationFacts)
-	var i ReconciliationFactsRow
-	err := row.Scan(&i.HasOpen, &i.TryAge, &i.FullAge)
-	return i, err
+// The runner stops for now: another may continue at once.
+func (q *Queries) ReconciliationEndLease(ctx context.Context, db DBTX, arg ReconciliationEndLeaseParams) error {
+	_, err := db.Exec(ctx, reconciliationEndLease, arg.ID, arg.Generation)
+	return err
 }
 
 const reconciliationFinish = `-- name: ReconciliationFinish :execrows
@@ -613,7 +676,7 @@ const reconciliationGhostCount = `-- name: ReconciliationGhostCount :one
 SELECT count(*) FILTER (WHERE NOT g.enqueued) AS waiting,
        count(*) FILTER (WHERE NOT g.enqueued AND NOT EXISTS (
            SELECT FROM inbox_event e WHERE e.uid = g.uid AND e.document_id = g.document_id
-           AND e.locale = g.locale AND e.seq IS NOT NULL AND e.event = 'entry.delete')) AS unsigned,
+           AND e.locale = g.locale AND e.seq IS NOT NULL AND e.event = 'entry.delete')) AS unverified,
        coalesce(bool_or(g.enqueued), false)::boolean AS begun,
        (coalesce((array_agg(g.document_id ORDER BY g.id))[1:5], '{}'))::text[] AS examples
 FROM reconciliation_difference g WHERE g.run_id = $1 AND g.uid = $2 AND g.kind = 'ghost'
@@ -625,10 +688,10 @@ type ReconciliationGhostCountParams struct {
 }
 
 type ReconciliationGhostCountRow struct {
-	Waiting  int64
-	Unsigned int64
-	Begun    bool
-	Examples []string
+	Waiting    int64
+	Unverified int64
+	Begun      bool
+	Examples   []string
 }
 
 // Ghosts of a type in this run: all that wait, those that no verified entry.delete names,
@@ -638,7 +701,7 @@ func (q *Queries) ReconciliationGhostCount(ctx context.Context, db DBTX, arg Rec
 	var i ReconciliationGhostCountRow
 	err := row.Scan(
 		&i.Waiting,
-		&i.Unsigned,
+		&i.Unverified,
 		&i.Begun,
 		&i.Examples,
 	)
@@ -677,7 +740,7 @@ type ReconciliationGhostInsertParams struct {
 }
 
 // The mirror's live documents between two documentIds that Strapi does not list. They are
-// looked at when the whole list was read, so that a run which fails asks for none. Both
+// refreshed when the whole list was read, so that a run which fails requests none. Both
 // bounds are plain comparisons, so that only this part of the primary key is read. The list
 // is of all locales. A document that it shows with a locale and the mirror has without one,
 // or the other way round, is no ghost: its key changed. Nor is one that a sync brought since
@@ -718,7 +781,7 @@ type ReconciliationGhostTakeRow struct {
 	Locale     string
 }
 
-// The next ghosts to look at. The caller asks for the looks in the same transaction.
+// The next ghosts to refresh. The caller requests that in the same transaction.
 func (q *Queries) ReconciliationGhostTake(ctx context.Context, db DBTX, arg ReconciliationGhostTakeParams) ([]ReconciliationGhostTakeRow, error) {
 	rows, err := db.Query(ctx, reconciliationGhostTake, arg.RunID, arg.UID, arg.MaxRows)
 	if err != nil {
@@ -747,28 +810,13 @@ SELECT coalesce((SELECT (SELECT count(*) FROM reconciliation_difference d WHERE 
                  ORDER BY f.finished_at DESC LIMIT 1), -1)::bigint AS lost
 `
 
-// Lost webhooks since the last full run that is settled began; -1 when there is none.
+// Lost webhooks since the last full run began whose differences are all decided; -1 when
+// there is none.
 func (q *Queries) ReconciliationLostSinceFull(ctx context.Context, db DBTX) (int64, error) {
 	row := db.QueryRow(ctx, reconciliationLostSinceFull)
 	var lost int64
 	err := row.Scan(&lost)
 	return lost, err
-}
-
-const reconciliationRelease = `-- name: ReconciliationRelease :exec
-UPDATE reconciliation_run SET lease_until = clock_timestamp() - interval '1 millisecond'
-WHERE id = $1 AND status = 'running' AND generation = $2
-`
-
-type ReconciliationReleaseParams struct {
-	ID         int64
-	Generation int64
-}
-
-// The runner stops for now: another may go on at once.
-func (q *Queries) ReconciliationRelease(ctx context.Context, db DBTX, arg ReconciliationReleaseParams) error {
-	_, err := db.Exec(ctx, reconciliationRelease, arg.ID, arg.Generation)
-	return err
 }
 
 const reconciliationRequest = `-- name: ReconciliationRequest :one
@@ -787,7 +835,7 @@ type ReconciliationRequestParams struct {
 	AllowDeletes bool
 }
 
-// Asks for a run. One that waits already is enough; it takes over a permission to delete.
+// Requests a run. One that waits already is enough; it takes over a permission to delete.
 func (q *Queries) ReconciliationRequest(ctx context.Context, db DBTX, arg ReconciliationRequestParams) (int64, error) {
 	row := db.QueryRow(ctx, reconciliationRequest,
 		arg.Kind,
@@ -798,52 +846,6 @@ func (q *Queries) ReconciliationRequest(ctx context.Context, db DBTX, arg Reconc
 	var id int64
 	err := row.Scan(&id)
 	return id, err
-}
-
-const reconciliationSettle = `-- name: ReconciliationSettle :many
-WITH settled AS (
-    UPDATE reconciliation_difference d SET lost = NOT EXISTS (
-        SELECT FROM inbox_event e
-        WHERE e.uid = d.uid AND e.document_id = d.document_id AND e.seq IS NOT NULL
-          AND e.received_on >= (d.found_at AT TIME ZONE 'UTC')::date - 1
-          AND e.received_at > d.found_at - interval '90 seconds')
-    WHERE d.lost IS NULL AND d.found_at < clock_timestamp() - interval '60 seconds'
-    RETURNING d.run_id, d.uid, d.document_id, d.lost
-), counted AS (
-    UPDATE reconciliation_run r SET lost_webhooks = r.lost_webhooks + n.lost
-    FROM (SELECT run_id, count(*) AS lost FROM settled WHERE lost GROUP BY run_id) n
-    WHERE r.id = n.run_id
-)
-SELECT uid, document_id FROM settled WHERE lost ORDER BY uid, document_id
-`
-
-type ReconciliationSettleRow struct {
-	UID        string
-	DocumentID string
-}
-
-// A minute has passed: what no webhook told of was lost. An event shortly before counts
-// too, because the list may have been read before it and compared after it. So does one of
-// another locale: what the locales of a document share changes in all of them, and Strapi
-// sends a webhook for one.
-func (q *Queries) ReconciliationSettle(ctx context.Context, db DBTX) ([]ReconciliationSettleRow, error) {
-	rows, err := db.Query(ctx, reconciliationSettle)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []ReconciliationSettleRow
-	for rows.Next() {
-		var i ReconciliationSettleRow
-		if err := rows.Scan(&i.UID, &i.DocumentID); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
 const reconciliationState = `-- name: ReconciliationState :one

@@ -1,7 +1,6 @@
 package mirror
 
 import (
-	"errors"
 	"time"
 
 	"dealbox/internal/circuit"
@@ -19,10 +18,11 @@ const (
 	stepAgain              // another sync moved the row: read it again
 )
 
-// decide reads the answer of step 1. A job that must wait completes when a later
+// decide returns what follows from the row that step 1 read, and how long to wait
+// first. pause is how long the syncs of the type still wait. A job that must wait completes when a later
 // job holds the document, so that a long outage keeps one job a document.
-func decide(seq int64, row dbsqlc.EntityBeginRow, held time.Duration) (step, time.Duration) {
-	waiting := row.BreakerState != string(circuit.Closed) || held > 0 ||
+func decide(seq int64, row dbsqlc.EntityBeginRow, pause time.Duration) (step, time.Duration) {
+	waiting := row.BreakerState != string(circuit.Closed) || pause > 0 ||
 		row.NextAttemptAt != nil && row.NextAttemptAt.After(row.BegunAt)
 	switch {
 	case row.Begun:
@@ -38,33 +38,25 @@ func decide(seq int64, row dbsqlc.EntityBeginRow, held time.Duration) (step, tim
 		return stepSnooze, time.Second
 	case row.BreakerState == string(circuit.Open):
 		return stepSnooze, forcedOpenSnooze
-	case held > 0:
-		return stepSnooze, held
+	case pause > 0:
+		return stepSnooze, pause
 	case waiting:
 		return stepSnooze, row.NextAttemptAt.Sub(row.BegunAt)
 	}
 	return stepAgain, 0
 }
 
-// forcedOpenSnooze: an operator holds the breaker open, so no time is known.
+// forcedOpenSnooze is how long a job waits while an operator holds the breaker open:
+// no time is known then.
 const forcedOpenSnooze = 15 * time.Second
 
 // jobPolicy is the backoff between attempts of one document: 10 s × 2ⁿ, at most an hour.
 var jobPolicy = retry.Policy{InitialDelay: 10 * time.Second, MaxDelay: time.Hour, Base: 2}
 
-// attemptDelay is how long to wait after the given number of failures in a row:
+// attemptDelay returns how long to wait after the given number of failures in a row:
 // the policy's delay, of which at least half is kept so that attempts spread out
 // and never come at once.
 func attemptDelay(failures int, rnd func() float64) time.Duration {
 	full := jobPolicy.Delay(max(failures-1, 0), func() float64 { return 1 })
 	return full/2 + time.Duration(rnd()*float64(full/2))
-}
-
-// isAboutStrapi tells failures that burn no attempt, and how long Strapi asked to wait.
-func isAboutStrapi(err error) (wait time.Duration, ok bool) {
-	var s strapiError
-	if !errors.As(err, &s) {
-		return 0, false
-	}
-	return s.after, true
 }

@@ -22,11 +22,11 @@ func TestDecide(t *testing.T) {
 	}
 	open := func(r *dbsqlc.EntityBeginRow) { r.BreakerState, r.BreakerRetryAt = "open", &later }
 	tests := map[string]struct {
-		seq  int64
-		row  dbsqlc.EntityBeginRow
-		held time.Duration
-		want step
-		wait time.Duration
+		seq   int64
+		row   dbsqlc.EntityBeginRow
+		pause time.Duration
+		want  step
+		wait  time.Duration
 	}{
 		"begun":                                {5, row(func(r *dbsqlc.EntityBeginRow) { r.Begun = true }), 0, stepFetch, 0},
 		"already done":                         {3, row(func(*dbsqlc.EntityBeginRow) {}), 0, stepDone, 0},
@@ -35,8 +35,8 @@ func TestDecide(t *testing.T) {
 		"breaker open: an older job completes": {4, row(open), 0, stepDone, 0},
 		"half open: soon":                      {5, row(func(r *dbsqlc.EntityBeginRow) { r.BreakerState = "half_open" }), 0, stepSnooze, time.Second},
 		"forced open: no time is known":        {5, row(func(r *dbsqlc.EntityBeginRow) { r.BreakerState = "open" }), 0, stepSnooze, forcedOpenSnooze},
-		"type held":                            {5, row(func(*dbsqlc.EntityBeginRow) {}), 7 * time.Second, stepSnooze, 7 * time.Second},
-		"type held: an older job completes":    {4, row(func(*dbsqlc.EntityBeginRow) {}), 7 * time.Second, stepDone, 0},
+		"type paused":                          {5, row(func(*dbsqlc.EntityBeginRow) {}), 7 * time.Second, stepSnooze, 7 * time.Second},
+		"type paused: an older job completes":  {4, row(func(*dbsqlc.EntityBeginRow) {}), 7 * time.Second, stepDone, 0},
 		"after a failure":                      {5, row(func(r *dbsqlc.EntityBeginRow) { r.NextAttemptAt = &later }), 0, stepSnooze, 40 * time.Second},
 		"after a failure: an older job completes": {
 			4, row(func(r *dbsqlc.EntityBeginRow) { r.NextAttemptAt = &later }), 0, stepDone, 0,
@@ -45,7 +45,7 @@ func TestDecide(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			next, wait := decide(test.seq, test.row, test.held)
+			next, wait := decide(test.seq, test.row, test.pause)
 			require.Equal(t, test.want, next)
 			require.Equal(t, test.wait, wait)
 		})

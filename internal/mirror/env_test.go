@@ -87,7 +87,7 @@ func newEnv(t *testing.T, options ...option) *env {
 	return h
 }
 
-// enqueue asks for a look at a document and returns its job.
+// enqueue requests a refresh of a document and returns its job.
 func (h *env) enqueue(key Key) SyncArgs {
 	h.t.Helper()
 	var seqs map[Key]int64
@@ -103,8 +103,8 @@ func (h *env) work(args SyncArgs) error {
 	return h.sync.Work(h.t.Context(), &river.Job[SyncArgs]{Args: args})
 }
 
-// look enqueues and works.
-func (h *env) look(key Key) error {
+// refresh enqueues and works.
+func (h *env) refresh(key Key) error {
 	h.t.Helper()
 	return h.work(h.enqueue(key))
 }
@@ -195,7 +195,7 @@ func (h *env) fill(deals int) []Key {
 	var keys []Key
 	for i := range deals {
 		keys = append(keys, h.deal(fakestrapi.Values{"name": fmt.Sprint("deal ", i), "deal_value": json.Number("10.5")}))
-		require.NoError(h.t, h.look(keys[i]))
+		require.NoError(h.t, h.refresh(keys[i]))
 	}
 	return keys
 }

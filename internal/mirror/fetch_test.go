@@ -25,7 +25,7 @@ func fiveFailuresOpen(_ *fakestrapi.Config, _ *retry.Policy, c *circuit.Config) 
 	c.FailureThreshold = 5
 }
 
-// One poisoned document after the other: each is blamed, and all others flow.
+// One poisoned document after the other: each counts its failures, and all others flow.
 func TestFetch_PoisonedDocumentsDoNotOpenTheBreaker(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]fakestrapi.Fault{
@@ -42,12 +42,12 @@ func TestFetch_PoisonedDocumentsDoNotOpenTheBreaker(t *testing.T) {
 			h.fake.Faults.Set(fault)
 			for attempt := 1; attempt <= 3; attempt++ {
 				for _, key := range poisoned {
-					require.Error(t, h.look(key))
+					require.Error(t, h.refresh(key))
 					require.Equal(t, attempt, h.entity(key).Failures)
 					require.Equal(t, "closed 0", h.breaker())
 					h.due(key)
 				}
-				require.NoError(t, h.look(h.deal(fakestrapi.Values{"name": "flows"})))
+				require.NoError(t, h.refresh(h.deal(fakestrapi.Values{"name": "flows"})))
 			}
 			require.Equal(t, 6, one[int](h, "SELECT count(*) FROM entity_sync WHERE state = 'dead'"))
 			require.Equal(t, map[string]string{"event_dead_lettered": "error"}, h.openAlerts())
@@ -64,14 +64,14 @@ func TestFetch_TooLargeDocument(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
 	key := h.deal(fakestrapi.Values{"name": strings.Repeat("x", 17<<20)})
-	require.ErrorContains(t, h.look(key), "larger than")
+	require.ErrorContains(t, h.refresh(key), "larger than")
 	require.Equal(t, 1, h.entity(key).Failures)
 	require.Equal(t, "closed 0", h.breaker())
-	require.NoError(t, h.look(h.deal(nil)), "its type is not held")
+	require.NoError(t, h.refresh(h.deal(nil)), "its type is not paused")
 }
 
 // STRAPI_TIMEOUT may be longer than a job (here a minute): what hangs is noticed
-// while there is time to tell whose fault it is.
+// while there is time to find out whose fault it is.
 func TestFetch_Hangs(t *testing.T) {
 	t.Parallel()
 	t.Run("Document", func(t *testing.T) {
@@ -79,7 +79,7 @@ func TestFetch_Hangs(t *testing.T) {
 		h := newEnv(t, patient)
 		key := h.deal(nil)
 		h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultHang, Documents: []string{key.DocumentID}})
-		require.ErrorContains(t, h.look(key), "no complete answer within 12s")
+		require.ErrorContains(t, h.refresh(key), "no complete answer within 12s")
 		require.Equal(t, 1, h.entity(key).Failures)
 		require.Equal(t, "closed 0", h.breaker())
 	})
@@ -89,28 +89,28 @@ func TestFetch_Hangs(t *testing.T) {
 		key := h.deal(nil)
 		h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultHang})
 		var snooze *river.JobSnoozeError
-		require.ErrorAs(t, h.look(key), &snooze)
+		require.ErrorAs(t, h.refresh(key), &snooze)
 		require.Zero(t, h.entity(key).Failures)
 		require.Equal(t, "closed 2", h.breaker(), "the document and the list")
 		require.Empty(t, h.openAlerts())
 	})
 }
 
-// A question for which no time was left was not answered, neither well nor badly.
-func TestHold_OutOfTimeIsNoAnswer(t *testing.T) {
+// A request for which no time was left was not answered, neither well nor badly.
+func TestPause_OutOfTimeRaisesNoAlert(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
-	require.NoError(t, h.sync.hold(t.Context(), contentTypes[0], fmt.Errorf("ask: %w", context.DeadlineExceeded), 0))
-	require.Positive(t, h.sync.holds.left(fakestrapi.DealUID))
+	require.NoError(t, h.sync.pause(t.Context(), contentTypes[0], fmt.Errorf("ask: %w", context.DeadlineExceeded), 0))
+	require.Positive(t, h.sync.paused.left(fakestrapi.DealUID))
 	require.Empty(t, h.openAlerts())
 }
 
-// When Postgres cannot write down how Strapi answered, no document is blamed.
+// When Postgres cannot record how Strapi answered, no document counts a failure.
 func TestFetch_PostgresIsNobodysFault(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
 	well, poisoned, deleted := h.deal(nil), h.deal(nil), h.deal(nil)
-	require.NoError(t, h.look(deleted))
+	require.NoError(t, h.refresh(deleted))
 	require.NoError(t, h.fake.Delete(fakestrapi.DealUID, deleted.DocumentID))
 	h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 500, Documents: []string{poisoned.DocumentID}})
 	_, err := h.pool.Exec(t.Context(), `
@@ -120,16 +120,16 @@ func TestFetch_PostgresIsNobodysFault(t *testing.T) {
 	require.NoError(t, err)
 
 	for _, key := range []Key{well, poisoned, deleted} {
-		require.ErrorContains(t, h.look(key), "53100")
+		require.ErrorContains(t, h.refresh(key), "53100")
 		require.Zero(t, h.entity(key).Failures)
 		require.Equal(t, "pending", h.entity(key).State)
-		require.Zero(t, h.sync.holds.left(key.UID), "nor is Strapi")
+		require.Zero(t, h.sync.paused.left(key.UID), "nor is Strapi")
 	}
 	require.Empty(t, h.openAlerts())
 
 	_, err = h.pool.Exec(t.Context(), "DROP TRIGGER no_space ON circuit_breaker")
 	require.NoError(t, err)
-	require.NoError(t, h.look(well))
-	require.NoError(t, h.look(deleted))
+	require.NoError(t, h.refresh(well))
+	require.NoError(t, h.refresh(deleted))
 	require.Equal(t, 1, h.live())
 }

@@ -23,7 +23,7 @@ const (
 	guardFloor = 10
 	// guardShare: one in so many live documents is plausible, too (5 %).
 	guardShare = 20
-	// guardWait is how long a deletion that is held back waits until it is looked at again.
+	// guardWait is after how long a deletion that is held back is tried again.
 	guardWait = 5 * time.Minute
 	// guardAllow is how long an operator's permission lasts.
 	guardAllow = time.Hour
@@ -104,10 +104,8 @@ func (g Guard) Limit() int64 { return max(guardFloor, (g.Live+g.Counted)/guardSh
 
 var errHeldBack = errors.New("the deletion is held back by the guard")
 
-func isHeldBack(err error) bool { return errors.Is(err, errHeldBack) }
-
-// holdBack ends an attempt whose deletion is held back: nothing was changed, no
-// attempt is burnt, and the look stays asked for.
+// holdBack ends an attempt whose deletion is held back: nothing was changed, the
+// attempt does not count, and the refresh stays requested.
 func (w *SyncWorker) holdBack(ctx context.Context, a attempt) (bool, error) {
 	err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
 		err := dbsqlc.New().EntityHoldBack(ctx, tx, dbsqlc.EntityHoldBackParams{
@@ -138,8 +136,9 @@ func TripGuard(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts, t strapi
 func raiseGuard(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts, t strapi.ContentType, details map[string]any) error {
 	_, err := alerts.Raise(ctx, tx, alerting.Alert{
 		Rule: alerting.RuleMassDeleteGuard, Subject: t.Plural, Level: level.Critical,
-		Message: fmt.Sprintf("too many %s vanished from Strapi at once, so Dealbox keeps them: bring Strapi's data back, "+
-			"or run 'dealbox sync --allow-deletes' if the deletions are right", t.Plural),
+		Message: fmt.Sprintf("Too many %s vanished from Strapi at once. Dealbox keeps them and holds their deletions back. "+
+			"Look at Strapi first: if its data is wrong (an old backup, another database, a lost permission), bring it back and the next "+
+			"full reconciliation resets the guard. If the deletions are right, run 'dealbox sync --allow-deletes'", t.Plural),
 		Details: details,
 	})
 	return err
@@ -147,7 +146,7 @@ func raiseGuard(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts, t strap
 
 // ResetGuard ends what TripGuard began, and resolves the alert.
 func ResetGuard(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts, t strapi.ContentType, reason string) error {
-	if _, err := dbsqlc.New().GuardRelease(ctx, tx, t.UID); err != nil {
+	if _, err := dbsqlc.New().GuardReset(ctx, tx, t.UID); err != nil {
 		return fmt.Errorf("reset the guard of %s: %w", t.UID, err)
 	}
 	_, err := alerts.Resolve(ctx, tx, alerting.RuleMassDeleteGuard, t.Plural, reason)

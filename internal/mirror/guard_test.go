@@ -42,12 +42,12 @@ func TestGuard_HoldsBackTheEleventhDeletion(t *testing.T) {
 		require.NoError(t, h.fake.SilentDelete(fakestrapi.DealUID, key.DocumentID))
 	}
 	for _, key := range deals[:10] {
-		require.NoError(t, h.look(key))
+		require.NoError(t, h.refresh(key))
 	}
 	require.Empty(t, h.openAlerts())
 	for _, key := range deals[10:12] {
 		var snooze *river.JobSnoozeError
-		require.ErrorAs(t, h.look(key), &snooze)
+		require.ErrorAs(t, h.refresh(key), &snooze)
 		e := h.entity(key)
 		require.Equal(t, "pending", e.State, "the refresh stays requested")
 		require.Zero(t, e.Failures, "no attempt is counted")

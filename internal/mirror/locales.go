@@ -12,16 +12,32 @@ import (
 	"dealbox/internal/jobs"
 )
 
-// localesDelay is how long after a change in one locale the others are looked at.
+// localesDelay is how long after a change in one locale the others are refreshed.
 // Strapi copies the attributes that all locales of a document share after the
 // save was committed and its webhook sent (0.3 s later on a busy machine), and
 // sends no webhook for the others. Where it takes longer a delta finds them: the
 // copy moves their updatedAt.
 const localesDelay = 5 * time.Second
 
-// LocalesArgs is the job that asks for a look at a document's other locales. It
-// asks when it runs and not when it is inserted: a look that begins in between
-// would count as this one.
+// refreshOtherLocales inserts that job where a document that changed has other locales.
+func (q *Queue) refreshOtherLocales(ctx context.Context, tx pgx.Tx, changed Key) error {
+	if changed.Locale == "" {
+		return nil
+	}
+	others, err := otherLocales(ctx, tx, changed)
+	if err != nil || len(others) == 0 {
+		return err
+	}
+	_, err = q.jobs.InsertTx(ctx, tx, LocalesArgs(changed), &river.InsertOpts{ScheduledAt: time.Now().Add(localesDelay)})
+	if err != nil {
+		return fmt.Errorf("insert the job for the document's other locales: %w", err)
+	}
+	return nil
+}
+
+// LocalesArgs is the job that requests a refresh of a document's other locales. It
+// requests them when it runs and not when it is inserted: a sync that begins in
+// between would cover them.
 type LocalesArgs struct {
 	UID        string `json:"uid"`
 	DocumentID string `json:"document_id"`
@@ -48,7 +64,7 @@ func NewLocalesWorker(sync *SyncWorker) *LocalesWorker {
 	return &LocalesWorker{pool: sync.pool, queue: sync.queue}
 }
 
-// Work implements river.Worker. It ends: a look that finds nothing new asks for no other.
+// Work implements river.Worker. The chain ends: a sync that changes nothing inserts no job.
 func (w *LocalesWorker) Work(ctx context.Context, job *river.Job[LocalesArgs]) error {
 	changed := Key(job.Args)
 	return pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
@@ -61,11 +77,12 @@ func (w *LocalesWorker) Work(ctx context.Context, job *river.Job[LocalesArgs]) e
 	})
 }
 
-// otherLocales are those in which the document is known, beside the key's own.
+// otherLocales returns a refresh for each locale in which the document is known,
+// except the key's own.
 func otherLocales(ctx context.Context, tx pgx.Tx, key Key) ([]Refresh, error) {
 	known, err := dbsqlc.New().EntityOfDocument(ctx, tx, dbsqlc.EntityOfDocumentParams{UID: key.UID, DocumentID: key.DocumentID})
 	if err != nil {
-		return nil, fmt.Errorf("look for the document's locales: %w", err)
+		return nil, fmt.Errorf("find the document's locales: %w", err)
 	}
 	var others []Refresh
 	for _, locale := range known {
@@ -74,20 +91,4 @@ func otherLocales(ctx context.Context, tx pgx.Tx, key Key) ([]Refresh, error) {
 		}
 	}
 	return others, nil
-}
-
-// othersLater asks for it, where a document that changed has other locales.
-func (q *Queue) othersLater(ctx context.Context, tx pgx.Tx, changed Key) error {
-	if changed.Locale == "" {
-		return nil
-	}
-	others, err := otherLocales(ctx, tx, changed)
-	if err != nil || len(others) == 0 {
-		return err
-	}
-	_, err = q.jobs.InsertTx(ctx, tx, LocalesArgs(changed), &river.InsertOpts{ScheduledAt: time.Now().Add(localesDelay)})
-	if err != nil {
-		return fmt.Errorf("insert the job for the document's other locales: %w", err)
-	}
-	return nil
 }

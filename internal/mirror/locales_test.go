@@ -36,24 +36,24 @@ func (h *env) translate(key Key, locale string, values fakestrapi.Values) Key {
 }
 
 // Strapi copies what the locales of a document share to all of them and sends one
-// webhook. A change in one is followed by a look at the others, and that ends.
+// webhook. A change in one is followed by a refresh of the others, and that ends.
 func TestLocales_Shared(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t, localized(false))
 	deal := h.deal(fakestrapi.Values{"name": "deal", "owner": "ada"})
 	en := Key{deal.UID, deal.DocumentID, "en"}
 	fr := h.translate(deal, "fr", fakestrapi.Values{"name": "affaire"})
-	require.NoError(t, h.look(en))
+	require.NoError(t, h.refresh(en))
 	require.Empty(t, h.laterJobs(), "one locale has no others")
-	require.NoError(t, h.look(fr))
+	require.NoError(t, h.refresh(fr))
 	require.Equal(t, []LocalesArgs{LocalesArgs(fr)}, h.laterJobs())
 	h.workLater(fr)
 	h.drain()
-	require.Equal(t, []LocalesArgs{LocalesArgs(fr)}, h.laterJobs(), "what has not changed asks for nothing")
+	require.Equal(t, []LocalesArgs{LocalesArgs(fr)}, h.laterJobs(), "a sync that changes nothing inserts no job")
 
 	_, err := h.fake.Update(deal.UID, deal.DocumentID, fakestrapi.Values{"owner": "bo"})
 	require.NoError(t, err)
-	require.NoError(t, h.look(en))
+	require.NoError(t, h.refresh(en))
 	owner := func() string {
 		return one[string](h, "SELECT string_agg(locale || ' ' || owner, ', ' ORDER BY locale) FROM deal")
 	}
@@ -93,8 +93,8 @@ func TestLocales_SilentRelations(t *testing.T) {
 	b := h.billing(deal)
 	bFR := h.translate(b, "fr", fakestrapi.Values{"amount": json.Number("5"), "deal": deal.DocumentID})
 	for _, locale := range []string{"en", "fr"} {
-		require.NoError(t, h.look(Key{deal.UID, deal.DocumentID, locale}))
-		require.NoError(t, h.look(Key{b.UID, b.DocumentID, locale}))
+		require.NoError(t, h.refresh(Key{deal.UID, deal.DocumentID, locale}))
+		require.NoError(t, h.refresh(Key{b.UID, b.DocumentID, locale}))
 	}
 	h.drain()
 	links := func() string {
@@ -107,22 +107,22 @@ func TestLocales_SilentRelations(t *testing.T) {
 	}{{nil, "en true, fr false"}, {[]string{b.DocumentID}, "en true, fr true"}} {
 		_, err := h.fake.In("fr").SetRelation(fr.UID, fr.DocumentID, "billings", step.targets...)
 		require.NoError(t, err)
-		require.NoError(t, h.look(fr))
+		require.NoError(t, h.refresh(fr))
 		require.Greater(t, h.entity(bFR).Want, h.entity(bFR).Done)
 		require.Equal(t, h.entity(Key{b.UID, b.DocumentID, "en"}).Want, h.entity(Key{b.UID, b.DocumentID, "en"}).Done)
 		h.drain()
 		require.Equal(t, step.want, links())
 	}
 
-	// The webhook of a billing is late: its deal tells of it, and in which locale.
+	// The webhook of a billing is late: its deal lists it, in which locale, too.
 	entry, err := h.fake.In("fr").Create(b.UID, fakestrapi.Values{"amount": json.Number("7"), "deal": deal.DocumentID})
 	require.NoError(t, err)
-	require.NoError(t, h.look(fr))
+	require.NoError(t, h.refresh(fr))
 	h.drain()
 	require.Equal(t, "fr", one[string](h, "SELECT locale FROM billing WHERE document_id = $1 AND deleted_at IS NULL", entry.DocumentID))
 }
 
-// A Strapi that is emptied answers so in every locale: one that is empty is not.
+// A type is empty when it has no document in any locale.
 func TestLocales_Empty(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t, localized(true))

@@ -1,6 +1,6 @@
 // Package mirror keeps deals and billings in Postgres equal to what Strapi's
-// REST API says. A look at a document is asked for through Queue.Enqueue and
-// done by SyncWorker, by the protocol that ARCHITECTURE.md describes.
+// REST API returns. Queue.Enqueue requests the refresh of a document and SyncWorker
+// does it, by the protocol that ARCHITECTURE.md describes.
 package mirror
 
 import (
@@ -17,7 +17,8 @@ import (
 // Key names a document of Strapi. Locale is empty where the type has none.
 type Key struct{ UID, DocumentID, Locale string }
 
-// String is how alerts and logs name a document: uid/documentId, and the locale if any.
+// String returns uid/documentId, and the locale if any: alerts and logs name a
+// document so.
 func (k Key) String() string {
 	if k.Locale == "" {
 		return k.UID + "/" + k.DocumentID
@@ -25,15 +26,15 @@ func (k Key) String() string {
 	return k.UID + "/" + k.DocumentID + "/" + k.Locale
 }
 
-// Refresh asks to bring one document in step. Events is how many stored events
-// ask for it: 0 when it is not a webhook that asks.
+// Refresh is a request to bring one document in step. Events is how many stored
+// events request it: 0 when it is not a webhook that does.
 type Refresh struct {
 	Key
 
 	Events int64
 }
 
-// SyncArgs is the job of one look. It holds keys only: what to write is always
+// SyncArgs is the job of one refresh. It holds keys only: what to write is always
 // read from Strapi when the job runs.
 type SyncArgs struct {
 	UID        string `json:"uid"`
@@ -57,20 +58,20 @@ type Queue struct{ jobs inserter }
 // NewQueue makes the door. The client only inserts.
 func NewQueue(client inserter) *Queue { return &Queue{jobs: client} }
 
-// Enqueue asks for one more look at each of the documents, which must be
+// Enqueue requests a refresh of each of the documents, which must be
 // distinct, and inserts a job for each, all in tx. It returns the seq that each
 // document's sync must reach. It takes the documents' row locks in key order; a
 // transaction that holds one of them already must have locked all of them.
-func (q *Queue) Enqueue(ctx context.Context, tx pgx.Tx, looks []Refresh) (map[Key]int64, error) {
-	if len(looks) == 0 {
+func (q *Queue) Enqueue(ctx context.Context, tx pgx.Tx, refreshes []Refresh) (map[Key]int64, error) {
+	if len(refreshes) == 0 {
 		return nil, nil
 	}
-	uids, ids, locales, events := columns(looks)
+	uids, ids, locales, events := columns(refreshes)
 	rows, err := dbsqlc.New().EntityBump(ctx, tx, dbsqlc.EntityBumpParams{
 		Uids: uids, DocumentIds: ids, Locales: locales, Events: events,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("ask for a look at %d documents: %w", len(looks), err)
+		return nil, fmt.Errorf("request a refresh of %d documents: %w", len(refreshes), err)
 	}
 	seqs := make(map[Key]int64, len(rows))
 	params := make([]river.InsertManyParams, len(rows))
@@ -85,9 +86,9 @@ func (q *Queue) Enqueue(ctx context.Context, tx pgx.Tx, looks []Refresh) (map[Ke
 }
 
 // Uncount takes events back from documents that tx has bumped: they turned out
-// to be duplicates. The look itself stays asked for.
-func Uncount(ctx context.Context, tx pgx.Tx, looks []Refresh) error {
-	uids, ids, locales, events := columns(looks)
+// to be duplicates. The refresh stays requested.
+func Uncount(ctx context.Context, tx pgx.Tx, refreshes []Refresh) error {
+	uids, ids, locales, events := columns(refreshes)
 	err := dbsqlc.New().EntityUncount(ctx, tx, dbsqlc.EntityUncountParams{
 		Uids: uids, DocumentIds: ids, Locales: locales, Events: events,
 	})
@@ -120,12 +121,12 @@ func (q *Queue) RequeueOrphans(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-func columns(looks []Refresh) (uids, ids, locales []string, events []int64) {
-	for _, l := range looks {
-		uids = append(uids, l.UID)
-		ids = append(ids, l.DocumentID)
-		locales = append(locales, l.Locale)
-		events = append(events, l.Events)
+func columns(refreshes []Refresh) (uids, ids, locales []string, events []int64) {
+	for _, r := range refreshes {
+		uids = append(uids, r.UID)
+		ids = append(ids, r.DocumentID)
+		locales = append(locales, r.Locale)
+		events = append(events, r.Events)
 	}
 	return uids, ids, locales, events
 }

@@ -30,22 +30,6 @@ var (
 // relations to its billings are named by the billing type's plural.
 const DealRelation = "deal"
 
-// relations are Strapi's names of the relations that a type has to the other kind.
-func relations(t strapi.ContentType) []string {
-	attributes := DealFields
-	if t.Kind == strapi.Billing {
-		attributes = BillingFields
-	}
-	var names []string
-	for ours, theirs := range t.Fields {
-		if theirs != "" && !slices.Contains(attributes, ours) {
-			names = append(names, theirs)
-		}
-	}
-	slices.Sort(names)
-	return names
-}
-
 // DealRow maps a document, as Strapi shows that version of it, to our row. A value that does not fit its
 // column is an error that names the attribute: it is the document's fault.
 func DealRow(t strapi.ContentType, key Key, version strapi.Version, doc strapi.Document) (dbsqlc.DealUpsertParams, error) {
@@ -95,7 +79,7 @@ func BillingRow(t strapi.ContentType, dealUID string, key Key, version strapi.Ve
 	return row, r.err
 }
 
-// publishedAt is null for a draft. Strapi sets it on every write, also where the
+// publishedAt returns nil for a draft. Strapi sets it on every write, also where the
 // type has no drafts; a row that came by another way may lack it and counts all
 // the same, because Strapi lists it as published.
 func publishedAt(version strapi.Version, doc strapi.Document) *time.Time {
@@ -118,26 +102,23 @@ type reader struct {
 	err error
 }
 
-// raw is nil where the type lacks the attribute or its value is null.
-func (r *reader) raw(ours string) json.RawMessage {
-	raw := r.doc.Attributes[r.t.Field(ours)]
-	if bytes.Equal(raw, []byte("null")) {
+// date takes dates, and of a datetime its day as written.
+func (r *reader) date(ours string) *time.Time {
+	s := r.text(ours)
+	if s == nil || *s == "" {
 		return nil
 	}
-	return raw
-}
-
-func (r *reader) fail(ours, want string) {
-	if r.err == nil {
-		r.err = fieldError{fmt.Sprintf("attribute %s of %s is not %s: correct it in Strapi, or map another attribute to %s",
-			r.t.Field(ours), r.t.UID, want, ours)}
+	day, _, _ := strings.Cut(*s, "T")
+	if len(day) == len("2006-01") {
+		day += "-01"
 	}
+	d, err := time.Parse(time.DateOnly, day)
+	if err != nil {
+		r.fail(ours, "a date")
+		return nil
+	}
+	return &d
 }
-
-// fieldError: an attribute's value does not fit its column.
-type fieldError struct{ text string }
-
-func (e fieldError) Error() string { return e.text }
 
 // text takes strings; numbers and booleans are taken as they are written, so
 // that an integer deal_id or an enumeration of another kind is no failure.
@@ -178,25 +159,7 @@ func (r *reader) number(ours string) decimal.NullDecimal {
 	return decimal.NewNullDecimal(d)
 }
 
-// date takes dates, and of a datetime its day as written.
-func (r *reader) date(ours string) *time.Time {
-	s := r.text(ours)
-	if s == nil || *s == "" {
-		return nil
-	}
-	day, _, _ := strings.Cut(*s, "T")
-	if len(day) == len("2006-01") {
-		day += "-01"
-	}
-	d, err := time.Parse(time.DateOnly, day)
-	if err != nil {
-		r.fail(ours, "a date")
-		return nil
-	}
-	return &d
-}
-
-// relation is the documentId of a to-one relation; empty when there is none.
+// relation returns the documentId of a to-one relation; empty when there is none.
 func (r *reader) relation(ours string) string {
 	name := r.t.Field(ours)
 	if name == "" {
@@ -212,4 +175,41 @@ func (r *reader) relation(ours string) string {
 		return ids[0]
 	}
 	return ""
+}
+
+// raw returns nil where the type lacks the attribute or its value is null.
+func (r *reader) raw(ours string) json.RawMessage {
+	raw := r.doc.Attributes[r.t.Field(ours)]
+	if bytes.Equal(raw, []byte("null")) {
+		return nil
+	}
+	return raw
+}
+
+func (r *reader) fail(ours, want string) {
+	if r.err == nil {
+		r.err = fieldError{fmt.Sprintf("attribute %s of %s is not %s: correct it in Strapi, or map another attribute to %s",
+			r.t.Field(ours), r.t.UID, want, ours)}
+	}
+}
+
+// fieldError is an attribute's value that does not fit its column.
+type fieldError struct{ text string }
+
+func (e fieldError) Error() string { return e.text }
+
+// relations returns Strapi's names of the relations that a type has to the other kind.
+func relations(t strapi.ContentType) []string {
+	attributes := DealFields
+	if t.Kind == strapi.Billing {
+		attributes = BillingFields
+	}
+	var names []string
+	for ours, theirs := range t.Fields {
+		if theirs != "" && !slices.Contains(attributes, ours) {
+			names = append(names, theirs)
+		}
+	}
+	slices.Sort(names)
+	return names
 }

@@ -51,7 +51,7 @@ func TestDealRow_BadValues(t *testing.T) {
 		t.Run(attribute, func(t *testing.T) {
 			_, err := DealRow(strapi.ContentType{UID: "api::d.d"}, Key{}, strapi.Published, document(t, `{"`+attribute+`":`+value+`}`))
 			require.ErrorContains(t, err, "attribute "+attribute+" of api::d.d is not")
-			require.True(t, IsBadValue(err), "it is the document's fault")
+			require.True(t, isBadValue(err), "it is the document's fault")
 		})
 	}
 }

@@ -19,7 +19,7 @@ type store interface {
 }
 
 // inserter is what the mirror needs of River: *jobs.Client has it. Every job is
-// inserted in the transaction of what it is for.
+// inserted in the transaction that makes it necessary.
 type inserter interface {
 	InsertTx(ctx context.Context, tx pgx.Tx, args river.JobArgs, opts *river.InsertOpts) (*rivertype.JobInsertResult, error)
 	InsertManyTx(ctx context.Context, tx pgx.Tx, params []river.InsertManyParams) ([]*rivertype.JobInsertResult, error)

@@ -23,16 +23,15 @@ import (
 )
 
 const (
-	// attemptLease is when an attempt that has not ended counts as died: a little
-	// after River cancels it, and before River starts it again.
+	// attemptLease is after how long an attempt that has not ended counts as died: a
+	// little after River cancels it, and before River starts it again.
 	attemptLease = jobs.Timeout + 5*time.Second
 	// conflictTries bounds how often a transaction is repeated after a conflict.
 	conflictTries = 5
+	// defaultRecordTimeout is Config.RecordTimeout where none is set: with the time for
+	// the requests (see fetchTimeout) it fits into jobs.Timeout.
+	defaultRecordTimeout = 2 * time.Second
 )
-
-// defaultRecordTimeout is Config.RecordTimeout where none is set: with the time for
-// the requests (see fetchTimeout) it fits into jobs.Timeout.
-const defaultRecordTimeout = 2 * time.Second
 
 // Config of a SyncWorker.
 type Config struct {
@@ -59,7 +58,7 @@ type SyncWorker struct {
 	types    map[string]strapi.ContentType
 	dealUIDs []string
 	cfg      Config
-	holds    *typePauses
+	paused   *typePauses
 }
 
 // NewSyncWorker makes the worker.
@@ -72,7 +71,7 @@ func NewSyncWorker(db store, queue *Queue, source *Source, forecast *revenue.For
 	}
 	w := &SyncWorker{
 		pool: db, queue: queue, source: source, forecast: forecast, alerts: alerts, cfg: cfg,
-		types: map[string]strapi.ContentType{}, holds: newHolds(),
+		types: map[string]strapi.ContentType{}, paused: newTypePauses(),
 	}
 	for _, t := range cfg.Types {
 		w.types[t.UID] = t
@@ -84,7 +83,7 @@ func NewSyncWorker(db store, queue *Queue, source *Source, forecast *revenue.For
 }
 
 // NextRetry implements river.Worker for errors that were not turned into a
-// snooze. The document's row says when it is really due.
+// snooze. The document's row holds when it is really due.
 func (w *SyncWorker) NextRetry(job *river.Job[SyncArgs]) time.Time {
 	return time.Now().Add(attemptDelay(job.Attempt, w.cfg.Random))
 }
@@ -97,7 +96,7 @@ type attempt struct {
 	row dbsqlc.EntityBeginRow
 }
 
-// Work runs the sync protocol: read what is wanted, ask Strapi, write by
+// Work runs the sync protocol: read which refresh is wanted, ask Strapi, write by
 // compare-and-set, and start again when another sync was faster.
 func (w *SyncWorker) Work(ctx context.Context, job *river.Job[SyncArgs]) error {
 	for {
@@ -119,24 +118,18 @@ func (w *SyncWorker) Work(ctx context.Context, job *river.Job[SyncArgs]) error {
 	}
 }
 
-// spread adds up to a fifth, so that jobs which wait for the same thing do not
-// come back in one instant.
-func (w *SyncWorker) spread(wait time.Duration) time.Duration {
-	return wait + time.Duration(w.cfg.Random()*float64(wait)/5)
-}
-
-// begin is step 1. want_seq is read here, before Strapi is asked: what is
-// asked for later is not covered by this attempt.
+// begin is step 1. It reads want_seq before Strapi is asked, so this attempt does
+// not cover a refresh that is requested later.
 func (w *SyncWorker) begin(ctx context.Context, args SyncArgs) (attempt, step, time.Duration, error) {
 	key := args.key()
 	t, ok := w.types[key.UID]
 	if !ok {
 		return attempt{}, stepSnooze, time.Hour, nil // its type left the settings; it may come back
 	}
-	held := w.holds.left(t.UID)
+	pause := w.paused.left(t.UID)
 	row, err := dbsqlc.New().EntityBegin(ctx, w.pool, dbsqlc.EntityBeginParams{
-		UID: key.UID, DocumentID: key.DocumentID, Locale: key.Locale,
-		Seq: args.Seq, Breaker: w.source.breaker.Name(), Held: held > 0, AttemptSeconds: attemptLease.Seconds(),
+		UID: key.UID, DocumentID: key.DocumentID, Locale: key.Locale, Breaker: w.source.breaker.Name(),
+		Seq: args.Seq, Paused: pause > 0, AttemptSeconds: attemptLease.Seconds(),
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return attempt{}, stepDone, 0, nil
@@ -144,8 +137,14 @@ func (w *SyncWorker) begin(ctx context.Context, args SyncArgs) (attempt, step, t
 	if err != nil {
 		return attempt{}, stepDone, 0, fmt.Errorf("begin sync of %s: %w", key, err)
 	}
-	next, wait := decide(args.Seq, row, held)
+	next, wait := decide(args.Seq, row, pause)
 	return attempt{key: key, t: t, seq: args.Seq, row: row}, next, wait, nil
+}
+
+// spread adds up to a fifth, so that jobs which wait for the same thing do not
+// come back in one instant.
+func (w *SyncWorker) spread(wait time.Duration) time.Duration {
+	return wait + time.Duration(w.cfg.Random()*float64(wait)/5)
 }
 
 // run is steps 2 to 4. done is false when another sync was faster.
@@ -158,9 +157,9 @@ func (w *SyncWorker) run(ctx context.Context, a attempt) (done bool, err error) 
 		}
 	}()
 	if int(a.row.Failures) > w.cfg.MaxAttempts {
-		return w.failed(ctx, a, exhausted(a.row.LastError))
+		return w.failed(ctx, a, a.exhausted())
 	}
-	cur, err := w.source.fetch(ctx, a.t, a.key, a.seen())
+	cur, err := w.source.fetch(ctx, a.t, a.key, a.breaker())
 	if err != nil {
 		return w.failed(ctx, a, err)
 	}
@@ -171,25 +170,25 @@ func (w *SyncWorker) run(ctx context.Context, a attempt) (done bool, err error) 
 	return written, nil
 }
 
-// exhausted is why a document is given up before another attempt: its failures
+// exhausted returns why a document is given up before another attempt: its failures
 // were counted, but the last of them could not make it dead.
-func exhausted(lastError *string) error {
-	if lastError != nil {
-		return errors.New(*lastError)
+func (a attempt) exhausted() error {
+	if a.row.LastError != nil {
+		return errors.New(*a.row.LastError)
 	}
-	return errors.New("the last attempts ended without an answer: the process died or was killed during each")
+	return errors.New("the last attempts ended without a result: the process died or was killed during each")
 }
 
-func (a attempt) seen() circuit.Snapshot {
+// breaker returns the breaker's state as step 1 read it.
+func (a attempt) breaker() circuit.Snapshot {
 	return circuit.Snapshot{
 		State: circuit.State(a.row.BreakerState), FailureCount: int(a.row.BreakerFailureCount),
 		Generation: a.row.BreakerGeneration,
 	}
 }
 
-// write is step 3: one transaction, with the compare-and-set before the row and
-// the forecast's mark as its last statement. It answers false when the
-// compare-and-set failed.
+// write is step 3, in one transaction that is repeated after a conflict. It returns
+// false when the compare-and-set failed.
 func (w *SyncWorker) write(ctx context.Context, a attempt, cur current) (written bool, err error) {
 	for range conflictTries {
 		err = pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
@@ -200,7 +199,7 @@ func (w *SyncWorker) write(ctx context.Context, a attempt, cur current) (written
 			break
 		}
 	}
-	if err != nil && !IsBadValue(err) && !isHeldBack(err) {
+	if err != nil && !isBadValue(err) && !errors.Is(err, errHeldBack) {
 		err = databaseError{err}
 	}
 	if err != nil {
@@ -209,6 +208,8 @@ func (w *SyncWorker) write(ctx context.Context, a attempt, cur current) (written
 	return written, nil
 }
 
+// writeTx does the compare-and-set before it writes the row, and marks the forecast
+// in its last statement.
 func (w *SyncWorker) writeTx(ctx context.Context, tx pgx.Tx, a attempt, cur current) (bool, error) {
 	c, err := w.readChange(ctx, tx, a, cur)
 	if err != nil {
@@ -240,73 +241,73 @@ func (w *SyncWorker) writeTx(ctx context.Context, tx pgx.Tx, a attempt, cur curr
 	if _, err := w.queue.Enqueue(ctx, tx, others); err != nil {
 		return false, err
 	}
-	if changed {
-		if err := w.queue.othersLater(ctx, tx, a.key); err != nil {
-			return false, err
-		}
-		return true, w.forecast.MarkDirty(ctx, tx)
+	if !changed {
+		return true, nil
 	}
-	return true, nil
+	if err := w.queue.refreshOtherLocales(ctx, tx, a.key); err != nil {
+		return false, err
+	}
+	return true, w.forecast.MarkDirty(ctx, tx)
 }
 
-// failed ends an attempt that did not succeed. What speaks about Strapi burns no
+// failed ends an attempt that did not succeed. What speaks about Strapi counts no
 // attempt; what speaks about the document counts, and at the limit it is dead,
 // with its alert, in one transaction.
 func (w *SyncWorker) failed(ctx context.Context, a attempt, cause error) (done bool, err error) {
 	var away databaseError
 	if errors.Is(ctx.Err(), context.Canceled) || errors.As(cause, &away) {
 		// Dealbox is stopping, or Postgres is in trouble: River tries the job again.
-		w.release(ctx, a)
+		w.cancel(ctx, a)
 		return false, cause
 	}
-	if isHeldBack(cause) {
+	if errors.Is(cause, errHeldBack) {
 		return w.holdBack(ctx, a)
 	}
 	if wait, ok := isAboutStrapi(cause); ok {
 		return w.postpone(ctx, a, cause, wait)
 	}
-	// A job that ran out of time still has to say so.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.cfg.RecordTimeout)
-	defer cancel()
 	return w.countFailure(ctx, a, cause)
-}
-
-// release takes the attempt back as far as that can be done: if it cannot, the
-// lease ends by itself and the attempt counts.
-func (w *SyncWorker) release(ctx context.Context, a attempt) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.cfg.RecordTimeout)
-	defer cancel()
-	err := dbsqlc.New().EntityRelease(ctx, w.pool, dbsqlc.EntityReleaseParams{
-		UID: a.key.UID, DocumentID: a.key.DocumentID, Locale: a.key.Locale, Version: a.row.Version,
-	})
-	if err != nil {
-		w.cfg.Logger.Warn("an attempt could not be taken back and counts as a failure",
-			"document", a.key.String(), "error", err)
-	}
 }
 
 // postpone waits for Strapi. While it waits, a job that a later one covers ends.
 func (w *SyncWorker) postpone(ctx context.Context, a attempt, cause error, wait time.Duration) (bool, error) {
-	w.release(ctx, a)
-	if err := w.hold(ctx, a.t, cause, wait); err != nil {
+	w.cancel(ctx, a)
+	if err := w.pause(ctx, a.t, cause, wait); err != nil {
 		return false, err
 	}
 	return false, nil // step 1 knows how long to wait
 }
 
+// cancel takes the attempt back as far as that can be done. Failure policy: if it
+// cannot, the lease ends by itself and the attempt counts.
+func (w *SyncWorker) cancel(ctx context.Context, a attempt) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.cfg.RecordTimeout)
+	defer cancel()
+	err := dbsqlc.New().EntityCancelAttempt(ctx, w.pool, dbsqlc.EntityCancelAttemptParams{
+		UID: a.key.UID, DocumentID: a.key.DocumentID, Locale: a.key.Locale, Version: a.row.Version,
+	})
+	if err != nil {
+		w.cfg.Logger.Warn("could not take an attempt back; it counts as a failure of its document",
+			"document", a.key.String(), "error", err)
+	}
+}
+
+// countFailure records a failure of the document, also when the job ran out of time.
 func (w *SyncWorker) countFailure(ctx context.Context, a attempt, cause error) (bool, error) {
-	text := text.Line(cause.Error(), 1000) // parts of it may be Strapi's own words
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.cfg.RecordTimeout)
+	defer cancel()
+	lastError := text.Line(cause.Error(), 1000) // parts of it may be Strapi's own words
 	var after dbsqlc.EntityFailedRow
 	err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) (err error) {
 		after, err = dbsqlc.New().EntityFailed(ctx, tx, dbsqlc.EntityFailedParams{
 			UID: a.key.UID, DocumentID: a.key.DocumentID, Locale: a.key.Locale, Version: a.row.Version,
-			LastError: &text, WantSeq: a.row.WantSeq, MaxFailures: int32(w.cfg.MaxAttempts),
+			LastError: &lastError, WantSeq: a.row.WantSeq, MaxFailures: int32(w.cfg.MaxAttempts),
 			DelaySeconds: attemptDelay(int(a.row.Failures), w.cfg.Random).Seconds(),
 		})
 		if errors.Is(err, pgx.ErrNoRows) || err != nil || after.State != "dead" {
 			return err
 		}
-		return w.raiseDead(ctx, tx, a, after, text)
+		return w.raiseDead(ctx, tx, a, after, lastError)
 	})
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
@@ -338,12 +339,9 @@ type databaseError struct{ error }
 
 func (e databaseError) Unwrap() error { return e.error }
 
-// IsBadValue says that a value does not fit its column, by our mapping or
-// by what Postgres says (data exception, constraint, program limit).
-func IsBadValue(err error) bool {
+// isBadValue reports whether a value does not fit its column, by our mapping or
+// by what Postgres answered (data exception, constraint, program limit).
+func isBadValue(err error) bool {
 	var field fieldError
-	if errors.As(err, &field) {
-		return true
-	}
-	return pgerr.IsBadValue(err)
+	return errors.As(err, &field) || pgerr.IsBadValue(err)
 }

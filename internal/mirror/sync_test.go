@@ -18,22 +18,22 @@ func TestSync_FollowsADocument(t *testing.T) {
 	h := newEnv(t)
 	key := h.deal(fakestrapi.Values{"name": "Acme", "deal_value": json.Number("1000.10"), "deal_status": "active"})
 
-	require.NoError(t, h.look(key))
+	require.NoError(t, h.refresh(key))
 	require.Equal(t, "1000.10", one[string](h, "SELECT deal_value::numeric(12,2)::text FROM deal WHERE document_id = $1", key.DocumentID))
-	require.True(t, h.dirty(), "a change of the mirror asks for a recompute")
+	require.True(t, h.dirty(), "a change of the mirror marks the forecast dirty")
 
 	h.cleanForecast()
-	require.NoError(t, h.look(key))
+	require.NoError(t, h.refresh(key))
 	require.False(t, h.dirty(), "nothing differed, so nothing is recomputed")
 	require.Equal(t, 1, one[int](h, "SELECT count(*) FROM mirror_change"))
 
 	_, err := h.fake.Update(fakestrapi.DealUID, key.DocumentID, fakestrapi.Values{"stage": "negotiation"})
 	require.NoError(t, err)
-	require.NoError(t, h.look(key))
+	require.NoError(t, h.refresh(key))
 	require.True(t, h.dirty())
 
 	require.NoError(t, h.fake.Delete(fakestrapi.DealUID, key.DocumentID))
-	require.NoError(t, h.look(key))
+	require.NoError(t, h.refresh(key))
 	require.NotNil(t, one[*time.Time](h, "SELECT deleted_at FROM deal"))
 	require.Equal(t, "negotiation", one[string](h, "SELECT stage FROM deal"), "a tombstone keeps the last state")
 	require.Equal(t, "created,updated,deleted", one[string](h, "SELECT string_agg(kind, ',' ORDER BY id) FROM mirror_change"))
@@ -43,12 +43,13 @@ func TestSync_FollowsADocument(t *testing.T) {
 	require.Equal(t, "ok", e.State)
 }
 
-func TestSync_TenThousandLooksAtOneDealCostOneRequest(t *testing.T) {
+func TestSync_ManyRefreshesOfOneDocumentCostOneRequest(t *testing.T) {
 	t.Parallel()
+	const refreshes = 50
 	h := newEnv(t)
 	key := h.deal(fakestrapi.Values{"name": "busy"})
 	var all []SyncArgs
-	for range 50 {
+	for range refreshes {
 		all = append(all, h.enqueue(key))
 	}
 	for _, args := range all {
@@ -57,7 +58,7 @@ func TestSync_TenThousandLooksAtOneDealCostOneRequest(t *testing.T) {
 	require.Equal(t, 1, h.fake.Requests.Document(key.DocumentID))
 }
 
-// What is asked for while Strapi is being asked is not covered by that answer.
+// An attempt does not cover a refresh that is requested while Strapi answers.
 func TestSync_WantIsReadBeforeStrapiIsAsked(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
@@ -70,7 +71,7 @@ func TestSync_WantIsReadBeforeStrapiIsAsked(t *testing.T) {
 	})
 	require.NoError(t, h.work(args))
 	e := h.entity(key)
-	require.Less(t, e.Done, e.Want, "the second look is still to be done")
+	require.Less(t, e.Done, e.Want, "the second refresh is still to be done")
 	require.Equal(t, "pending", e.State)
 
 	require.NoError(t, h.work(SyncArgs{UID: key.UID, DocumentID: key.DocumentID, Seq: e.Want}))
@@ -86,7 +87,7 @@ func TestSync_LoserOfTheCompareAndSetStartsAgain(t *testing.T) {
 	h.during(func() { // the slow worker holds "old"; a faster one writes "new"
 		_, err := h.fake.Update(fakestrapi.DealUID, key.DocumentID, fakestrapi.Values{"name": "new"})
 		require.NoError(t, err)
-		require.NoError(t, h.look(key))
+		require.NoError(t, h.refresh(key))
 		require.Equal(t, "new", one[string](h, "SELECT name FROM deal"))
 	})
 	require.NoError(t, h.work(slow))
@@ -101,7 +102,7 @@ func TestSync_DeletedDoesNotComeBack(t *testing.T) {
 	slow := h.enqueue(key)
 	h.during(func() {
 		require.NoError(t, h.fake.Delete(fakestrapi.DealUID, key.DocumentID))
-		require.NoError(t, h.look(key))
+		require.NoError(t, h.refresh(key))
 	})
 	require.NoError(t, h.work(slow))
 	require.Equal(t, 0, one[int](h, "SELECT count(*) FROM deal WHERE deleted_at IS NULL"))
@@ -113,7 +114,7 @@ func TestSync_Relations(t *testing.T) {
 	first, second := h.deal(fakestrapi.Values{"name": "first"}), h.deal(fakestrapi.Values{"name": "second"})
 	billing := h.billing(first)
 	for _, key := range []Key{first, second, billing} {
-		require.NoError(t, h.look(key))
+		require.NoError(t, h.refresh(key))
 	}
 	link := func() *string {
 		return one[*string](h, "SELECT deal_document_id FROM billing WHERE document_id = $1", billing.DocumentID)
@@ -123,14 +124,14 @@ func TestSync_Relations(t *testing.T) {
 	// Strapi sends an event for the deal alone.
 	_, err := h.fake.SetRelation(fakestrapi.DealUID, second.DocumentID, "billings", billing.DocumentID)
 	require.NoError(t, err)
-	require.NoError(t, h.look(second))
+	require.NoError(t, h.refresh(second))
 	require.Equal(t, first.DocumentID, *link(), "a deal's sync never writes a billing")
 	h.workPending()
 	require.Equal(t, second.DocumentID, *link())
 
 	// And when the deal is deleted, none for its billings.
 	require.NoError(t, h.fake.Delete(fakestrapi.DealUID, second.DocumentID))
-	require.NoError(t, h.look(second))
+	require.NoError(t, h.refresh(second))
 	h.workPending()
 	require.Nil(t, link())
 	require.Nil(t, one[*time.Time](h, "SELECT deleted_at FROM billing"))
@@ -141,27 +142,27 @@ func TestSync_UnpublishedDealLosesItsPublishedBillings(t *testing.T) {
 	h := newEnv(t, drafts)
 	deal := h.deal(fakestrapi.Values{"name": "deal"})
 	billing := h.billing(deal)
-	require.NoError(t, h.look(deal))
-	require.NoError(t, h.look(billing))
+	require.NoError(t, h.refresh(deal))
+	require.NoError(t, h.refresh(billing))
 	link := func() *string { return one[*string](h, "SELECT deal_document_id FROM billing") }
 	require.Equal(t, deal.DocumentID, *link())
 
 	// The draft of the deal keeps the draft of the billing; of the published
 	// billing, which counts here, nobody says a word.
 	require.NoError(t, h.fake.Unpublish(fakestrapi.DealUID, deal.DocumentID))
-	require.NoError(t, h.look(deal))
+	require.NoError(t, h.refresh(deal))
 	h.workPending()
 	require.Nil(t, link())
 
 	_, err := h.fake.Publish(fakestrapi.DealUID, deal.DocumentID, nil)
 	require.NoError(t, err)
-	require.NoError(t, h.look(deal))
+	require.NoError(t, h.refresh(deal))
 	h.workPending()
 	require.Equal(t, deal.DocumentID, *link())
 }
 
 // A billing's answer can be older than what its deal's sync saw: the link that it
-// restores is found by one more look at the deal.
+// restores is found by one more refresh of the deal.
 func TestSync_LateLink(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -179,12 +180,12 @@ func TestSync_LateLink(t *testing.T) {
 			h := newEnv(t)
 			deal := h.deal(fakestrapi.Values{"name": "deal"})
 			billing := h.billing(deal)
-			require.NoError(t, h.look(deal))
+			require.NoError(t, h.refresh(deal))
 			h.during(func() { // Strapi has read the billing for its answer
 				require.NoError(t, test.lose(h, deal))
-				require.NoError(t, h.look(deal))
+				require.NoError(t, h.refresh(deal))
 			})
-			require.NoError(t, h.look(billing))
+			require.NoError(t, h.refresh(billing))
 			h.workPending() // the deal
 			h.workPending() // the billing
 			require.Nil(t, one[*string](h, "SELECT deal_document_id FROM billing"))
@@ -204,10 +205,10 @@ func (h *env) workPending() {
 		all = append(all, a)
 	}
 	require.NoError(h.t, rows.Err())
-	require.NotEmpty(h.t, all, "the billings were not asked for")
+	require.NotEmpty(h.t, all, "nobody requested a refresh of the billings")
 	for _, a := range all {
 		require.Equal(h.t, 1, one[int](h, `SELECT count(*) FROM river.river_job
-			WHERE args->>'document_id' = $1 AND (args->>'seq')::bigint = $2`, a.DocumentID, a.Seq), "each look has its job")
+			WHERE args->>'document_id' = $1 AND (args->>'seq')::bigint = $2`, a.DocumentID, a.Seq), "each refresh has its job")
 		require.NoError(h.t, h.work(a))
 	}
 }
@@ -219,26 +220,26 @@ func TestSync_Publication(t *testing.T) {
 	state := func() string {
 		return one[string](h, "SELECT name || ' ' || (published_at IS NOT NULL) || ' ' || (deleted_at IS NULL) FROM deal")
 	}
-	require.NoError(t, h.look(key))
+	require.NoError(t, h.refresh(key))
 	require.Equal(t, "published true true", state())
 
 	_, err := h.fake.SaveDraft(fakestrapi.DealUID, key.DocumentID, fakestrapi.Values{"name": "draft"})
 	require.NoError(t, err)
-	require.NoError(t, h.look(key))
+	require.NoError(t, h.refresh(key))
 	require.Equal(t, "published true true", state(), "a draft saved after publication changes nothing")
 
 	require.NoError(t, h.fake.Unpublish(fakestrapi.DealUID, key.DocumentID))
-	require.NoError(t, h.look(key))
+	require.NoError(t, h.refresh(key))
 	require.Equal(t, "draft false true", state(), "unpublished: the row stays")
 	require.Equal(t, "unpublished", one[string](h, "SELECT kind FROM mirror_change ORDER BY id DESC LIMIT 1"))
 
 	require.NoError(t, h.fake.Delete(fakestrapi.DealUID, key.DocumentID))
-	require.NoError(t, h.look(key))
+	require.NoError(t, h.refresh(key))
 	require.Equal(t, "draft false false", state())
 }
 
-// Whatever a broken Strapi answers, nothing is deleted, nobody is blamed but
-// Strapi, and all is well once Strapi is.
+// Whatever a broken Strapi answers, nothing is deleted, no document
+// counts a failure, and all is well once Strapi is.
 func TestSync_BrokenStrapiDeletesNothing(t *testing.T) {
 	t.Parallel()
 	faults := map[string]struct {
@@ -267,16 +268,16 @@ func TestSync_BrokenStrapiDeletesNothing(t *testing.T) {
 			h := newEnv(t)
 			deal := h.deal(fakestrapi.Values{"name": "stays"})
 			billing := h.billing(deal)
-			require.NoError(t, h.look(deal))
-			require.NoError(t, h.look(billing))
+			require.NoError(t, h.refresh(deal))
+			require.NoError(t, h.refresh(billing))
 
 			h.fake.Faults.Set(test.fault)
 			for _, key := range []Key{deal, billing} {
-				err := h.look(key)
+				err := h.refresh(key)
 				var snooze *river.JobSnoozeError
 				require.ErrorAs(t, err, &snooze)
 				e := h.entity(key)
-				require.Zero(t, e.Failures, "what speaks about Strapi burns no attempt")
+				require.Zero(t, e.Failures, "what speaks about Strapi counts no attempt")
 				require.Equal(t, "pending", e.State)
 			}
 			require.Equal(t, 0, one[int](h, "SELECT (SELECT count(*) FROM deal WHERE deleted_at IS NOT NULL) + (SELECT count(*) FROM billing WHERE deleted_at IS NOT NULL OR deal_document_id IS NULL)"))
@@ -299,14 +300,14 @@ func TestSync_DeletedNeedsALiveCollection(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
 	key := h.deal(fakestrapi.Values{"name": "stays"})
-	require.NoError(t, h.look(key))
+	require.NoError(t, h.refresh(key))
 	// The document's route says 404 in Strapi's words, the list does not answer.
 	h.fake.Faults.Set(
 		fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 404, Documents: []string{key.DocumentID}},
 		fakestrapi.Fault{Kind: fakestrapi.FaultHTML},
 	)
 	var snooze *river.JobSnoozeError
-	require.ErrorAs(t, h.look(key), &snooze)
+	require.ErrorAs(t, h.refresh(key), &snooze)
 	require.Nil(t, one[*time.Time](h, "SELECT deleted_at FROM deal"))
 }
 
@@ -336,13 +337,13 @@ func TestSync_DeadLetter(t *testing.T) {
 	require.NoError(t, h.work(args), "a dead document is left alone")
 
 	h.fake.Faults.Clear()
-	require.NoError(t, h.look(key), "any bump revives it")
+	require.NoError(t, h.refresh(key), "any bump revives it")
 	require.Equal(t, "ok", h.entity(key).State)
 	require.Empty(t, h.openAlerts())
 }
 
 // The correction of a document can arrive while its last attempt is under way: what
-// that attempt was told is from before it.
+// Strapi answered to that attempt is from before it.
 func TestSync_CorrectedDuringTheLastAttempt(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
@@ -410,7 +411,7 @@ func TestSync_BadValueIsTheDocumentsFault(t *testing.T) {
 		}
 	})
 	key := h.deal(fakestrapi.Values{"deal_value": "a lot"})
-	require.ErrorContains(t, h.look(key), "attribute deal_value of api::pipeline-deal.pipeline-deal is not a number")
+	require.ErrorContains(t, h.refresh(key), "attribute deal_value of api::pipeline-deal.pipeline-deal is not a number")
 	require.Equal(t, 1, h.entity(key).Failures)
 	require.Contains(t, *h.entity(key).LastError, "correct it in Strapi")
 }
@@ -425,13 +426,13 @@ func TestSync_OpenBreakerAsksNothing(t *testing.T) {
 	h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 503})
 	var snooze *river.JobSnoozeError
 	for _, key := range keys[:5] {
-		require.ErrorAs(t, h.look(key), &snooze)
-		h.sync.holds.clear(key.UID)
+		require.ErrorAs(t, h.refresh(key), &snooze)
+		h.sync.paused.clear(key.UID)
 	}
 	require.Equal(t, "open", one[string](h, "SELECT state FROM circuit_breaker"))
 
 	h.fake.Requests.Reset()
-	require.ErrorAs(t, h.look(keys[5]), &snooze)
+	require.ErrorAs(t, h.refresh(keys[5]), &snooze)
 	require.Greater(t, snooze.Duration, 50*time.Minute, "until the probe")
 	require.Zero(t, h.fake.Requests.Counts().Gets())
 	require.Zero(t, h.entity(keys[5]).Failures)

@@ -18,7 +18,7 @@ func TestWatch_TokenWithoutFindOne(t *testing.T) {
 	h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultForbidden, Action: "findOne"})
 	args := h.enqueue(key)
 	for range 3 {
-		h.sync.holds.clear(key.UID) // as another replica's, or as time passes
+		h.sync.paused.clear(key.UID) // as another replica's, or as time passes
 		var snooze *river.JobSnoozeError
 		require.ErrorAs(t, h.work(args), &snooze)
 		require.NoError(t, h.sync.watchOnce(t.Context()))

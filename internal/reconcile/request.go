@@ -105,7 +105,7 @@ func Schedule() *river.PeriodicJob {
 
 // due says which run the schedule asks for, if any. Ages are in seconds. A run
 // that failed is tried again after the short interval.
-func due(f dbsqlc.ReconciliationFactsRow, cfg Config) (Extent, bool) {
+func due(f dbsqlc.ReconciliationAgesRow, cfg Config) (Extent, bool) {
 	switch {
 	case f.HasOpen, f.TryAge < min(cfg.Interval, cfg.FullInterval).Seconds():
 		return "", false

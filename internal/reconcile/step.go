@@ -225,7 +225,7 @@ func (s *sweep) judge(ctx context.Context, tx pgx.Tx, t strapi.ContentType, move
 	if err != nil {
 		return err
 	}
-	if holdsBackAll(guard, n.Unsigned, n.Waiting >= guard.Live) {
+	if holdsBackAll(guard, n.Unverified, n.Waiting >= guard.Live) {
 		move.Stage, move.Held = move.Stage+1, n.Waiting
 		return mirror.TripGuard(ctx, tx, s.w.alerts, t, map[string]any{
 			"type": t.UID, "vanished": n.Waiting, "live": guard.Live, "limit": guard.Limit(),

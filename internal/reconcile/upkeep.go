@@ -17,7 +17,7 @@ import (
 // says that webhooks cannot be relied on at the moment.
 func (w *Worker) settle(ctx context.Context) error {
 	err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
-		lost, err := dbsqlc.New().ReconciliationSettle(ctx, tx)
+		lost, err := dbsqlc.New().ReconciliationDecideLost(ctx, tx)
 		if err != nil {
 			return err
 		}
@@ -37,7 +37,7 @@ func (w *Worker) settle(ctx context.Context) error {
 	return nil
 }
 
-func (w *Worker) raiseLost(ctx context.Context, tx pgx.Tx, lost []dbsqlc.ReconciliationSettleRow) error {
+func (w *Worker) raiseLost(ctx context.Context, tx pgx.Tx, lost []dbsqlc.ReconciliationDecideLostRow) error {
 	var examples []string
 	for _, l := range lost[:min(len(lost), 5)] {
 		examples = append(examples, mirror.Key{UID: l.UID, DocumentID: l.DocumentID}.String())

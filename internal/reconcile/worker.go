@@ -158,7 +158,7 @@ const forcedOpenSnooze = 15 * time.Second
 
 // claim takes the run to work on, asking for one first if the schedule says so.
 func (w *Worker) claim(ctx context.Context) (run dbsqlc.ReconciliationRun, ok bool, err error) {
-	facts, err := dbsqlc.New().ReconciliationFacts(ctx, w.pool)
+	facts, err := dbsqlc.New().ReconciliationAges(ctx, w.pool)
 	if err != nil {
 		return run, false, fmt.Errorf("read when reconciliation ran: %w", err)
 	}
@@ -225,7 +225,7 @@ var errTakenOver = errors.New("another runner has taken the reconciliation over"
 func (w *Worker) release(ctx context.Context, run dbsqlc.ReconciliationRun) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.cfg.RecordTimeout)
 	defer cancel()
-	err := dbsqlc.New().ReconciliationRelease(ctx, w.pool, dbsqlc.ReconciliationReleaseParams{ID: run.ID, Generation: run.Generation})
+	err := dbsqlc.New().ReconciliationEndLease(ctx, w.pool, dbsqlc.ReconciliationEndLeaseParams{ID: run.ID, Generation: run.Generation})
 	if err != nil {
 		return fmt.Errorf("release reconciliation %d: %w", run.ID, err)
 	}

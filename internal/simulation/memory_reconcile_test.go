@@ -47,8 +47,8 @@ func reconciliationRequest(tx *memoryTx, p dbsqlc.ReconciliationRequestParams) (
 	return id, true
 }
 
-func reconciliationFacts(tx *memoryTx, _ none) (dbsqlc.ReconciliationFactsRow, bool) {
-	f := dbsqlc.ReconciliationFactsRow{TryAge: math.Inf(1), FullAge: math.Inf(1)}
+func reconciliationAges(tx *memoryTx, _ none) (dbsqlc.ReconciliationAgesRow, bool) {
+	f := dbsqlc.ReconciliationAgesRow{TryAge: math.Inf(1), FullAge: math.Inf(1)}
 	for _, r := range serial(&tx.db.runs, tx) {
 		if r.FinishedAt == nil {
 			f.HasOpen = true
@@ -143,7 +143,7 @@ func reconciliationAdvance(tx *memoryTx, p dbsqlc.ReconciliationAdvanceParams) i
 	})
 }
 
-func reconciliationRelease(tx *memoryTx, p dbsqlc.ReconciliationReleaseParams) int64 {
+func reconciliationEndLease(tx *memoryTx, p dbsqlc.ReconciliationEndLeaseParams) int64 {
 	return tx.updateRun(p.ID, p.Generation, func(r *run) { r.LeaseUntil = after(-0.001) })
 }
 
@@ -227,7 +227,7 @@ func reconciliationGhostCount(tx *memoryTx, p dbsqlc.ReconciliationGhostCountPar
 		r.Begun = r.Begun || d.Enqueued
 		if !d.Enqueued {
 			r.Waiting++
-			r.Unsigned += count(!tx.signed(d.Key, math.MaxInt64))
+			r.Unverified += count(!tx.signed(d.Key, math.MaxInt64))
 		}
 	}
 	return r, true
@@ -254,8 +254,8 @@ func reconciliationGhostTake(tx *memoryTx, p dbsqlc.ReconciliationGhostTakeParam
 	return rows
 }
 
-// reconciliationSettle counts events of the key; no simulated type has locales.
-func reconciliationSettle(tx *memoryTx, _ none) (rows []dbsqlc.ReconciliationSettleRow) {
+// reconciliationDecideLost counts events of the key; no simulated type has locales.
+func reconciliationDecideLost(tx *memoryTx, _ none) (rows []dbsqlc.ReconciliationDecideLostRow) {
 	for id, d := range serial(&tx.db.differences, tx) {
 		if d.Lost != nil || !d.FoundAt.Before(*after(-60)) {
 			continue
@@ -270,9 +270,9 @@ func reconciliationSettle(tx *memoryTx, _ none) (rows []dbsqlc.ReconciliationSet
 			continue
 		}
 		tx.db.runs.update(tx, d.RunID, always, func(r *run) { r.LostWebhooks++ })
-		rows = append(rows, dbsqlc.ReconciliationSettleRow{UID: d.Key.UID, DocumentID: d.Key.DocumentID})
+		rows = append(rows, dbsqlc.ReconciliationDecideLostRow{UID: d.Key.UID, DocumentID: d.Key.DocumentID})
 	}
-	slices.SortFunc(rows, func(a, b dbsqlc.ReconciliationSettleRow) int {
+	slices.SortFunc(rows, func(a, b dbsqlc.ReconciliationDecideLostRow) int {
 		return strings.Compare(a.UID+"/"+a.DocumentID, b.UID+"/"+b.DocumentID)
 	})
 	return rows
@@ -348,7 +348,7 @@ func guardTrip(tx *memoryTx, uid string) int64 {
 	return 1
 }
 
-func guardRelease(tx *memoryTx, uid string) int64 {
+func guardReset(tx *memoryTx, uid string) int64 {
 	_, ok := tx.db.guards.update(tx, uid, func(g guard) bool { return g.TrippedAt != nil }, func(g *guard) { g.TrippedAt = nil })
 	return count(ok)
 }

@@ -139,7 +139,7 @@ func entityBegin(tx *memoryTx, p dbsqlc.EntityBeginParams) (r dbsqlc.EntityBegin
 	}
 	b, _ := tx.db.breakers.get(tx, "strapi")
 	before := e
-	begun := e.Done < p.Seq && e.State != "dead" && b.State == "closed" && !p.Held && (e.NextAttempt == nil || past(e.NextAttempt))
+	begun := e.Done < p.Seq && e.State != "dead" && b.State == "closed" && !p.Paused && (e.NextAttempt == nil || past(e.NextAttempt))
 	if begun {
 		if e.AttemptExpires == nil || past(e.AttemptExpires) {
 			e.Failures++
@@ -196,7 +196,7 @@ func entityFailed(tx *memoryTx, p dbsqlc.EntityFailedParams) (dbsqlc.EntityFaile
 	return dbsqlc.EntityFailedRow{WantSeq: e.Want, Failures: e.Failures, State: e.State, OpenEvents: int32(e.Events - e.EventsDone)}, ok
 }
 
-func entityRelease(tx *memoryTx, p dbsqlc.EntityReleaseParams) int64 {
+func entityCancelAttempt(tx *memoryTx, p dbsqlc.EntityCancelAttemptParams) int64 {
 	key := mirror.Key{UID: p.UID, DocumentID: p.DocumentID, Locale: p.Locale}
 	_, ok := tx.db.entities.update(tx, key,
 		func(e entity) bool { return e.Version == p.Version && e.AttemptExpires != nil },

@@ -1,0 +1,94 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"dealbox/internal/alerting"
+	"dealbox/internal/circuit"
+	"dealbox/internal/level"
+	"dealbox/internal/strapi"
+)
+
+const (
+	// pauseRefused and pauseTransient are how long the syncs of a type wait after
+	// Strapi refused one, or could not answer one while the breaker is closed.
+	pauseRefused   = 15 * time.Second
+	pauseTransient = 5 * time.Second
+)
+
+// pause makes the syncs of a type wait, and raises the alert that belongs to the
+// cause: once a pause, not once a job. A cause that the breaker counts has the
+// breaker's alert, and a request that ran out of time was not answered.
+func (w *SyncWorker) pause(ctx context.Context, t strapi.ContentType, cause error, wait time.Duration) error {
+	if countsForBreaker(cause) || errors.Is(cause, circuit.ErrOpen) || errors.Is(cause, context.DeadlineExceeded) {
+		w.paused.set(t.UID, max(wait, pauseTransient))
+		return nil
+	}
+	if !w.paused.set(t.UID, max(wait, pauseRefused)) {
+		return nil
+	}
+	return w.raiseUnserved(ctx, t, cause)
+}
+
+func (w *SyncWorker) raiseUnserved(ctx context.Context, t strapi.ContentType, cause error) error {
+	alert := alerting.Alert{
+		Rule: alerting.RuleStrapiUnusable, Subject: t.Plural, Level: level.Error,
+		Message: fmt.Sprintf("Strapi answers, but not with %s as Dealbox needs them (%v). Webhooks are stored and wait; the mirror keeps what it has. "+
+			"The cause is in Strapi, in a proxy before it, or in STRAPI_DEAL_TYPES, STRAPI_BILLING_TYPES and the FIELDS settings: "+
+			"'dealbox doctor' names what does not fit", t.Plural, cause),
+		Details: map[string]any{"type": t.UID, "error": cause.Error()},
+	}
+	if isRefused(cause) {
+		alert.Rule, alert.Subject, alert.Level = alerting.RuleStrapiTokenRefused, "", level.Critical
+		alert.Message = fmt.Sprintf("Strapi refuses STRAPI_API_TOKEN for %s (%v). Webhooks are stored and wait; the mirror keeps what it has. "+
+			"The token was deleted, has expired, or may not find and findOne: make one in Strapi that may, set it and restart Dealbox", t.Plural, cause)
+	}
+	return pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
+		_, err := w.alerts.Raise(ctx, tx, alert)
+		return err
+	})
+}
+
+func isRefused(err error) bool {
+	var e *strapi.Error
+	return errors.As(err, &e) && e.Kind == strapi.Refused
+}
+
+// typePauses remembers, in this process, that Strapi does not serve a type at the
+// moment, so that thousands of waiting jobs do not each ask and get the same answer.
+type typePauses struct {
+	mu    sync.Mutex
+	until map[string]time.Time // by uid
+}
+
+func newTypePauses() *typePauses { return &typePauses{until: map[string]time.Time{}} }
+
+// left returns how long syncs of the type still have to wait; 0 when they need not.
+func (p *typePauses) left(uid string) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return max(time.Until(p.until[uid]), 0)
+}
+
+// set reports whether the type was not paused before.
+func (p *typePauses) set(uid string, d time.Duration) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fresh := time.Until(p.until[uid]) <= 0
+	if until := time.Now().Add(d); until.After(p.until[uid]) {
+		p.until[uid] = until
+	}
+	return fresh
+}
+
+func (p *typePauses) clear(uid string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.until, uid)
+}
