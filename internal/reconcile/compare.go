@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/shopspring/decimal"
 
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/mirror"
@@ -18,53 +19,6 @@ import (
 type row struct {
 	deal    *dbsqlc.DealUpsertParams
 	billing *dbsqlc.BillingUpsertParams
-}
-
-func (r row) published() bool {
-	if r.deal != nil {
-		return r.deal.PublishedAt != nil
-	}
-	return r.billing.PublishedAt != nil
-}
-
-// differs says whether Strapi's document is not what the mirror has. A value that
-// fits no column differs: its sync says so as a dead letter.
-func (w *Worker) differs(t strapi.ContentType, l listed, have row) bool {
-	if t.Kind == strapi.Deal {
-		want, err := mirror.DealRow(t, l.key, l.version, l.doc)
-		return err != nil || !sameDeal(want, *have.deal)
-	}
-	want, err := mirror.BillingRow(t, w.dealUIDs[0], l.key, l.version, l.doc)
-	if err == nil && len(w.dealUIDs) > 1 {
-		// Strapi does not tell the deal's type; the sync looks it up.
-		want.DealUID = have.billing.DealUID
-	}
-	return err != nil || !sameBilling(want, *have.billing)
-}
-
-// rows reads the mirror's live rows of the listed documents.
-func (w *Worker) rows(ctx context.Context, tx pgx.Tx, t strapi.ContentType, docs []listed) (map[mirror.Key]row, error) {
-	have := make(map[mirror.Key]row, len(docs))
-	if t.Kind == strapi.Deal {
-		all, err := dbsqlc.New().ReconciliationDeals(ctx, tx, dbsqlc.ReconciliationDealsParams{UID: t.UID, DocumentIds: ids(docs)})
-		if err != nil {
-			return nil, fmt.Errorf("read deals to compare: %w", err)
-		}
-		for _, r := range all {
-			deal := dbsqlc.DealUpsertParams(r)
-			have[mirror.Key{UID: r.UID, DocumentID: r.DocumentID, Locale: r.Locale}] = row{deal: &deal}
-		}
-		return have, nil
-	}
-	all, err := dbsqlc.New().ReconciliationBillings(ctx, tx, dbsqlc.ReconciliationBillingsParams{UID: t.UID, DocumentIds: ids(docs)})
-	if err != nil {
-		return nil, fmt.Errorf("read billings to compare: %w", err)
-	}
-	for _, r := range all {
-		billing := dbsqlc.BillingUpsertParams(r)
-		have[mirror.Key{UID: r.UID, DocumentID: r.DocumentID, Locale: r.Locale}] = row{billing: &billing}
-	}
-	return have, nil
 }
 
 // difference is a document that is not in step.
@@ -99,8 +53,56 @@ func (w *Worker) compare(ctx context.Context, tx pgx.Tx, run dbsqlc.Reconciliati
 	return w.withoutDead(ctx, tx, t, found)
 }
 
-// strays are rows from before their type got locales, or from when it still had
-// them: Strapi lists their documents under other keys. A look retires the row.
+// rows reads the mirror's live rows of the listed documents.
+func (w *Worker) rows(ctx context.Context, tx pgx.Tx, t strapi.ContentType, docs []listed) (map[mirror.Key]row, error) {
+	have := make(map[mirror.Key]row, len(docs))
+	if t.Kind == strapi.Deal {
+		all, err := dbsqlc.New().ReconciliationDeals(ctx, tx, dbsqlc.ReconciliationDealsParams{UID: t.UID, DocumentIds: ids(docs)})
+		if err != nil {
+			return nil, fmt.Errorf("read deals to compare: %w", err)
+		}
+		for _, r := range all {
+			deal := dbsqlc.DealUpsertParams(r)
+			have[mirror.Key{UID: r.UID, DocumentID: r.DocumentID, Locale: r.Locale}] = row{deal: &deal}
+		}
+		return have, nil
+	}
+	all, err := dbsqlc.New().ReconciliationBillings(ctx, tx, dbsqlc.ReconciliationBillingsParams{UID: t.UID, DocumentIds: ids(docs)})
+	if err != nil {
+		return nil, fmt.Errorf("read billings to compare: %w", err)
+	}
+	for _, r := range all {
+		billing := dbsqlc.BillingUpsertParams(r)
+		have[mirror.Key{UID: r.UID, DocumentID: r.DocumentID, Locale: r.Locale}] = row{billing: &billing}
+	}
+	return have, nil
+}
+
+// differs reports whether Strapi's document is not what the mirror has. A value that
+// fits no column differs: its sync reports that as a dead letter.
+func (w *Worker) differs(t strapi.ContentType, l listed, have row) bool {
+	if t.Kind == strapi.Deal {
+		want, err := mirror.DealRow(t, l.key, l.version, l.doc)
+		return err != nil || !sameDeal(want, *have.deal)
+	}
+	want, err := mirror.BillingRow(t, w.dealUIDs[0], l.key, l.version, l.doc)
+	if err == nil && len(w.dealUIDs) > 1 {
+		// Strapi does not name the deal's type; the sync finds it.
+		want.DealUID = have.billing.DealUID
+	}
+	return err != nil || !sameBilling(want, *have.billing)
+}
+
+func (r row) published() bool {
+	if r.deal != nil {
+		return r.deal.PublishedAt != nil
+	}
+	return r.billing.PublishedAt != nil
+}
+
+// strays returns rows from before their type got locales, or from when it still had
+// them: Strapi lists their documents under other keys. A refresh makes the row a
+// tombstone.
 func strays(docs []listed, have map[mirror.Key]row) []difference {
 	if len(have) == 0 {
 		return nil
@@ -121,9 +123,9 @@ func strays(docs []listed, have map[mirror.Key]row) []difference {
 }
 
 // deadSlack is how long before its death a correction of a dead letter may have been
-// made, by Strapi's clock, and is still looked at: it can fall into the last attempt,
-// and Strapi's clock can be behind. It is a few looks in vain at most: a document that
-// dies again dies later, and that is soon after the slack.
+// made, by Strapi's clock, and still leads to a refresh: it can fall into the last
+// attempt, and Strapi's clock can be behind. It costs a few refreshes in vain at most:
+// a document that dies again dies later, and that is soon after the slack.
 const deadSlack = 5 * time.Minute
 
 // withoutDead leaves out dead letters that nobody has corrected since: each run
@@ -173,4 +175,43 @@ func ids(docs []listed) []string {
 		all[i] = l.key.DocumentID
 	}
 	return all
+}
+
+// Values are compared for inequality, never for which is newer: updatedAt is no
+// version. Each mirrored column is compared; a test goes through all of them.
+
+func sameDeal(a, b dbsqlc.DealUpsertParams) bool {
+	return same(a.StrapiID, b.StrapiID) && same(a.DealID, b.DealID) && same(a.Name, b.Name) &&
+		sameNumber(a.DealValue, b.DealValue) && same(a.Currency, b.Currency) && same(a.Status, b.Status) &&
+		same(a.Stage, b.Stage) && sameNumber(a.Probability, b.Probability) &&
+		sameNumber(a.ConfidenceOverride, b.ConfidenceOverride) && same(a.Owner, b.Owner) &&
+		sameTimes(a.ExpectedCloseDate, b.ExpectedCloseDate, a.RecognitionStartMonth, b.RecognitionStartMonth,
+			a.RecognitionEndMonth, b.RecognitionEndMonth, a.StrapiCreatedAt, b.StrapiCreatedAt,
+			a.StrapiUpdatedAt, b.StrapiUpdatedAt, a.PublishedAt, b.PublishedAt)
+}
+
+func sameBilling(a, b dbsqlc.BillingUpsertParams) bool {
+	return same(a.StrapiID, b.StrapiID) && same(a.BillingID, b.BillingID) && same(a.DealUID, b.DealUID) &&
+		same(a.DealDocumentID, b.DealDocumentID) && sameNumber(a.Amount, b.Amount) &&
+		same(a.Currency, b.Currency) && same(a.Status, b.Status) &&
+		sameTimes(a.InvoiceDate, b.InvoiceDate, a.CollectedDate, b.CollectedDate,
+			a.RecognitionMonth, b.RecognitionMonth, a.StrapiCreatedAt, b.StrapiCreatedAt,
+			a.StrapiUpdatedAt, b.StrapiUpdatedAt, a.PublishedAt, b.PublishedAt)
+}
+
+func same[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }
+
+func sameNumber(a, b decimal.NullDecimal) bool {
+	return a.Valid == b.Valid && (!a.Valid || a.Decimal.Equal(b.Decimal))
+}
+
+// sameTimes compares pairs, to the microsecond that Postgres keeps.
+func sameTimes(pairs ...*time.Time) bool {
+	for i := 0; i < len(pairs); i += 2 {
+		a, b := pairs[i], pairs[i+1]
+		if (a == nil) != (b == nil) || a != nil && a.Sub(*b).Abs() >= time.Microsecond {
+			return false
+		}
+	}
+	return true
 }

@@ -95,7 +95,7 @@ func newEnv(t *testing.T, options ...option) *env {
 	return h
 }
 
-// enqueue asks for a look at a document and returns its job.
+// enqueue requests a refresh of a document and returns its job.
 func (h *env) enqueue(key mirror.Key) mirror.SyncArgs {
 	h.t.Helper()
 	var seqs map[mirror.Key]int64

@@ -83,8 +83,8 @@ func TestGuard_Webhooks(t *testing.T) {
 	require.Equal(t, before, one[int](h, "SELECT count(*) FROM mirror_change"))
 	require.Equal(t, "critical", h.openAlerts()["mass_delete_guard"])
 	e := h.entity(deals[0])
-	require.Equal(t, "pending", e.State, "the look stays asked for")
-	require.Zero(t, e.Failures, "no attempt is burnt")
+	require.Equal(t, "pending", e.State, "the refresh stays requested")
+	require.Zero(t, e.Failures, "no attempt is counted")
 	require.NotNil(t, e.HeldBack)
 
 	// A sweep while the fault lasts finds the same, and the alert stays what it is.
@@ -101,7 +101,7 @@ func TestGuard_Webhooks(t *testing.T) {
 		require.Equal(t, 1, one[int](h, "SELECT count(*) FROM alert WHERE rule = 'mass_delete_guard'"), "one episode")
 	}
 
-	// Strapi's data is back: all is well, and the guard lets go by itself.
+	// Strapi's data is back: all is well, and the next full run resets the guard.
 	h.fake.Faults.Clear()
 	require.Zero(t, h.sweep(Request{Extent: Full}).Ghosts)
 	require.NotContains(t, h.openAlerts(), "mass_delete_guard")

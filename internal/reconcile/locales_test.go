@@ -57,8 +57,8 @@ func (h *env) alive(names map[string]mirror.Key) string {
 	return text
 }
 
-// A document has a row for each locale. A sweep is of all of them: it finds what no
-// webhook told of, and ghosts in the locale that is gone alone.
+// A document has a row for each locale. A sweep is of all of them: it finds changes
+// without a webhook, and ghosts in the locale that is gone alone.
 func TestLocales(t *testing.T) {
 	t.Parallel()
 	for name, withDrafts := range map[string]bool{"plain": false, "drafts": true} {
@@ -82,7 +82,7 @@ func TestLocales(t *testing.T) {
 			require.Equal(t, "both/fr affaire, both/en deal, plain/en plain, french/fr seule, ", h.alive(names))
 			h.requireInStep()
 
-			// The webhook of one locale is lost: a delta heals it.
+			// The webhook of one locale is lost: a delta finds the change.
 			h.translate(both, "fr", fakestrapi.Values{"name": "affaire 2"})
 			run = h.sweep(Request{Extent: Delta})
 			require.Equal(t, [3]int64{0, 1, 0}, [3]int64{run.Missing, run.Stale, run.Ghosts})
@@ -159,8 +159,8 @@ func TestLocales_Pages(t *testing.T) {
 	require.Equal(t, 30, h.live())
 }
 
-// A difference in one locale that a webhook of another told of is no lost webhook:
-// there is none for it.
+// A difference in one locale whose change sent a webhook of another is no lost
+// webhook: Strapi sends none for it.
 func TestLocales_SharedIsNotLost(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t, localized(false))
@@ -180,7 +180,7 @@ func TestLocales_SharedIsNotLost(t *testing.T) {
 	require.Equal(t, int64(3), run.Stale, "the deal in fr, and the other one in both")
 	_, err := h.pool.Exec(t.Context(), "UPDATE reconciliation_difference SET found_at = found_at - interval '61 seconds'")
 	require.NoError(t, err)
-	require.NoError(t, h.reconciler(7).settle(t.Context()))
+	require.NoError(t, h.reconciler(7).countLost(t.Context()))
 	require.Equal(t, int64(2), h.runRow(run.ID).LostWebhooks)
 	require.Equal(t, fr.DocumentID, one[string](h, "SELECT document_id FROM reconciliation_difference WHERE lost = false AND run_id = $1", run.ID))
 }
@@ -205,7 +205,7 @@ func TestLocales_TypeChanges(t *testing.T) {
 				_, err := h.pool.Exec(t.Context(), "UPDATE "+table+" SET locale = $1", test.before)
 				require.NoError(t, err)
 			}
-			// A look under the old key, such as a replay asks for, leads to the new one.
+			// A refresh under the old key, such as a replay requests, leads to the new one.
 			require.NoError(t, h.refresh(mirror.Key{UID: keys[0].UID, DocumentID: keys[0].DocumentID, Locale: test.before}))
 			h.drain()
 			require.Equal(t, test.after, one[string](h, "SELECT locale FROM deal WHERE document_id = $1 AND deleted_at IS NULL", keys[0].DocumentID))
@@ -222,7 +222,7 @@ func TestLocales_TypeChanges(t *testing.T) {
 }
 
 // Deleting a locale in Strapi's settings deletes its documents without webhooks:
-// the guard asks whether that was meant.
+// the guard holds them back until somebody says that it was meant.
 func TestLocales_Guard(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t, localized(false))

@@ -1,14 +1,41 @@
 package reconcile
 
 import (
-	"time"
+	"context"
+	"errors"
 
-	"github.com/shopspring/decimal"
-
-	"dealbox/internal/dbsqlc"
 	"dealbox/internal/mirror"
 	"dealbox/internal/strapi"
 )
+
+// pages reads a page of both versions, drafts first: a document that is published or
+// deleted between the two answers is then seen as what it became.
+func (s *sweep) pages(ctx context.Context, t strapi.ContentType) (drafts, published strapi.Page, err error) {
+	q := strapi.ListQuery{Version: strapi.Draft, After: s.run.Cursor, PageSize: s.w.cfg.PageSize}
+	if s.run.Since != nil {
+		q.Since = *s.run.Since
+	}
+	if has, known := s.drafts[t.UID]; has || !known {
+		if drafts, err = s.page(ctx, t, q); err != nil {
+			return drafts, published, err
+		}
+		if s.drafts[t.UID] = hasDrafts(drafts); !s.drafts[t.UID] {
+			drafts = strapi.Page{Date: drafts.Date} // the same documents as the published ones
+		}
+	}
+	q.Version = strapi.Published
+	published, err = s.page(ctx, t, q)
+	return drafts, published, err
+}
+
+// page returns one with at least one whole document, else the run could not continue.
+func (s *sweep) page(ctx context.Context, t strapi.ContentType, q strapi.ListQuery) (strapi.Page, error) {
+	page, err := s.w.source.List(ctx, t, q, s.breaker)
+	if err == nil && page.More && len(page.Documents) == 0 {
+		err = errors.New("a document has more locales than Strapi lists on one page: raise api.rest.maxLimit in Strapi's config/api")
+	}
+	return page, err
+}
 
 // listed is a document as a list shows it.
 type listed struct {
@@ -19,8 +46,8 @@ type listed struct {
 
 // merge makes one range of a type's list from a page of each version. The
 // published version counts; a document that has none is its draft, in each locale
-// for itself. upto is
-// where both pages reach, "" for the end: nothing is known beyond it.
+// by itself. upto is where both pages reach, "" for the end: nothing is known
+// beyond it.
 func merge(uid string, drafts, published strapi.Page) (docs []listed, upto string) {
 	for _, p := range []strapi.Page{drafts, published} {
 		if p.More && (upto == "" || p.Last() < upto) {
@@ -43,50 +70,11 @@ func merge(uid string, drafts, published strapi.Page) (docs []listed, upto strin
 	return docs, upto
 }
 
-// hasDrafts tells a type with drafts by its draft list: drafts are never
-// published. A type without them answers with what is published.
+// hasDrafts reports whether a type has drafts, by its list of drafts: those are never
+// published. For a type without drafts Strapi lists what is published.
 func hasDrafts(drafts strapi.Page) bool {
 	for _, d := range drafts.Documents {
 		if d.PublishedAt != nil {
-			return false
-		}
-	}
-	return true
-}
-
-// Values are compared for inequality, never for which is newer: updatedAt is no
-// version. Each mirrored column is compared; a test goes through all of them.
-
-func sameDeal(a, b dbsqlc.DealUpsertParams) bool {
-	return same(a.StrapiID, b.StrapiID) && same(a.DealID, b.DealID) && same(a.Name, b.Name) &&
-		sameNumber(a.DealValue, b.DealValue) && same(a.Currency, b.Currency) && same(a.Status, b.Status) &&
-		same(a.Stage, b.Stage) && sameNumber(a.Probability, b.Probability) &&
-		sameNumber(a.ConfidenceOverride, b.ConfidenceOverride) && same(a.Owner, b.Owner) &&
-		sameTimes(a.ExpectedCloseDate, b.ExpectedCloseDate, a.RecognitionStartMonth, b.RecognitionStartMonth,
-			a.RecognitionEndMonth, b.RecognitionEndMonth, a.StrapiCreatedAt, b.StrapiCreatedAt,
-			a.StrapiUpdatedAt, b.StrapiUpdatedAt, a.PublishedAt, b.PublishedAt)
-}
-
-func sameBilling(a, b dbsqlc.BillingUpsertParams) bool {
-	return same(a.StrapiID, b.StrapiID) && same(a.BillingID, b.BillingID) && same(a.DealUID, b.DealUID) &&
-		same(a.DealDocumentID, b.DealDocumentID) && sameNumber(a.Amount, b.Amount) &&
-		same(a.Currency, b.Currency) && same(a.Status, b.Status) &&
-		sameTimes(a.InvoiceDate, b.InvoiceDate, a.CollectedDate, b.CollectedDate,
-			a.RecognitionMonth, b.RecognitionMonth, a.StrapiCreatedAt, b.StrapiCreatedAt,
-			a.StrapiUpdatedAt, b.StrapiUpdatedAt, a.PublishedAt, b.PublishedAt)
-}
-
-func same[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }
-
-func sameNumber(a, b decimal.NullDecimal) bool {
-	return a.Valid == b.Valid && (!a.Valid || a.Decimal.Equal(b.Decimal))
-}
-
-// sameTimes compares pairs, to the microsecond that Postgres keeps.
-func sameTimes(pairs ...*time.Time) bool {
-	for i := 0; i < len(pairs); i += 2 {
-		a, b := pairs[i], pairs[i+1]
-		if (a == nil) != (b == nil) || a != nil && a.Sub(*b).Abs() >= time.Microsecond {
 			return false
 		}
 	}

@@ -43,7 +43,7 @@ func (h *env) run(w *Worker) {
 	require.NoError(h.t, w.Work(h.t.Context(), &river.Job[Args]{Args: Args{Continue: true}}))
 }
 
-// sweep runs one reconciliation to its end and answers its row.
+// sweep runs one reconciliation to its end and returns its row.
 func (h *env) sweep(r Request) dbsqlc.ReconciliationRun {
 	h.t.Helper()
 	r.Trigger = TriggerDemand
@@ -59,7 +59,8 @@ func (h *env) runRow(id int64) dbsqlc.ReconciliationRun {
 	return run
 }
 
-// drain works everything that is asked for, as River would. Held documents stay.
+// drain works all refreshes that are due, as River would. Documents that the guard
+// holds back stay.
 func (h *env) drain() {
 	h.t.Helper()
 	for range 10 {
@@ -111,7 +112,7 @@ func (h *env) requireInStep() {
 }
 
 // Strapi sent no webhook for any of these.
-func TestReconcile_HealsWhatWebhooksDidNotTell(t *testing.T) {
+func TestReconcile_FindsWhatSentNoWebhook(t *testing.T) {
 	t.Parallel()
 	for _, config := range []struct {
 		name    string
@@ -264,7 +265,7 @@ func TestReconcile_MirroredAfterTheList(t *testing.T) {
 	require.Equal(t, 20, h.live())
 }
 
-func TestReconcile_GoesOnAfterACrash(t *testing.T) {
+func TestReconcile_ContinuesAfterACrash(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
 	h.fill(30)
@@ -292,11 +293,11 @@ func TestReconcile_GoesOnAfterACrash(t *testing.T) {
 	h.run(other)
 	run = h.runRow(id)
 	require.Equal(t, "done", run.Status)
-	require.Equal(t, int64(31), run.Listed, "each document once: it went on from the cursor")
+	require.Equal(t, int64(31), run.Listed, "each document once: it continued from the cursor")
 	require.Equal(t, int64(1), run.Enqueued)
 
 	_, err = s.step(t.Context())
-	require.ErrorIs(t, err, errTakenOver, "the runner that was taken for dead writes nothing more")
+	require.ErrorIs(t, err, errTakenOver, "the runner whose lease had ended writes nothing more")
 }
 
 func TestReconcile_OneRunner(t *testing.T) {
@@ -398,7 +399,7 @@ func TestReconcile_LostWebhooks(t *testing.T) {
 		_, err := h.pool.Exec(t.Context(), `UPDATE reconciliation_difference SET found_at = found_at - interval '61 seconds';
 			UPDATE reconciliation_run SET started_at = started_at - interval '61 seconds', finished_at = finished_at - interval '61 seconds'`)
 		require.NoError(t, err)
-		require.NoError(t, w.settle(t.Context()))
+		require.NoError(t, w.countLost(t.Context()))
 	}
 	for i := range 3 {
 		_, err := h.fake.Update(fakestrapi.DealUID, deals[i].DocumentID, fakestrapi.Values{"name": "changed"})
@@ -408,7 +409,7 @@ func TestReconcile_LostWebhooks(t *testing.T) {
 
 	run := h.sweep(Request{Extent: Full})
 	require.Equal(t, int64(3), run.Stale)
-	require.NoError(t, w.settle(t.Context()))
+	require.NoError(t, w.countLost(t.Context()))
 	require.NotContains(t, h.openAlerts(), "lost_webhooks", "a minute has not passed")
 	h.drain()
 	later()
@@ -423,7 +424,7 @@ func TestReconcile_LostWebhooks(t *testing.T) {
 	require.NotContains(t, h.openAlerts(), "lost_webhooks")
 }
 
-// What was refused while a run was under way is made good by the next one.
+// A webhook that was refused while a run was under way needs the next run.
 func TestReconcile_RefusedMeanwhile(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
@@ -472,7 +473,7 @@ func TestReconcile_DeadLettersAreLeftAlone(t *testing.T) {
 }
 
 // What waits without a job gets one, once.
-func TestReconcile_RescuesOrphans(t *testing.T) {
+func TestReconcile_RequeuesOrphans(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
 	h.fill(3)
@@ -483,32 +484,8 @@ func TestReconcile_RescuesOrphans(t *testing.T) {
 		UPDATE forecast_scope SET want = done + 1, dirty_since = now() - interval '3 minutes'`)
 	require.NoError(t, err)
 	for range 2 {
-		require.NoError(t, h.reconciler(7).rescue(t.Context()))
+		require.NoError(t, h.reconciler(7).requeue(t.Context()))
 		require.Equal(t, 1, one[int](h, "SELECT count(*) FROM river.river_job WHERE kind = 'mirror_sync'"))
 		require.Equal(t, 1, one[int](h, "SELECT count(*) FROM river.river_job WHERE kind = 'forecast_recompute'"))
-	}
-}
-
-func TestDue(t *testing.T) {
-	t.Parallel()
-	cfg := Config{Interval: 2 * time.Minute, FullInterval: time.Hour}
-	for name, test := range map[string]struct {
-		facts dbsqlc.ReconciliationAgesRow
-		want  Extent
-	}{
-		"never ran":              {dbsqlc.ReconciliationAgesRow{TryAge: 1e9, FullAge: 1e9}, Full},
-		"one is open":            {dbsqlc.ReconciliationAgesRow{HasOpen: true, TryAge: 1e9, FullAge: 1e9}, ""},
-		"delta":                  {dbsqlc.ReconciliationAgesRow{TryAge: 121, FullAge: 600}, Delta},
-		"not yet":                {dbsqlc.ReconciliationAgesRow{TryAge: 119, FullAge: 600}, ""},
-		"full":                   {dbsqlc.ReconciliationAgesRow{TryAge: 121, FullAge: 3600}, Full},
-		"full failed just now":   {dbsqlc.ReconciliationAgesRow{TryAge: 10, FullAge: 4000}, ""},
-		"full failed a bit ago":  {dbsqlc.ReconciliationAgesRow{TryAge: 130, FullAge: 4000}, Full},
-		"a delta ran in between": {dbsqlc.ReconciliationAgesRow{TryAge: 5, FullAge: 600}, ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			got, is := due(test.facts, cfg)
-			require.Equal(t, test.want, got)
-			require.Equal(t, test.want != "", is)
-		})
 	}
 }

@@ -36,11 +36,11 @@ const (
 	TriggerAfterRefusal Trigger = "after_refusal"
 )
 
-// Request asks for a reconciliation.
+// Request is what Queue.Request takes.
 type Request struct {
 	Extent  Extent
 	Trigger Trigger
-	// Actor is who asks; "" is Dealbox itself.
+	// Actor is who requests it; "" is Dealbox itself.
 	Actor string
 	// AllowDeletes lifts the guard for an hour: the operator says that the
 	// deletions it holds back are right. Only for a full run.
@@ -64,7 +64,7 @@ func (q *Queue) Request(ctx context.Context, tx pgx.Tx, r Request) (int64, error
 		AllowDeletes: r.AllowDeletes && r.Extent == Full,
 	})
 	if err != nil {
-		return 0, fmt.Errorf("ask for a reconciliation: %w", err)
+		return 0, fmt.Errorf("request a reconciliation: %w", err)
 	}
 	return id, q.continueRun(ctx, tx)
 }
@@ -77,10 +77,11 @@ func (q *Queue) continueRun(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-// Args is the job that does whatever is due. It names no run: any
-// replica goes on with the one that is under way.
+// Args is the job that does whatever is due. It names no run: any replica
+// continues the one that is under way.
 type Args struct {
-	// Continue: only the next slice; the checks of each minute are left to the periodic job.
+	// Continue: the job does only the next slice and leaves the checks of each minute
+	// to the periodic job.
 	Continue bool `json:"continue,omitempty"`
 }
 
@@ -92,27 +93,13 @@ func (Args) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: jobs.QueueMaintenance}
 }
 
-// reconcileTick is how often it is asked what is due. River keeps periodic jobs
+// tick is how often a job looks for what is due. River keeps periodic jobs
 // in memory: an hourly one would restart its hour with every deploy.
-const reconcileTick = time.Minute
+const tick = time.Minute
 
-// Schedule runs the job every minute and at start.
+// Schedule returns the periodic job, which runs every minute and at start.
 func Schedule() *river.PeriodicJob {
-	return river.NewPeriodicJob(river.PeriodicInterval(reconcileTick),
+	return river.NewPeriodicJob(river.PeriodicInterval(tick),
 		func() (river.JobArgs, *river.InsertOpts) { return Args{}, nil },
 		&river.PeriodicJobOpts{RunOnStart: true})
-}
-
-// due says which run the schedule asks for, if any. Ages are in seconds. A run
-// that failed is tried again after the short interval.
-func due(f dbsqlc.ReconciliationAgesRow, cfg Config) (Extent, bool) {
-	switch {
-	case f.HasOpen, f.TryAge < min(cfg.Interval, cfg.FullInterval).Seconds():
-		return "", false
-	case f.FullAge >= cfg.FullInterval.Seconds():
-		return Full, true
-	case f.TryAge >= cfg.Interval.Seconds():
-		return Delta, true
-	}
-	return "", false
 }

@@ -14,8 +14,8 @@ import (
 	"dealbox/internal/retry"
 )
 
-// A run that is longer than a slice is handed on from job to job, and from
-// replica to replica: no page is asked for twice and no document is left out.
+// A run that is longer than a slice continues from job to job, and from replica to
+// replica: no page is read twice and no document is left out.
 func TestReconcile_HandOverBetweenSlices(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
@@ -35,30 +35,30 @@ func TestReconcile_HandOverBetweenSlices(t *testing.T) {
 			slices++
 			require.Less(t, slices, 1000, "the run does not come to its end")
 			after := h.runRow(id)
-			require.GreaterOrEqual(t, after.Listed, before.Listed, "it goes on from the cursor")
+			require.GreaterOrEqual(t, after.Listed, before.Listed, "it continues from the cursor")
 		}
 	})
 	run := h.runRow(id)
 	require.Equal(t, "done", run.Status)
 	require.Equal(t, int64(41), run.Listed, "each document once")
 	require.Equal(t, int64(1), run.Enqueued)
-	require.Greater(t, run.Generation, int64(3), "it was handed on")
+	require.Greater(t, run.Generation, int64(3), "several jobs worked on it")
 	require.LessOrEqual(t, run.Generation, int64(slices), "each slice claims it once")
-	// Each job asks for the next; the last one only if its time was over, too.
+	// Each job inserts the next; the last one only if its time was over, too.
 	require.GreaterOrEqual(t, one[int](h, "SELECT count(*) FROM river.river_job WHERE kind = 'reconcile'")-waiting, slices-1)
 	// A slice does not remember whether a type has drafts: that is one page more at most.
 	require.LessOrEqual(t, pages, whole+int(run.Generation))
 }
 
-// pagesOf is how many pages of a list Strapi was asked for while do ran.
+// pagesOf returns how many pages of lists Strapi served while do ran.
 func (h *env) pagesOf(do func()) int {
 	before := h.fake.Requests.Counts().Lists
 	do()
 	return h.fake.Requests.Counts().Lists - before
 }
 
-// The breaker opens in the middle of a run: the run waits where it is, asks
-// nothing, and goes on when the breaker is closed.
+// The breaker opens in the middle of a run: the run waits where it is,
+// sends no request, and continues when the breaker is closed.
 func TestReconcile_WaitsForTheBreaker(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t, func(_ *fakestrapi.Config, _ *retry.Policy, c *circuit.Config) {
@@ -69,19 +69,19 @@ func TestReconcile_WaitsForTheBreaker(t *testing.T) {
 	id := h.request(Request{Extent: Full, Trigger: TriggerDemand})
 	h.during(func() { h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 502}) })
 	w := h.reconciler(7)
-	goOn := &river.Job[Args]{Args: Args{Continue: true}}
+	continues := &river.Job[Args]{Args: Args{Continue: true}}
 	var snooze *river.JobSnoozeError
-	require.ErrorAs(t, w.Work(t.Context(), goOn), &snooze, "somebody asked for it")
+	require.ErrorAs(t, w.Work(t.Context(), continues), &snooze, "the job was there to continue a run")
 	require.Equal(t, "open", one[string](h, "SELECT state FROM circuit_breaker"))
 	half := h.runRow(id)
 	require.Equal(t, "running", half.Status, "it waits and has not failed")
 	require.NotContains(t, h.openAlerts(), "reconciliation_failing")
 
-	asked := h.fake.Requests.Counts()
+	requests := h.fake.Requests.Counts()
 	require.NoError(t, w.Work(t.Context(), &river.Job[Args]{})) // the tick of the next minute
-	require.ErrorAs(t, w.Work(t.Context(), goOn), &snooze)
+	require.ErrorAs(t, w.Work(t.Context(), continues), &snooze)
 	require.Less(t, snooze.Duration, time.Minute, "it begins soon after the breaker is closed")
-	require.Equal(t, asked, h.fake.Requests.Counts(), "Strapi is not asked while the breaker is open")
+	require.Equal(t, requests, h.fake.Requests.Counts(), "no request while the breaker is open")
 	require.Equal(t, half.Cursor, h.runRow(id).Cursor)
 
 	h.fake.Faults.Clear()

@@ -3,7 +3,6 @@ package reconcile
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -19,15 +18,15 @@ import (
 // moves it in the transaction of what it found, so that a crash repeats a step
 // and loses none.
 type sweep struct {
-	w    *Worker
-	run  dbsqlc.ReconciliationRun
-	seen circuit.Snapshot
-	// drafts says of each type that was listed whether it has drafts.
+	w       *Worker
+	run     dbsqlc.ReconciliationRun
+	breaker circuit.Snapshot
+	// drafts holds for each type that was listed whether it has drafts.
 	drafts map[string]bool
 }
 
 // step does the next part: one range of a type's list, or some ghosts. It holds
-// one page in memory, and no transaction while it asks Strapi.
+// one page in memory, and no transaction while Strapi answers.
 func (s *sweep) step(ctx context.Context) (over bool, err error) {
 	types := s.w.cfg.Types
 	stage := int(s.run.Stage)
@@ -86,42 +85,13 @@ func (s *sweep) list(ctx context.Context, t strapi.ContentType) error {
 	})
 }
 
-// pages asks for both versions, drafts first: a document that is published or
-// deleted between the two answers is then seen as what it became.
-func (s *sweep) pages(ctx context.Context, t strapi.ContentType) (drafts, published strapi.Page, err error) {
-	q := strapi.ListQuery{Version: strapi.Draft, After: s.run.Cursor, PageSize: s.w.cfg.PageSize}
-	if s.run.Since != nil {
-		q.Since = *s.run.Since
-	}
-	if has, known := s.drafts[t.UID]; has || !known {
-		if drafts, err = s.page(ctx, t, q); err != nil {
-			return drafts, published, err
-		}
-		if s.drafts[t.UID] = hasDrafts(drafts); !s.drafts[t.UID] {
-			drafts = strapi.Page{Date: drafts.Date} // the same documents as the published ones
-		}
-	}
-	q.Version = strapi.Published
-	published, err = s.page(ctx, t, q)
-	return drafts, published, err
-}
-
-// page is one with at least one whole document, else the sweep could not go on.
-func (s *sweep) page(ctx context.Context, t strapi.ContentType, q strapi.ListQuery) (strapi.Page, error) {
-	page, err := s.w.source.List(ctx, t, q, s.seen)
-	if err == nil && page.More && len(page.Documents) == 0 {
-		err = errors.New("a document has more locales than Strapi lists on one page: raise api.rest.maxLimit in Strapi's config/api")
-	}
-	return page, err
-}
-
-// record asks for a look at each difference, and keeps it for the audit. Before
+// record requests a refresh of each difference, and keeps it for the audit. Before
 // the first full run nothing is a difference: Dealbox is new.
 func (s *sweep) record(ctx context.Context, tx pgx.Tx, found []difference, move *dbsqlc.ReconciliationAdvanceParams) error {
-	looks := make([]mirror.Refresh, len(found))
+	refreshes := make([]mirror.Refresh, len(found))
 	insert := dbsqlc.ReconciliationDifferenceInsertParams{RunID: s.run.ID}
 	for i, d := range found {
-		looks[i].Key = d.key
+		refreshes[i].Key = d.key
 		insert.Uids = append(insert.Uids, d.key.UID)
 		insert.DocumentIds = append(insert.DocumentIds, d.key.DocumentID)
 		insert.Locales = append(insert.Locales, d.key.Locale)
@@ -132,15 +102,15 @@ func (s *sweep) record(ctx context.Context, tx pgx.Tx, found []difference, move 
 			move.Stale++
 		}
 	}
-	move.Enqueued = int64(len(looks))
+	move.Enqueued = int64(len(refreshes))
 	if s.run.Baseline && len(found) > 0 {
 		err := dbsqlc.New().ReconciliationDifferenceInsert(ctx, tx, insert)
 		if err != nil {
 			return fmt.Errorf("keep differences: %w", err)
 		}
 	}
-	// After the differences: what they say of pending documents is from before this look.
-	_, err := s.w.refreshes.Enqueue(ctx, tx, looks)
+	// After the differences, which record whether a refresh was pending before this one.
+	_, err := s.w.refreshes.Enqueue(ctx, tx, refreshes)
 	return err
 }
 
@@ -172,80 +142,4 @@ func (s *sweep) transact(ctx context.Context, move *dbsqlc.ReconciliationAdvance
 	}
 	s.run.Stage, s.run.Cursor = move.Stage, move.Cursor
 	return nil
-}
-
-// ghostChunk is how many ghosts one transaction hands on.
-const ghostChunk = 200
-
-// ghostsJudged is the cursor of a ghost stage once the guard has let them pass.
-const ghostsJudged = "judged"
-
-// ghosts hands on what the mirror has and Strapi has not, when the whole list
-// was read and the guard agrees. Each is then looked at like any other document.
-func (s *sweep) ghosts(ctx context.Context, t strapi.ContentType) error {
-	move := dbsqlc.ReconciliationAdvanceParams{Stage: s.run.Stage}
-	if s.run.Cursor != ghostsJudged {
-		return s.transact(ctx, &move, func(tx pgx.Tx, move *dbsqlc.ReconciliationAdvanceParams) error {
-			return s.judge(ctx, tx, t, move)
-		})
-	}
-	return s.transact(ctx, &move, func(tx pgx.Tx, move *dbsqlc.ReconciliationAdvanceParams) error {
-		taken, err := dbsqlc.New().ReconciliationGhostTake(ctx, tx, dbsqlc.ReconciliationGhostTakeParams{
-			RunID: s.run.ID, UID: t.UID, MaxRows: ghostChunk,
-		})
-		if err != nil {
-			return fmt.Errorf("take ghosts: %w", err)
-		}
-		looks := make([]mirror.Refresh, len(taken))
-		for i, g := range taken {
-			looks[i].Key = mirror.Key{UID: t.UID, DocumentID: g.DocumentID, Locale: g.Locale}
-		}
-		move.Enqueued, move.Cursor = int64(len(looks)), ghostsJudged
-		if len(looks) < ghostChunk {
-			move.Stage, move.Cursor = move.Stage+1, ""
-		}
-		_, err = s.w.refreshes.Enqueue(ctx, tx, looks)
-		return err
-	})
-}
-
-// judge asks the guard about all ghosts of a type together: too many, and none
-// of them is handed on.
-func (s *sweep) judge(ctx context.Context, tx pgx.Tx, t strapi.ContentType, move *dbsqlc.ReconciliationAdvanceParams) error {
-	if s.run.AllowDeletes {
-		if err := mirror.AllowDeletions(ctx, tx, t.UID, s.run.Actor); err != nil {
-			return err
-		}
-	}
-	n, err := dbsqlc.New().ReconciliationGhostCount(ctx, tx, dbsqlc.ReconciliationGhostCountParams{RunID: s.run.ID, UID: t.UID})
-	if err != nil {
-		return fmt.Errorf("count ghosts: %w", err)
-	}
-	guard, err := mirror.ReadGuard(ctx, tx, t.UID)
-	if err != nil {
-		return err
-	}
-	if holdsBackAll(guard, n.Unverified, n.Waiting >= guard.Live) {
-		move.Stage, move.Held = move.Stage+1, n.Waiting
-		return mirror.TripGuard(ctx, tx, s.w.alerts, t, map[string]any{
-			"type": t.UID, "vanished": n.Waiting, "live": guard.Live, "limit": guard.Limit(),
-			"deleted_last_hour": guard.Counted, "examples": n.Examples, "run": s.run.ID,
-		})
-	}
-	move.Cursor = ghostsJudged
-	if !guard.Tripped && !s.run.AllowDeletes {
-		return nil
-	}
-	reason := fmt.Sprintf("a full reconciliation found %d documents that Strapi no longer has, which is plausible", n.Waiting)
-	if s.run.AllowDeletes {
-		reason = "the deletions were allowed by " + s.run.Actor
-	}
-	return mirror.ResetGuard(ctx, tx, s.w.alerts, t, reason)
-}
-
-// holdsBackAll reports whether a run that found so many ghosts which no verified
-// entry.delete names may hand on none. empty is whether the list showed no document
-// at all: that outweighs verified events here, too.
-func holdsBackAll(g mirror.Guard, unverified int64, empty bool) bool {
-	return !g.Allowed && (g.Counted+unverified > g.Limit() || empty && g.Live > g.Limit())
 }

@@ -12,10 +12,10 @@ import (
 	"dealbox/internal/mirror"
 )
 
-// settle decides about differences that are a minute old: those that no webhook
-// told of were lost by Strapi, or never sent. They are healed already; the alert
-// says that webhooks cannot be relied on at the moment.
-func (w *Worker) settle(ctx context.Context) error {
+// countLost decides about differences that are a minute old: where no webhook of the
+// document came, Strapi lost it or never sent it. The document is in step already; the
+// alert is that webhooks cannot be relied on at the moment.
+func (w *Worker) countLost(ctx context.Context) error {
 	err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
 		lost, err := dbsqlc.New().ReconciliationDecideLost(ctx, tx)
 		if err != nil {
@@ -44,15 +44,17 @@ func (w *Worker) raiseLost(ctx context.Context, tx pgx.Tx, lost []dbsqlc.Reconci
 	}
 	_, err := w.alerts.Raise(ctx, tx, alerting.Alert{
 		Rule: alerting.RuleLostWebhooks, Level: level.Warning,
-		Message: fmt.Sprintf("%d documents changed in Strapi and no webhook came; reconciliation found and healed them", len(lost)),
+		Message: fmt.Sprintf("%d documents changed in Strapi and no webhook came for them. Reconciliation found them, so the mirror follows, but late. "+
+			"Strapi loses its queue when it restarts; if this goes on, its webhook is off, has the wrong URL, or a proxy refuses it: "+
+			"press Trigger at Strapi's webhook", len(lost)),
 		Details: map[string]any{"count": len(lost), "examples": examples},
 	})
 	return err
 }
 
-// rescue gives new jobs to what waits without one: River's rescuer can discard a
-// job without a word. Each stage looks after its own rows.
-func (w *Worker) rescue(ctx context.Context) error {
+// requeue gives new jobs to rows that wait without one: River's rescuer can discard a
+// job and reports that nowhere. Each stage does it for its own rows.
+func (w *Worker) requeue(ctx context.Context) error {
 	err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
 		for _, requeue := range w.cfg.Requeue {
 			if err := requeue(ctx, tx); err != nil {
@@ -62,7 +64,7 @@ func (w *Worker) rescue(ctx context.Context) error {
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("look for work without a job: %w", err)
+		return fmt.Errorf("requeue rows without a job: %w", err)
 	}
 	return nil
 }

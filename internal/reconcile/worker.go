@@ -37,10 +37,10 @@ type Config struct {
 	Random       func() float64
 	Interval     time.Duration // between two deltas (default 2 m)
 	FullInterval time.Duration // between two full runs (default 1 h)
-	// Overlap is how far a delta looks back behind the run before it (default 2 m):
+	// Overlap is how far a delta reaches back behind the run before it (default 2 m):
 	// updatedAt is taken before the commit, so a document can appear late.
 	Overlap time.Duration
-	// PageSize that Strapi is asked for (default 100).
+	// PageSize of the requests to Strapi (default 100).
 	PageSize int
 	// Requeue are called each minute while the breaker is closed. Each inserts a job
 	// for the rows of its stage that have waited for minutes and have none.
@@ -53,8 +53,8 @@ type Config struct {
 	RecordTimeout time.Duration
 }
 
-// Worker compares the mirror with Strapi. It never writes a mirrored
-// row: each difference becomes a look, and goes the way of a webhook.
+// Worker compares the mirror with Strapi. It never writes a mirrored row: each
+// difference becomes a refresh, and goes the way of a webhook.
 type Worker struct {
 	river.WorkerDefaults[Args]
 
@@ -94,20 +94,20 @@ func NewWorker(db store, queue *Queue, refreshes *mirror.Queue, source *mirror.S
 // run that is under way, waits or is due. While the breaker is not closed Strapi
 // is not asked, and a run that is under way stays where it is.
 func (w *Worker) Work(ctx context.Context, job *river.Job[Args]) error {
-	seen, err := w.source.Breaker(ctx)
+	breaker, err := w.source.Breaker(ctx)
 	if err != nil {
 		return err
 	}
 	if !job.Args.Continue {
-		if err := w.settle(ctx); err != nil {
+		if err := w.countLost(ctx); err != nil {
 			return err
 		}
 	}
-	if seen.State != circuit.Closed {
-		return w.later(job.Args, seen)
+	if breaker.State != circuit.Closed {
+		return w.postpone(job.Args, breaker)
 	}
 	if !job.Args.Continue {
-		if err := w.rescue(ctx); err != nil {
+		if err := w.requeue(ctx); err != nil {
 			return err
 		}
 	}
@@ -119,12 +119,12 @@ func (w *Worker) Work(ctx context.Context, job *river.Job[Args]) error {
 		if err != nil || !ok {
 			return err
 		}
-		next, err := w.work(steps, run, end, seen)
+		next, err := w.work(steps, run, end, breaker)
 		switch {
 		case err != nil || next == afterStop:
 			return err
 		case next == afterOpen:
-			return w.later(job.Args, seen)
+			return w.postpone(job.Args, breaker)
 		}
 		if next == afterSlice {
 			break
@@ -133,14 +133,14 @@ func (w *Worker) Work(ctx context.Context, job *river.Job[Args]) error {
 	return pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error { return w.queue.continueRun(ctx, tx) })
 }
 
-// later leaves what waits for a closed breaker to this job, if somebody asked for
-// it, so that it begins when Strapi is back; else to the job of the next minute.
-func (w *Worker) later(args Args, seen circuit.Snapshot) error {
+// postpone keeps this job until the breaker closes, if it is there to continue a run,
+// so that it does so when Strapi is back; else the job of the next minute does.
+func (w *Worker) postpone(args Args, breaker circuit.Snapshot) error {
 	if !args.Continue {
 		return nil
 	}
-	wait := seen.RetryIn + time.Second // see decide
-	if seen.Forced {
+	wait := breaker.RetryIn + time.Second // a little after the probe
+	if breaker.Forced {
 		wait = forcedOpenSnooze
 	}
 	return river.JobSnooze(w.spread(wait))
@@ -156,18 +156,18 @@ func (w *Worker) spread(wait time.Duration) time.Duration {
 // no time is known then.
 const forcedOpenSnooze = 15 * time.Second
 
-// claim takes the run to work on, asking for one first if the schedule says so.
+// claim takes the run to work on. It requests one first if the schedule has one due.
 func (w *Worker) claim(ctx context.Context) (run dbsqlc.ReconciliationRun, ok bool, err error) {
-	facts, err := dbsqlc.New().ReconciliationAges(ctx, w.pool)
+	last, err := dbsqlc.New().ReconciliationAges(ctx, w.pool)
 	if err != nil {
 		return run, false, fmt.Errorf("read when reconciliation ran: %w", err)
 	}
-	if extent, is := due(facts, w.cfg); is {
+	if extent, is := due(last, w.cfg); is {
 		_, err := dbsqlc.New().ReconciliationRequest(ctx, w.pool, dbsqlc.ReconciliationRequestParams{
 			Kind: string(extent), Trigger: string(TriggerSchedule), Actor: "dealbox",
 		})
 		if err != nil {
-			return run, false, fmt.Errorf("ask for a scheduled reconciliation: %w", err)
+			return run, false, fmt.Errorf("request a scheduled reconciliation: %w", err)
 		}
 	}
 	run, err = dbsqlc.New().ReconciliationClaim(ctx, w.pool, dbsqlc.ReconciliationClaimParams{
@@ -193,11 +193,11 @@ const (
 )
 
 // work does steps of the run until it is over or the slice ends.
-func (w *Worker) work(ctx context.Context, run dbsqlc.ReconciliationRun, end time.Time, seen circuit.Snapshot) (after, error) {
-	s := &sweep{w: w, run: run, seen: seen, drafts: map[string]bool{}}
+func (w *Worker) work(ctx context.Context, run dbsqlc.ReconciliationRun, end time.Time, breaker circuit.Snapshot) (after, error) {
+	s := &sweep{w: w, run: run, breaker: breaker, drafts: map[string]bool{}}
 	for first := true; ; first = false {
 		if !first && time.Now().After(end) {
-			return afterSlice, w.release(ctx, run)
+			return afterSlice, w.endLease(ctx, run)
 		}
 		over, err := s.step(ctx)
 		switch {
@@ -208,26 +208,26 @@ func (w *Worker) work(ctx context.Context, run dbsqlc.ReconciliationRun, end tim
 		case errors.Is(err, errTakenOver):
 			return afterStop, nil
 		case errors.Is(err, circuit.ErrOpen):
-			return afterOpen, w.release(ctx, run)
+			return afterOpen, w.endLease(ctx, run)
 		case errors.Is(err, context.Canceled):
-			return afterStop, w.release(ctx, run)
+			return afterStop, w.endLease(ctx, run)
 		case !first && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, retry.ErrTooLate)):
-			return afterSlice, w.release(ctx, run) // the next slice has time for retries
+			return afterSlice, w.endLease(ctx, run) // the next slice has time for retries
 		}
 		return afterStop, w.finish(ctx, run, "failed", err)
 	}
 }
 
-// errTakenOver: another runner holds the run, so nothing more may be written.
+// errTakenOver means that another runner holds the run, so nothing more may be written.
 var errTakenOver = errors.New("another runner has taken the reconciliation over")
 
-// release lets another runner go on at once. If it cannot, the lease ends by itself.
-func (w *Worker) release(ctx context.Context, run dbsqlc.ReconciliationRun) error {
+// endLease lets another runner continue at once. If it cannot, the lease ends by itself.
+func (w *Worker) endLease(ctx context.Context, run dbsqlc.ReconciliationRun) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.cfg.RecordTimeout)
 	defer cancel()
 	err := dbsqlc.New().ReconciliationEndLease(ctx, w.pool, dbsqlc.ReconciliationEndLeaseParams{ID: run.ID, Generation: run.Generation})
 	if err != nil {
-		return fmt.Errorf("release reconciliation %d: %w", run.ID, err)
+		return fmt.Errorf("end the lease of reconciliation %d: %w", run.ID, err)
 	}
 	return nil
 }
@@ -250,14 +250,16 @@ func (w *Worker) finish(ctx context.Context, run dbsqlc.ReconciliationRun, statu
 			if _, err = w.alerts.Resolve(ctx, tx, alerting.RuleReconciliationFailing, "", "a reconciliation ended well"); err != nil || run.Kind != string(Full) {
 				return err
 			}
-			// What was refused since this run began, it may have passed already.
+			// This run may have passed a document already whose webhook was refused since.
 			_, err = w.alerts.ResolveSeenBefore(ctx, tx, alerting.RuleWebhooksRefused, "", *run.StartedAt,
-				"a full reconciliation made good what was refused")
+				"a full reconciliation read all documents since the last webhook was refused")
 			return err
 		}
 		_, err = w.alerts.Raise(ctx, tx, alerting.Alert{
 			Rule: alerting.RuleReconciliationFailing, Level: level.Error,
-			Message: fmt.Sprintf("the mirror could not be compared with Strapi (%s run %d): %s", run.Kind, run.ID, *p.Error),
+			Message: fmt.Sprintf("Dealbox could not compare the mirror with Strapi (%s run %d): %s. Webhooks that come are still processed; "+
+				"what lost webhooks would have changed stays unnoticed. Mostly the cause is Strapi's: 'dealbox sync --full --wait' tries again and shows the error",
+				run.Kind, run.ID, *p.Error),
 			Details: map[string]any{"run": run.ID, "kind": run.Kind, "error": *p.Error},
 		})
 		return err
