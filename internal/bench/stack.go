@@ -27,6 +27,7 @@ type stack struct {
 	fake   *fakestrapi.Strapi
 	server *fakestrapi.Server
 	queue  *mirror.Queue
+	runs   *reconcile.Queue
 	alerts *alerting.Alerts
 	worker *jobs.Client // not started
 }
@@ -58,7 +59,7 @@ func newStack(ctx context.Context, url string) (s *stack, err error) {
 		return s, err
 	}
 	s.alerts = alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter))
-	s.queue = mirror.NewQueue(inserter)
+	s.queue, s.runs = mirror.NewQueue(inserter), reconcile.NewQueue(inserter)
 	return s, s.newWorker(inserter)
 }
 

@@ -301,7 +301,7 @@ func waitInSync(ctx context.Context, pool *pgxpool.Pool) error {
 		if err != nil {
 			return fmt.Errorf("read the ledger: %w", err)
 		}
-		reconciliation, err := dbsqlc.New().ReconciliationFacts(ctx, pool)
+		reconciliation, err := dbsqlc.New().ReconciliationAges(ctx, pool)
 		if err != nil {
 			return fmt.Errorf("read whether a reconciliation runs: %w", err)
 		}
