@@ -34,7 +34,7 @@ const (
 // database examines the database, and what only its tables show.
 func (d doctor) database(ctx context.Context) []Finding {
 	if name, isWrong := d.wrong("DATABASE_URL"); isWrong {
-		return withoutDatabase(skipped(checkDatabase, name+" is wrong"))
+		return withoutDatabase(skipped(checkDatabase, "it needs a correct "+name+", see above"))
 	}
 	pool, err := app.OpenPool(ctx, d.config.Database.URL, app.CommandPool)
 	if err != nil {
