@@ -9,6 +9,7 @@ import (
 
 	"dealbox/internal/alerting"
 	"dealbox/internal/app"
+	"dealbox/internal/level"
 	"dealbox/internal/notify"
 )
 
@@ -49,7 +50,7 @@ func (c *AlertsListCmd) Validate() error {
 func (c *AlertsListCmd) filter(now time.Time) (alerting.Filter, error) {
 	f := alerting.Filter{Rule: c.Rule, Limit: c.Limit, Cursor: c.Cursor}
 	for _, name := range c.Level {
-		level, err := alerting.ParseLevel(strings.TrimSpace(name))
+		level, err := level.Parse(strings.TrimSpace(name))
 		if err != nil {
 			return f, fmt.Errorf("--level: %w", err)
 		}
@@ -64,7 +65,7 @@ func (c *AlertsListCmd) filter(now time.Time) (alerting.Filter, error) {
 	}
 	var err error
 	if c.MinLevel != "" {
-		if f.MinLevel, err = alerting.ParseLevel(c.MinLevel); err != nil {
+		if f.MinLevel, err = level.Parse(c.MinLevel); err != nil {
 			return f, fmt.Errorf("--min-level: %w", err)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"dealbox/internal/alerting"
 	"dealbox/internal/app"
 	"dealbox/internal/jobs"
+	"dealbox/internal/level"
 	"dealbox/internal/notify"
 )
 
@@ -34,8 +35,8 @@ func TestAlerts_Commands(t *testing.T) {
 	d := newDesk(t)
 	require.Equal(t, "no alerts\n", d.done("alerts list"))
 	require.Equal(t, "no silences\n", d.done("alerts silences"))
-	d.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Subject: "host-1", Level: alerting.Warning, Message: "clocks \x1b[31mdiffer"})
-	d.raise(alerting.Alert{Rule: alerting.RuleBreakerOpened, Subject: "strapi", Level: alerting.Critical, Message: "Strapi is away"})
+	d.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Subject: "host-1", Level: level.Warning, Message: "clocks \x1b[31mdiffer"})
+	d.raise(alerting.Alert{Rule: alerting.RuleBreakerOpened, Subject: "strapi", Level: level.Critical, Message: "Strapi is away"})
 
 	require.Contains(t, d.done("alerts list"), "Strapi is away")
 	require.NotContains(t, d.done("alerts list"), "\x1b")

@@ -23,6 +23,7 @@ import (
 	"dealbox/internal/app"
 	"dealbox/internal/circuit"
 	"dealbox/internal/jobs"
+	"dealbox/internal/level"
 	"dealbox/internal/notify"
 	"dealbox/internal/pgtest"
 )
@@ -96,7 +97,7 @@ func newNight(t *testing.T) *night {
 	for name, e := range map[string]*ear{notify.ChannelWebhook: n.webhook, "pager": n.pager} {
 		w, err := notify.NewWebhook(notify.WebhookConfig{URL: e.url, Format: notify.FormatSlack})
 		require.NoError(t, err)
-		channels = append(channels, notify.Channel{Name: name, Floor: int(alerting.Error), Notify: w.Notify})
+		channels = append(channels, notify.Channel{Name: name, Floor: level.Error, Notify: w.Notify})
 	}
 	outbox := notify.New(notify.Config{Channels: channels}, inserter)
 	n.alerts = alerting.New(alerting.Config{RemindEvery: 30 * time.Minute}, outbox)
@@ -206,7 +207,7 @@ func (n *night) resolve(from, to int) {
 
 func deadLetter(i int) alerting.Alert {
 	return alerting.Alert{
-		Rule: alerting.RuleEventDeadLettered, Subject: fmt.Sprintf("deal/%04d", i), Level: alerting.Error, Message: "a deal failed 12 times",
+		Rule: alerting.RuleEventDeadLettered, Subject: fmt.Sprintf("deal/%04d", i), Level: level.Error, Message: "a deal failed 12 times",
 	}
 }
 
@@ -243,7 +244,7 @@ func TestNight(t *testing.T) {
 		case 15:
 			n.webhook.setAway(true)
 		case 20:
-			n.raise(alerting.Alert{Rule: alerting.RuleMassDeleteGuard, Subject: "billings", Level: alerting.Critical, Message: "40 billings vanished at once"})
+			n.raise(alerting.Alert{Rule: alerting.RuleMassDeleteGuard, Subject: "billings", Level: level.Critical, Message: "40 billings vanished at once"})
 		case 45:
 			n.webhook.setAway(false)
 		}

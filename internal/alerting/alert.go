@@ -6,7 +6,8 @@ import (
 	"errors"
 	"fmt"
 
-	"dealbox/internal/notify"
+	"dealbox/internal/level"
+	"dealbox/internal/text"
 )
 
 // Bounds of what an alert may hold, in bytes.
@@ -24,7 +25,7 @@ type Alert struct {
 	// Subject is what the rule fires for, such as a document; "" when there is
 	// only one thing that it can fire for.
 	Subject string
-	Level   Level
+	Level   level.Level
 	// Message is one sentence for people. It may change within an episode. It is
 	// cut at 1,000 bytes; line ends and control characters become spaces.
 	Message string
@@ -39,7 +40,7 @@ func (a Alert) check() error {
 	if a.Rule == "" {
 		return errors.New("raise an alert: it names no rule")
 	}
-	if !a.Level.valid() {
+	if !a.Level.Valid() {
 		return fmt.Errorf("raise alert %s: %s is no alert level", a.Rule, a.Level)
 	}
 	return nil
@@ -47,19 +48,19 @@ func (a Alert) check() error {
 
 // fingerprint identifies an episode: v1, the rule and the subject.
 func fingerprint(rule, subject string) string {
-	return "v1:" + notify.Line(rule, maxRule) + ":" + fit(subject)
+	return "v1:" + text.Line(rule, maxRule) + ":" + fit(subject)
 }
 
 // fit makes a subject safe. When that changed it, a hash keeps two different
 // subjects different.
 func fit(subject string) string {
-	clean := notify.Line(subject, maxSubject)
+	clean := text.Line(subject, maxSubject)
 	if clean == subject {
 		return subject
 	}
 	sum := sha256.Sum256([]byte(subject))
-	return notify.Line(subject, maxSubject-17) + "#" + hex.EncodeToString(sum[:8])
+	return text.Line(subject, maxSubject-17) + "#" + hex.EncodeToString(sum[:8])
 }
 
 // clip bounds what an error repeats of a caller's text.
-func clip(s string) string { return notify.Line(s, 40) }
+func clip(s string) string { return text.Line(s, 40) }

@@ -14,7 +14,9 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"dealbox/internal/dbsqlc"
+	"dealbox/internal/level"
 	"dealbox/internal/notify"
+	"dealbox/internal/text"
 )
 
 // Config of Alerts.
@@ -82,18 +84,18 @@ func (a *Alerts) Raise(ctx context.Context, tx pgx.Tx, alert Alert) (int64, erro
 func params(alert Alert) dbsqlc.AlertOpenParams {
 	return dbsqlc.AlertOpenParams{
 		Fingerprint: fingerprint(alert.Rule, alert.Subject),
-		Rule:        notify.Line(alert.Rule, maxRule),
+		Rule:        text.Line(alert.Rule, maxRule),
 		Subject:     fit(alert.Subject),
 		Level:       alert.Level.String(),
 		Status:      string(Firing),
-		Message:     notify.Line(alert.Message, maxMessage),
+		Message:     text.Line(alert.Message, maxMessage),
 		Details:     encodeDetails(alert.Details),
 	}
 }
 
 // open begins an episode and tells the history and the channels. It answers
 // pgx.ErrNoRows when another transaction was faster.
-func (a *Alerts) open(ctx context.Context, tx pgx.Tx, level Level, p dbsqlc.AlertOpenParams) (int64, error) {
+func (a *Alerts) open(ctx context.Context, tx pgx.Tx, lvl level.Level, p dbsqlc.AlertOpenParams) (int64, error) {
 	mute, err := a.muted(ctx, tx, p.Rule, p.Subject)
 	if err != nil {
 		return 0, err
@@ -105,23 +107,23 @@ func (a *Alerts) open(ctx context.Context, tx pgx.Tx, level Level, p dbsqlc.Aler
 	if err != nil {
 		return 0, err //nolint:wrapcheck // Raise tells a lost race from a failure
 	}
-	err = a.append(ctx, tx, id, "raised", level, actor{actor: service}, fact{Message: p.Message, Details: p.Details, Occurrences: 1})
+	err = a.append(ctx, tx, id, "raised", lvl, actor{actor: service}, fact{Message: p.Message, Details: p.Details, Occurrences: 1})
 	if err != nil {
 		return 0, err
 	}
 	if mute.is() {
-		return id, a.recordMute(ctx, tx, id, level, notify.First, mute)
+		return id, a.recordMute(ctx, tx, id, lvl, notify.First, mute)
 	}
-	return id, a.outbox.Enqueue(ctx, tx, id, int(level), notify.First)
+	return id, a.outbox.Enqueue(ctx, tx, id, lvl, notify.First)
 }
 
 // again adds an occurrence to an open episode.
-func (a *Alerts) again(ctx context.Context, tx pgx.Tx, open dbsqlc.AlertLockOpenRow, level Level, p dbsqlc.AlertOpenParams) error {
-	before, err := ParseLevel(open.Level)
+func (a *Alerts) again(ctx context.Context, tx pgx.Tx, open dbsqlc.AlertLockOpenRow, lvl level.Level, p dbsqlc.AlertOpenParams) error {
+	before, err := level.Parse(open.Level)
 	if err != nil {
 		return fmt.Errorf("read alert %d: %w", open.ID, err)
 	}
-	now := max(before, level)
+	now := max(before, lvl)
 	worse := now > before
 	var m mute
 	// What is suppressed is told with its new level if it outlives what mutes it.
@@ -151,7 +153,7 @@ func (a *Alerts) again(ctx context.Context, tx pgx.Tx, open dbsqlc.AlertLockOpen
 	case m.is():
 		return a.suppress(ctx, tx, dbsqlc.Alert{ID: open.ID, Level: now.String()}, notify.Escalated, m)
 	}
-	return a.outbox.Enqueue(ctx, tx, open.ID, int(now), notify.Escalated)
+	return a.outbox.Enqueue(ctx, tx, open.ID, now, notify.Escalated)
 }
 
 // IsOpen says whether there is an open episode of a rule and subject.
@@ -190,7 +192,7 @@ func (a *Alerts) resolve(ctx context.Context, tx pgx.Tx, rule, subject, reason s
 	if !over(open.LastSeen) {
 		return false, nil
 	}
-	_, err = a.close(ctx, tx, open.ID, actor{actor: service, reason: notify.Line(reason, maxReason)})
+	_, err = a.close(ctx, tx, open.ID, actor{actor: service, reason: text.Line(reason, maxReason)})
 	return true, err
 }
 
@@ -200,13 +202,13 @@ func (a *Alerts) close(ctx context.Context, tx pgx.Tx, id int64, who actor) (dbs
 	if err != nil {
 		return done, fmt.Errorf("resolve alert %d: %w", id, err)
 	}
-	level, err := ParseLevel(done.Level)
+	lvl, err := level.Parse(done.Level)
 	if err != nil {
 		return done, fmt.Errorf("read alert %d: %w", id, err)
 	}
 	lasted := done.ResolvedAt.Sub(done.FirstSeen).Seconds()
-	if err := a.append(ctx, tx, id, "resolved", level, who, fact{Occurrences: done.Occurrences, Seconds: &lasted}); err != nil {
+	if err := a.append(ctx, tx, id, "resolved", lvl, who, fact{Occurrences: done.Occurrences, Seconds: &lasted}); err != nil {
 		return done, err
 	}
-	return done, a.outbox.Enqueue(ctx, tx, id, int(level), notify.Resolved)
+	return done, a.outbox.Enqueue(ctx, tx, id, lvl, notify.Resolved)
 }

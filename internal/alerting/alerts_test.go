@@ -18,6 +18,7 @@ import (
 
 	"dealbox/internal/alerting"
 	"dealbox/internal/jobs"
+	"dealbox/internal/level"
 	"dealbox/internal/notify"
 	"dealbox/internal/pgtest"
 )
@@ -37,7 +38,7 @@ func newBook(t testing.TB, config alerting.Config) book {
 	pool := pgtest.Pool(t)
 	inserter, err := jobs.NewInserter(pool, nil, nil)
 	require.NoError(t, err)
-	outbox := notify.New(notify.Config{Channels: []notify.Channel{{Name: "webhook", Floor: int(alerting.Error)}}}, inserter)
+	outbox := notify.New(notify.Config{Channels: []notify.Channel{{Name: "webhook", Floor: level.Error}}}, inserter)
 	return book{Alerts: alerting.New(config, outbox), t: t, pool: pool}
 }
 
@@ -94,9 +95,9 @@ func (b book) history(id int64) string {
 	return b.text(`SELECT coalesce(string_agg(kind, ' ' ORDER BY id), '') FROM alert_event WHERE alert_id = $1`, id)
 }
 
-func dead(level alerting.Level, message string) alerting.Alert {
+func dead(lvl level.Level, message string) alerting.Alert {
 	return alerting.Alert{
-		Rule: alerting.RuleEventDeadLettered, Subject: "api::billing.billing/abc", Level: level,
+		Rule: alerting.RuleEventDeadLettered, Subject: "api::billing.billing/abc", Level: lvl,
 		Message: message, Details: map[string]any{"failures": 12},
 	}
 }
@@ -104,8 +105,8 @@ func dead(level alerting.Level, message string) alerting.Alert {
 func TestAlerts_Raise_OneEpisode(t *testing.T) {
 	t.Parallel()
 	b := newBook(t, alerting.Config{})
-	first := b.raise(dead(alerting.Error, "one"))
-	require.Equal(t, first, b.raise(dead(alerting.Error, "two")))
+	first := b.raise(dead(level.Error, "one"))
+	require.Equal(t, first, b.raise(dead(level.Error, "two")))
 
 	all := b.episodes()
 	require.Len(t, all, 1)
@@ -113,7 +114,7 @@ func TestAlerts_Raise_OneEpisode(t *testing.T) {
 	require.Equal(t, first, e.ID)
 	require.Equal(t, alerting.RuleEventDeadLettered, e.Rule)
 	require.Equal(t, "api::billing.billing/abc", e.Subject)
-	require.Equal(t, alerting.Error, e.Level)
+	require.Equal(t, level.Error, e.Level)
 	require.Equal(t, alerting.Firing, e.Status)
 	require.Equal(t, "two", e.Message)
 	require.JSONEq(t, `{"failures":12}`, string(e.Details))
@@ -123,7 +124,7 @@ func TestAlerts_Raise_OneEpisode(t *testing.T) {
 	require.Nil(t, e.ResolvedAt)
 	require.Equal(t, "v1:event_dead_lettered:api::billing.billing/abc", b.text("SELECT fingerprint FROM alert"))
 
-	other := dead(alerting.Error, "one")
+	other := dead(level.Error, "one")
 	other.Subject = "api::billing.billing/xyz"
 	require.NotEqual(t, first, b.raise(other), "another subject is another episode")
 }
@@ -131,10 +132,10 @@ func TestAlerts_Raise_OneEpisode(t *testing.T) {
 func TestAlerts_Raise_LevelOnlyRises(t *testing.T) {
 	t.Parallel()
 	b := newBook(t, alerting.Config{RepeatEvery: time.Nanosecond})
-	id := b.raise(dead(alerting.Warning, "w"))
-	b.raise(dead(alerting.Critical, "c"))
-	b.raise(dead(alerting.Info, "i"))
-	require.Equal(t, alerting.Critical, b.episodes()[0].Level)
+	id := b.raise(dead(level.Warning, "w"))
+	b.raise(dead(level.Critical, "c"))
+	b.raise(dead(level.Info, "i"))
+	require.Equal(t, level.Critical, b.episodes()[0].Level)
 	require.Equal(t, "i", b.episodes()[0].Message)
 	require.Equal(t, "raised escalated repeated", b.history(id))
 	require.Equal(t, "warning critical critical", b.text(`SELECT string_agg(level, ' ' ORDER BY id) FROM alert_event`))
@@ -149,7 +150,7 @@ func TestAlerts_Raise_RepeatsDoNotFillTheHistory(t *testing.T) {
 	var id int64
 	b.inTx(func(ctx context.Context, tx pgx.Tx) (err error) {
 		for range 1000 {
-			if id, err = b.Raise(ctx, tx, dead(alerting.Error, "again")); err != nil {
+			if id, err = b.Raise(ctx, tx, dead(level.Error, "again")); err != nil {
 				return err
 			}
 		}
@@ -163,8 +164,8 @@ func TestAlerts_Raise_RepeatsDoNotFillTheHistory(t *testing.T) {
 	_, err := b.pool.Exec(t.Context(), `ALTER TABLE alert_event DISABLE TRIGGER USER;
 		UPDATE alert_event SET at = at - interval '61 minutes'; ALTER TABLE alert_event ENABLE TRIGGER USER`)
 	require.NoError(t, err)
-	b.raise(dead(alerting.Error, "again"))
-	b.raise(dead(alerting.Error, "again"))
+	b.raise(dead(level.Error, "again"))
+	b.raise(dead(level.Error, "again"))
 	require.Equal(t, "raised repeated", b.history(id))
 	require.Equal(t, "1001", b.text(`SELECT details->>'occurrences' FROM alert_event WHERE kind = 'repeated'`))
 }
@@ -173,8 +174,8 @@ func TestAlerts_Resolve(t *testing.T) {
 	t.Parallel()
 	b := newBook(t, alerting.Config{})
 	require.False(t, b.resolve(alerting.RuleEventDeadLettered, "api::billing.billing/abc"))
-	first := b.raise(dead(alerting.Error, "one"))
-	b.raise(dead(alerting.Error, "one"))
+	first := b.raise(dead(level.Error, "one"))
+	b.raise(dead(level.Error, "one"))
 	require.True(t, b.resolve(alerting.RuleEventDeadLettered, "api::billing.billing/abc"))
 	require.False(t, b.resolve(alerting.RuleEventDeadLettered, "api::billing.billing/abc"))
 
@@ -186,7 +187,7 @@ func TestAlerts_Resolve(t *testing.T) {
 	require.Equal(t, "true", b.text(`SELECT (details->>'occurrences' = '2' AND (details->>'seconds')::numeric >= 0)::text
 		FROM alert_event WHERE kind = 'resolved'`))
 
-	second := b.raise(dead(alerting.Error, "back"))
+	second := b.raise(dead(level.Error, "back"))
 	require.NotEqual(t, first, second, "after it resolved, the next one is a new episode")
 	require.Equal(t, "first resolved first", b.text(`SELECT string_agg(reason, ' ' ORDER BY id) FROM notification`))
 	require.Equal(t, "1 2 1", b.text(`SELECT string_agg(sequence::text, ' ' ORDER BY id) FROM notification`))
@@ -217,14 +218,14 @@ func TestAlerts_Raise_TwoAtOnce(t *testing.T) {
 	ctx := t.Context()
 	one, err := b.pool.Begin(ctx)
 	require.NoError(t, err)
-	first, err := b.Raise(ctx, one, dead(alerting.Warning, "one"))
+	first, err := b.Raise(ctx, one, dead(level.Warning, "one"))
 	require.NoError(t, err)
 
 	second := make(chan int64, 1)
 	go func() {
 		var id int64
 		if err := pgx.BeginFunc(ctx, b.pool, func(tx pgx.Tx) (err error) {
-			id, err = b.Raise(ctx, tx, dead(alerting.Error, "two"))
+			id, err = b.Raise(ctx, tx, dead(level.Error, "two"))
 			return err
 		}); err != nil {
 			t.Error(err)
@@ -240,7 +241,7 @@ func TestAlerts_Raise_TwoAtOnce(t *testing.T) {
 	e := b.episodes()[0]
 	require.Len(t, b.episodes(), 1)
 	require.Equal(t, int64(2), e.Occurrences)
-	require.Equal(t, alerting.Error, e.Level)
+	require.Equal(t, level.Error, e.Level)
 	require.Equal(t, "raised escalated", b.history(first))
 }
 
@@ -251,12 +252,12 @@ func TestAlerts_Raise_FirstOneRollsBack(t *testing.T) {
 	ctx := t.Context()
 	one, err := b.pool.Begin(ctx)
 	require.NoError(t, err)
-	_, err = b.Raise(ctx, one, dead(alerting.Error, "one"))
+	_, err = b.Raise(ctx, one, dead(level.Error, "one"))
 	require.NoError(t, err)
 	done := make(chan error, 1)
 	go func() {
 		done <- pgx.BeginFunc(ctx, b.pool, func(tx pgx.Tx) error {
-			_, err := b.Raise(ctx, tx, dead(alerting.Error, "two"))
+			_, err := b.Raise(ctx, tx, dead(level.Error, "two"))
 			return err
 		})
 	}()
@@ -284,7 +285,7 @@ func TestAlerts_Concurrency(t *testing.T) {
 						_, err := b.Resolve(t.Context(), tx, alerting.RuleEventDeadLettered, "api::billing.billing/abc", "")
 						return err
 					}
-					_, err := b.Raise(t.Context(), tx, dead(alerting.Levels()[(w+i)%4], "m"))
+					_, err := b.Raise(t.Context(), tx, dead(level.All()[(w+i)%4], "m"))
 					return err
 				})
 				if err != nil {
@@ -304,7 +305,7 @@ func TestAlerts_Concurrency(t *testing.T) {
 func TestAlerts_Raise_CallersMistakes(t *testing.T) {
 	t.Parallel()
 	a := alerting.New(alerting.Config{}, notify.New(notify.Config{}, nil))
-	_, err := a.Raise(t.Context(), nil, alerting.Alert{Level: alerting.Error})
+	_, err := a.Raise(t.Context(), nil, alerting.Alert{Level: level.Error})
 	require.ErrorContains(t, err, "names no rule")
 	_, err = a.Raise(t.Context(), nil, alerting.Alert{Rule: "r"})
 	require.ErrorContains(t, err, "is no alert level")
@@ -320,7 +321,7 @@ func TestAlerts_Raise_HostileText(t *testing.T) {
 	}
 	for _, text := range hostile {
 		b.raise(alerting.Alert{
-			Rule: alerting.RuleBodyQuarantined, Subject: text, Level: alerting.Warning, Message: text,
+			Rule: alerting.RuleBodyQuarantined, Subject: text, Level: level.Warning, Message: text,
 			Details: map[string]any{text: text, "list": []any{text, map[string]any{text: text}}},
 		})
 		b.resolve(alerting.RuleBodyQuarantined, text)
@@ -365,7 +366,7 @@ func TestAlerts_Raise_DetailsOfAnyKind(t *testing.T) {
 		"Deep":      {map[string]any{"n": deep}, `{"n":[[[[["1 values"]]]]]}`},
 		"Many":      {many, ``},
 	} {
-		b.raise(alerting.Alert{Rule: "r", Subject: name, Level: alerting.Info, Details: c.details})
+		b.raise(alerting.Alert{Rule: "r", Subject: name, Level: level.Info, Details: c.details})
 		got := b.text("SELECT details::text FROM alert WHERE subject = $1", name)
 		if c.want == "" {
 			require.LessOrEqual(t, len(got), 9<<10)
@@ -379,7 +380,7 @@ func TestAlerts_Raise_DetailsOfAnyKind(t *testing.T) {
 func TestAlertEvent_IsAppendOnly(t *testing.T) {
 	t.Parallel()
 	b := newBook(t, alerting.Config{})
-	b.raise(dead(alerting.Error, "one"))
+	b.raise(dead(level.Error, "one"))
 	for _, statement := range []string{
 		"UPDATE alert_event SET reason = 'never happened'", "DELETE FROM alert_event", "TRUNCATE alert_event",
 	} {

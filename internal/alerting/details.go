@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strconv"
 
-	"dealbox/internal/notify"
+	"dealbox/internal/text"
 )
 
 // Bounds of the details of an alert.
@@ -29,7 +29,7 @@ func encodeDetails(details map[string]any) []byte {
 	kept := make(map[string]json.RawMessage, len(details))
 	size, left := 2, 0
 	for _, key := range slices.Sorted(maps.Keys(details)) {
-		name, value := notify.Line(key, maxKey), encodeValue(details[key])
+		name, value := text.Line(key, maxKey), encodeValue(details[key])
 		// Quotes, colon, comma, and room for escapes.
 		need := 2*len(name) + len(value) + 4
 		if size+need > maxDetails {
@@ -64,7 +64,7 @@ func encodeValue(value any) json.RawMessage {
 	}
 	encoded, _ = json.Marshal(safe(clean, maxDepth))
 	if len(encoded) > maxValue {
-		encoded, _ = json.Marshal(notify.Line(string(encoded), maxString))
+		encoded, _ = json.Marshal(text.Line(string(encoded), maxString))
 	}
 	return encoded
 }
@@ -73,7 +73,7 @@ func encodeValue(value any) json.RawMessage {
 func safe(value any, depth int) any {
 	switch v := value.(type) {
 	case string:
-		return notify.Line(v, maxString)
+		return text.Line(v, maxString)
 	case json.Number:
 		return safeNumber(v)
 	case []any:
@@ -102,7 +102,7 @@ func safeMap(object map[string]any, depth int) any {
 	}
 	clean := make(map[string]any, len(object))
 	for k, v := range object {
-		clean[notify.Line(k, maxKey)] = safe(v, depth-1)
+		clean[text.Line(k, maxKey)] = safe(v, depth-1)
 	}
 	return clean
 }
@@ -112,7 +112,7 @@ func safeNumber(n json.Number) any {
 	f, err := n.Float64()
 	size := math.Abs(f)
 	if err != nil || len(n) > 40 || size >= 1e40 || (size != 0 && size < 1e-40) {
-		return notify.Line(n.String(), maxKey)
+		return text.Line(n.String(), maxKey)
 	}
 	return n
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"dealbox/internal/dbsqlc"
+	"dealbox/internal/level"
 )
 
 // service is the actor of what Dealbox does by itself.
@@ -35,9 +36,9 @@ func (f fact) encode() []byte {
 	return encoded
 }
 
-func (a *Alerts) append(ctx context.Context, tx pgx.Tx, id int64, kind string, level Level, who actor, f fact) error {
+func (a *Alerts) append(ctx context.Context, tx pgx.Tx, id int64, kind string, lvl level.Level, who actor, f fact) error {
 	err := a.queries.AlertEventAppend(ctx, tx, dbsqlc.AlertEventAppendParams{
-		AlertID: id, Kind: kind, Level: level.String(), Actor: who.actor, Reason: who.reason, Details: f.encode(),
+		AlertID: id, Kind: kind, Level: lvl.String(), Actor: who.actor, Reason: who.reason, Details: f.encode(),
 	})
 	if err != nil {
 		return fmt.Errorf("append to the history of alert %d: %w", id, err)
@@ -45,9 +46,9 @@ func (a *Alerts) append(ctx context.Context, tx pgx.Tx, id int64, kind string, l
 	return nil
 }
 
-func (a *Alerts) appendRepeat(ctx context.Context, tx pgx.Tx, id int64, level Level, f fact) error {
+func (a *Alerts) appendRepeat(ctx context.Context, tx pgx.Tx, id int64, lvl level.Level, f fact) error {
 	err := a.queries.AlertEventAppendRepeat(ctx, tx, dbsqlc.AlertEventAppendRepeatParams{
-		AlertID: id, Level: level.String(), Actor: service, Details: f.encode(), QuietSeconds: a.config.RepeatEvery.Seconds(),
+		AlertID: id, Level: lvl.String(), Actor: service, Details: f.encode(), QuietSeconds: a.config.RepeatEvery.Seconds(),
 	})
 	if err != nil {
 		return fmt.Errorf("append to the history of alert %d: %w", id, err)

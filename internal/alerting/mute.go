@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"dealbox/internal/dbsqlc"
+	"dealbox/internal/level"
 	"dealbox/internal/notify"
 )
 
@@ -54,7 +55,7 @@ func (a *Alerts) muted(ctx context.Context, tx pgx.Tx, rule, subject string) (mu
 }
 
 // recordMute writes what is not told, and why, into the history and the outbox.
-func (a *Alerts) recordMute(ctx context.Context, tx pgx.Tx, id int64, level Level, reason notify.Reason, m mute) error {
+func (a *Alerts) recordMute(ctx context.Context, tx pgx.Tx, id int64, lvl level.Level, reason notify.Reason, m mute) error {
 	kind, who, because := "suppressed", actor{actor: service}, notify.Inhibition
 	happened := fact{SilenceID: m.SilenceID, InhibitorID: m.InhibitorID}
 	if m.SilenceID != 0 {
@@ -71,15 +72,15 @@ func (a *Alerts) recordMute(ctx context.Context, tx pgx.Tx, id int64, level Leve
 		}
 		who.reason = fmt.Sprintf("alert %d (%s) explains it", cause.ID, cause.Rule)
 	}
-	if err := a.append(ctx, tx, id, kind, level, who, happened); err != nil {
+	if err := a.append(ctx, tx, id, kind, lvl, who, happened); err != nil {
 		return err
 	}
-	return a.outbox.EnqueueSuppressed(ctx, tx, id, int(level), reason, because)
+	return a.outbox.EnqueueSuppressed(ctx, tx, id, lvl, reason, because)
 }
 
 // suppress mutes an open episode that the caller has locked.
 func (a *Alerts) suppress(ctx context.Context, tx pgx.Tx, row dbsqlc.Alert, reason notify.Reason, m mute) error {
-	level, err := ParseLevel(row.Level)
+	lvl, err := level.Parse(row.Level)
 	if err != nil {
 		return fmt.Errorf("read alert %d: %w", row.ID, err)
 	}
@@ -87,5 +88,5 @@ func (a *Alerts) suppress(ctx context.Context, tx pgx.Tx, row dbsqlc.Alert, reas
 	if err != nil {
 		return fmt.Errorf("suppress alert %d: %w", row.ID, err)
 	}
-	return a.recordMute(ctx, tx, row.ID, level, reason, m)
+	return a.recordMute(ctx, tx, row.ID, lvl, reason, m)
 }

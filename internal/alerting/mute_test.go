@@ -7,14 +7,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/alerting"
+	"dealbox/internal/level"
 )
 
 func TestInhibition(t *testing.T) {
 	t.Parallel()
 	b := newBook(t, alerting.Config{})
-	cause := b.raise(alerting.Alert{Rule: alerting.RuleBreakerOpened, Subject: "strapi", Level: alerting.Critical})
-	effect := b.raise(dead(alerting.Error, "m"))
-	unrelated := b.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Level: alerting.Error})
+	cause := b.raise(alerting.Alert{Rule: alerting.RuleBreakerOpened, Subject: "strapi", Level: level.Critical})
+	effect := b.raise(dead(level.Error, "m"))
+	unrelated := b.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Level: level.Error})
 
 	require.Equal(t, "suppressed", b.status(effect))
 	require.Equal(t, "firing", b.status(unrelated))
@@ -37,7 +38,7 @@ func TestInhibition(t *testing.T) {
 	require.Equal(t, "first/suppressed(inhibition) first/pending", b.outbox(effect))
 	require.Equal(t, "raised suppressed released", b.history(effect))
 
-	fresh := dead(alerting.Error, "m")
+	fresh := dead(level.Error, "m")
 	fresh.Subject = "api::billing.billing/xyz"
 	require.Equal(t, "first/pending", b.outbox(b.raise(fresh)), "what begins after the cause is news")
 }
@@ -46,9 +47,9 @@ func TestInhibition(t *testing.T) {
 func TestInhibition_OfReminders(t *testing.T) {
 	t.Parallel()
 	b := newBook(t, alerting.Config{})
-	effect := b.raise(dead(alerting.Error, "m"))
+	effect := b.raise(dead(level.Error, "m"))
 	b.later(5 * time.Hour)
-	b.raise(alerting.Alert{Rule: alerting.RuleBreakerOpened, Subject: "strapi", Level: alerting.Critical})
+	b.raise(alerting.Alert{Rule: alerting.RuleBreakerOpened, Subject: "strapi", Level: level.Critical})
 	b.tend()
 	require.Equal(t, "first/pending reminder/suppressed(inhibition)", b.outbox(effect))
 	b.resolve(alerting.RuleBreakerOpened, "strapi")
@@ -61,9 +62,9 @@ func TestInhibition_OfReminders(t *testing.T) {
 func TestInhibition_OfEscalations(t *testing.T) {
 	t.Parallel()
 	b := newBook(t, alerting.Config{})
-	effect := b.raise(dead(alerting.Error, "m"))
-	b.raise(alerting.Alert{Rule: alerting.RuleBreakerOpened, Subject: "strapi", Level: alerting.Critical})
-	b.raise(dead(alerting.Critical, "m"))
+	effect := b.raise(dead(level.Error, "m"))
+	b.raise(alerting.Alert{Rule: alerting.RuleBreakerOpened, Subject: "strapi", Level: level.Critical})
+	b.raise(dead(level.Critical, "m"))
 	require.Equal(t, "first/pending escalated/suppressed(inhibition)", b.outbox(effect))
 	b.resolve(alerting.RuleBreakerOpened, "strapi")
 	b.later(6 * time.Minute)
@@ -75,10 +76,10 @@ func TestInhibition_OfEscalations(t *testing.T) {
 func TestInhibition_ThenSilence(t *testing.T) {
 	t.Parallel()
 	b := newBook(t, alerting.Config{})
-	b.raise(alerting.Alert{Rule: alerting.RuleBreakerOpened, Subject: "strapi", Level: alerting.Critical})
-	effect := b.raise(dead(alerting.Error, "m"))
+	b.raise(alerting.Alert{Rule: alerting.RuleBreakerOpened, Subject: "strapi", Level: level.Critical})
+	effect := b.raise(dead(level.Error, "m"))
 	b.silence(alerting.NewSilence{Rule: alerting.RuleEventDeadLettered, ExpiresAt: in(time.Hour)})
-	both := dead(alerting.Error, "m")
+	both := dead(level.Error, "m")
 	both.Subject = "api::billing.billing/xyz"
 	require.Equal(t, "first/suppressed(silence)", b.outbox(b.raise(both)), "what a person wanted goes first")
 	require.Equal(t, "true", b.text(`SELECT (inhibitor_id IS NULL AND silence_id = 1)::text FROM alert ORDER BY id DESC LIMIT 1`))
@@ -97,9 +98,9 @@ func TestInhibition_ThenSilence(t *testing.T) {
 func TestInhibition_ReconciliationFailsAfterRefusal(t *testing.T) {
 	t.Parallel()
 	b := newBook(t, alerting.Config{})
-	b.raise(alerting.Alert{Rule: alerting.RuleWebhooksRefused, Level: alerting.Error})
-	require.Equal(t, "first/suppressed(inhibition)", b.outbox(b.raise(alerting.Alert{Rule: alerting.RuleLostWebhooks, Level: alerting.Error})))
-	failing := alerting.Alert{Rule: alerting.RuleReconciliationFailing, Level: alerting.Error}
+	b.raise(alerting.Alert{Rule: alerting.RuleWebhooksRefused, Level: level.Error})
+	require.Equal(t, "first/suppressed(inhibition)", b.outbox(b.raise(alerting.Alert{Rule: alerting.RuleLostWebhooks, Level: level.Error})))
+	failing := alerting.Alert{Rule: alerting.RuleReconciliationFailing, Level: level.Error}
 	id := b.raise(failing)
 	b.raise(failing)
 	require.Equal(t, "first/pending", b.outbox(id))
@@ -107,5 +108,5 @@ func TestInhibition_ReconciliationFailsAfterRefusal(t *testing.T) {
 	b.raise(failing)
 	b.tend()
 	require.Equal(t, "first/pending reminder/pending", b.outbox(id))
-	require.Equal(t, "first/pending", b.outbox(b.raise(alerting.Alert{Rule: alerting.RuleOldestPending, Level: alerting.Error})))
+	require.Equal(t, "first/pending", b.outbox(b.raise(alerting.Alert{Rule: alerting.RuleOldestPending, Level: level.Error})))
 }

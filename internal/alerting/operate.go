@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/jackc/pgx/v5"
+	"dealbox/internal/text"
 
-	"dealbox/internal/notify"
+	"github.com/jackc/pgx/v5"
 )
 
 // Answers to an operator whose action cannot be done.
@@ -37,7 +37,7 @@ func parseComment(s string) (string, error) {
 	if len(s) > maxReason {
 		return "", &FieldError{Field: "comment", Problem: fmt.Sprintf("it is over %d bytes", maxReason)}
 	}
-	return notify.Line(s, maxReason), nil
+	return text.Line(s, maxReason), nil
 }
 
 // Acknowledge says that somebody looks after an open episode: it stays open, and

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/alerting"
+	"dealbox/internal/level"
 )
 
 var ada = alerting.Operator{Name: "ada", Comment: "I look after it"}
@@ -61,7 +62,7 @@ func (b book) outbox(id int64) string {
 func TestAlerts_Acknowledge(t *testing.T) {
 	t.Parallel()
 	b := newBook(t, alerting.Config{})
-	id := b.raise(dead(alerting.Error, "m"))
+	id := b.raise(dead(level.Error, "m"))
 	b.acknowledge(id, ada)
 	require.Equal(t, "raised acknowledged", b.history(id))
 	require.Equal(t, "ada|I look after it|error", b.text("SELECT concat_ws('|', actor, reason, level) FROM alert_event WHERE kind = 'acknowledged'"))
@@ -70,9 +71,9 @@ func TestAlerts_Acknowledge(t *testing.T) {
 	b.tend()
 	require.Equal(t, "first/pending", b.outbox(id), "no reminder of what somebody looks after")
 
-	b.raise(dead(alerting.Error, "once more"))
+	b.raise(dead(level.Error, "once more"))
 	require.Equal(t, "acknowledged", b.status(id), "a repeat changes nothing")
-	b.raise(dead(alerting.Critical, "worse"))
+	b.raise(dead(level.Critical, "worse"))
 	require.Equal(t, "firing", b.status(id), "what was acknowledged was less")
 	require.Equal(t, "first/pending escalated/pending", b.outbox(id))
 
@@ -84,7 +85,7 @@ func TestAlerts_Acknowledge(t *testing.T) {
 func TestAlerts_Remind(t *testing.T) {
 	t.Parallel()
 	b := newBook(t, alerting.Config{RemindEvery: time.Hour})
-	id := b.raise(dead(alerting.Error, "m"))
+	id := b.raise(dead(level.Error, "m"))
 	b.tend()
 	b.later(59 * time.Minute)
 	b.tend()
@@ -109,7 +110,7 @@ func TestAlerts_RemindMany(t *testing.T) {
 	b := newBook(t, alerting.Config{})
 	b.inTx(func(ctx context.Context, tx pgx.Tx) error {
 		for i := range 250 {
-			_, err := b.Raise(ctx, tx, alerting.Alert{Rule: "r", Subject: strings.Repeat("x", i+1), Level: alerting.Error})
+			_, err := b.Raise(ctx, tx, alerting.Alert{Rule: "r", Subject: strings.Repeat("x", i+1), Level: level.Error})
 			require.NoError(t, err)
 		}
 		return nil
@@ -124,7 +125,7 @@ func TestAlerts_RaisedByACommand(t *testing.T) {
 	t.Parallel()
 	b := newBook(t, alerting.Config{})
 	command := newCommand(b)
-	id := command.raise(dead(alerting.Error, "m"))
+	id := command.raise(dead(level.Error, "m"))
 	require.Empty(t, b.outbox(id))
 	b.tend()
 	b.tend()
@@ -139,7 +140,7 @@ func TestAlerts_RaisedByACommand(t *testing.T) {
 func TestAlerts_ResolveByHand(t *testing.T) {
 	t.Parallel()
 	b := newBook(t, alerting.Config{})
-	id := b.raise(dead(alerting.Error, "m"))
+	id := b.raise(dead(level.Error, "m"))
 	b.inTx(func(ctx context.Context, tx pgx.Tx) error {
 		e, err := b.ResolveByHand(ctx, tx, id, alerting.Operator{Name: "cli:root", Comment: "two\r\nlines\x00"})
 		require.Equal(t, alerting.Resolved, e.Status)
@@ -148,14 +149,14 @@ func TestAlerts_ResolveByHand(t *testing.T) {
 	})
 	require.Equal(t, "cli:root|two lines", b.text("SELECT concat_ws('|', actor, reason) FROM alert_event WHERE kind = 'resolved'"))
 	require.Equal(t, "first/pending resolved/pending", b.outbox(id))
-	again := b.raise(dead(alerting.Error, "m"))
+	again := b.raise(dead(level.Error, "m"))
 	require.NotEqual(t, id, again, "when the rule fires again it is a new episode")
 }
 
 func TestAlerts_OperatorsMistakes(t *testing.T) {
 	t.Parallel()
 	b := newBook(t, alerting.Config{})
-	id := b.raise(dead(alerting.Error, "m"))
+	id := b.raise(dead(level.Error, "m"))
 	b.resolve(alerting.RuleEventDeadLettered, "api::billing.billing/abc")
 	for _, do := range []func(context.Context, pgx.Tx, int64, alerting.Operator) (alerting.Episode, error){b.Acknowledge, b.ResolveByHand} {
 		b.inTx(func(ctx context.Context, tx pgx.Tx) error {
@@ -176,7 +177,7 @@ func TestAlerts_OperatorsMistakes(t *testing.T) {
 func TestTell(t *testing.T) {
 	t.Parallel()
 	b := newBook(t, alerting.Config{})
-	id := b.raise(dead(alerting.Error, "m"))
+	id := b.raise(dead(level.Error, "m"))
 	b.acknowledge(id, ada)
 	story, err := alerting.Get(t.Context(), b.pool, id)
 	require.NoError(t, err)

@@ -7,24 +7,26 @@ import (
 	"testing"
 	"time"
 
+	"dealbox/internal/level"
+
 	"github.com/stretchr/testify/require"
 )
 
 func TestParseLevel(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]Level{"info": Info, "WARNING": Warning, "Error": Error, "critical": Critical} {
-		got, err := ParseLevel(text)
+	for text, want := range map[string]level.Level{"info": level.Info, "WARNING": level.Warning, "Error": level.Error, "critical": level.Critical} {
+		got, err := level.Parse(text)
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	}
 	for _, text := range []string{"", "warn", "errör", " info", "level(0)", "fatal\n\x00"} {
-		_, err := ParseLevel(text)
+		_, err := level.Parse(text)
 		require.Error(t, err, "%q", text)
 		require.NotContains(t, err.Error(), "\x00")
 	}
-	require.Less(t, Info, Warning)
-	require.Less(t, Warning, Error)
-	require.Less(t, Error, Critical)
+	require.Less(t, level.Info, level.Warning)
+	require.Less(t, level.Warning, level.Error)
+	require.Less(t, level.Error, level.Critical)
 }
 
 func TestParseStatus(t *testing.T) {

@@ -8,7 +8,8 @@ import (
 	"time"
 
 	"dealbox/internal/dbsqlc"
-	"dealbox/internal/notify"
+	"dealbox/internal/level"
+	"dealbox/internal/text"
 )
 
 // Bounds of a page, in episodes.
@@ -22,7 +23,7 @@ const (
 type Episode struct {
 	ID int64 `json:"id,string"`
 	// Level is the highest that the episode had.
-	Level Level `json:"level"`
+	Level level.Level `json:"level"`
 	// Message and Details (a JSON object) are of the last occurrence.
 	Message     string          `json:"message"`
 	Details     json.RawMessage `json:"details"`
@@ -41,9 +42,9 @@ type Episode struct {
 
 // Filter of a list. Zero values do not filter.
 type Filter struct {
-	Levels   []Level  // one of them
-	MinLevel Level    // this or higher
-	Statuses []Status // one of them
+	Levels   []level.Level // one of them
+	MinLevel level.Level   // this or higher
+	Statuses []Status      // one of them
 	Rule     string
 	// Since (included) and Until (not included) bound last_seen.
 	Since, Until time.Time
@@ -110,7 +111,7 @@ func (f Filter) params() (dbsqlc.AlertListParams, error) {
 	if f.Limit < 1 || f.Limit > MaxLimit {
 		return dbsqlc.AlertListParams{}, &FieldError{Field: "limit", Problem: fmt.Sprintf("it must be 1 to %d", MaxLimit)}
 	}
-	if f.Rule != notify.Line(f.Rule, maxRule) {
+	if f.Rule != text.Line(f.Rule, maxRule) {
 		return dbsqlc.AlertListParams{}, &FieldError{Field: "rule", Problem: "no rule has such a name"}
 	}
 	if !f.Until.IsZero() && f.Until.Before(from.seen) {
@@ -124,7 +125,7 @@ func (f Filter) params() (dbsqlc.AlertListParams, error) {
 
 func (f Filter) levels() []string {
 	var names []string
-	for _, l := range Levels() {
+	for _, l := range level.All() {
 		if l >= f.MinLevel && (len(f.Levels) == 0 || slices.Contains(f.Levels, l)) {
 			names = append(names, l.String())
 		}
@@ -145,12 +146,12 @@ func (f Filter) statuses() []string {
 }
 
 func episode(row dbsqlc.Alert) (Episode, error) {
-	level, err := ParseLevel(row.Level)
+	lvl, err := level.Parse(row.Level)
 	if err != nil {
 		return Episode{}, fmt.Errorf("read alert %d: %w", row.ID, err)
 	}
 	e := Episode{
-		ID: row.ID, Rule: row.Rule, Subject: row.Subject, Level: level, Status: Status(row.Status),
+		ID: row.ID, Rule: row.Rule, Subject: row.Subject, Level: lvl, Status: Status(row.Status),
 		Message: row.Message, Details: row.Details, Occurrences: row.Occurrences,
 		Timestamp: row.LastSeen.UTC(), FirstSeen: row.FirstSeen.UTC(), LastSeen: row.LastSeen.UTC(), ResolvedAt: utc(row.ResolvedAt),
 		SilenceID: row.SilenceID, InhibitorID: row.InhibitorID,

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/alerting"
+	"dealbox/internal/level"
 )
 
 // stocked has 40 episodes: every level and status, two rules, and ten that
@@ -64,10 +65,10 @@ func TestList(t *testing.T) {
 		where  string
 	}{
 		"All":           {alerting.Filter{}, "true"},
-		"Level":         {alerting.Filter{Levels: []alerting.Level{alerting.Error}}, "level = 'error'"},
-		"Levels":        {alerting.Filter{Levels: []alerting.Level{alerting.Info, alerting.Critical}}, "level IN ('info', 'critical')"},
-		"MinLevel":      {alerting.Filter{MinLevel: alerting.Error}, "level IN ('error', 'critical')"},
-		"LevelAndMin":   {alerting.Filter{Levels: []alerting.Level{alerting.Info}, MinLevel: alerting.Error}, "false"},
+		"Level":         {alerting.Filter{Levels: []level.Level{level.Error}}, "level = 'error'"},
+		"Levels":        {alerting.Filter{Levels: []level.Level{level.Info, level.Critical}}, "level IN ('info', 'critical')"},
+		"MinLevel":      {alerting.Filter{MinLevel: level.Error}, "level IN ('error', 'critical')"},
+		"LevelAndMin":   {alerting.Filter{Levels: []level.Level{level.Info}, MinLevel: level.Error}, "false"},
 		"Status":        {alerting.Filter{Statuses: []alerting.Status{alerting.Firing, alerting.Acknowledged}}, "status IN ('firing', 'acknowledged')"},
 		"Rule":          {alerting.Filter{Rule: "odd"}, "rule = 'odd'"},
 		"UnknownRule":   {alerting.Filter{Rule: "none"}, "false"},
@@ -75,7 +76,7 @@ func TestList(t *testing.T) {
 		"Until":         {alerting.Filter{Until: at(2)}, "last_seen < '2026-11-24 05:02Z'"},
 		"SinceUntil":    {alerting.Filter{Since: at(1), Until: at(2)}, "last_seen = '2026-11-24 05:01Z'"},
 		"Nothing":       {alerting.Filter{Since: at(2), Until: at(1)}, "false"},
-		"AllOfThem":     {alerting.Filter{Levels: alerting.Levels(), Statuses: alerting.Statuses(), MinLevel: alerting.Info, Rule: "even"}, "rule = 'even'"},
+		"AllOfThem":     {alerting.Filter{Levels: level.All(), Statuses: alerting.Statuses(), MinLevel: level.Info, Rule: "even"}, "rule = 'even'"},
 		"RuleAndStatus": {alerting.Filter{Rule: "even", Statuses: []alerting.Status{alerting.Resolved}}, "rule = 'even' AND status = 'resolved'"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -126,7 +127,7 @@ func TestSummarize(t *testing.T) {
 	s, err := alerting.Summarize(t.Context(), b.pool)
 	require.NoError(t, err)
 	require.Equal(t, int64(40), s.Total)
-	require.Equal(t, map[alerting.Level]int64{alerting.Info: 10, alerting.Warning: 10, alerting.Error: 10, alerting.Critical: 10}, s.ByLevel)
+	require.Equal(t, map[level.Level]int64{level.Info: 10, level.Warning: 10, level.Error: 10, level.Critical: 10}, s.ByLevel)
 	require.Equal(t, map[alerting.Status]int64{alerting.Firing: 16, alerting.Acknowledged: 8, alerting.Resolved: 8, alerting.Suppressed: 8}, s.ByStatus)
 	var recent []int64
 	for _, e := range s.Recent {
@@ -155,7 +156,7 @@ func TestSummarize_InATransaction(t *testing.T) {
 	t.Parallel()
 	b := newBook(t, alerting.Config{})
 	b.inTx(func(ctx context.Context, tx pgx.Tx) error {
-		_, err := b.Raise(ctx, tx, dead(alerting.Error, "one"))
+		_, err := b.Raise(ctx, tx, dead(level.Error, "one"))
 		require.NoError(t, err)
 		s, err := alerting.Summarize(ctx, tx)
 		require.Equal(t, int64(1), s.Total)

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"dealbox/internal/dbsqlc"
+	"dealbox/internal/level"
 )
 
 // sampled is the hysteresis of the rules that the minute's look judges.
@@ -28,12 +29,12 @@ func oldestPending(age time.Duration) *Alert {
 	if age <= maxPendingAge {
 		return nil
 	}
-	level := Error
+	lvl := level.Error
 	if age > criticalPendingAge {
-		level = Critical
+		lvl = level.Critical
 	}
 	return &Alert{
-		Rule: RuleOldestPending, Level: level,
+		Rule: RuleOldestPending, Level: lvl,
 		Message: fmt.Sprintf("an event has been waiting for %s to be mirrored", age.Round(time.Second)),
 		Details: map[string]any{"age_seconds": age.Seconds()},
 	}
@@ -42,7 +43,7 @@ func oldestPending(age time.Duration) *Alert {
 // channelFailing is RuleNotificationFailing.
 func channelFailing(c dbsqlc.SampleChannelsRow) Alert {
 	return Alert{
-		Rule: RuleNotificationFailing, Subject: c.Channel, Level: Error,
+		Rule: RuleNotificationFailing, Subject: c.Channel, Level: level.Error,
 		Message: fmt.Sprintf("nobody hears of alerts through %s: %d failed for good, %d wait to be tried again, and nothing was sent since (%s)",
 			c.Channel, c.Failed, c.Stuck, cmp.Or(c.LastError, "each attempt died before it had an answer")),
 		Details: map[string]any{"failed": c.Failed, "stuck": c.Stuck, "last_error": c.LastError},

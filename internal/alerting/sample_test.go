@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/alerting"
+	"dealbox/internal/level"
 )
 
 // rule is "level status" of the newest episode of a rule, "" when there is none.
@@ -69,7 +70,7 @@ func TestRule_OldestPending(t *testing.T) {
 func TestRule_NotificationFailing(t *testing.T) {
 	t.Parallel()
 	b := newBook(t, alerting.Config{})
-	b.raise(dead(alerting.Error, "m"))
+	b.raise(dead(level.Error, "m"))
 	b.exec(`UPDATE notification SET status = 'failed', failed_at = now() - interval '1 minute', last_error = 'HTTP 400'`)
 	b.tend()
 	b.tend()
@@ -79,7 +80,7 @@ func TestRule_NotificationFailing(t *testing.T) {
 
 	// What tells of the failing channel fails, too: that keeps nothing alive.
 	b.exec(`UPDATE notification SET status = 'failed', failed_at = now(), last_error = 'HTTP 400' WHERE status = 'pending'`)
-	other := dead(alerting.Error, "m")
+	other := dead(level.Error, "m")
 	other.Subject = "api::billing.billing/xyz"
 	b.raise(other)
 	b.exec(`UPDATE notification SET status = 'sent', sent_at = now() - interval '30 s' WHERE status = 'pending'`)
@@ -117,7 +118,7 @@ func TestRule_NotificationFailing_Over(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBook(t, alerting.Config{})
-			b.raise(dead(alerting.Error, "m"))
+			b.raise(dead(level.Error, "m"))
 			b.exec(`UPDATE notification SET status = 'failed', failed_at = now() - interval '1 minute', last_error = 'HTTP 404'`)
 			b.tend()
 			b.tend()
@@ -141,7 +142,7 @@ func TestRule_NotificationFailing_Over(t *testing.T) {
 func TestRule_NotificationStuck(t *testing.T) {
 	t.Parallel()
 	b := newBook(t, alerting.Config{})
-	b.raise(dead(alerting.Error, "m"))
+	b.raise(dead(level.Error, "m"))
 	b.exec(`UPDATE notification SET attempts = 3, last_error = 'no answer'`)
 	b.tend()
 	b.tend()
@@ -152,7 +153,7 @@ func TestRule_NotificationStuck(t *testing.T) {
 func TestRule_NotificationStuck_Died(t *testing.T) {
 	t.Parallel()
 	b := newBook(t, alerting.Config{})
-	b.raise(dead(alerting.Error, "m"))
+	b.raise(dead(level.Error, "m"))
 	b.exec(`UPDATE notification SET attempts = 3`)
 	b.tend()
 	b.tend()
@@ -163,7 +164,7 @@ func TestRule_NotificationStuck_Died(t *testing.T) {
 func TestTend_OneStepFails(t *testing.T) {
 	t.Parallel()
 	b := newBook(t, alerting.Config{})
-	b.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Subject: "a machine", Level: alerting.Warning})
+	b.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Subject: "a machine", Level: level.Warning})
 	b.later(time.Hour)
 	b.exec(`DROP TABLE alert_sample`)
 	require.ErrorContains(t, alerting.NewTendWorker(b.pool, b.Alerts).Work(t.Context(), nil), "alert_sample")
@@ -173,8 +174,8 @@ func TestTend_OneStepFails(t *testing.T) {
 func TestRule_QuietIsOver(t *testing.T) {
 	t.Parallel()
 	b := newBook(t, alerting.Config{})
-	b.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Subject: "a machine that is gone", Level: alerting.Warning})
-	b.raise(dead(alerting.Error, "does not end by itself"))
+	b.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Subject: "a machine that is gone", Level: level.Warning})
+	b.raise(dead(level.Error, "does not end by itself"))
 	b.later(4 * time.Minute)
 	b.tend()
 	require.Equal(t, "warning firing", b.rule(alerting.RuleClockSkew))
@@ -189,7 +190,7 @@ func TestRule_QuietSignatures(t *testing.T) {
 	t.Parallel()
 	b := newBook(t, alerting.Config{})
 	for _, subject := range []string{"wrong_secret", "forged"} {
-		b.raise(alerting.Alert{Rule: alerting.RuleSignatureFailures, Subject: subject, Level: alerting.Warning})
+		b.raise(alerting.Alert{Rule: alerting.RuleSignatureFailures, Subject: subject, Level: level.Warning})
 	}
 	open := func() string {
 		return b.text("SELECT coalesce(string_agg(subject, ' ' ORDER BY subject), '') FROM alert WHERE resolved_at IS NULL")

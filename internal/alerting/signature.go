@@ -1,6 +1,10 @@
 package alerting
 
-import "fmt"
+import (
+	"fmt"
+
+	"dealbox/internal/level"
+)
 
 // SignatureWindow counts what came to the webhook within some minutes. It is kept
 // in memory: what is not authentic must cost no statement.
@@ -124,7 +128,7 @@ func JudgeSignatures(before Suspect, w SignatureWindow) (*Alert, Suspect) {
 
 // alert tells what is wrong between our own Strapi and Dealbox.
 func (s Suspect) alert() *Alert {
-	alert := &Alert{Rule: RuleSignatureFailures, Level: Critical, Details: map[string]any{
+	alert := &Alert{Rule: RuleSignatureFailures, Level: level.Critical, Details: map[string]any{
 		"refused": s.Deliveries, "accepted": 0, "most": s.Code, "scheme": s.Scheme,
 	}}
 	switch s.Code {
@@ -136,10 +140,10 @@ func (s Suspect) alert() *Alert {
 		alert.Subject = subjectWrongClock
 		alert.Message = fmt.Sprintf("%d deliveries are signed for another time than now, and none is in time: set the clocks of Strapi's machine and this one by NTP", s.Deliveries)
 	case codeMissing:
-		alert.Subject, alert.Level = subjectUnsigned, Error
+		alert.Subject, alert.Level = subjectUnsigned, level.Error
 		alert.Message = fmt.Sprintf("%d deliveries of a Strapi arrived unsigned, and none signed: is the plugin loaded, does STRAPI_WEBHOOK_URLS name this URL?", s.Deliveries)
 	default: // signature_malformed
-		alert.Subject, alert.Level = subjectMalformed, Error
+		alert.Subject, alert.Level = subjectMalformed, level.Error
 		alert.Message = fmt.Sprintf("%d deliveries of a Strapi carry a signature that is not in form, and none that is: does a proxy double headers or encode bodies?", s.Deliveries)
 	}
 	return alert
@@ -152,7 +156,7 @@ func forged(w SignatureWindow) *Alert {
 		return nil
 	}
 	return &Alert{
-		Rule: RuleSignatureFailures, Subject: subjectForged, Level: Warning,
+		Rule: RuleSignatureFailures, Subject: subjectForged, Level: level.Warning,
 		Message: fmt.Sprintf("%d deliveries were refused as not authentic (most: %s) while %d were accepted: somebody tries, or a second sender is set up wrongly",
 			total, most.Code, w.Accepted),
 		Details: map[string]any{"refused": total, "accepted": w.Accepted, "most": most.Code, "scheme": most.Scheme},

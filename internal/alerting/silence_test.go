@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/alerting"
+	"dealbox/internal/level"
 )
 
 func (b book) silence(s alerting.NewSilence) (id int64) {
@@ -27,9 +28,9 @@ func in(d time.Duration) time.Time { return time.Now().Add(d) }
 func TestSilence(t *testing.T) {
 	t.Parallel()
 	b := newBook(t, alerting.Config{})
-	before := b.raise(dead(alerting.Error, "before"))
+	before := b.raise(dead(level.Error, "before"))
 	silence := b.silence(alerting.NewSilence{Rule: alerting.RuleEventDeadLettered, ExpiresAt: in(time.Hour)})
-	other := dead(alerting.Error, "during")
+	other := dead(level.Error, "during")
 	other.Subject = "api::billing.billing/xyz"
 	during := b.raise(other)
 
@@ -40,10 +41,10 @@ func TestSilence(t *testing.T) {
 	require.Equal(t, "raised silenced", b.history(during))
 	require.Equal(t, "ada|planned work|1", b.text(`SELECT concat_ws('|', actor, reason, details->>'silence_id') FROM alert_event
 		WHERE kind = 'silenced' AND alert_id = $1`, during))
-	unrelated := b.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Level: alerting.Error})
+	unrelated := b.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Level: level.Error})
 	require.Equal(t, "firing", b.status(unrelated))
 
-	other.Level = alerting.Critical
+	other.Level = level.Critical
 	b.raise(other)
 	require.Equal(t, "first/suppressed(silence)", b.outbox(during), "a silence holds at every level")
 	b.tend()
@@ -70,7 +71,7 @@ func TestSilence(t *testing.T) {
 func TestSilence_EscalationOfAcknowledged(t *testing.T) {
 	t.Parallel()
 	b := newBook(t, alerting.Config{})
-	id := b.raise(dead(alerting.Error, "m"))
+	id := b.raise(dead(level.Error, "m"))
 	b.inTx(func(ctx context.Context, tx pgx.Tx) error {
 		_, err := b.Acknowledge(ctx, tx, id, alerting.Operator{Name: "ada"})
 		return err
@@ -78,7 +79,7 @@ func TestSilence_EscalationOfAcknowledged(t *testing.T) {
 	b.silence(alerting.NewSilence{Rule: alerting.RuleEventDeadLettered, ExpiresAt: in(time.Hour)})
 	require.Equal(t, "acknowledged", b.status(id))
 
-	b.raise(dead(alerting.Critical, "m"))
+	b.raise(dead(level.Critical, "m"))
 	require.Equal(t, "suppressed", b.status(id))
 	require.Equal(t, "first/pending escalated/suppressed(silence)", b.outbox(id))
 	require.Equal(t, "raised acknowledged escalated silenced", b.history(id))
@@ -106,7 +107,7 @@ func TestSilence_WhatItIsAbout(t *testing.T) {
 		c.silence.ExpiresAt = in(time.Hour)
 		id := b.silence(c.silence)
 		for _, s := range []string{"pipeline-deals", "billings", ""} {
-			b.raise(alerting.Alert{Rule: alerting.RuleStrapiUnusable, Subject: s, Level: alerting.Error})
+			b.raise(alerting.Alert{Rule: alerting.RuleStrapiUnusable, Subject: s, Level: level.Error})
 		}
 		require.Equal(t, c.muted, b.text(`SELECT coalesce(string_agg(subject, ',' ORDER BY subject), 'none') FROM alert WHERE status = 'suppressed'`), name)
 		for _, s := range []string{"pipeline-deals", "billings", ""} {
@@ -124,7 +125,7 @@ func TestSilence_EndedEarly(t *testing.T) {
 	t.Parallel()
 	b := newBook(t, alerting.Config{})
 	id := b.silence(alerting.NewSilence{Rule: alerting.EveryRule, ExpiresAt: in(time.Hour)})
-	alert := b.raise(dead(alerting.Error, "m"))
+	alert := b.raise(dead(level.Error, "m"))
 	end := func(want error) {
 		b.inTx(func(ctx context.Context, tx pgx.Tx) error {
 			_, err := b.EndSilence(ctx, tx, id, "bob")
@@ -143,7 +144,7 @@ func TestSilence_ResolvedMeanwhile(t *testing.T) {
 	t.Parallel()
 	b := newBook(t, alerting.Config{})
 	b.silence(alerting.NewSilence{Rule: alerting.EveryRule, ExpiresAt: in(time.Hour)})
-	id := b.raise(dead(alerting.Error, "m"))
+	id := b.raise(dead(level.Error, "m"))
 	b.resolve(alerting.RuleEventDeadLettered, "api::billing.billing/abc")
 	b.later(2 * time.Hour)
 	b.tend()

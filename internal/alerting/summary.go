@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"dealbox/internal/dbsqlc"
+	"dealbox/internal/level"
 )
 
 const (
@@ -23,7 +24,7 @@ type Summary struct {
 	Total int64
 	// ByLevel and ByStatus have every level and every status, also at 0; ByRule has
 	// the rules that ever fired.
-	ByLevel  map[Level]int64
+	ByLevel  map[level.Level]int64
 	ByStatus map[Status]int64
 	ByRule   map[string]int64
 	// Recent are the 5 that fired last.
@@ -33,8 +34,8 @@ type Summary struct {
 // Summarize reads the summary. Its counts come from one statement, so they
 // always add up.
 func Summarize(ctx context.Context, db dbsqlc.DBTX) (Summary, error) {
-	s := Summary{ByLevel: map[Level]int64{}, ByStatus: map[Status]int64{}, ByRule: map[string]int64{}}
-	for _, l := range Levels() {
+	s := Summary{ByLevel: map[level.Level]int64{}, ByStatus: map[Status]int64{}, ByRule: map[string]int64{}}
+	for _, l := range level.All() {
 		s.ByLevel[l] = 0
 	}
 	for _, st := range Statuses() {
@@ -45,12 +46,12 @@ func Summarize(ctx context.Context, db dbsqlc.DBTX) (Summary, error) {
 		return Summary{}, fmt.Errorf("count alerts: %w", err)
 	}
 	for _, row := range rows {
-		level, err := ParseLevel(row.Level)
+		lvl, err := level.Parse(row.Level)
 		if err != nil {
 			return Summary{}, fmt.Errorf("count alerts: %w", err)
 		}
 		s.Total += row.Episodes
-		s.ByLevel[level] += row.Episodes
+		s.ByLevel[lvl] += row.Episodes
 		s.ByStatus[Status(row.Status)] += row.Episodes
 		s.ByRule[row.Rule] += row.Episodes
 	}

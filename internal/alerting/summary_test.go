@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/alerting"
+	"dealbox/internal/level"
 )
 
 // Whatever is done at once, by whatever road, the counts are those of the rows.
@@ -22,7 +23,7 @@ func TestSummarize_IsExact(t *testing.T) {
 			for i := range 20 {
 				err := pgx.BeginFunc(t.Context(), b.pool, func(tx pgx.Tx) error {
 					if _, err := b.Raise(t.Context(), tx, alerting.Alert{
-						Rule: fmt.Sprintf("r%d", i%3), Subject: fmt.Sprint(w, i/2), Level: alerting.Levels()[(w+i)%4],
+						Rule: fmt.Sprintf("r%d", i%3), Subject: fmt.Sprint(w, i/2), Level: level.All()[(w+i)%4],
 					}); err != nil || i%3 != 0 {
 						return err
 					}
@@ -61,12 +62,12 @@ func TestSummarize_IsExact(t *testing.T) {
 func TestLook(t *testing.T) {
 	t.Parallel()
 	b := newBook(t, alerting.Config{})
-	id := b.raise(dead(alerting.Error, "m"))
-	b.raise(dead(alerting.Error, "m"))
+	id := b.raise(dead(level.Error, "m"))
+	b.raise(dead(level.Error, "m"))
 	_, err := b.pool.Exec(t.Context(), `UPDATE alert SET first_seen = first_seen - interval '90 s'`)
 	require.NoError(t, err)
 	b.resolve(alerting.RuleEventDeadLettered, "api::billing.billing/abc")
-	b.raise(alerting.Alert{Rule: "other", Level: alerting.Critical})
+	b.raise(alerting.Alert{Rule: "other", Level: level.Critical})
 	b.silence(alerting.NewSilence{Rule: alerting.EveryRule, ExpiresAt: in(time.Hour)})
 	for _, kind := range []string{"notified", "notified", "notification_failed"} {
 		_, err := b.pool.Exec(t.Context(), `INSERT INTO alert_event (alert_id, kind, level, actor) VALUES ($1, $2, 'error', 'dealbox')`, id, kind)

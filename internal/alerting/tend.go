@@ -12,6 +12,7 @@ import (
 
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/jobs"
+	"dealbox/internal/level"
 	"dealbox/internal/notify"
 )
 
@@ -124,7 +125,7 @@ func (a *Alerts) remind(ctx context.Context, tx pgx.Tx) (int, error) {
 // tell notifies of an open, locked episode that its channels may have heard of
 // before, or suppresses it when something mutes it now.
 func (a *Alerts) tell(ctx context.Context, tx pgx.Tx, row dbsqlc.Alert, released bool) error {
-	level, err := ParseLevel(row.Level)
+	lvl, err := level.Parse(row.Level)
 	if err != nil {
 		return fmt.Errorf("read alert %d: %w", row.ID, err)
 	}
@@ -140,9 +141,9 @@ func (a *Alerts) tell(ctx context.Context, tx pgx.Tx, row dbsqlc.Alert, released
 	}
 	if released {
 		who := actor{actor: service, reason: "what muted it is over, and it is still open"}
-		if err := a.append(ctx, tx, row.ID, "released", level, who, fact{Occurrences: row.Occurrences}); err != nil {
+		if err := a.append(ctx, tx, row.ID, "released", lvl, who, fact{Occurrences: row.Occurrences}); err != nil {
 			return err
 		}
 	}
-	return a.outbox.Enqueue(ctx, tx, row.ID, int(level), notify.Reminder)
+	return a.outbox.Enqueue(ctx, tx, row.ID, lvl, notify.Reminder)
 }

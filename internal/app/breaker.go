@@ -8,6 +8,7 @@ import (
 
 	"dealbox/internal/alerting"
 	"dealbox/internal/circuit"
+	"dealbox/internal/level"
 )
 
 // BreakerAlerts returns what raises and resolves the breaker's alert, in the
@@ -23,7 +24,7 @@ func BreakerAlerts(alerts *alerting.Alerts) func(context.Context, pgx.Tx, circui
 			return nil // a probe that failed is the same outage
 		}
 		_, err := alerts.Raise(ctx, tx, alerting.Alert{
-			Rule: alerting.RuleBreakerOpened, Subject: t.Name, Level: alerting.Critical,
+			Rule: alerting.RuleBreakerOpened, Subject: t.Name, Level: level.Critical,
 			Message: breakerMessage(t),
 			Details: map[string]any{"failure_count": t.FailureCount, "reason": t.Reason, "actor": t.Actor},
 		})

@@ -1,7 +1,7 @@
 package app
 
 import (
-	"dealbox/internal/alerting"
+	"dealbox/internal/level"
 	"dealbox/internal/notify"
 )
 
@@ -39,7 +39,7 @@ func NewEmail(e EmailConfig, version string) (*notify.Email, error) {
 	})
 }
 
-func floor(level string) int {
-	l, _ := alerting.ParseLevel(level) // checked with the settings
-	return int(l)
+func floor(name string) level.Level {
+	l, _ := level.Parse(name) // checked with the settings
+	return l
 }

@@ -11,6 +11,7 @@ import (
 
 	"dealbox/internal/alerting"
 	"dealbox/internal/jobs"
+	"dealbox/internal/level"
 )
 
 const (
@@ -91,12 +92,12 @@ func (w *skewWatch) measure(ctx context.Context) (time.Duration, error) {
 // clockSkew is alerting.RuleClockSkew.
 func clockSkew(host string, ahead time.Duration) alerting.Alert {
 	alert := alerting.Alert{
-		Rule: alerting.RuleClockSkew, Subject: host, Level: alerting.Warning,
+		Rule: alerting.RuleClockSkew, Subject: host, Level: level.Warning,
 		Message: fmt.Sprintf("the clock of %s is %s ahead of the database's: set both by NTP", host, ahead.Round(time.Millisecond)),
 		Details: map[string]any{"ahead_seconds": ahead.Seconds()},
 	}
 	if ahead.Abs() > SkewRefuse {
-		alert.Level = alerting.Critical
+		alert.Level = level.Critical
 		alert.Message += "; workers do not start"
 	}
 	return alert

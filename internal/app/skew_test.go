@@ -4,17 +4,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
+	"dealbox/internal/level"
 
-	"dealbox/internal/alerting"
+	"github.com/stretchr/testify/require"
 )
 
 // Over 30 s no worker starts, so nothing is processed: that is more than a warning.
 func TestClockSkew(t *testing.T) {
 	t.Parallel()
-	for ahead, want := range map[time.Duration]alerting.Level{
-		3 * time.Second: alerting.Warning, 30 * time.Second: alerting.Warning,
-		31 * time.Second: alerting.Critical, -time.Hour: alerting.Critical,
+	for ahead, want := range map[time.Duration]level.Level{
+		3 * time.Second: level.Warning, 30 * time.Second: level.Warning,
+		31 * time.Second: level.Critical, -time.Hour: level.Critical,
 	} {
 		require.Equal(t, want, clockSkew("host-1", ahead).Level, ahead)
 	}

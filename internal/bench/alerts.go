@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"dealbox/internal/alerting"
+	"dealbox/internal/level"
 )
 
 // reads is how often each read of alerts is made.
@@ -32,7 +33,7 @@ func alerts(ctx context.Context, url string, episodes int) error {
 	}{
 		{"list, no filter, 50 episodes", listing(ctx, pool, alerting.Filter{Limit: 50})},
 		{"list, firing, 50", listing(ctx, pool, alerting.Filter{Limit: 50, Statuses: []alerting.Status{alerting.Firing}})},
-		{"list, critical of one rule, 50", listing(ctx, pool, alerting.Filter{Limit: 50, MinLevel: alerting.Critical, Rule: "rule_3"})},
+		{"list, critical of one rule, 50", listing(ctx, pool, alerting.Filter{Limit: 50, MinLevel: level.Critical, Rule: "rule_3"})},
 		{"list, until half a year ago, 50", listing(ctx, pool, alerting.Filter{Limit: 50, Until: old})},
 		{"summary of the list", func() error { _, err := alerting.Summarize(ctx, pool); return err }},
 		{"review of 24 hours", func() error { _, err := alerting.Look(ctx, pool, time.Time{}, time.Time{}); return err }},

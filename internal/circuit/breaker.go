@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"dealbox/internal/dbsqlc"
+	"dealbox/internal/text"
 )
 
 // ErrOpen is what a caller answers that did not call because of the breaker.
@@ -81,7 +82,7 @@ func New(pool store, config Config) *Breaker {
 		host, _ := os.Hostname()
 		config.Holder = fmt.Sprintf("%s:%d", host, os.Getpid())
 	}
-	config.Holder = clean(config.Holder)
+	config.Holder = text.Line(config.Holder, maxText)
 	if config.Logger == nil {
 		config.Logger = slog.Default()
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"dealbox/internal/dbsqlc"
+	"dealbox/internal/text"
 )
 
 // RecordFailure counts a failure that speaks about the remote side: a network error,
@@ -18,16 +19,16 @@ import (
 // Nothing is counted while it is not closed or an operator holds it, nor when
 // ctx has ended or cause is a cancellation: that speaks about us.
 //
-// RecordFailure policy: if OnTransition fails, the opening and the count that led to
+// Failure policy: if OnTransition fails, the opening and the count that led to
 // it are rolled back and the error returned; the next failure tries again.
 func (b *Breaker) RecordFailure(ctx context.Context, key string, cause error) error {
 	if ctx.Err() != nil || errors.Is(cause, context.Canceled) {
 		return nil //nolint:nilerr // a cancellation speaks about us, not about the remote side
 	}
-	text := causeText(cause)
+	cleaned := causeText(cause)
 	_, err := b.transact(ctx, func(ctx context.Context, tx pgx.Tx) (*Transition, error) {
 		row, err := dbsqlc.New().CircuitBreakerCount(ctx, tx, dbsqlc.CircuitBreakerCountParams{
-			Name: b.config.Name, Key: clean(key), LastError: text,
+			Name: b.config.Name, Key: text.Line(key, maxText), LastError: cleaned,
 		})
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil, nil
@@ -37,7 +38,7 @@ func (b *Breaker) RecordFailure(ctx context.Context, key string, cause error) er
 		}
 		// The count took the row's lock, so nobody else sees this threshold reached.
 		return b.move(ctx, tx, placeOf(row), thresholdReached, moveCause{
-			reason: fmt.Sprintf("failures in a row: %d, the last: %s", row.FailureCount, text),
+			reason: fmt.Sprintf("failures in a row: %d, the last: %s", row.FailureCount, cleaned),
 		})
 	})
 	if err != nil {

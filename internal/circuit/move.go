@@ -7,9 +7,10 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"dealbox/internal/dbsqlc"
+	"dealbox/internal/pgerr"
+	"dealbox/internal/text"
 )
 
 const (
@@ -74,7 +75,7 @@ func transitionOf(row dbsqlc.CircuitBreaker, from State, why moveCause) Transiti
 	}
 	return Transition{
 		Name: row.Name, From: from, To: State(row.State), Forced: row.Forced, Generation: row.Generation,
-		FailureCount: int(row.FailureCount), Actor: clean(actor), Reason: clean(why.reason),
+		FailureCount: int(row.FailureCount), Actor: text.Line(actor, maxText), Reason: text.Line(why.reason, maxText),
 		LastError: deref(row.LastError), At: row.ChangedAt.UTC(),
 		OpenedAt: utc(row.OpenedAt), RetryAt: utc(row.RetryAt),
 	}
@@ -106,17 +107,10 @@ func (b *Breaker) transact(ctx context.Context, fn func(context.Context, pgx.Tx)
 			b.log(ctx, made)
 			return made, nil
 		}
-		if try == maxTries || !repeatable(err) {
+		if try == maxTries || !pgerr.IsConflict(err) {
 			return nil, err
 		}
 	}
-}
-
-// repeatable tells the errors that are nobody's fault: deadlock, serialization
-// failure, lock timeout.
-func repeatable(err error) bool {
-	var pg *pgconn.PgError
-	return errors.As(err, &pg) && (pg.Code == "40P01" || pg.Code == "40001" || pg.Code == "55P03")
 }
 
 func (b *Breaker) log(ctx context.Context, t *Transition) {

@@ -9,6 +9,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"dealbox/internal/alerting"
+	"dealbox/internal/level"
 )
 
 // readTimeout bounds the database work of one read.
@@ -107,7 +108,7 @@ func rowID(r *http.Request) (int64, error) {
 func parseAlertFilter(r *http.Request) (alerting.Filter, error) {
 	p := parseParams(r)
 	f := alerting.Filter{
-		Levels:   each(p, "level", alerting.ParseLevel),
+		Levels:   each(p, "level", level.Parse),
 		Statuses: each(p, "status", alerting.ParseStatus),
 		Rule:     p.one("rule"),
 		Since:    p.moment("since"),
@@ -115,7 +116,7 @@ func parseAlertFilter(r *http.Request) (alerting.Filter, error) {
 		Limit:    p.integer("limit", 1, alerting.MaxLimit),
 		Cursor:   p.one("cursor"),
 	}
-	if least := single(p, "min_level", alerting.ParseLevel); least != nil {
+	if least := single(p, "min_level", level.Parse); least != nil {
 		f.MinLevel = *least
 	}
 	return f, p.err
@@ -124,7 +125,7 @@ func parseAlertFilter(r *http.Request) (alerting.Filter, error) {
 // renderSummary keeps the shape when s is nil: every count null.
 func renderSummary(s *alerting.Summary) summaryAnswer {
 	answer := summaryAnswer{ByLevel: map[string]*int64{}, ByStatus: map[string]*int64{}, Recent: []alerting.Episode{}}
-	for _, level := range alerting.Levels() {
+	for _, level := range level.All() {
 		answer.ByLevel[level.String()] = count(s, func(s *alerting.Summary) int64 { return s.ByLevel[level] })
 	}
 	for _, status := range alerting.Statuses() {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/alerting"
+	"dealbox/internal/level"
 )
 
 func TestAlerts_Empty(t *testing.T) {
@@ -23,9 +24,9 @@ func TestAlerts_Empty(t *testing.T) {
 func TestAlerts_List(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	h.raise(alerting.Alert{Rule: "one", Level: alerting.Warning, Message: "first", Details: map[string]any{"n": 1}})
-	h.raise(alerting.Alert{Rule: "two", Subject: "s", Level: alerting.Critical, Message: "second"})
-	h.raise(alerting.Alert{Rule: "one", Level: alerting.Warning, Message: "first again"})
+	h.raise(alerting.Alert{Rule: "one", Level: level.Warning, Message: "first", Details: map[string]any{"n": 1}})
+	h.raise(alerting.Alert{Rule: "two", Subject: "s", Level: level.Critical, Message: "second"})
+	h.raise(alerting.Alert{Rule: "one", Level: level.Warning, Message: "first again"})
 
 	tree := h.get("/api/v1/alerts").json(t)
 	alerts := tree["alerts"].([]any)
@@ -52,9 +53,9 @@ func TestAlerts_List(t *testing.T) {
 func TestAlerts_Filters(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	h.raise(alerting.Alert{Rule: "a", Level: alerting.Info, Message: "m"})
-	h.raise(alerting.Alert{Rule: "b", Level: alerting.Warning, Message: "m"})
-	h.raise(alerting.Alert{Rule: "c", Level: alerting.Critical, Message: "m"})
+	h.raise(alerting.Alert{Rule: "a", Level: level.Info, Message: "m"})
+	h.raise(alerting.Alert{Rule: "b", Level: level.Warning, Message: "m"})
+	h.raise(alerting.Alert{Rule: "c", Level: level.Critical, Message: "m"})
 	h.exec("UPDATE alert SET status = 'resolved', resolved_at = now() WHERE rule = 'a'")
 	h.exec("UPDATE alert SET last_seen = '2020-01-01T12:00:00Z' WHERE rule = 'b'")
 	for query, rules := range map[string]string{
@@ -93,7 +94,7 @@ func TestAlerts_Pages(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	for _, rule := range []string{"a", "b", "c", "d", "e"} {
-		h.raise(alerting.Alert{Rule: rule, Level: alerting.Error, Message: "m"})
+		h.raise(alerting.Alert{Rule: rule, Level: level.Error, Message: "m"})
 	}
 	var all []string
 	cursor := ""
@@ -126,7 +127,7 @@ func TestAlerts_MarkupIsInert(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	name := `</script><svg onload=alert(1)>`
-	h.raise(alerting.Alert{Rule: "r", Subject: name, Level: alerting.Error, Message: name, Details: map[string]any{"name": name}})
+	h.raise(alerting.Alert{Rule: "r", Subject: name, Level: level.Error, Message: name, Details: map[string]any{"name": name}})
 	got := h.get("/api/v1/alerts")
 	require.NotContains(t, string(got.body), "<")
 	require.Equal(t, "application/json", got.Header.Get("Content-Type"))

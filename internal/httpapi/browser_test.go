@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/alerting"
+	"dealbox/internal/level"
 )
 
 // The page in a real browser: it shows what the API says, a name from Strapi
@@ -27,7 +28,7 @@ func TestDashboard_Browser(t *testing.T) {
 	ctx := chromium(t)
 	h := open(t)
 	name := `</script><svg onload=alert(1)><img src=x onerror=alert(1)>`
-	h.raise(alerting.Alert{Rule: "r", Subject: name, Level: alerting.Error, Message: name})
+	h.raise(alerting.Alert{Rule: "r", Subject: name, Level: level.Error, Message: name})
 	require.Equal(t, 202, h.do(h.delivery(dealEvent("entry.update", "doc1"))).StatusCode)
 
 	alarms := alarmsOf(ctx, t)
@@ -53,9 +54,9 @@ func TestDashboard_AlertOfAddress(t *testing.T) {
 	ctx := chromium(t)
 	h := open(t)
 	name := `</td><img src=x onerror=alert(1)>`
-	h.raise(alerting.Alert{Rule: "r", Subject: "the first", Level: alerting.Error, Message: name})
+	h.raise(alerting.Alert{Rule: "r", Subject: "the first", Level: level.Error, Message: name})
 	for i := range 10 {
-		h.raise(alerting.Alert{Rule: "r", Subject: strconv.Itoa(i), Level: alerting.Error, Message: "another"})
+		h.raise(alerting.Alert{Rule: "r", Subject: strconv.Itoa(i), Level: level.Error, Message: "another"})
 	}
 	_, err := h.pool.Exec(t.Context(), `INSERT INTO notification (alert_id, channel, reason, sequence, status, attempts, failed_at, last_error)
 		VALUES (1, 'webhook', 'first', 1, 'failed', 7, now(), $1)`, name)

@@ -1,18 +1,15 @@
 package httpapi
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
-	"net"
 	"net/http"
 	"strconv"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"dealbox/internal/alerting"
 	"dealbox/internal/inbox"
+	"dealbox/internal/pgerr"
 	"dealbox/internal/revenue"
 	"dealbox/internal/webhooksig"
 )
@@ -77,38 +74,13 @@ func asError(err error) *Error {
 	if errors.As(err, &signature) {
 		return &Error{Status: http.StatusUnauthorized, Code: signature.Code, Message: "the delivery is not authentic", cause: err}
 	}
-	if unavailable(err) {
+	if pgerr.IsUnavailable(err) {
 		return &Error{
 			Status: http.StatusServiceUnavailable, Code: "database_unavailable",
 			Message: "the database does not answer; try again", cause: err,
 		}
 	}
 	return &Error{Status: http.StatusInternalServerError, Code: "internal", Message: "internal error", cause: err}
-}
-
-// unavailable tells a database that cannot be reached, or not in time, from a
-// statement that is wrong.
-func unavailable(err error) bool {
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		return true
-	}
-	var connect *pgconn.ConnectError
-	var network net.Error
-	if errors.As(err, &connect) || errors.As(err, &network) || pgconn.SafeToRetry(err) {
-		return true
-	}
-	var answer *pgconn.PgError
-	if !errors.As(err, &answer) {
-		return false
-	}
-	switch answer.Code[:2] {
-	case "08", // connection exception
-		"53", // insufficient resources
-		"57", // operator intervention: shutdown, cancelled by a timeout
-		"58": // system error
-		return true
-	}
-	return answer.Code == "55P03" // lock_not_available
 }
 
 type errorBody struct {

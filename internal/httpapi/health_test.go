@@ -13,6 +13,7 @@ import (
 
 	"dealbox/internal/alerting"
 	"dealbox/internal/httpapi"
+	"dealbox/internal/level"
 )
 
 const detailedPath = "/api/v1/health/detailed"
@@ -93,7 +94,7 @@ const (
 func TestHealth_TokenRefused(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	h.raise(alerting.Alert{Rule: alerting.RuleStrapiTokenRefused, Level: alerting.Critical, Message: "refused"})
+	h.raise(alerting.Alert{Rule: alerting.RuleStrapiTokenRefused, Level: level.Critical, Message: "refused"})
 	tree := h.get(detailedPath).json(t)
 	require.Equal(t, "degraded", tree["status"])
 	require.Equal(t, "disconnected", at(t, tree, "services", "strapi"))
@@ -108,7 +109,7 @@ func TestHealth_TokenRefused(t *testing.T) {
 func TestHealth_ChannelFailing(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	h.raise(alerting.Alert{Rule: "r", Level: alerting.Error, Message: "waits"})
+	h.raise(alerting.Alert{Rule: "r", Level: level.Error, Message: "waits"})
 	h.exec(`INSERT INTO notification (alert_id, channel, reason, sequence, attempts, last_error, created_at)
 		VALUES (1, 'webhook', 'first', 1, 3, 'no answer', now() - interval '2 hours')`)
 	requireHealth := func(want, status, channels string) {

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/alerting"
+	"dealbox/internal/level"
 )
 
 // remove sends DELETE with the admin token.
@@ -24,7 +25,7 @@ func (h *env) remove(path string) answer {
 func TestAlerts_Operate(t *testing.T) {
 	t.Parallel()
 	h := open(t, withTokens)
-	h.raise(alerting.Alert{Rule: "one", Level: alerting.Error, Message: "m"})
+	h.raise(alerting.Alert{Rule: "one", Level: level.Error, Message: "m"})
 
 	got := h.operate("/api/v1/alerts/1/acknowledge", `{"comment":"on it"}`)
 	require.Equal(t, 200, got.StatusCode, string(got.body))
@@ -58,8 +59,8 @@ func TestSilences(t *testing.T) {
 	require.Equal(t, until, made["expires_at"])
 	require.Nil(t, made["ended_at"])
 
-	h.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Subject: "host-1", Level: alerting.Error})
-	h.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Subject: "host-2", Level: alerting.Error})
+	h.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Subject: "host-1", Level: level.Error})
+	h.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Subject: "host-2", Level: level.Error})
 	muted := h.read("/api/v1/alerts?status=suppressed").json(t)["alerts"].([]any)
 	require.Len(t, muted, 1)
 	require.Equal(t, made["id"], muted[0].(map[string]any)["silence_id"])
@@ -78,7 +79,7 @@ func TestSilences(t *testing.T) {
 func TestOperate_BadInput(t *testing.T) {
 	t.Parallel()
 	h := open(t, withTokens)
-	h.raise(alerting.Alert{Rule: "one", Level: alerting.Error})
+	h.raise(alerting.Alert{Rule: "one", Level: level.Error})
 	long, _ := json.Marshal(map[string]string{"comment": strings.Repeat("x", 501)})
 	future := `"expires_at":"2099-01-01T00:00:00Z"`
 	for _, c := range []struct{ path, body, field string }{
@@ -124,7 +125,7 @@ func TestOperate_NeedsAdmin(t *testing.T) {
 func TestAlerts_Summary(t *testing.T) {
 	t.Parallel()
 	h := open(t, withTokens)
-	h.raise(alerting.Alert{Rule: "one", Level: alerting.Error, Message: "m"})
+	h.raise(alerting.Alert{Rule: "one", Level: level.Error, Message: "m"})
 	tree := h.read("/api/v1/alerts/summary").json(t)
 	require.Equal(t, json.Number("1"), at(t, tree, "total"))
 	require.Equal(t, json.Number("1"), at(t, tree, "by_level", "error"))

@@ -12,6 +12,7 @@ import (
 	"dealbox/internal/alerting"
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/jobs"
+	"dealbox/internal/level"
 )
 
 const (
@@ -79,7 +80,7 @@ func (w *PartitionWorker) Work(ctx context.Context, _ *river.Job[PartitionArgs])
 			return err
 		}
 		_, err = w.alerts.Raise(ctx, tx, alerting.Alert{
-			Rule: alerting.RulePartitionsRunningOut, Level: alerting.Critical,
+			Rule: alerting.RulePartitionsRunningOut, Level: level.Critical,
 			Message: fmt.Sprintf("inbox_event has partitions for %d more days; without one no webhook can be stored", left),
 			Details: map[string]any{"days_left": left},
 		})

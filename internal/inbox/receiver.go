@@ -3,19 +3,20 @@
 package inbox
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"dealbox/internal/alerting"
 	"dealbox/internal/groupcommit"
+	"dealbox/internal/level"
 	"dealbox/internal/mirror"
+	"dealbox/internal/pgerr"
 	"dealbox/internal/strapi"
 )
 
@@ -124,7 +125,7 @@ func (r *Receiver) commit(ctx context.Context, writer int, facts []fact) []group
 		r.groups.Add(1)
 		r.deliveries.Add(int64(len(facts)))
 		return results(receipts)
-	case !isBadRow(err):
+	case !pgerr.IsBadRow(err):
 		return failed(len(facts), err)
 	case len(facts) > 1:
 		var all []groupcommit.Result[Receipt]
@@ -141,12 +142,7 @@ func (r *Receiver) commit(ctx context.Context, writer int, facts []fact) []group
 
 // quarantined keeps the bytes of a delivery whose identifiers the database refused.
 func quarantined(f fact, cause error) fact {
-	var pg *pgconn.PgError
-	code := "unknown"
-	if errors.As(cause, &pg) {
-		code = pg.Code
-	}
-	f.action, f.reason = ActionQuarantined, "the database refused its identifiers, SQLSTATE "+code
+	f.action, f.reason = ActionQuarantined, "the database refused its identifiers, SQLSTATE "+cmp.Or(pgerr.Code(cause), "unknown")
 	f.env = strapi.Envelope{}
 	return f
 }
@@ -165,7 +161,7 @@ func (r *Receiver) store(ctx context.Context, writer int, facts []fact) (receipt
 				}
 				return nil
 			})
-			if !mirror.IsConflict(err) {
+			if !pgerr.IsConflict(err) {
 				break
 			}
 		}
@@ -219,18 +215,11 @@ func (r *Receiver) requestRecovery(ctx context.Context, tx pgx.Tx, refused int64
 		return err
 	}
 	_, err := r.alerts.Raise(ctx, tx, alerting.Alert{
-		Rule: alerting.RuleWebhooksRefused, Level: alerting.Error,
+		Rule: alerting.RuleWebhooksRefused, Level: level.Error,
 		Message: fmt.Sprintf("%d webhooks could not be committed and were answered 503; a full reconciliation makes good what Strapi does not send again", refused),
 		Details: map[string]any{"refused": refused},
 	})
 	return err
-}
-
-// isBadRow: a row's values are to blame. A missing partition has the code of a
-// check constraint, but is the same for every row and no row's fault.
-func isBadRow(err error) bool {
-	var pg *pgconn.PgError
-	return mirror.IsBadValue(err) && errors.As(err, &pg) && pg.Code != "23514"
 }
 
 func results(receipts []Receipt) []groupcommit.Result[Receipt] {

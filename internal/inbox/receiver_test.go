@@ -22,6 +22,7 @@ import (
 	"dealbox/internal/jobs"
 	"dealbox/internal/mirror"
 	"dealbox/internal/notify"
+	"dealbox/internal/pgerr"
 	"dealbox/internal/pgtest"
 	"dealbox/internal/strapi"
 	"dealbox/internal/webhooksig"
@@ -354,7 +355,7 @@ func TestIsBadRow(t *testing.T) {
 		"40P01": false, // a deadlock
 		"57P01": false, // Postgres is being stopped
 	} {
-		require.Equal(t, want, isBadRow(fmt.Errorf("insert: %w", &pgconn.PgError{Code: code})), code)
+		require.Equal(t, want, pgerr.IsBadRow(fmt.Errorf("insert: %w", &pgconn.PgError{Code: code})), code)
 	}
-	require.False(t, isBadRow(context.DeadlineExceeded))
+	require.False(t, pgerr.IsBadRow(context.DeadlineExceeded))
 }

@@ -12,6 +12,7 @@ import (
 
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/mirror"
+	"dealbox/internal/pgerr"
 	"dealbox/internal/strapi"
 )
 
@@ -187,7 +188,7 @@ func (r *Replayer) enqueue(ctx context.Context, looks []mirror.Refresh) (err err
 			_, err := r.queue.Enqueue(ctx, tx, looks)
 			return err
 		})
-		if !mirror.IsConflict(err) {
+		if !pgerr.IsConflict(err) {
 			return err
 		}
 	}

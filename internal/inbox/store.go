@@ -13,6 +13,7 @@ import (
 
 	"dealbox/internal/alerting"
 	"dealbox/internal/dbsqlc"
+	"dealbox/internal/level"
 	"dealbox/internal/mirror"
 )
 
@@ -137,7 +138,7 @@ func (r *Receiver) alertQuarantined(ctx context.Context, tx pgx.Tx, facts []fact
 	for _, reason := range slices.Sorted(maps.Keys(byReason)) {
 		last := byReason[reason][len(byReason[reason])-1]
 		_, err := r.alerts.Raise(ctx, tx, alerting.Alert{
-			Rule: alerting.RuleBodyQuarantined, Subject: reason, Level: alerting.Warning,
+			Rule: alerting.RuleBodyQuarantined, Subject: reason, Level: level.Warning,
 			Message: "an authentic webhook could not be read and was set aside: " + reason,
 			Details: map[string]any{"event_id": last.id.String(), "event": last.env.Event, "bytes": len(last.body)},
 		})

@@ -11,6 +11,7 @@ import (
 
 	"dealbox/internal/alerting"
 	"dealbox/internal/dbsqlc"
+	"dealbox/internal/level"
 	"dealbox/internal/strapi"
 )
 
@@ -130,7 +131,7 @@ func (w *SyncWorker) holdBack(ctx context.Context, a attempt) (bool, error) {
 
 func raiseGuard(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts, t strapi.ContentType, details map[string]any) error {
 	_, err := alerts.Raise(ctx, tx, alerting.Alert{
-		Rule: alerting.RuleMassDeleteGuard, Subject: t.Plural, Level: alerting.Critical,
+		Rule: alerting.RuleMassDeleteGuard, Subject: t.Plural, Level: level.Critical,
 		Message: fmt.Sprintf("too many %s vanished from Strapi at once, so Dealbox keeps them: bring Strapi's data back, "+
 			"or run 'dealbox sync --allow-deletes' if the deletions are right", t.Plural),
 		Details: details,

@@ -5,11 +5,9 @@ package mirror
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/riverqueue/river"
 
 	"dealbox/internal/dbsqlc"
@@ -107,12 +105,4 @@ func columns(looks []Refresh) (uids, ids, locales []string, events []int64) {
 		events = append(events, l.Events)
 	}
 	return uids, ids, locales, events
-}
-
-// IsConflict says that a transaction met another one: deadlock, serialization
-// failure or lock timeout. The whole transaction is then run again; it is never
-// a document's fault.
-func IsConflict(err error) bool {
-	var pg *pgconn.PgError
-	return errors.As(err, &pg) && (pg.Code == "40P01" || pg.Code == "40001" || pg.Code == "55P03")
 }

@@ -14,8 +14,10 @@ import (
 	"dealbox/internal/circuit"
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/jobs"
+	"dealbox/internal/level"
 	"dealbox/internal/notify"
 	"dealbox/internal/retry"
+	"dealbox/internal/text"
 )
 
 const (
@@ -209,7 +211,7 @@ func (w *ReconcileWorker) finish(ctx context.Context, run dbsqlc.ReconciliationR
 	defer cancel()
 	p := dbsqlc.ReconciliationFinishParams{ID: run.ID, Generation: run.Generation, Status: status}
 	if cause != nil {
-		text := notify.Line(cause.Error(), 1000)
+		text := text.Line(cause.Error(), 1000)
 		p.Error = &text
 	}
 	err := pgx.BeginFunc(ctx, w.sync.pool, func(tx pgx.Tx) error {
@@ -227,7 +229,7 @@ func (w *ReconcileWorker) finish(ctx context.Context, run dbsqlc.ReconciliationR
 			return err
 		}
 		_, err = w.sync.alerts.Raise(ctx, tx, alerting.Alert{
-			Rule: alerting.RuleReconciliationFailing, Level: alerting.Error,
+			Rule: alerting.RuleReconciliationFailing, Level: level.Error,
 			Message: fmt.Sprintf("the mirror could not be compared with Strapi (%s run %d): %s", run.Kind, run.ID, *p.Error),
 			Details: map[string]any{"run": run.ID, "kind": run.Kind, "error": *p.Error},
 		})

@@ -10,6 +10,7 @@ import (
 
 	"dealbox/internal/circuit"
 	"dealbox/internal/dbsqlc"
+	"dealbox/internal/pgerr"
 	"dealbox/internal/strapi"
 )
 
@@ -158,7 +159,7 @@ func (s *sweep) transact(ctx context.Context, move *dbsqlc.ReconciliationAdvance
 			}
 			return err
 		})
-		if !IsConflict(err) {
+		if !pgerr.IsConflict(err) {
 			break
 		}
 	}

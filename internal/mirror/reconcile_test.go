@@ -13,6 +13,7 @@ import (
 	"dealbox/internal/alerting"
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/fakestrapi"
+	"dealbox/internal/level"
 )
 
 func (h *env) reconciler(pageSize int) *ReconcileWorker {
@@ -387,7 +388,7 @@ func TestReconcile_RefusedMeanwhile(t *testing.T) {
 	h.fill(3)
 	refuse := func() {
 		require.NoError(t, pgx.BeginFunc(t.Context(), h.pool, func(tx pgx.Tx) error {
-			_, err := h.alerts.Raise(t.Context(), tx, alerting.Alert{Rule: alerting.RuleWebhooksRefused, Level: alerting.Error})
+			_, err := h.alerts.Raise(t.Context(), tx, alerting.Alert{Rule: alerting.RuleWebhooksRefused, Level: level.Error})
 			return err
 		}))
 	}

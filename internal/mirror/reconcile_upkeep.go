@@ -10,6 +10,7 @@ import (
 	"dealbox/internal/alerting"
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/jobs"
+	"dealbox/internal/level"
 )
 
 // settle decides about differences that are a minute old: those that no webhook
@@ -43,7 +44,7 @@ func (w *ReconcileWorker) raiseLost(ctx context.Context, tx pgx.Tx, lost []dbsql
 		examples = append(examples, Key{UID: l.UID, DocumentID: l.DocumentID}.String())
 	}
 	_, err := w.sync.alerts.Raise(ctx, tx, alerting.Alert{
-		Rule: alerting.RuleLostWebhooks, Level: alerting.Warning,
+		Rule: alerting.RuleLostWebhooks, Level: level.Warning,
 		Message: fmt.Sprintf("%d documents changed in Strapi and no webhook came; reconciliation found and healed them", len(lost)),
 		Details: map[string]any{"count": len(lost), "examples": examples},
 	})

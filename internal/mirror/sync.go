@@ -9,17 +9,18 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/riverqueue/river"
 
 	"dealbox/internal/alerting"
 	"dealbox/internal/circuit"
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/jobs"
-	"dealbox/internal/notify"
+	"dealbox/internal/level"
+	"dealbox/internal/pgerr"
 	"dealbox/internal/retry"
 	"dealbox/internal/revenue"
 	"dealbox/internal/strapi"
+	"dealbox/internal/text"
 )
 
 const (
@@ -196,7 +197,7 @@ func (w *SyncWorker) write(ctx context.Context, a attempt, cur current) (written
 			written, err = w.writeTx(ctx, tx, a, cur)
 			return err
 		})
-		if !IsConflict(err) {
+		if !pgerr.IsConflict(err) {
 			break
 		}
 	}
@@ -291,7 +292,7 @@ func (w *SyncWorker) postpone(ctx context.Context, a attempt, cause error, wait 
 }
 
 func (w *SyncWorker) countFailure(ctx context.Context, a attempt, cause error) (bool, error) {
-	text := notify.Line(cause.Error(), 1000) // parts of it may be Strapi's own words
+	text := text.Line(cause.Error(), 1000) // parts of it may be Strapi's own words
 	var after dbsqlc.EntityFailedRow
 	err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) (err error) {
 		after, err = dbsqlc.New().EntityFailed(ctx, tx, dbsqlc.EntityFailedParams{
@@ -319,7 +320,7 @@ func (w *SyncWorker) countFailure(ctx context.Context, a attempt, cause error) (
 
 func (w *SyncWorker) raiseDead(ctx context.Context, tx pgx.Tx, a attempt, after dbsqlc.EntityFailedRow, cause string) error {
 	_, err := w.alerts.Raise(ctx, tx, alerting.Alert{
-		Rule: alerting.RuleEventDeadLettered, Subject: a.key.String(), Level: alerting.Error,
+		Rule: alerting.RuleEventDeadLettered, Subject: a.key.String(), Level: level.Error,
 		Message: fmt.Sprintf("%s could not be synchronised after %d attempts and waits as a dead letter: %s", a.key, after.Failures, cause),
 		Details: map[string]any{
 			"uid": a.key.UID, "document_id": a.key.DocumentID, "locale": a.key.Locale,
@@ -341,13 +342,5 @@ func IsBadValue(err error) bool {
 	if errors.As(err, &field) {
 		return true
 	}
-	var pg *pgconn.PgError
-	if !errors.As(err, &pg) || len(pg.Code) != 5 {
-		return false
-	}
-	switch pg.Code[:2] {
-	case "22", "23", "54":
-		return true
-	}
-	return false
+	return pgerr.IsBadValue(err)
 }

@@ -11,6 +11,7 @@ import (
 
 	"dealbox/internal/alerting"
 	"dealbox/internal/circuit"
+	"dealbox/internal/level"
 	"dealbox/internal/strapi"
 )
 
@@ -72,12 +73,12 @@ func (w *SyncWorker) hold(ctx context.Context, t strapi.ContentType, cause error
 
 func (w *SyncWorker) raiseUnserved(ctx context.Context, t strapi.ContentType, cause error) error {
 	alert := alerting.Alert{
-		Rule: alerting.RuleStrapiUnusable, Subject: t.Plural, Level: alerting.Error,
+		Rule: alerting.RuleStrapiUnusable, Subject: t.Plural, Level: level.Error,
 		Message: fmt.Sprintf("Strapi answers, but not with %s as Dealbox needs them: %v", t.Plural, cause),
 		Details: map[string]any{"type": t.UID, "error": cause.Error()},
 	}
 	if isRefused(cause) {
-		alert.Rule, alert.Subject, alert.Level = alerting.RuleStrapiTokenRefused, "", alerting.Critical
+		alert.Rule, alert.Subject, alert.Level = alerting.RuleStrapiTokenRefused, "", level.Critical
 		alert.Message = fmt.Sprintf("Strapi refuses STRAPI_API_TOKEN for %s (%v): give Dealbox a token that may find and findOne it", t.Plural, cause)
 	}
 	return pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"dealbox/internal/text"
+
 	gomail "github.com/wneessen/go-mail"
 	"github.com/wneessen/go-mail/smtp"
 )
@@ -166,9 +168,9 @@ func (e *Email) hand(server *smtp.Client, letter []byte, to []*mail.Address) (*U
 		case !errors.As(err, &answer):
 			return nil, &stepError{"RCPT TO", err}
 		case answer.Code >= 500:
-			u.Refused = append(u.Refused, Refusal{receiver.Address, Line(err.Error(), maxAnswerLine)})
+			u.Refused = append(u.Refused, Refusal{receiver.Address, text.Line(err.Error(), maxAnswerLine)})
 		default:
-			u.PutOff = append(u.PutOff, Refusal{receiver.Address, Line(err.Error(), maxAnswerLine)})
+			u.PutOff = append(u.PutOff, Refusal{receiver.Address, text.Line(err.Error(), maxAnswerLine)})
 		}
 	}
 	if !u.Taken {

@@ -6,6 +6,8 @@ import (
 	"net/textproto"
 	"strconv"
 	"time"
+
+	"dealbox/internal/text"
 )
 
 // stepError is a step of handing over a mail that failed.
@@ -37,7 +39,7 @@ func (e *Email) judge(ctx context.Context, err error) (retry bool, _ error) {
 	if errors.As(err, &step) {
 		// Without an answer the connection broke off.
 		final := errors.As(err, &answer) && answer.Code >= 500
-		return !final, &sendError{text: e.server + ": " + Line(step.Error(), maxLastError/2)}
+		return !final, &sendError{text: e.server + ": " + text.Line(step.Error(), maxLastError/2)}
 	}
 	if errors.As(err, &answer) {
 		// Before the mail: the greeting, EHLO, STARTTLS, AUTH. The server's words may
@@ -47,7 +49,7 @@ func (e *Email) judge(ctx context.Context, err error) (retry bool, _ error) {
 	if text, ok := networkCause(err); ok {
 		return true, &sendError{text: "no answer from " + e.server + ": " + text}
 	}
-	return false, &sendError{text: e.server + " cannot be used: " + Line(err.Error(), maxLastError/2)}
+	return false, &sendError{text: e.server + " cannot be used: " + text.Line(err.Error(), maxLastError/2)}
 }
 
 // phase explains the codes that speak about the settings (RFC 4954, RFC 5321).

@@ -24,6 +24,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/alerting"
+	"dealbox/internal/level"
 	"dealbox/internal/notify"
 )
 
@@ -135,7 +136,7 @@ func (v *visit) Reset()        { v.to = nil }
 func (v *visit) Logout() error { return nil }
 
 func mailChannel(e *notify.Email) notify.Config {
-	return notify.Config{Channels: []notify.Channel{{Name: "email", Floor: int(alerting.Info), Notify: e.Notify}}, PublicURL: "https://box.example"}
+	return notify.Config{Channels: []notify.Channel{{Name: "email", Floor: level.Info, Notify: e.Notify}}, PublicURL: "https://box.example"}
 }
 
 // bodies are the two parts of a mail, decoded.
@@ -174,7 +175,7 @@ func TestEmail_Letter(t *testing.T) {
 					c.Security = notify.ImplicitTLS
 				}
 			})))
-			h.raise(breakerOpened(alerting.Critical))
+			h.raise(breakerOpened(level.Critical))
 			h.settled(1)
 			h.resolve("over")
 			require.Equal(t, "sent", h.settled(2)[1].Status)
@@ -204,7 +205,7 @@ func TestEmail_PutOffThenTaken(t *testing.T) {
 	t.Parallel()
 	p := newPost(t, false, &smtp.SMTPError{Code: 451, Message: "greylisted"}, &smtp.SMTPError{Code: 421, Message: "busy"})
 	h := newEnv(t, mailChannel(p.email(t)))
-	h.raise(breakerOpened(alerting.Critical))
+	h.raise(breakerOpened(level.Critical))
 	row := h.settled(1)[0]
 	require.Equal(t, "sent", row.Status)
 	require.Equal(t, 3, row.Attempts)
@@ -216,7 +217,7 @@ func TestEmail_Refused(t *testing.T) {
 	t.Parallel()
 	p := newPost(t, false, &smtp.SMTPError{Code: 550, Message: "we do not want it"})
 	h := newEnv(t, mailChannel(p.email(t)))
-	h.raise(breakerOpened(alerting.Critical))
+	h.raise(breakerOpened(level.Critical))
 	row := h.settled(1)[0]
 	require.Equal(t, "failed", row.Status)
 	require.Equal(t, 1, row.Attempts)
@@ -257,7 +258,7 @@ func TestEmail_OneReceiverRefused(t *testing.T) {
 	p := newPost(t, false)
 	p.rcpt = mailbox("ann@example.com", noSuchUser)
 	h := newEnv(t, mailChannel(p.email(t)))
-	id := h.raise(breakerOpened(alerting.Critical))
+	id := h.raise(breakerOpened(level.Critical))
 	h.settled(1)
 	require.Equal(t, []string{"ops@example.com"}, p.envelopes(t))
 	all, err := notify.ListByAlert(t.Context(), h.pool, id, 10)
@@ -276,7 +277,7 @@ func TestEmail_AllReceiversRefused(t *testing.T) {
 	p := newPost(t, false)
 	p.rcpt = func(string) error { return noSuchUser() }
 	h := newEnv(t, mailChannel(p.email(t)))
-	h.raise(breakerOpened(alerting.Critical))
+	h.raise(breakerOpened(level.Critical))
 	row := h.settled(1)[0]
 	require.Equal(t, "failed", row.Status)
 	require.Equal(t, 1, row.Attempts)
@@ -300,7 +301,7 @@ func TestEmail_OneReceiverPutsOff(t *testing.T) {
 		return greylisted()
 	})
 	h := newEnv(t, mailChannel(p.email(t)))
-	h.raise(breakerOpened(alerting.Critical))
+	h.raise(breakerOpened(level.Critical))
 	h.settled(1)
 	require.Eventually(t, func() bool { return asked.Load() >= 3 }, patience, 5*time.Millisecond)
 	require.Equal(t, []string{"ops@example.com"}, p.envelopes(t))
@@ -320,7 +321,7 @@ func TestEmail_OneReceiverPutsOffForEver(t *testing.T) {
 	c := mailChannel(p.email(t))
 	c.GiveUpAfter = 200 * time.Millisecond
 	h := newEnv(t, c)
-	h.raise(breakerOpened(alerting.Critical))
+	h.raise(breakerOpened(level.Critical))
 	h.settled(1)
 	h.eventually(`SELECT count(*) > 1 AND bool_and(state = 'completed') FROM river.river_job WHERE kind = 'notification_send'`)
 	require.Contains(t, *h.rows()[0].LastError, "sent, but refused for ann@example.com: 450 ")
@@ -422,11 +423,11 @@ func TestEmail_TarpitHoldsNothingUp(t *testing.T) {
 	s := newSink(t)
 	held := p.email(t, func(c *notify.EmailConfig) { c.Timeout = time.Minute })
 	h := newEnv(t, notify.Config{Channels: []notify.Channel{
-		{Name: "email", Floor: int(alerting.Info), Notify: held.Notify},
-		webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url}),
+		{Name: "email", Floor: level.Info, Notify: held.Notify},
+		webhook(t, level.Info, notify.WebhookConfig{URL: s.url}),
 	}})
 	for _, subject := range strings.Split("abcdefgh", "") {
-		h.raise(alerting.Alert{Rule: "r", Subject: subject, Level: alerting.Critical})
+		h.raise(alerting.Alert{Rule: "r", Subject: subject, Level: level.Critical})
 	}
 	h.eventually(`SELECT count(*) = 8 FROM notification WHERE channel = 'webhook' AND status = 'sent'`)
 }
@@ -471,7 +472,7 @@ func TestEmail_HostileTextIsInert(t *testing.T) {
 	p := newPost(t, false)
 	h := newEnv(t, mailChannel(p.email(t)))
 	h.raise(alerting.Alert{
-		Rule: alerting.RuleBodyQuarantined, Subject: hostile, Level: alerting.Warning, Message: hostile, Details: map[string]any{"name": hostile},
+		Rule: alerting.RuleBodyQuarantined, Subject: hostile, Level: level.Warning, Message: hostile, Details: map[string]any{"name": hostile},
 	})
 	h.settled(1)
 	header, text, html := bodies(t, p.letters()[0])

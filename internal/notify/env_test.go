@@ -19,6 +19,7 @@ import (
 
 	"dealbox/internal/alerting"
 	"dealbox/internal/jobs"
+	"dealbox/internal/level"
 	"dealbox/internal/notify"
 	"dealbox/internal/pgtest"
 	"dealbox/internal/retry"
@@ -77,11 +78,11 @@ func newEnvOn(t *testing.T, pool *pgxpool.Pool, config notify.Config) *env {
 }
 
 // webhook is a channel that posts to url.
-func webhook(t *testing.T, floor alerting.Level, c notify.WebhookConfig) notify.Channel {
+func webhook(t *testing.T, floor level.Level, c notify.WebhookConfig) notify.Channel {
 	t.Helper()
 	w, err := notify.NewWebhook(c)
 	require.NoError(t, err)
-	return notify.Channel{Name: "webhook", Floor: int(floor), Notify: w.Notify}
+	return notify.Channel{Name: "webhook", Floor: floor, Notify: w.Notify}
 }
 
 func (h *env) inTx(do func(ctx context.Context, tx pgx.Tx) error) {
@@ -259,7 +260,7 @@ func (b *syncBuffer) String() string {
 }
 
 // breakerOpened is an alert as the service raises it.
-func breakerOpened(level alerting.Level) alerting.Alert {
+func breakerOpened(level level.Level) alerting.Alert {
 	return alerting.Alert{
 		Rule: alerting.RuleBreakerOpened, Subject: "strapi", Level: level,
 		Message: "calls to Strapi fail", Details: map[string]any{"failures": 5},

@@ -7,6 +7,8 @@ import (
 	"html/template"
 	"strings"
 
+	"dealbox/internal/text"
+
 	gomail "github.com/wneessen/go-mail"
 )
 
@@ -41,7 +43,7 @@ func subject(m Message) string {
 	if m.Digest != nil {
 		return fmt.Sprintf("[%s] %s", strings.ToUpper(m.Alert.Level), headline(m))
 	}
-	return Line(fmt.Sprintf("[%s] %s: %s", strings.ToUpper(m.Alert.Level), title(m), m.Alert.Message), maxSubjectLine)
+	return text.Line(fmt.Sprintf("[%s] %s: %s", strings.ToUpper(m.Alert.Level), title(m), m.Alert.Message), maxSubjectLine)
 }
 
 // title is the headline without its times, which the body has.
@@ -63,7 +65,7 @@ type named struct{ Name, Value string }
 
 func newView(m Message) view {
 	a := m.Alert
-	v := view{Level: strings.ToUpper(a.Level), Headline: headline(m), Message: Line(a.Message, 2000), URL: m.URL, Runbook: m.Runbook}
+	v := view{Level: strings.ToUpper(a.Level), Headline: headline(m), Message: text.Line(a.Message, 2000), URL: m.URL, Runbook: m.Runbook}
 	if m.Digest != nil {
 		v.Message = "The worst of them: " + v.Message
 		v.Held = m.Digest.lines()
@@ -82,7 +84,7 @@ func newView(m Message) view {
 }
 
 func (v *view) add(name, value string) {
-	if value = Line(value, 1000); value != "" {
+	if value = text.Line(value, 1000); value != "" {
 		v.Facts = append(v.Facts, named{name, value})
 	}
 }

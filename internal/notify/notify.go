@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"dealbox/internal/level"
 )
 
 // Reason says why a notification is made. It is fixed when it is enqueued.
@@ -102,15 +104,12 @@ const (
 	ChannelEmail   = "email"
 )
 
-// critical is alerting.Critical, as a floor counts it.
-const critical = 4
-
 // Channel is a way out.
 type Channel struct {
 	// Name is one of the names above.
 	Name string
-	// Floor is the lowest level that is sent, as alerting.Level counts them.
-	Floor int
+	// Floor is the lowest level that is sent.
+	Floor level.Level
 	// Notify sends one message and answers whether a failure is worth another
 	// attempt; only the channel can tell. It bounds its own time. Its errors are
 	// shown to people and stored, so they never hold a secret. With an Undelivered

@@ -10,6 +10,7 @@ import (
 
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/jobs"
+	"dealbox/internal/level"
 	"dealbox/internal/retry"
 )
 
@@ -69,7 +70,7 @@ func New(c Config, inserter *jobs.Client) *Outbox {
 }
 
 // Channels are the names of those that are configured in this process.
-func (o *Outbox) Channels() []string { return o.channelsFor(critical) }
+func (o *Outbox) Channels() []string { return o.channelsFor(level.Critical) }
 
 // HasChannels tells whether this process can say who is to be told. A command
 // cannot: what it raises is told by the service, within a minute.
@@ -79,8 +80,8 @@ func (o *Outbox) HasChannels() bool { return len(o.config.Channels) > 0 }
 // should hear of the alert: Resolved goes to those where a firing of the episode
 // was enqueued and did not fail for good, whoever resolves it, the others to
 // channels whose floor is not above level. The caller holds the lock of the alert's row.
-func (o *Outbox) Enqueue(ctx context.Context, tx pgx.Tx, alertID int64, level int, reason Reason) error {
-	rows, err := o.write(ctx, tx, alertID, level, reason, "")
+func (o *Outbox) Enqueue(ctx context.Context, tx pgx.Tx, alertID int64, lvl level.Level, reason Reason) error {
+	rows, err := o.write(ctx, tx, alertID, lvl, reason, "")
 	if err != nil || len(rows) == 0 {
 		return err
 	}
@@ -88,7 +89,7 @@ func (o *Outbox) Enqueue(ctx context.Context, tx pgx.Tx, alertID int64, level in
 	for i, row := range rows {
 		params[i] = river.InsertManyParams{
 			Args:       SendArgs{NotificationID: row.ID},
-			InsertOpts: &river.InsertOpts{Queue: queueOf(row.Channel), Priority: priorityOf(level)},
+			InsertOpts: &river.InsertOpts{Queue: queueOf(row.Channel), Priority: priorityOf(lvl)},
 		}
 	}
 	if _, err := o.jobs.InsertManyTx(ctx, tx, params); err != nil {
@@ -98,15 +99,15 @@ func (o *Outbox) Enqueue(ctx context.Context, tx pgx.Tx, alertID int64, level in
 }
 
 // EnqueueSuppressed writes, in tx, what Enqueue would, as not sent for the reason given.
-func (o *Outbox) EnqueueSuppressed(ctx context.Context, tx pgx.Tx, alertID int64, level int, reason Reason, why Suppression) error {
-	_, err := o.write(ctx, tx, alertID, level, reason, why)
+func (o *Outbox) EnqueueSuppressed(ctx context.Context, tx pgx.Tx, alertID int64, lvl level.Level, reason Reason, why Suppression) error {
+	_, err := o.write(ctx, tx, alertID, lvl, reason, why)
 	return err
 }
 
-func (o *Outbox) write(ctx context.Context, tx pgx.Tx, alertID int64, level int, reason Reason, why Suppression) ([]dbsqlc.NotificationEnqueueRow, error) {
+func (o *Outbox) write(ctx context.Context, tx pgx.Tx, alertID int64, lvl level.Level, reason Reason, why Suppression) ([]dbsqlc.NotificationEnqueueRow, error) {
 	var channels []string
 	if reason != Resolved {
-		if channels = o.channelsFor(level); len(channels) == 0 {
+		if channels = o.channelsFor(lvl); len(channels) == 0 {
 			return nil, nil
 		}
 	}
@@ -147,18 +148,18 @@ func queueOf(channel string) string {
 	return jobs.QueueNotify
 }
 
-func priorityOf(level int) int {
-	if level >= critical {
+func priorityOf(lvl level.Level) int {
+	if lvl >= level.Critical {
 		return first
 	}
 	return second
 }
 
 // channelsFor are the channels whose floor is not above level.
-func (o *Outbox) channelsFor(level int) []string {
+func (o *Outbox) channelsFor(lvl level.Level) []string {
 	var names []string
 	for _, c := range o.config.Channels {
-		if level >= c.Floor {
+		if lvl >= c.Floor {
 			names = append(names, c.Name)
 		}
 	}

@@ -4,11 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -47,47 +44,6 @@ func TestDecide_JitterSpreads(t *testing.T) {
 	half := func() float64 { return 0.5 }
 	got := decide(attempt{number: 1, retry: true, err: errors.New("no")}, retry.Policy{InitialDelay: time.Minute}, time.Hour, half)
 	require.Equal(t, 30*time.Second, got.wait)
-}
-
-func TestLine(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct{ in, want string }{
-		{"", ""},
-		{"a deal", "a deal"},
-		{"  kept  inside ", "kept  inside"},
-		{"two\nlines", "two lines"},
-		{"a\r\n\x00\t\x7f\u0085b", "a b"},
-		{"\nedges\n", "edges"},
-		{"\xff\xc3(", "\ufffd\ufffd("},
-		{"\xed\xa0\x80", "\ufffd\ufffd\ufffd"}, // A lone surrogate.
-		{"a\u2028b\u2029c", "a b c"},
-		{"\u202etxt.exe\u2066", "txt.exe"},
-		{"\ufeffbom", "bom"},
-		{"ราคา 💰 ok", "ราคา 💰 ok"},
-		{strings.Repeat("x", 21), strings.Repeat("x", 17) + "…"},
-		{strings.Repeat("x", 20), strings.Repeat("x", 20)},
-		{strings.Repeat("ร", 10), strings.Repeat("ร", 5) + "…"},
-	} {
-		if c.in == "ราคา 💰 ok" {
-			require.Equal(t, c.want, Line(c.in, 100))
-			continue
-		}
-		require.Equal(t, c.want, Line(c.in, 20), "%q", c.in)
-	}
-}
-
-func FuzzLine(f *testing.F) {
-	f.Add("a\nb\x00\xff\u202e", 10)
-	f.Add(strings.Repeat("ร", 100), 7)
-	f.Fuzz(func(t *testing.T, s string, limit int) {
-		limit = 3 + limit&1023
-		got := Line(s, limit)
-		require.LessOrEqual(t, len(got), limit)
-		require.True(t, utf8.ValidString(got))
-		require.NotContains(t, got, "\x00")
-		require.Equal(t, -1, strings.IndexFunc(got, unicode.IsControl))
-		require.Equal(t, got, Line(got, limit), "a safe line stays as it is")
-	})
 }
 
 func TestRetryAfter(t *testing.T) {

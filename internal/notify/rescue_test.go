@@ -9,6 +9,7 @@ import (
 
 	"dealbox/internal/alerting"
 	"dealbox/internal/jobs"
+	"dealbox/internal/level"
 	"dealbox/internal/notify"
 	"dealbox/internal/pgtest"
 )
@@ -18,13 +19,13 @@ import (
 func TestOutbox_Rescue(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
-	config := notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url})}}
+	config := notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: s.url})}}
 	pool := pgtest.Pool(t)
 	inserter, err := jobs.NewInserter(pool, nil, nil)
 	require.NoError(t, err)
 	outbox := notify.New(config, inserter)
 	asleep := &env{t: t, pool: pool, alerts: alerting.New(alerting.Config{}, outbox)} // nobody works its jobs
-	asleep.raise(breakerOpened(alerting.Critical))
+	asleep.raise(breakerOpened(level.Critical))
 	require.Len(t, asleep.rows(), 1)
 	rescue := func() string {
 		t.Helper()

@@ -16,6 +16,7 @@ import (
 
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/jobs"
+	"dealbox/internal/text"
 )
 
 const (
@@ -279,7 +280,7 @@ func lastError(err error) *string {
 	if err == nil {
 		return nil
 	}
-	text := Line(err.Error(), maxLastError)
+	text := text.Line(err.Error(), maxLastError)
 	return &text
 }
 

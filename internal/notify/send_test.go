@@ -16,6 +16,7 @@ import (
 
 	"dealbox/internal/alerting"
 	"dealbox/internal/jobs"
+	"dealbox/internal/level"
 	"dealbox/internal/notify"
 )
 
@@ -23,14 +24,14 @@ func TestNotification_Reasons(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
 	h := newEnv(t, notify.Config{
-		Channels:  []notify.Channel{webhook(t, alerting.Error, notify.WebhookConfig{URL: s.url})},
+		Channels:  []notify.Channel{webhook(t, level.Error, notify.WebhookConfig{URL: s.url})},
 		PublicURL: "https://box.example/dealbox/",
 	})
 
-	id := h.raise(breakerOpened(alerting.Error))
+	id := h.raise(breakerOpened(level.Error))
 	h.settled(1)
-	h.raise(breakerOpened(alerting.Error)) // A repeat notifies nobody.
-	h.raise(breakerOpened(alerting.Critical))
+	h.raise(breakerOpened(level.Error)) // A repeat notifies nobody.
+	h.raise(breakerOpened(level.Critical))
 	h.settled(2)
 	h.resolve("a probe succeeded")
 	rows := h.settled(3)
@@ -69,8 +70,8 @@ func TestNotification_Reasons(t *testing.T) {
 func TestNotification_StandardBody(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url})}})
-	h.raise(alerting.Alert{Rule: "r", Level: alerting.Info, Message: "m"})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: s.url})}})
+	h.raise(alerting.Alert{Rule: "r", Level: level.Info, Message: "m"})
 	h.settled(1)
 
 	stamp := func(column string) string {
@@ -89,14 +90,14 @@ func TestNotification_StandardBody(t *testing.T) {
 func TestNotification_Floor(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Error, notify.WebhookConfig{URL: s.url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Error, notify.WebhookConfig{URL: s.url})}})
 
-	h.raise(breakerOpened(alerting.Warning))
+	h.raise(breakerOpened(level.Warning))
 	h.resolve("over")
 	require.Empty(t, h.rows(), "an episode below the floor is neither notified nor resolved")
 
-	h.raise(breakerOpened(alerting.Warning))
-	h.raise(breakerOpened(alerting.Error))
+	h.raise(breakerOpened(level.Warning))
+	h.raise(breakerOpened(level.Error))
 	rows := h.settled(1)
 	require.Equal(t, "first", rows[0].Reason, "the channel hears of this episode for the first time")
 	require.Equal(t, "alert.firing", s.got()[0].event(t).Type)
@@ -104,10 +105,10 @@ func TestNotification_Floor(t *testing.T) {
 
 func TestNotification_RollsBackWithTheFact(t *testing.T) {
 	t.Parallel()
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: newSink(t).url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: newSink(t).url})}})
 	tx, err := h.pool.Begin(t.Context())
 	require.NoError(t, err)
-	_, err = h.alerts.Raise(t.Context(), tx, breakerOpened(alerting.Critical))
+	_, err = h.alerts.Raise(t.Context(), tx, breakerOpened(level.Critical))
 	require.NoError(t, err)
 	require.NoError(t, tx.Rollback(t.Context()))
 	require.Equal(t, "0 0 0 0", h.text(`SELECT concat_ws(' ', (SELECT count(*) FROM alert), (SELECT count(*) FROM alert_event),
@@ -117,8 +118,8 @@ func TestNotification_RollsBackWithTheFact(t *testing.T) {
 func TestNotification_TriedAgain(t *testing.T) {
 	t.Parallel()
 	s := newSink(t, status(500), status(503))
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url})}})
-	id := h.raise(breakerOpened(alerting.Critical))
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: s.url})}})
+	id := h.raise(breakerOpened(level.Critical))
 	rows := h.settled(1)
 
 	require.Equal(t, "sent", rows[0].Status)
@@ -136,8 +137,8 @@ func TestNotification_TriedAgain(t *testing.T) {
 func TestNotification_Final(t *testing.T) {
 	t.Parallel()
 	s := newSink(t, status(400))
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url})}})
-	h.raise(breakerOpened(alerting.Critical))
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: s.url})}})
+	h.raise(breakerOpened(level.Critical))
 	rows := h.settled(1)
 
 	require.Equal(t, "failed", rows[0].Status)
@@ -155,8 +156,8 @@ func TestNotification_RedirectIsFinal(t *testing.T) {
 	t.Parallel()
 	target := newSink(t)
 	s := newSink(t, redirect(307, target.url))
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url})}})
-	h.raise(breakerOpened(alerting.Critical))
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: s.url})}})
+	h.raise(breakerOpened(level.Critical))
 	rows := h.settled(1)
 	require.Equal(t, "failed", rows[0].Status)
 	require.Contains(t, *rows[0].LastError, "a redirect, which is never followed")
@@ -169,9 +170,9 @@ func TestNotification_HangingReceiver(t *testing.T) {
 	s := newSink(t, func(http.ResponseWriter) { <-release })
 	defer close(release)
 	h := newEnv(t, notify.Config{Channels: []notify.Channel{
-		webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url, Timeout: 2 * time.Second}),
+		webhook(t, level.Info, notify.WebhookConfig{URL: s.url, Timeout: 2 * time.Second}),
 	}})
-	h.raise(breakerOpened(alerting.Critical))
+	h.raise(breakerOpened(level.Critical))
 	rows := h.settled(1)
 	require.Equal(t, "sent", rows[0].Status)
 	require.GreaterOrEqual(t, rows[0].Attempts, 2) // a busy machine may need more for an answer within 2 s
@@ -187,9 +188,9 @@ func TestNotification_ReceiverAwayForAWhile(t *testing.T) {
 	address := listener.Addr().String()
 	require.NoError(t, listener.Close())
 
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: "http://" + address})}})
-	h.raise(breakerOpened(alerting.Error))
-	h.raise(breakerOpened(alerting.Critical))
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: "http://" + address})}})
+	h.raise(breakerOpened(level.Error))
+	h.raise(breakerOpened(level.Critical))
 	h.resolve("over")
 	h.eventually(`SELECT bool_and(status = 'pending') AND max(attempts) >= 3 FROM notification`)
 	require.Contains(t, *h.rows()[0].LastError, "connection refused")
@@ -228,10 +229,10 @@ func TestNotification_GivesUp(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
 	h := newEnv(t, notify.Config{
-		Channels:    []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: "http://127.0.0.1:1"})},
+		Channels:    []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: "http://127.0.0.1:1"})},
 		GiveUpAfter: 100 * time.Millisecond,
 	})
-	h.raise(breakerOpened(alerting.Critical))
+	h.raise(breakerOpened(level.Critical))
 	rows := h.settled(1)
 	require.Equal(t, "failed", rows[0].Status)
 	require.Empty(t, s.got())
@@ -247,8 +248,8 @@ func TestNotification_RetryAfterIsHonoured(t *testing.T) {
 		w.Header().Set("Retry-After", "1200")
 		w.WriteHeader(http.StatusTooManyRequests)
 	})
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url})}})
-	h.raise(breakerOpened(alerting.Critical))
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: s.url})}})
+	h.raise(breakerOpened(level.Critical))
 	h.eventually(`SELECT state = 'scheduled' AND scheduled_at BETWEEN now() + interval '19 min' AND now() + interval '20 min'
 		FROM river.river_job WHERE kind = 'notification_send'`)
 	h.eventually(`SELECT next_attempt_at BETWEEN now() + interval '19 min' AND now() + interval '20 min' FROM notification`)
@@ -259,7 +260,7 @@ func TestNotification_RetryAfterIsHonoured(t *testing.T) {
 func TestNotification_SentButNotMarked(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: s.url})}})
 	sabotage := `CREATE FUNCTION sabotage() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
 		CREATE TRIGGER sabotage BEFORE UPDATE ON notification FOR EACH ROW WHEN (NEW.status = 'sent') EXECUTE FUNCTION sabotage()`
 	_, err := h.pool.Exec(t.Context(), sabotage)
@@ -271,7 +272,7 @@ func TestNotification_SentButNotMarked(t *testing.T) {
 		w.WriteHeader(http.StatusNoContent)
 	})
 
-	h.raise(breakerOpened(alerting.Critical))
+	h.raise(breakerOpened(level.Critical))
 	rows := h.settled(1)
 	require.Equal(t, 2, rows[0].Attempts)
 	got := s.got()
@@ -283,8 +284,8 @@ func TestNotification_SentButNotMarked(t *testing.T) {
 func TestNotification_SecondJobFindsItSent(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url})}})
-	h.raise(breakerOpened(alerting.Critical))
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: s.url})}})
+	h.raise(breakerOpened(level.Critical))
 	rows := h.settled(1)
 	inserter, err := jobs.NewInserter(h.pool, nil, nil)
 	require.NoError(t, err)
@@ -302,8 +303,8 @@ func TestNotification_TwoWorkersAtOnce(t *testing.T) {
 	t.Parallel()
 	both := make(chan struct{})
 	s := newSink(t, func(http.ResponseWriter) { <-both }, func(http.ResponseWriter) { close(both) })
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url})}})
-	h.raise(breakerOpened(alerting.Critical))
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: s.url})}})
+	h.raise(breakerOpened(level.Critical))
 	inserter, err := jobs.NewInserter(h.pool, nil, nil)
 	require.NoError(t, err)
 	_, err = inserter.Insert(t.Context(), notify.SendArgs{NotificationID: h.rows()[0].ID}, nil)
@@ -320,13 +321,13 @@ func TestNotification_TwoWorkersAtOnce(t *testing.T) {
 func TestNotification_ChannelUnknownHere(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
-	channel := webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url})
+	channel := webhook(t, level.Info, notify.WebhookConfig{URL: s.url})
 	without := newEnv(t, notify.Config{})
 	inserter, err := jobs.NewInserter(without.pool, nil, nil)
 	require.NoError(t, err)
 	api := alerting.New(alerting.Config{}, notify.New(notify.Config{Channels: []notify.Channel{channel}}, inserter))
 	without.inTx(func(ctx context.Context, tx pgx.Tx) error {
-		_, err := api.Raise(ctx, tx, breakerOpened(alerting.Critical))
+		_, err := api.Raise(ctx, tx, breakerOpened(level.Critical))
 		return err
 	})
 	without.eventually(`SELECT status = 'pending' AND last_error LIKE 'channel webhook is not configured%' FROM notification`)
@@ -344,9 +345,9 @@ func TestNotification_Signed(t *testing.T) {
 			t.Parallel()
 			s := newSink(t)
 			h := newEnv(t, notify.Config{Channels: []notify.Channel{
-				webhook(t, alerting.Info, notify.WebhookConfig{URL: s.url, Secret: secret}),
+				webhook(t, level.Info, notify.WebhookConfig{URL: s.url, Secret: secret}),
 			}})
-			h.raise(breakerOpened(alerting.Critical))
+			h.raise(breakerOpened(level.Critical))
 			h.settled(1)
 			oracle, err := standardwebhooks.NewWebhookRaw([]byte(secret))
 			if strings.HasPrefix(secret, "whsec_") {
@@ -370,7 +371,7 @@ func TestNotification_HostileTextIsInert(t *testing.T) {
 		{Name: "webhook", Floor: 1, Notify: webhook(t, 1, notify.WebhookConfig{URL: jsonSink.url}).Notify},
 	}})
 	h.raise(alerting.Alert{
-		Rule: alerting.RuleBodyQuarantined, Subject: hostile, Level: alerting.Warning, Message: hostile,
+		Rule: alerting.RuleBodyQuarantined, Subject: hostile, Level: level.Warning, Message: hostile,
 		Details: map[string]any{hostile: hostile},
 	})
 	h.settled(2)

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/alerting"
+	"dealbox/internal/level"
 	"dealbox/internal/notify"
 )
 
@@ -48,7 +49,7 @@ func (h *env) storm(n int) {
 	h.inTx(func(ctx context.Context, tx pgx.Tx) error {
 		for i := range n {
 			_, err := h.alerts.Raise(ctx, tx, alerting.Alert{
-				Rule: alerting.RuleEventDeadLettered, Subject: fmt.Sprintf("deal/%04d", i), Level: alerting.Error, Message: "HTTP 500",
+				Rule: alerting.RuleEventDeadLettered, Subject: fmt.Sprintf("deal/%04d", i), Level: level.Error, Message: "HTTP 500",
 			})
 			require.NoError(h.t, err)
 		}
@@ -60,13 +61,13 @@ func TestStorm(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
 	h := newEnv(t, notify.Config{
-		Channels: []notify.Channel{webhook(t, alerting.Error, notify.WebhookConfig{URL: s.url})}, PerMinute: 8, PublicURL: "https://box.example",
+		Channels: []notify.Channel{webhook(t, level.Error, notify.WebhookConfig{URL: s.url})}, PerMinute: 8, PublicURL: "https://box.example",
 	})
 	h.pinMinute()
 	h.storm(60)
 	h.settled(60)
 	require.Len(t, s.got(), 6, "a quarter is kept for what is critical")
-	h.raise(breakerOpened(alerting.Critical))
+	h.raise(breakerOpened(level.Critical))
 	h.eventually(`SELECT status = 'sent' FROM notification ORDER BY id DESC LIMIT 1`)
 	require.Len(t, s.got(), 7)
 	require.Equal(t, "54", h.text(`SELECT count(*)::text FROM alert_event WHERE kind = 'suppressed' AND reason = 'storm'`))
@@ -141,7 +142,7 @@ func TestStorm_AnswerLost(t *testing.T) {
 		w.WriteHeader(http.StatusBadGateway) // by a proxy: the receiver has it
 	})
 	h := newEnv(t, notify.Config{
-		Channels: []notify.Channel{webhook(t, alerting.Error, notify.WebhookConfig{URL: s.url, Timeout: patience})}, PerMinute: 4,
+		Channels: []notify.Channel{webhook(t, level.Error, notify.WebhookConfig{URL: s.url, Timeout: patience})}, PerMinute: 4,
 	})
 	h.pinMinute()
 	h.storm(8)
@@ -149,7 +150,7 @@ func TestStorm_AnswerLost(t *testing.T) {
 	h.tend()
 	<-taken
 	for _, subject := range []string{"late", "later"} {
-		h.raise(alerting.Alert{Rule: alerting.RuleEventDeadLettered, Subject: subject, Level: alerting.Error, Message: "HTTP 500"})
+		h.raise(alerting.Alert{Rule: alerting.RuleEventDeadLettered, Subject: subject, Level: level.Error, Message: "HTTP 500"})
 	}
 	h.eventually(`SELECT count(*) = 7 FROM notification WHERE suppressed_by = 'storm'`)
 	close(answer)

@@ -15,7 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dealbox/internal/alerting"
+	"dealbox/internal/level"
 	"dealbox/internal/notify"
 )
 
@@ -119,10 +119,10 @@ func TestWebhook_ErrorsHoldNoSecret(t *testing.T) {
 func TestNotification_SecretsStayOutOfTablesAndLogs(t *testing.T) {
 	t.Parallel()
 	s := newSink(t, status(500), status(404))
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, alerting.Info, notify.WebhookConfig{
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{
 		URL: strings.Replace(s.url, "://", "://canary:canary@", 1) + "/canary?canary", Secret: "canary_secret_of_24_bytes",
 	})}})
-	h.raise(breakerOpened(alerting.Critical))
+	h.raise(breakerOpened(level.Critical))
 	require.Equal(t, "failed", h.settled(1)[0].Status)
 	require.NotContains(t, h.log.String(), "canary")
 	for _, table := range []string{"alert", "alert_event", "notification", "river.river_job"} {

@@ -10,6 +10,7 @@ import (
 
 	"dealbox/internal/alerting"
 	"dealbox/internal/dbsqlc"
+	"dealbox/internal/level"
 )
 
 // swingSpan is how far the compared snapshot lies back. Within it a first import
@@ -44,7 +45,7 @@ func (f *Forecast) watchSwing(ctx context.Context, tx pgx.Tx, at time.Time) erro
 		return err
 	}
 	_, err = f.config.Alerts.Raise(ctx, tx, alerting.Alert{
-		Rule: alerting.RuleForecastSwing, Subject: f.config.Currency, Level: alerting.Warning,
+		Rule: alerting.RuleForecastSwing, Subject: f.config.Currency, Level: level.Warning,
 		Message: fmt.Sprintf("the forecast is %s %s, %s %% from what it was an hour ago (%s)",
 			totals.Total.StringFixed(2), f.config.Currency, percent.StringFixed(1), totals.Before.StringFixed(2)),
 		Details: map[string]any{"total": totals.Total.StringFixed(2), "before": totals.Before.StringFixed(2), "percent": percent.StringFixed(1)},

@@ -6,7 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
-	"unicode"
+
+	"dealbox/internal/text"
 )
 
 // refusal makes an *Error of an answer whose status is not 200.
@@ -30,7 +31,7 @@ func (c *Client) refusal(r request, res *http.Response, body []byte) *Error {
 	case status == http.StatusNotFound, status == http.StatusMethodNotAllowed:
 		e.Kind = MissingRoute
 	}
-	e.Message = cleanText(c.redact(said.text(status)))
+	e.Message = text.Line(c.redact(said.text(status)), maxMessage)
 	if e.Kind == Refused {
 		e.Message += "; check the API token and what it may read"
 	}
@@ -123,5 +124,3 @@ func parseAnswer(body []byte) (map[string]json.RawMessage, string) {
 func isObject(raw json.RawMessage) bool { return len(raw) > 0 && raw[0] == '{' }
 
 func isArray(raw json.RawMessage) bool { return len(raw) > 0 && raw[0] == '[' }
-
-func isUnprintable(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }

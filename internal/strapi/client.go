@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"dealbox/internal/text"
 )
 
 const (
@@ -262,7 +264,7 @@ func (c *Client) unreachable(ctx, limited context.Context, r request, err error)
 	if outer, ok := errors.AsType[*url.Error](err); ok {
 		err = outer.Err // without the URL, which Op already tells
 	}
-	e.Message, e.err = cleanText(c.redact(err.Error())), err
+	e.Message, e.err = text.Line(c.redact(err.Error()), maxMessage), err
 	return e
 }
 

@@ -3,7 +3,6 @@ package strapi
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -70,13 +69,4 @@ func KindOf(err error) ErrorKind {
 		return e.Kind
 	}
 	return ""
-}
-
-// cleanText makes a foreign text fit for one line of a log.
-func cleanText(s string) string {
-	s = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, ""), isUnprintable), " ")
-	if len(s) > maxMessage {
-		s = strings.ToValidUTF8(s[:maxMessage], "") + "…"
-	}
-	return s
 }

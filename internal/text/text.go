@@ -1,4 +1,5 @@
-package notify
+// Package text cleans text that comes from outside before it is shown or stored.
+package text
 
 import (
 	"strings"
@@ -8,7 +9,7 @@ import (
 
 const ellipsis = "…"
 
-// Line makes a text from outside safe to show and to store: valid UTF-8 on one
+// Line returns a text from outside safe to show and to store: valid UTF-8 on one
 // line without NUL or other control characters, and without the marks that turn
 // the reading direction around. A run of control characters becomes one space.
 // The result has at most limit bytes; what was cut ends with "…".
