@@ -2,15 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"dealbox/db/migrations"
 	"dealbox/internal/app"
+	"dealbox/internal/pgerr"
 )
 
 // MigrateCmd is `dealbox migrate`.
@@ -51,11 +49,7 @@ func (c *MigrateUpCmd) Run(ctx context.Context, p *program) error {
 
 // explainMigrate adds what to do to an error that does not show it.
 func explainMigrate(err error) error {
-	var pg *pgconn.PgError
-	if !errors.As(err, &pg) {
-		return err
-	}
-	switch pg.Code {
+	switch pgerr.Code(err) {
 	case "55P03": // lock_not_available
 		return fmt.Errorf("%w: another session holds a lock on the tables; this step changed nothing, run 'dealbox migrate up' again", err)
 	case "42501": // insufficient_privilege

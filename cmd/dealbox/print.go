@@ -8,16 +8,18 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode"
+
+	"dealbox/internal/text"
 )
 
-// print writes v as JSON when asJSON is set; else text writes it for people, with a
+// print writes v as JSON when asJSON is set; else write prints it for people, with a
 // tab between the columns of a table.
-func (p *program) print(asJSON bool, v any, text func(w io.Writer)) error {
+func (p *program) print(asJSON bool, v any, write func(w io.Writer)) error {
 	if asJSON {
 		return printJSON(p.stdout, v)
 	}
 	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	text(table)
+	write(table)
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("print: %w", err)
 	}
@@ -62,7 +64,7 @@ func orDash(s string) string {
 	if s == "" {
 		return "-"
 	}
-	return printable(s)
+	return oneLine(s)
 }
 
 func plural(n int64, one, many string) string {
@@ -72,7 +74,7 @@ func plural(n int64, one, many string) string {
 	return fmt.Sprintf("%d %s", n, many)
 }
 
-// printable drops what could steer a terminal.
+// printable drops what could steer a terminal, and keeps the lines of a body.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
@@ -82,5 +84,8 @@ func printable(s string) string {
 	}, s)
 }
 
+// maxCell bounds a text in a table, in bytes.
+const maxCell = 2000
+
 // oneLine keeps a table a table: some errors, pgx's among them, have several lines.
-func oneLine(s string) string { return strings.Join(strings.Fields(printable(s)), " ") }
+func oneLine(s string) string { return text.Line(s, maxCell) }

@@ -20,7 +20,7 @@ const dialTimeout = 5 * time.Second
 func (d doctor) alertWebhook(ctx context.Context) []Finding {
 	const check = "alert webhook"
 	if name, isWrong := d.wrong("ALERT_WEBHOOK_URL", "ALERT_WEBHOOK_SECRET"); isWrong {
-		return []Finding{skipped(check, name+" is wrong")}
+		return []Finding{skipped(check, "it needs a correct "+name+", see above")}
 	}
 	a := d.config.Alerts
 	if a.WebhookURL == "" && a.Email != nil {
@@ -46,7 +46,7 @@ func (d doctor) alertWebhook(ctx context.Context) []Finding {
 func (d doctor) alertEmail(ctx context.Context) []Finding {
 	const check = "alert e-mail"
 	if name, isWrong := d.wrong("SMTP_URL", "ALERT_EMAIL_ENABLED", "ALERT_EMAIL_FROM", "ALERT_EMAIL_TO"); isWrong {
-		return []Finding{skipped(check, name+" is wrong")}
+		return []Finding{skipped(check, "it needs a correct "+name+", see above")}
 	}
 	settings := d.config.Alerts.Email
 	if settings == nil {

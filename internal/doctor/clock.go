@@ -48,7 +48,7 @@ func clockFinding(ahead time.Duration) Finding {
 // webhook whose timestamp is off by more than the tolerance.
 func (d doctor) strapiClock(ctx context.Context) []Finding {
 	if name, isWrong := d.wrong("STRAPI_URL", "STRAPI_API_TOKEN", "STRAPI_WEBHOOK_TOLERANCE", "STRAPI_DEAL_TYPES"); isWrong {
-		return []Finding{skipped(checkStrapiClock, name+" is wrong")}
+		return []Finding{skipped(checkStrapiClock, "it needs a correct "+name+", see above")}
 	}
 	if !slices.ContainsFunc(d.config.Webhook.Schemes, func(s webhooksig.Scheme) bool { return s != webhooksig.SchemeStrapi }) {
 		return []Finding{skipped(checkStrapiClock, "no accepted scheme has a timestamp")}

@@ -10,12 +10,12 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"dealbox/db/migrations"
 	"dealbox/internal/app"
 	"dealbox/internal/inbox"
+	"dealbox/internal/pgerr"
 )
 
 const (
@@ -34,7 +34,7 @@ const (
 // database examines the database, and what only its tables show.
 func (d doctor) database(ctx context.Context) []Finding {
 	if name, isWrong := d.wrong("DATABASE_URL"); isWrong {
-		return withoutDatabase(skipped(checkDatabase, name+" is wrong"))
+		return withoutDatabase(skipped(checkDatabase, "it needs a correct "+name+", see above"))
 	}
 	pool, err := app.OpenPool(ctx, d.config.Database.URL, app.CommandPool)
 	if err != nil {
@@ -83,11 +83,9 @@ func examineServer(ctx context.Context, pool *pgxpool.Pool) Finding {
 
 // fixConnection returns what to do by the SQLSTATE of a refused connection.
 func fixConnection(err error) string {
-	var pg *pgconn.PgError
-	if !errors.As(err, &pg) {
+	switch pgerr.Code(err) {
+	case "":
 		return "Check that Postgres runs and that this machine reaches the host and port of DATABASE_URL."
-	}
-	switch pg.Code {
 	case "28P01", "28000": // invalid_password, invalid_authorization_specification
 		return "Check user and password of DATABASE_URL, and pg_hba.conf."
 	case "3D000": // invalid_catalog_name
@@ -115,9 +113,8 @@ func examineMigrations(ctx context.Context, pool *pgxpool.Pool) Finding {
 
 func examinePartitions(ctx context.Context, pool *pgxpool.Pool) Finding {
 	days, err := dbsqlc.New().InboxPartitionDaysLeft(ctx, pool)
-	var pg *pgconn.PgError
 	switch {
-	case errors.As(err, &pg) && pg.Code == "42883": // undefined_function
+	case pgerr.Code(err) == "42883": // undefined_function
 		return skipped(checkPartitions, "the schema is behind")
 	case err != nil:
 		return failed(checkPartitions, err.Error(), "Check the role's privileges.")

@@ -28,7 +28,7 @@ func (d doctor) settings(context.Context) []Finding {
 func (d doctor) access(context.Context) []Finding {
 	const check = "access"
 	if name, isWrong := d.wrong("API_TOKEN", "ADMIN_TOKEN", "PUBLIC_READS", "LISTEN_ADDR", "PORT"); isWrong {
-		return []Finding{skipped(check, name+" is wrong")}
+		return []Finding{skipped(check, "it needs a correct "+name+", see above")}
 	}
 	a := d.config.Access
 	switch {
@@ -57,7 +57,7 @@ func isLoopback(listen string) bool {
 func (d doctor) webhookSecrets(context.Context) []Finding {
 	const check = "webhook secret"
 	if name, isWrong := d.wrong("STRAPI_WEBHOOK_SECRET", "STRAPI_WEBHOOK_TOKEN", "STRAPI_WEBHOOK_SCHEMES"); isWrong {
-		return []Finding{skipped(check, name+" is wrong")}
+		return []Finding{skipped(check, "it needs a correct "+name+", see above")}
 	}
 	w := d.config.Webhook
 	for i, s := range w.Secrets {

@@ -37,7 +37,7 @@ var errNoDocument = errors.New("there is no published document yet")
 // type at the same time.
 func (d doctor) strapi(ctx context.Context) []Finding {
 	if name, isWrong := d.wrong("STRAPI_URL", "STRAPI_API_TOKEN", "STRAPI_DEAL_TYPES", "STRAPI_BILLING_TYPES", "STRAPI_DEAL_FIELDS", "STRAPI_BILLING_FIELDS"); isWrong {
-		return []Finding{skipped(checkStrapi, name+" is wrong"), skipped(checkToken, name+" is wrong")}
+		return []Finding{skipped(checkStrapi, "it needs a correct "+name+", see above"), skipped(checkToken, "it needs a correct "+name+", see above")}
 	}
 	client, err := d.strapiClient(nil)
 	if err != nil {
