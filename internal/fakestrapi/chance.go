@@ -58,15 +58,3 @@ func (c *chance) documentID() string {
 	}
 	return string(id)
 }
-
-// hex is n hexadecimal digits.
-func (c *chance) hex(n int) string {
-	const digits = "0123456789abcdef"
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	text := make([]byte, n)
-	for i := range text {
-		text[i] = digits[c.rand.IntN(len(digits))]
-	}
-	return string(text)
-}

@@ -26,7 +26,7 @@ type Webhook struct {
 	// StaticHeaders are the webhook's own headers, such as Authorization.
 	StaticHeaders map[string]string
 	// Events are the events that it gets. Empty: the five of entries, that is
-	// all but entry.draft-discard and those of media.
+	// all but entry.draft-discard.
 	Events []string
 }
 
@@ -132,10 +132,6 @@ func (j job) body(at time.Time) []byte {
 		b.Write(encodeString(j.uid))
 		writeKey(&b, "entry")
 		b.Write(j.entry)
-	}
-	if j.media != nil {
-		writeKey(&b, "media")
-		b.Write(j.media)
 	}
 	b.WriteByte('}')
 	return b.Bytes()

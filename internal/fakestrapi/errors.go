@@ -95,14 +95,10 @@ type fieldError struct {
 
 // invalid is Strapi's answer to a value of an attribute that it cannot take.
 func invalid(path string, value json.RawMessage, message string) *Error {
-	return invalidAt([]string{path}, value, message)
-}
-
-func invalidAt(path []string, value json.RawMessage, message string) *Error {
 	return &Error{
 		Status: http.StatusBadRequest, Name: "ValidationError", Message: message,
 		Details: struct {
 			Errors []fieldError `json:"errors"`
-		}{[]fieldError{{Path: path, Message: message, Name: "ValidationError", Value: orNull(value)}}},
+		}{[]fieldError{{Path: []string{path}, Message: message, Name: "ValidationError", Value: orNull(value)}}},
 	}
 }

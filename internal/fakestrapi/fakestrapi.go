@@ -6,8 +6,8 @@
 //
 // A change goes: document service (documents.go) → store (store.go) → event,
 // read again after the commit (events.go) → queue and POST (runner.go,
-// deliver.go). Readers come in through rest.go. Beside it is the media library
-// (media.go, upload.go), whose files no document has.
+// deliver.go). Readers come in through rest.go. It has no media library: its routes
+// are 404, and there are no events of files.
 package fakestrapi
 
 import (
@@ -85,7 +85,6 @@ type Strapi struct {
 	now     func() time.Time
 	chance  *chance
 	store   *store
-	library *table     // the files; see media.go
 	persist *persister // nil: memory only
 	logger  *slog.Logger
 	locale  string // of the document service; "": the default one. See In.
@@ -104,7 +103,6 @@ func New(c Config) (*Strapi, error) {
 		Faults:   newFaults(),
 		Requests: newRequests(),
 		store:    newStore(c.Types),
-		library:  newLibrary(),
 		logger:   c.Logger,
 	}
 	if c.Dir != "" {

@@ -16,8 +16,7 @@ const concurrency = 5
 // the other.
 type job struct {
 	event, model, uid, documentID string
-	entry                         json.RawMessage // of events of entries
-	media                         json.RawMessage // of events of files, which have no model and no uid
+	entry                         json.RawMessage // nil for trigger-test
 }
 
 // RunnerStats counts webhook jobs and POSTs.

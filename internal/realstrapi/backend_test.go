@@ -159,7 +159,7 @@ func newFake(t *testing.T, types []fakestrapi.Type, receiver string) fake {
 	t.Helper()
 	s, err := fakestrapi.New(fakestrapi.Config{
 		Types: types, Token: fakeToken, ReadToken: fakeReadToken,
-		Webhooks: []fakestrapi.Webhook{{URL: receiver + "/api/v1/webhooks/strapi", Events: exampleEvents}},
+		Webhooks: []fakestrapi.Webhook{{URL: receiver + "/api/v1/webhooks/strapi"}},
 		Now:      ticking(), // so that createdAt tells the order also of what takes no time
 	})
 	require.NoError(t, err)
@@ -170,12 +170,6 @@ func newFake(t *testing.T, types []fakestrapi.Type, receiver string) fake {
 		require.NoError(t, s.Close())
 	})
 	return fake{t, s, server}
-}
-
-// exampleEvents are those of strapi/example/scripts/connect.js.
-var exampleEvents = []string{
-	"entry.create", "entry.update", "entry.delete", "entry.publish", "entry.unpublish",
-	"media.create", "media.update", "media.delete",
 }
 
 // ticking is a clock that goes on by a millisecond each time it is looked at.

@@ -143,7 +143,7 @@ func scenariosOn(t *testing.T, st *stage) {
 	t.Helper()
 	s := newSession(t, genuine{t: t, strapi: st.strapi}, st.recorder)
 	var want map[string]observation
-	file, steps := golden(st.drafts), scenarios()
+	file, steps := golden(st.drafts), append(scenarios(), media()...)
 	if len(st.locales) > 0 {
 		file, steps = localizedGolden(st.drafts), localizedScenarios()
 	}

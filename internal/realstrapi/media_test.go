@@ -15,8 +15,8 @@ import (
 
 var note = file{"note.txt", "text/plain", "a file"}
 
-// media is the media library. Its files are no images: Strapi makes smaller
-// ones of those, which the fake does not.
+// media is the media library of the real Strapi. Its files are no images: Strapi
+// makes smaller ones of those.
 func media() []step {
 	return append(mediaWrites(), mediaRefusals()...)
 }
