@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"dealbox/internal/retry"
 	"dealbox/internal/text"
 )
 
@@ -23,7 +24,7 @@ func (c *Client) refusal(r request, res *http.Response, body []byte) *Error {
 		e.Message = "a redirect, which is never followed; give Strapi's final address as its URL"
 		return e
 	case status >= 500, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout:
-		e.Kind, e.Wait = Unavailable, retryAfter(res.Header, time.Now())
+		e.Kind, e.Wait = Unavailable, retry.After(res.Header, time.Now())
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		e.Kind = Refused
 	case status == http.StatusNotFound && said.notFound():
