@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"dealbox/internal/httpclient"
 	"dealbox/internal/text"
 )
 
@@ -73,7 +74,7 @@ func New(c Config) (*Client, error) {
 		timeout:   c.Timeout,
 		userAgent: c.UserAgent,
 		maxBytes:  c.MaxBytes,
-		http:      &http.Client{Transport: c.Transport, CheckRedirect: refuseRedirect},
+		http:      httpclient.New(c.Transport),
 	}
 	if c.Transport == nil {
 		client.http.Transport = transport()
@@ -131,10 +132,6 @@ func transport() *http.Transport {
 		ExpectContinueTimeout: time.Second,
 	}
 }
-
-// refuseRedirect: a redirect could lead the token to another host, or us to a
-// private address.
-func refuseRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // Document asks for one version of a document. The error is an *Error, or
 // wraps ctx.Err() when ctx has ended. A locale of "" asks for the default one.
