@@ -224,8 +224,8 @@ func (s *service) newServer(version string) error {
 	return nil
 }
 
-func verifierConfig(w WebhookConfig) webhooksig.VerifierConfig {
-	c := webhooksig.VerifierConfig{Schemes: w.Schemes, Tolerance: w.Tolerance, Token: w.Token.reveal()}
+func verifierConfig(w WebhookConfig) webhooksig.Config {
+	c := webhooksig.Config{Schemes: w.Schemes, Tolerance: w.Tolerance, Token: w.Token.reveal()}
 	for _, s := range w.Secrets {
 		c.Secrets = append(c.Secrets, s.reveal())
 	}

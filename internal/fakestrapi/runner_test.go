@@ -111,7 +111,7 @@ func TestRunner_Signatures(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.Webhooks[0].Schemes, c.Webhooks[0].Secret = schemes, secret })
 	r.mustCreate(DealUID, Values{"name": "Ünïcode"})
 	require.Equal(t, 202, r.Webhooks.TriggerTest(t.Context())[0].Status)
-	v, err := webhooksig.NewVerifier(webhooksig.VerifierConfig{Schemes: schemes, Secrets: []string{secret}, Tolerance: time.Minute})
+	v, err := webhooksig.NewVerifier(webhooksig.Config{Schemes: schemes, Secrets: []string{secret}, Tolerance: time.Minute})
 	require.NoError(t, err)
 
 	got := r.drain()

@@ -37,8 +37,8 @@ func (e *SignatureError) Error() string {
 	return e.Code + ": scheme " + string(e.Scheme) + ": " + e.Detail
 }
 
-// VerifierConfig says which deliveries are authentic.
-type VerifierConfig struct {
+// Config says which deliveries are authentic.
+type Config struct {
 	// Schemes that are accepted; none given means standard, timestamped and
 	// strapi. SchemeToken is turned on by Token and is not named here.
 	Schemes []Scheme
@@ -80,7 +80,7 @@ type Verified struct {
 // NewVerifier makes a Verifier. It takes short secrets, for published test
 // vectors; the service's settings check the length. Its errors never hold a
 // secret or a token.
-func NewVerifier(c VerifierConfig) (*Verifier, error) {
+func NewVerifier(c Config) (*Verifier, error) {
 	v := &Verifier{tolerance: c.Tolerance, now: c.Now}
 	if v.tolerance == 0 {
 		v.tolerance = defaultTolerance
