@@ -77,7 +77,7 @@ func rapidStamp(t time.Time) string {
 	return h.Get(headerPlainTimestamp)
 }
 
-// Whatever the headers are, Verify answers with one of its codes, and accepts
+// Whatever the headers are, Verify returns one of its codes, and accepts
 // under SchemeStandard only what the Standard Webhooks library accepts too.
 func FuzzVerifier_Verify(f *testing.F) {
 	f.Add(svixID, svixStamp, svixSignature, "", "", "", "", "", svixBody)
