@@ -80,7 +80,7 @@ func dealValues(name string) Values {
 	}
 }
 
-// common are the steps that were done to both Strapis. The files of the second
+// common returns the steps that were done to both Strapis. The files of the second
 // have a number at the end, because each save made two deliveries.
 func common() map[string]step {
 	return map[string]step{
@@ -241,7 +241,7 @@ func requireHeaders(t *testing.T, want capture, got received) {
 	require.Len(t, got.header, seen)
 }
 
-// sortKeyOf is the event and the row that it is about.
+// sortKeyOf returns the event and the number of its row.
 func sortKeyOf(body string) string {
 	var e struct {
 		Event string `json:"event"`

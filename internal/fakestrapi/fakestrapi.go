@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// Config says what the fake Strapi holds and how it behaves.
+// Config is what the fake Strapi holds and how it behaves.
 type Config struct {
 	Types []Type
 	// Token is the API token that requests must carry as Bearer. Empty: none is needed.
@@ -78,7 +78,7 @@ type Strapi struct {
 	Webhooks *Runner
 	// Faults makes the REST API fail.
 	Faults *Faults
-	// Requests counts what the REST API was asked.
+	// Requests counts the requests to the REST API.
 	Requests *Requests
 
 	config  Config
@@ -151,5 +151,5 @@ func (s *Strapi) Close() error {
 	return s.persist.close()
 }
 
-// Types are the content types, as configured.
+// Types returns the content types, as configured.
 func (s *Strapi) Types() []Type { return s.config.Types }

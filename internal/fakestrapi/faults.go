@@ -12,7 +12,7 @@ import (
 // FaultKind is a way in which the REST API fails.
 type FaultKind string
 
-// The faults. They act before the token is looked at, as a proxy would.
+// The faults. They act before the token is checked, as a proxy would.
 const (
 	// FaultDown closes the connection without an answer.
 	FaultDown FaultKind = "down"
@@ -30,7 +30,7 @@ const (
 	FaultEmptyArray FaultKind = "empty-array"
 	// FaultSlow waits Fault.Delay, then answers normally.
 	FaultSlow FaultKind = "slow"
-	// FaultHang answers nothing until the fault is taken away.
+	// FaultHang answers nothing until the fault is removed.
 	FaultHang FaultKind = "hang"
 	// FaultUnauthorized answers 401, as for a token that was rotated.
 	FaultUnauthorized FaultKind = "unauthorized"
@@ -64,11 +64,11 @@ type Fault struct {
 	RetryAfter string        // of FaultStatus: that header, as it is
 	Delay      time.Duration // of FaultSlow
 
-	release <-chan struct{} // of FaultHang: closed when it is taken away
+	release <-chan struct{} // of FaultHang: closed when it is removed
 }
 
 // Faults makes the REST API fail. The first fault that concerns a request is
-// the one it gets.
+// the one that acts.
 type Faults struct {
 	mu      sync.Mutex
 	active  []*Fault
@@ -85,7 +85,7 @@ func (f *Faults) Set(faults ...Fault) {
 	}
 }
 
-// Add adds a fault and returns what takes it away again.
+// Add adds a fault and returns the function that removes it.
 func (f *Faults) Add(fault Fault) (remove func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -94,7 +94,7 @@ func (f *Faults) Add(fault Fault) (remove func()) {
 	return func() { f.remove(added) }
 }
 
-// Clear takes all faults away. Requests that hang lose their connection.
+// Clear removes all faults. Requests that hang lose their connection.
 func (f *Faults) Clear() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -123,7 +123,7 @@ func (f *Faults) letGo() {
 	f.release = make(chan struct{})
 }
 
-// match is the fault that concerns a request; without one its Kind is empty.
+// match returns the fault that concerns a request; without one its Kind is empty.
 func (f *Faults) match(q request) Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -156,7 +156,7 @@ func (f *Fault) concerns(q request) bool {
 	return slices.ContainsFunc(q.named, func(id string) bool { return slices.Contains(f.Documents, id) })
 }
 
-// before is what happens before there is an answer; false: there is none.
+// before delays the answer. It reports false when there will be none.
 func (f Fault) before(ctx context.Context) bool {
 	switch f.Kind {
 	case FaultDown:
@@ -174,7 +174,7 @@ func (f Fault) before(ctx context.Context) bool {
 	}
 }
 
-// instead is the answer that takes the place of Strapi's.
+// instead returns the answer that takes the place of Strapi's.
 func (f Fault) instead() (answer, bool) {
 	switch f.Kind {
 	case FaultStatus:
@@ -217,7 +217,7 @@ func (f Fault) status() answer {
 	return a
 }
 
-// after is what happens to Strapi's own answer.
+// after returns Strapi's own answer with the fault in it.
 func (f Fault) after(a answer) answer {
 	switch {
 	case len(a.body) == 0:

@@ -60,7 +60,7 @@ func (h *Held) Release() {
 	})
 }
 
-// holdBack gives a job to the first hold that waits for it. The runner's lock
+// holdBack hands a job to the first hold that waits for it. The runner's lock
 // is held.
 func (r *Runner) holdBack(j job) bool {
 	for i, h := range r.holds {
@@ -78,7 +78,7 @@ func (r *Runner) holdBack(j job) bool {
 	return false
 }
 
-// firstWebhook is the first webhook without its signatures.
+// firstWebhook returns the first webhook without its signatures.
 func (r *Runner) firstWebhook() Webhook {
 	if len(r.webhooks) == 0 {
 		return Webhook{}

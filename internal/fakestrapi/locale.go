@@ -23,7 +23,7 @@ const (
 	localeMark = "\x00"
 )
 
-// In is the same Strapi, whose document service works in that locale of
+// In returns the same Strapi, whose document service works in that locale of
 // localized types. In the others, which have no locale, it changes nothing.
 func (s *Strapi) In(locale string) *Strapi {
 	in := *s
@@ -40,7 +40,7 @@ func (t *table) checkLocale(locale string) error {
 	return nil
 }
 
-// hiddenKey is the path in the refusal of a name that a query may not use: a type
+// hiddenKey returns the path in the error about a name that a query may not use: a type
 // without locales has the attribute locale, but it is private.
 func hiddenKey(name string) string {
 	if name == "locale" {
@@ -49,7 +49,7 @@ func hiddenKey(name string) string {
 	return ""
 }
 
-// key is under what a type keeps a document. "" means the default locale.
+// key returns the name under which a type keeps a document. "" means the default locale.
 func (t *table) key(documentID, locale string) string {
 	if !t.Localized {
 		return documentID
@@ -60,13 +60,13 @@ func (t *table) key(documentID, locale string) string {
 	return documentID + localeMark + locale
 }
 
-// unkey is what key was given; locale is "" where the type has none.
+// unkey returns the arguments of key; locale is "" where the type has none.
 func (t *table) unkey(key string) (documentID, locale string) {
 	documentID, locale, _ = strings.Cut(key, localeMark)
 	return documentID, locale
 }
 
-// keysOf are those of a document in the locales that it has, in order.
+// keysOf returns the keys of a document in the locales that it has, in order.
 func (t *table) keysOf(documentID string) []string {
 	if !t.Localized {
 		return []string{documentID}
@@ -102,7 +102,7 @@ func (l linkEdit) keyed(target *table, locale string) linkEdit {
 	return l
 }
 
-// translate is the row that a save begins with in a locale which the document
+// translate returns the row that a save begins with in a locale which the document
 // does not have yet: its shared attributes are those of the other locales. nil:
 // there is no such document at all.
 func (tx *transaction) translate(key string) *row {
@@ -173,7 +173,7 @@ func (s *Strapi) spreadEach(uid string, where slot, documentIDs ...string) {
 	}
 }
 
-// localizations are the document's other rows, of either version, as the event
+// localizations returns the document's other rows, of either version, as the event
 // of a single unpublication has them.
 func (t *table) localizations(key string, where slot) []byte {
 	id, _ := t.unkey(key)

@@ -95,7 +95,7 @@ func (t *table) writeRelation(b *bytes.Buffer, relation Relation, documentID str
 	b.WriteByte(']')
 }
 
-// related are the documents that a row's relation leads to, in the version of
+// related returns the documents that a row's relation leads to, in the version of
 // the row: a published row leads to published rows only.
 func (t *table) related(relation Relation, documentID string, r *row, where slot) []string {
 	target := t.store.tables[relation.Target]
@@ -109,7 +109,7 @@ func (t *table) related(relation Relation, documentID string, r *row, where slot
 	return []string{l.target}
 }
 
-// payload is the entry of a webhook.
+// payload returns the entry of a webhook.
 func (t *table) payload(documentID string, r *row, where slot, shape relationShape) json.RawMessage {
 	var b bytes.Buffer
 	if shape == populated {

@@ -57,7 +57,7 @@ func (s *Strapi) read(r *http.Request) request {
 	return q
 }
 
-// action is what a token must be permitted for the request.
+// action returns the permission that a token needs for the request.
 func (q request) action() string {
 	switch {
 	case q.method == http.MethodGet && q.documentID == "":
@@ -117,7 +117,7 @@ func (s *Strapi) answer(r *http.Request, q request, fault Fault) answer {
 	return fault.after(answer{status: status, body: body})
 }
 
-// failure is an error as Strapi writes it. An internal error has no details.
+// failure returns an error as Strapi writes it. An internal error has no details.
 func (s *Strapi) failure(err error) answer {
 	var e *Error
 	if !errors.As(err, &e) {
@@ -177,7 +177,7 @@ func (s *Strapi) serve(r *http.Request, q request, fault Fault) (body []byte, st
 	}
 }
 
-// routed is the type of a request's route, nil when there is no such route.
+// routed returns the type of a request's route, nil when there is no such route.
 func (s *Strapi) routed(q request) *table {
 	if !q.route {
 		return nil
@@ -280,8 +280,8 @@ func (t *table) parsePopulate(n *node) (map[string]selection, *Error) {
 	return populate, nil
 }
 
-// inPopulate is an error about what is wanted of a relation: to Strapi the
-// parameter is the outer one.
+// inPopulate returns the error about a selection inside populate: to Strapi its
+// parameter is populate.
 func inPopulate(err error) *Error {
 	var problem *Error
 	if !errors.As(err, &problem) {

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// namesOf are the entries' names.
+// namesOf returns the entries' names.
 func namesOf(t *testing.T, all []received) []string {
 	t.Helper()
 	var values []string

@@ -88,7 +88,7 @@ func newStore(types []Type) *store {
 	return s
 }
 
-// issued is how many row ids were ever given.
+// issued returns the number of row ids ever used.
 func (s *store) issued() uint64 {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -109,7 +109,7 @@ func (t *table) nextID() int64 {
 	return t.seq
 }
 
-// at is where the type keeps a version.
+// at returns the slot in which the type keeps a version.
 func (t *table) at(wanted slot) slot {
 	if !t.Drafts {
 		return published
@@ -117,10 +117,10 @@ func (t *table) at(wanted slot) slot {
 	return wanted
 }
 
-// edited is where a save goes: the draft, where the type has drafts.
+// edited returns the slot that a save changes: the draft, where the type has drafts.
 func (t *table) edited() slot { return t.at(draft) }
 
-// row is a document's version, nil when there is none.
+// row returns a document's version, nil when there is none.
 func (t *table) row(documentID string, wanted slot) *row {
 	d, ok := t.docs[documentID]
 	if !ok {
@@ -176,7 +176,7 @@ func (t *table) unindex(d *document, where slot) {
 	}
 }
 
-// owners are the documents whose relation points to the target, in the order
+// owners returns the documents whose relation points to the target, in the order
 // in which they were linked.
 func (t *table) owners(relation, target string, wanted slot) []string {
 	orders := t.linked[linkKey{relation, target, t.at(wanted)}]

@@ -84,7 +84,7 @@ func (r genuine) setting(name string) string {
 
 const manager = "/content-manager/collection-types/"
 
-// admin asks the admin API and answers the documentId in what it says.
+// admin calls the admin API and returns the documentId in its answer.
 func (r genuine) admin(method, path string, body any) (documentID string) {
 	r.t.Helper()
 	if r.locale != "" {
@@ -172,13 +172,13 @@ func newFake(t *testing.T, types []fakestrapi.Type, receiver string) fake {
 	return fake{t, s, server}
 }
 
-// ticking is a clock that goes on by a millisecond each time it is looked at.
+// ticking returns a clock that goes on by a millisecond with each call.
 func ticking() func() time.Time {
 	start, ticks := time.Now(), atomic.Int64{}
 	return func() time.Time { return start.Add(time.Duration(ticks.Add(1)) * time.Millisecond) }
 }
 
-// exampleTypes are those of strapi/example.
+// exampleTypes returns the types of strapi/example.
 func exampleTypes(drafts bool) []fakestrapi.Type {
 	types := fakestrapi.PipelineTypes(drafts, true)
 	types[0].Relations = append(types[0].Relations, fakestrapi.Relation{
@@ -192,7 +192,7 @@ func exampleTypes(drafts bool) []fakestrapi.Type {
 	return append(types, other)
 }
 
-// localizedTypes are the same with LOCALIZED=true.
+// localizedTypes returns the same with LOCALIZED=true.
 func localizedTypes(drafts bool) []fakestrapi.Type {
 	types := exampleTypes(drafts)
 	types[0].Localized, types[0].Shared = true, []string{"deal_id", "currency", "owner"}

@@ -86,7 +86,7 @@ func (st *stage) restart(t *testing.T, signed bool) {
 	st.dealbox.start()
 }
 
-// TestStrapi is all that is tried with a real Strapi. Each takes 300 MB, and a core
+// TestStrapi is every test with a real Strapi. Each takes 300 MB, and a core
 // while it starts; later most of the time is spent waiting, so they go side by side.
 func TestStrapi(t *testing.T) {
 	t.Run("without drafts", func(t *testing.T) {

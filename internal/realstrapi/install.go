@@ -147,7 +147,7 @@ func prune(cache string) {
 	}
 }
 
-// tail is the end of a program's output, for errors.
+// tail returns the end of a program's output, for errors.
 func tail(out []byte) string {
 	const most = 2000
 	out = bytes.TrimSpace(out)

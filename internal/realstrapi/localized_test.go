@@ -19,7 +19,7 @@ func localizedName(drafts bool) string {
 	return "locales"
 }
 
-// localizedScenarios are done to an empty Strapi whose deals and billings have
+// localizedScenarios returns the steps to do to an empty Strapi whose deals and billings have
 // locales. Construction billings have none.
 func localizedScenarios() []step {
 	var all []step
@@ -80,7 +80,7 @@ func translations() []step {
 	}
 }
 
-// localizedReads are what a client that reconciles asks.
+// localizedReads returns the requests of a client that reconciles.
 func localizedReads() []step {
 	get := func(path string) step {
 		return step{name: "GET " + path, do: func(s *session) { s.rest(http.MethodGet, path, "") }}

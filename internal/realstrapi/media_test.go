@@ -15,7 +15,7 @@ import (
 
 var note = file{"note.txt", "text/plain", "a file"}
 
-// media is the media library of the real Strapi. Its files are no images: Strapi
+// media returns the steps with the media library of the real Strapi. Its files are no images: Strapi
 // makes smaller ones of those.
 func media() []step {
 	return append(mediaWrites(), mediaRefusals()...)
@@ -72,7 +72,7 @@ func mediaWrites() []step {
 	}
 }
 
-// mediaRefusals are what the media library does not take.
+// mediaRefusals returns the requests that the media library refuses.
 func mediaRefusals() []step {
 	form := func(name, token, path string, info []string, files ...file) step {
 		return step{name: "media: " + name, do: func(s *session) { s.form(token, path, info, files...) }}

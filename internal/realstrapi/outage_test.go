@@ -46,7 +46,7 @@ func (st *stage) deals(t *testing.T, count int, name string) (ids []string) {
 	return ids
 }
 
-// perWrite is how many webhooks a write over REST makes: a create, an update, or
+// perWrite returns how many webhooks a write over REST makes: a create, an update, or
 // the deletion of what is published.
 func (st *stage) perWrite() int {
 	if st.drafts {

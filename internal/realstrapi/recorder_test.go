@@ -120,7 +120,7 @@ func (r *recorder) release() {
 	}
 }
 
-// answered are the deliveries from the given number on, each once however often it
+// answered returns the deliveries from the given number on, each once however often it
 // was sent, when there are want of them and all have their answer.
 func (r *recorder) answered(t *testing.T, from, want int) (all []delivery) {
 	t.Helper()

@@ -96,7 +96,7 @@ func New(ctx context.Context, config Config) (*Strapi, error) {
 	return s, nil
 }
 
-// choosePort is the wanted port, or a free one, that nobody uses now; Strapi cannot
+// choosePort returns the wanted port, or a free one, that nobody uses now; Strapi cannot
 // be given a listener.
 func choosePort(ctx context.Context, wanted int) (string, error) {
 	if wanted == 0 {
@@ -109,7 +109,7 @@ func choosePort(ctx context.Context, wanted int) (string, error) {
 	return port, nil
 }
 
-// FreePort is a port of 127.0.0.1 that nobody is given who asks for any: Linux takes
+// FreePort returns a port of 127.0.0.1 that the kernel gives to nobody who wants any: Linux takes
 // those, and the near ends of connections, from 32768 up. So it is still free when
 // the program that listens on it is started again.
 func FreePort(ctx context.Context) (string, error) {
@@ -191,7 +191,7 @@ func (s *Strapi) waitReady(ctx context.Context) error {
 	}
 }
 
-// environment is that of Strapi and of the example's scripts. Little of our own
+// environment returns the environment of Strapi and of the example's scripts. Little of our own
 // gets in: settings of Dealbox, such as DATABASE_URL, have the same names.
 func (s *Strapi) environment() []string {
 	env := map[string]string{
@@ -248,7 +248,7 @@ func (s *Strapi) Close() error {
 	return os.RemoveAll(s.dir)
 }
 
-// Exited is closed when the process that Start started is gone.
+// Exited returns a channel that closes when the process that Start started is gone.
 func (s *Strapi) Exited() <-chan struct{} { return s.exited }
 
 // Configure changes the configuration for the next Start and the next script.
@@ -276,7 +276,7 @@ func (s *Strapi) script(ctx context.Context, name string, args ...string) error 
 	return nil
 }
 
-// Setting is one of the app's .env, where the scripts keep what they make:
+// Setting returns a value of the app's .env, where the scripts keep what they make:
 // STRAPI_API_TOKEN, STRAPI_SEED_TOKEN, STRAPI_WEBHOOK_SECRET, ADMIN_EMAIL, ADMIN_PASSWORD.
 func (s *Strapi) Setting(name string) (string, error) {
 	content, err := os.ReadFile(filepath.Join(s.dir, ".env"))
@@ -291,7 +291,7 @@ func (s *Strapi) Setting(name string) (string, error) {
 	return "", fmt.Errorf("strapi has no setting %s yet", name)
 }
 
-// Log is the end of what Strapi printed.
+// Log returns the end of what Strapi printed.
 func (s *Strapi) Log() string { return s.log.tail() }
 
 // lockedBuffer keeps what a process prints and hands it on.
