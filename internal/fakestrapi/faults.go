@@ -64,7 +64,7 @@ type Fault struct {
 	RetryAfter string        // of FaultStatus: that header, as it is
 	Delay      time.Duration // of FaultSlow
 
-	release <-chan struct{} // of FaultHang: closed when it is removed
+	cleared <-chan struct{} // of FaultHang: closed when it is removed
 }
 
 // Faults makes the REST API fail. The first fault that concerns a request is
@@ -72,10 +72,10 @@ type Fault struct {
 type Faults struct {
 	mu      sync.Mutex
 	active  []*Fault
-	release chan struct{} // closed to let hanging requests go
+	cleared chan struct{} // closed to let hanging requests go
 }
 
-func newFaults() *Faults { return &Faults{release: make(chan struct{})} }
+func newFaults() *Faults { return &Faults{cleared: make(chan struct{})} }
 
 // Set replaces all faults.
 func (f *Faults) Set(faults ...Fault) {
@@ -99,7 +99,7 @@ func (f *Faults) Clear() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.active = nil
-	f.letGo()
+	f.cutHanging()
 }
 
 func (f *Faults) remove(fault *Fault) {
@@ -107,7 +107,7 @@ func (f *Faults) remove(fault *Fault) {
 	defer f.mu.Unlock()
 	f.active = slices.DeleteFunc(f.active, func(a *Fault) bool { return a == fault })
 	if fault.Kind == FaultHang {
-		f.letGo()
+		f.cutHanging()
 	}
 }
 
@@ -115,12 +115,12 @@ func (f *Faults) remove(fault *Fault) {
 func (f *Faults) letHangingGo() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.letGo()
+	f.cutHanging()
 }
 
-func (f *Faults) letGo() {
-	close(f.release)
-	f.release = make(chan struct{})
+func (f *Faults) cutHanging() {
+	close(f.cleared)
+	f.cleared = make(chan struct{})
 }
 
 // match returns the fault that concerns a request; without one its Kind is empty.
@@ -137,7 +137,7 @@ func (f *Faults) match(q request) Fault {
 			}
 		}
 		hit := *fault
-		hit.release = f.release
+		hit.cleared = f.cleared
 		return hit
 	}
 	return Fault{}
@@ -164,7 +164,7 @@ func (f Fault) before(ctx context.Context) bool {
 	case FaultHang:
 		select {
 		case <-ctx.Done():
-		case <-f.release:
+		case <-f.cleared:
 		}
 		return false
 	case FaultSlow:

@@ -99,7 +99,7 @@ func (t *table) find(l listing, fault Fault) []found {
 	if fault.hidesAll() {
 		return nil
 	}
-	look := func(key string) {
+	add := func(key string) {
 		id, locale := t.unkey(key)
 		if t.Localized && l.locale != everyLocale && locale != cmp.Or(l.locale, defaultLocale) {
 			return
@@ -111,12 +111,12 @@ func (t *table) find(l listing, fault Fault) []found {
 	if l.ids != nil {
 		for _, id := range distinct(l.ids) {
 			for _, key := range t.keysOf(id) {
-				look(key)
+				add(key)
 			}
 		}
 	} else {
 		for key := range t.docs {
-			look(key)
+			add(key)
 		}
 	}
 	l.sorter.sort(rows)

@@ -211,12 +211,12 @@ func TestRunner_Hold(t *testing.T) {
 	require.Equal(t, []string{"kept"}, namesOf(t, []received{{body: w.Body}}))
 	require.Equal(t, []string{"sent"}, namesOf(t, r.drain()))
 
-	held.Release()
-	held.Release()
+	held.Send()
+	held.Send()
 	require.Equal(t, []string{"kept"}, namesOf(t, r.drain()))
 
 	never := r.Webhooks.Hold(deals[1].DocumentID)
-	never.Release()
+	never.Send()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	_, err = never.Wait(ctx)

@@ -108,7 +108,7 @@ func keyIn(documentID, locale string) string {
 // what Strapi says, computed from nothing.
 func (d *dealbox) requireMirror(s *realstrapi.Strapi, drafts bool, what string) {
 	d.t.Helper()
-	d.settle()
+	d.waitIdle()
 	theirs, ours := d.bothSides(s, drafts)
 	if len(d.locales) > 0 && !slices.Equal(theirs, ours) {
 		// What Strapi copies from one locale to the others without a webhook comes a little later.
@@ -116,7 +116,7 @@ func (d *dealbox) requireMirror(s *realstrapi.Strapi, drafts bool, what string) 
 			_, ours = d.bothSides(s, drafts)
 			return slices.Equal(theirs, ours)
 		}, 4*time.Minute, 100*time.Millisecond, "%s: the mirror does not become what Strapi says", what)
-		d.settle()
+		d.waitIdle()
 	}
 	require.Equal(d.t, theirs, ours, what)
 	d.requireForecast(s, drafts, what)

@@ -104,15 +104,15 @@ func (d *dealbox) sync() string {
 	return strings.TrimSpace(string(out))
 }
 
-// settle waits until everything that was received is in the mirror and the forecast.
-func (d *dealbox) settle() {
+// waitIdle waits until everything that was received is in the mirror and the forecast.
+func (d *dealbox) waitIdle() {
 	d.t.Helper()
 	d.rest("NULL")
 }
 
-// calm also waits for the looks at the other locales of what was changed, which come
+// waitLocales also waits for the looks at the other locales of what was changed, which come
 // some seconds later.
-func (d *dealbox) calm() {
+func (d *dealbox) waitLocales() {
 	d.t.Helper()
 	d.rest("(SELECT kind FROM river.river_job WHERE kind = 'mirror_locales' AND finalized_at IS NULL LIMIT 1)")
 }

@@ -218,7 +218,7 @@ func (st *stage) localeLost(t *testing.T) {
 	}
 	st.recorder.answered(t, from, 3*st.perWrite())
 	st.dealbox.requireMirror(st.strapi, st.drafts, "three deals in two locales")
-	st.dealbox.calm() // else a look that is due later finds what the sweep should
+	st.dealbox.waitLocales() // else a look that is due later finds what the sweep should
 
 	from = st.recorder.count()
 	st.recorder.to("") // it answers by itself, and Dealbox hears nothing
@@ -241,7 +241,7 @@ func (st *stage) localeLost(t *testing.T) {
 
 // localeDeleted: Strapi then deletes all that was in the locale, without a webhook.
 func (st *stage) localeDeleted(t *testing.T) {
-	st.dealbox.calm()
+	st.dealbox.waitLocales()
 	answer, err := st.strapi.Admin(t.Context(), http.MethodGet, "/i18n/locales", nil)
 	require.NoError(t, err)
 	var locales []struct {

@@ -90,7 +90,7 @@ func (st *stage) tenWriters(t *testing.T) {
 func (st *stage) dealboxDown(t *testing.T) {
 	ids := st.deals(t, 2, "Dealbox will be down")
 	deleted, changed := ids[0], ids[1]
-	st.dealbox.settle()
+	st.dealbox.waitIdle()
 	from := st.recorder.count()
 	st.dealbox.stop()
 	for n := range 5 {
@@ -176,14 +176,14 @@ func (st *stage) dealboxKilled(t *testing.T) {
 // strapiKilled: what was in its queue is lost for good; one reconciliation makes it good.
 func (st *stage) strapiKilled(t *testing.T) {
 	ids := st.deals(t, 10, "queue")
-	st.dealbox.settle()
+	st.dealbox.waitIdle()
 	from := st.recorder.count()
 	st.recorder.holdBack()
 	st.writers(t, 3, 10, ids, func() {})
 	// Five at a time go out; the others wait in its memory.
 	require.Eventually(t, func() bool { return st.recorder.count()-from >= 5 }, 4*time.Minute, 10*time.Millisecond)
 	st.strapi.Kill()
-	st.recorder.release()
+	st.recorder.resume()
 	require.NoError(t, st.strapi.Start(context.WithoutCancel(t.Context())))
 	_, sent := st.recorder.lost(from)
 	queued := 30 * st.perWrite()

@@ -44,7 +44,7 @@ func newRecorder(t *testing.T) *recorder {
 	r := &recorder{}
 	r.Server = httptest.NewServer(r)
 	t.Cleanup(func() {
-		r.release()
+		r.resume()
 		r.Close()
 	})
 	return r
@@ -111,7 +111,7 @@ func (r *recorder) holdBack() {
 	r.hold = make(chan struct{})
 }
 
-func (r *recorder) release() {
+func (r *recorder) resume() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.hold != nil {

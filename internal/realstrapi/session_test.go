@@ -115,7 +115,7 @@ func (s *session) ask(token, method, path, body string) string {
 }
 
 // send sends a request, which is told as text, and notes the answer.
-func (s *session) send(request *http.Request, token, told string) string {
+func (s *session) send(request *http.Request, token, text string) string {
 	s.t.Helper()
 	if v := s.token(token); v != "" {
 		request.Header.Set("Authorization", "Bearer "+v)
@@ -126,7 +126,7 @@ func (s *session) send(request *http.Request, token, told string) string {
 	answer, err := io.ReadAll(response.Body)
 	require.NoError(s.t, err)
 	o := &s.seen[len(s.seen)-1]
-	o.answers = append(o.answers, fmt.Sprintf("%s -> %d %s", told, response.StatusCode, s.aliases.normalize(string(answer))))
+	o.answers = append(o.answers, fmt.Sprintf("%s -> %d %s", text, response.StatusCode, s.aliases.normalize(string(answer))))
 	return string(answer)
 }
 
