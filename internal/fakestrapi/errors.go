@@ -11,9 +11,9 @@ import (
 // there; test for it with errors.Is.
 var ErrNotFound = errors.New("not found")
 
-// Error is what Strapi answers when it refuses something. Details nil writes
-// an empty object; an internal error has no details at all. Without a Name the
-// answer is the message as plain text.
+// Error is the answer of a Strapi that refuses something. Nil Details are written
+// as an empty object; an internal error has no details at all. Without a Name the
+// answer is Message as plain text.
 type Error struct {
 	Status  int
 	Name    string

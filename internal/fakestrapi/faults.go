@@ -41,7 +41,7 @@ const (
 	// a content type that is gone.
 	FaultMissingRoute FaultKind = "missing-route"
 	// FaultNotFound answers 404 for each document and leaves it out of lists,
-	// well formed: what a database restored from an old backup looks like.
+	// well formed: as after the restore of an old backup.
 	FaultNotFound FaultKind = "not-found"
 )
 

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// filter says whether a row is in the answer.
+// filter reports whether a row is in the answer.
 type filter func(documentID string, r *row) bool
 
 // parseFilter reads filters[…]: $and, $or, $not, fields with operators, and

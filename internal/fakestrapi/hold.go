@@ -12,7 +12,7 @@ type Held struct {
 	ready      chan struct{} // closed when there is one
 	job        job
 	webhook    HeldWebhook
-	ended   bool
+	ended      bool
 }
 
 // HeldWebhook is exactly what the webhook would have sent, without signatures.

@@ -124,7 +124,7 @@ func (tx *transaction) translate(key string) *row {
 	return r
 }
 
-// share copies the shared attributes, and says whether that changed any.
+// share copies the shared attributes, and reports whether that changed any.
 func (t *table) share(from, to *row) bool {
 	before := maps.Clone(to.values)
 	for _, name := range t.Shared {

@@ -34,7 +34,7 @@ type store struct {
 	mu     sync.RWMutex
 	tables map[string]*table // by UID
 	order  int64             // the last place given to a link
-	// touched is told about every changed document, with mu held.
+	// touched is called for every changed document, with mu held.
 	touched func(uid, documentID string)
 }
 

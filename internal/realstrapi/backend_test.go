@@ -160,7 +160,7 @@ func newFake(t *testing.T, types []fakestrapi.Type, receiver string) fake {
 	s, err := fakestrapi.New(fakestrapi.Config{
 		Types: types, Token: fakeToken, ReadToken: fakeReadToken,
 		Webhooks: []fakestrapi.Webhook{{URL: receiver + "/api/v1/webhooks/strapi"}},
-		Now:      ticking(), // so that createdAt tells the order also of what takes no time
+		Now:      ticking(), // so that createdAt has the order also of what takes no time
 	})
 	require.NoError(t, err)
 	server, err := s.Listen("127.0.0.1:0")

@@ -250,7 +250,7 @@ func (d *dealbox) inMirror(m mirrored) []string {
 }
 
 // requireForecast computes the forecast of what Strapi's REST API says is
-// published and compares it with the one that Dealbox answers.
+// published and compares it with the one that Dealbox returns.
 func (d *dealbox) requireForecast(s *realstrapi.Strapi, drafts bool, what string) {
 	d.t.Helper()
 	in := revenue.Input{Currency: "THB", Locale: "en"}
@@ -292,7 +292,7 @@ func (d *dealbox) requireForecast(s *realstrapi.Strapi, drafts bool, what string
 	require.Equal(d.t, want, d.forecast(), what)
 }
 
-// forecast returns what Dealbox answers for THB, in the months that have any value.
+// forecast returns Dealbox's for THB, in the months that have any value.
 func (d *dealbox) forecast() []string {
 	d.t.Helper()
 	response, err := http.Get(d.address + "/api/v1/models/forecast/base?start_month=2020-01&end_month=2040-12&currency=THB")

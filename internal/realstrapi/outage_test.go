@@ -16,7 +16,7 @@ import (
 	"dealbox/internal/realstrapi"
 )
 
-// write sends one request that must succeed and answers the documentId.
+// write sends one request that must succeed, and returns the documentId.
 func (st *stage) write(t *testing.T, method, path string, data values) string {
 	t.Helper()
 	answer, err := st.strapi.REST(t.Context(), method, path, values{"data": data})
@@ -35,7 +35,7 @@ func (st *stage) deal(t *testing.T, name string) string {
 	})
 }
 
-// deals makes some, and waits until Dealbox was told of each.
+// deals makes some, and waits until Dealbox has the webhooks of each.
 func (st *stage) deals(t *testing.T, count int, name string) (ids []string) {
 	t.Helper()
 	from := st.recorder.count()
@@ -85,8 +85,8 @@ func (st *stage) tenWriters(t *testing.T) {
 	st.dealbox.requireMirror(st.strapi, st.drafts, "ten writers")
 }
 
-// dealboxDown: what was written meanwhile is made good, by the plugin's retries or
-// by the reconciliation.
+// dealboxDown: what was written meanwhile arrives, by the plugin's retries or by the
+// reconciliation.
 func (st *stage) dealboxDown(t *testing.T) {
 	ids := st.deals(t, 2, "Dealbox will be down")
 	deleted, changed := ids[0], ids[1]
@@ -173,7 +173,7 @@ func (st *stage) dealboxKilled(t *testing.T) {
 	st.dealbox.requireMirror(st.strapi, st.drafts, "killed during writes")
 }
 
-// strapiKilled: what was in its queue is lost for good; one reconciliation makes it good.
+// strapiKilled: the webhooks in its queue are lost; one reconciliation finds every difference.
 func (st *stage) strapiKilled(t *testing.T) {
 	ids := st.deals(t, 10, "queue")
 	st.dealbox.waitIdle()

@@ -35,7 +35,7 @@ type recorder struct {
 	got    []delivery
 	hold   chan struct{} // not nil: deliveries wait until it is closed
 
-	// patient: what Dealbox answers 503, as it does on a busy machine, is handed on again.
+	// patient hands a delivery on again that Dealbox answers 503, as it does on a busy machine.
 	patient atomic.Bool
 }
 
@@ -104,7 +104,7 @@ func (r *recorder) to(target string) {
 	r.target = target
 }
 
-// holdBack makes deliveries wait until release.
+// holdBack makes deliveries wait until resume.
 func (r *recorder) holdBack() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -29,13 +29,13 @@ const (
 	scriptTimeout = 10 * time.Minute
 	// stopTimeout is how long Strapi may take to end; then it is killed.
 	stopTimeout = 15 * time.Second
-	// askEvery is how often a starting Strapi is asked whether it is there.
-	askEvery = 100 * time.Millisecond
+	// pollInterval is how often Start checks whether Strapi is ready.
+	pollInterval = 100 * time.Millisecond
 )
 
 // Config is what New needs.
 type Config struct {
-	// Source is the folder strapi of the repository, Modules what Install answered.
+	// Source is the folder strapi of the repository, Modules what Install returned.
 	Source, Modules string
 	// DatabaseURL is an empty Postgres database of its own, or one of an earlier run.
 	DatabaseURL string
@@ -50,7 +50,7 @@ type Config struct {
 	DealboxURL string
 	// Stock leaves the plugin out: webhooks are not signed.
 	Stock bool
-	// WebhookToken is sent as a static header; empty: none is.
+	// WebhookToken goes into a static header of the webhook; "" adds none.
 	WebhookToken string
 	// Settings are further environment variables of Strapi and the scripts.
 	Settings map[string]string
@@ -96,8 +96,8 @@ func New(ctx context.Context, config Config) (*Strapi, error) {
 	return s, nil
 }
 
-// choosePort returns the wanted port, or a free one, that nobody uses now; Strapi cannot
-// be given a listener.
+// choosePort returns the wanted port, or a free one where that is 0. Nobody listens on
+// it now; Strapi accepts a port and no listener.
 func choosePort(ctx context.Context, wanted int) (string, error) {
 	if wanted == 0 {
 		return FreePort(ctx)
@@ -109,9 +109,9 @@ func choosePort(ctx context.Context, wanted int) (string, error) {
 	return port, nil
 }
 
-// FreePort returns a port of 127.0.0.1 that the kernel gives to nobody who wants any: Linux takes
-// those, and the near ends of connections, from 32768 up. So it is still free when
-// the program that listens on it is started again.
+// FreePort returns a free port of 127.0.0.1 below 32768, from where Linux takes the
+// ports of those who ask for any and the near ends of connections. So it is still
+// free when the program that listens on it is started again.
 func FreePort(ctx context.Context) (string, error) {
 	const first, count, tries = 20000, 12000, 100
 	var err error
@@ -132,8 +132,8 @@ func tryPort(ctx context.Context, port string) error {
 	return l.Close()
 }
 
-// command runs a script with modules looked for where the links to them are, which
-// is how Strapi finds the plugin.
+// command runs a script. Node searches modules from where the links to them are,
+// which is how Strapi finds the plugin.
 func (s *Strapi) command(script string) *exec.Cmd {
 	cmd := exec.Command("node", "--preserve-symlinks", "--preserve-symlinks-main", "--import", endWithParent, script, "start") //nolint:noctx // it outlives the start; Stop ends it
 	cmd.Dir, cmd.Env = s.dir, s.environment()
@@ -145,7 +145,8 @@ func (s *Strapi) command(script string) *exec.Cmd {
 // endWithParent makes Node end when its input does: also when we are killed.
 const endWithParent = `data:text/javascript,process.stdin.on("end",()=>process.exit(1)).resume()`
 
-// Start starts it and waits until it answers. The error has the end of its log.
+// Start starts it and waits, at most 10 minutes, until it is ready. The error has
+// the end of its log.
 func (s *Strapi) Start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -186,13 +187,13 @@ func (s *Strapi) waitReady(ctx context.Context) error {
 			return errors.New("it ended")
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(askEvery):
+		case <-time.After(pollInterval):
 		}
 	}
 }
 
-// environment returns the environment of Strapi and of the example's scripts. Little of our own
-// gets in: settings of Dealbox, such as DATABASE_URL, have the same names.
+// environment returns the environment of Strapi and of the example's scripts. It
+// has little of our own: settings of Dealbox, such as DATABASE_URL, have the same names.
 func (s *Strapi) environment() []string {
 	env := map[string]string{
 		"NODE_ENV": "development", // in production it refuses webhooks to loopback
@@ -231,7 +232,7 @@ func (s *Strapi) end(signal os.Signal) {
 	if s.process == nil {
 		return
 	}
-	_ = s.process.Process.Signal(signal) // an error says that it is gone
+	_ = s.process.Process.Signal(signal) // an error means that it is gone
 	select {
 	case <-s.exited:
 	case <-time.After(stopTimeout):

@@ -233,7 +233,7 @@ Change something, and watch the dashboard. With TOKEN=%[4]s
   make     curl -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' %[1]s/api/pipeline-deals \
              -d '{"data":{"name":"Mine","deal_value":90000,"deal_status":"active","stage":"negotiation"}}'
   change   curl -X PUT … %[1]s/api/pipeline-deals/DOCUMENT_ID -d '{"data":{"stage":"closed-won"}}'
-  look     psql '%[5]s' -c 'select event, scheme, document_id, status from inbox_event_status order by received_at desc limit 5'
+  events   psql '%[5]s' -c 'select event, scheme, document_id, status from inbox_event_status order by received_at desc limit 5'
 
 Ctrl-C ends all of it and leaves nothing behind.
 `
