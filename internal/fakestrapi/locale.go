@@ -49,38 +49,6 @@ func hiddenKey(name string) string {
 	return ""
 }
 
-// key returns the name under which a type keeps a document. "" means the default locale.
-func (t *table) key(documentID, locale string) string {
-	if !t.Localized {
-		return documentID
-	}
-	if locale == "" {
-		locale = defaultLocale
-	}
-	return documentID + localeMark + locale
-}
-
-// unkey returns the arguments of key; locale is "" where the type has none.
-func (t *table) unkey(key string) (documentID, locale string) {
-	documentID, locale, _ = strings.Cut(key, localeMark)
-	return documentID, locale
-}
-
-// keysOf returns the keys of a document in the locales that it has, in order.
-func (t *table) keysOf(documentID string) []string {
-	if !t.Localized {
-		return []string{documentID}
-	}
-	var keys []string
-	for key := range t.docs {
-		if id, _ := t.unkey(key); id == documentID {
-			keys = append(keys, key)
-		}
-	}
-	slices.Sort(keys)
-	return keys
-}
-
 // keyed turns the targets of a relation into keys. Strapi leads to the locale of
 // the document that is written, to one that the target names, and from a type
 // without locales to the default one.
@@ -124,17 +92,13 @@ func (tx *transaction) translate(key string) *row {
 	return r
 }
 
-// share copies the shared attributes, and reports whether that changed any.
-func (t *table) share(from, to *row) bool {
-	before := maps.Clone(to.values)
-	for _, name := range t.Shared {
-		if value, ok := from.values[name]; ok {
-			to.values[name] = value
-		} else {
-			delete(to.values, name)
+// spreadEach does it for documents in the locale of the document service.
+func (s *Strapi) spreadEach(uid string, where slot, documentIDs ...string) {
+	if t, err := s.table(uid); err == nil {
+		for _, id := range documentIDs {
+			s.spread(t, t.key(id, s.locale), where)
 		}
 	}
-	return !maps.EqualFunc(before, to.values, func(a, b json.RawMessage) bool { return string(a) == string(b) })
 }
 
 // spread copies the shared attributes of a saved version to the same version in
@@ -164,13 +128,17 @@ func (s *Strapi) spread(t *table, key string, where slot) {
 	}
 }
 
-// spreadEach does it for documents in the locale of the document service.
-func (s *Strapi) spreadEach(uid string, where slot, documentIDs ...string) {
-	if t, err := s.table(uid); err == nil {
-		for _, id := range documentIDs {
-			s.spread(t, t.key(id, s.locale), where)
+// share copies the shared attributes, and reports whether that changed any.
+func (t *table) share(from, to *row) bool {
+	before := maps.Clone(to.values)
+	for _, name := range t.Shared {
+		if value, ok := from.values[name]; ok {
+			to.values[name] = value
+		} else {
+			delete(to.values, name)
 		}
 	}
+	return !maps.EqualFunc(before, to.values, func(a, b json.RawMessage) bool { return string(a) == string(b) })
 }
 
 // localizations returns the document's other rows, of either version, as the event
@@ -197,4 +165,36 @@ func joined(rows []json.RawMessage) [][]byte {
 		parts = append(parts, r)
 	}
 	return parts
+}
+
+// keysOf returns the keys of a document in the locales that it has, in order.
+func (t *table) keysOf(documentID string) []string {
+	if !t.Localized {
+		return []string{documentID}
+	}
+	var keys []string
+	for key := range t.docs {
+		if id, _ := t.unkey(key); id == documentID {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// key returns the name under which a type keeps a document. "" means the default locale.
+func (t *table) key(documentID, locale string) string {
+	if !t.Localized {
+		return documentID
+	}
+	if locale == "" {
+		locale = defaultLocale
+	}
+	return documentID + localeMark + locale
+}
+
+// unkey returns the arguments of key; locale is "" where the type has none.
+func (t *table) unkey(key string) (documentID, locale string) {
+	documentID, locale, _ = strings.Cut(key, localeMark)
+	return documentID, locale
 }

@@ -147,16 +147,6 @@ func (r *Runner) lose() int {
 	return lost
 }
 
-// update changes the runner's state, then starts what can be started.
-func (r *Runner) update(change func()) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	change()
-	r.dispatch()
-	close(r.changed)
-	r.changed = make(chan struct{})
-}
-
 func (r *Runner) enqueue(j job) {
 	r.update(func() {
 		switch {
@@ -179,6 +169,16 @@ func (r *Runner) drops() bool {
 		return true
 	}
 	return r.dropPart > 0 && r.chance.below(r.dropPart)
+}
+
+// update changes the runner's state, then starts what can be started.
+func (r *Runner) update(change func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change()
+	r.dispatch()
+	close(r.changed)
+	r.changed = make(chan struct{})
 }
 
 // dispatch starts jobs from the front of the queue.

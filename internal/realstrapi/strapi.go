@@ -192,29 +192,10 @@ func (s *Strapi) waitReady(ctx context.Context) error {
 	}
 }
 
-// environment returns the environment of Strapi and of the example's scripts. It
-// has little of our own: settings of Dealbox, such as DATABASE_URL, have the same names.
-func (s *Strapi) environment() []string {
-	env := map[string]string{
-		"NODE_ENV": "development", // in production it refuses webhooks to loopback
-		"HOST":     "127.0.0.1", "PORT": s.port, "DATABASE_URL": s.config.DatabaseURL,
-		"DRAFTS":    strconv.FormatBool(s.config.Drafts),
-		"LOCALIZED": strconv.FormatBool(len(s.config.Locales) > 0), "LOCALES": strings.Join(s.config.Locales, ","),
-		"STRAPI_TELEMETRY_DISABLED": "true",
-		"DEALBOX_URL":               s.config.DealboxURL, "STRAPI_URL": s.URL, "STRAPI_WEBHOOK_TOKEN": s.config.WebhookToken,
-		"SIGN_WEBHOOKS": strconv.FormatBool(!s.config.Stock),
-	}
-	for name, value := range s.config.Settings {
-		env[name] = value
-	}
-	for _, name := range []string{"PATH", "HOME", "TMPDIR"} {
-		env[name] = os.Getenv(name)
-	}
-	list := make([]string, 0, len(env))
-	for name, value := range env {
-		list = append(list, name+"="+value)
-	}
-	return list
+// Close ends it and removes its folder. The database stays.
+func (s *Strapi) Close() error {
+	s.Stop()
+	return os.RemoveAll(s.dir)
 }
 
 // Stop ends it as a deployment does, with SIGTERM, and waits. What is in its
@@ -243,12 +224,6 @@ func (s *Strapi) end(signal os.Signal) {
 	s.process = nil
 }
 
-// Close ends it and removes its folder. The database stays.
-func (s *Strapi) Close() error {
-	s.Stop()
-	return os.RemoveAll(s.dir)
-}
-
 // Exited returns a channel that closes when the process that Start started is gone.
 func (s *Strapi) Exited() <-chan struct{} { return s.exited }
 
@@ -275,6 +250,31 @@ func (s *Strapi) script(ctx context.Context, name string, args ...string) error 
 		return fmt.Errorf("strapi/example/scripts/%s: %w: %s", name, err, tail(out))
 	}
 	return nil
+}
+
+// environment returns the environment of Strapi and of the example's scripts. It
+// has little of our own: settings of Dealbox, such as DATABASE_URL, have the same names.
+func (s *Strapi) environment() []string {
+	env := map[string]string{
+		"NODE_ENV": "development", // in production it refuses webhooks to loopback
+		"HOST":     "127.0.0.1", "PORT": s.port, "DATABASE_URL": s.config.DatabaseURL,
+		"DRAFTS":    strconv.FormatBool(s.config.Drafts),
+		"LOCALIZED": strconv.FormatBool(len(s.config.Locales) > 0), "LOCALES": strings.Join(s.config.Locales, ","),
+		"STRAPI_TELEMETRY_DISABLED": "true",
+		"DEALBOX_URL":               s.config.DealboxURL, "STRAPI_URL": s.URL, "STRAPI_WEBHOOK_TOKEN": s.config.WebhookToken,
+		"SIGN_WEBHOOKS": strconv.FormatBool(!s.config.Stock),
+	}
+	for name, value := range s.config.Settings {
+		env[name] = value
+	}
+	for _, name := range []string{"PATH", "HOME", "TMPDIR"} {
+		env[name] = os.Getenv(name)
+	}
+	list := make([]string, 0, len(env))
+	for name, value := range env {
+		list = append(list, name+"="+value)
+	}
+	return list
 }
 
 // Setting returns a value of the app's .env, where the scripts keep what they make:

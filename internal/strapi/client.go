@@ -263,13 +263,13 @@ func (r request) target() string {
 	return r.path + "?" + r.query.Encode()
 }
 
-// op names the request in errors, without its query, which is long and the same
-// for each request of a type.
-func (r request) op() string { return "GET /api" + r.path }
-
 func (r request) fail(kind ErrorKind, status int, message string) *Error {
 	return &Error{Kind: kind, Status: status, Op: r.op(), Message: message}
 }
+
+// op names the request in errors, without its query, which is long and the same
+// for each request of a type.
+func (r request) op() string { return "GET /api" + r.path }
 
 func (q Query) addTo(v url.Values) {
 	for _, name := range q.Populate {

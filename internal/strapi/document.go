@@ -52,10 +52,32 @@ func parseDocument(raw json.RawMessage) (Document, string) {
 	return doc, ""
 }
 
-func take(members map[string]json.RawMessage, name string) json.RawMessage {
-	raw := members[name]
-	delete(members, name)
-	return raw
+// RelationIDs returns the documentIds of a relation, whose value is an array, one
+// object or null (no document). It reports false when the value does not name
+// them: absent, {"count":n} as in some webhooks, or anything else.
+func RelationIDs(raw json.RawMessage) ([]string, bool) {
+	raw = bytes.TrimSpace(raw)
+	var documents []map[string]json.RawMessage
+	switch {
+	case string(raw) == "null":
+		return nil, true
+	case isObject(raw):
+		documents = make([]map[string]json.RawMessage, 1)
+		if json.Unmarshal(raw, &documents[0]) != nil {
+			return nil, false
+		}
+	case !isArray(raw) || json.Unmarshal(raw, &documents) != nil:
+		return nil, false
+	}
+	ids := make([]string, 0, len(documents))
+	for _, members := range documents {
+		id, ok := takeString(members, "documentId")
+		if !ok || !isIdentifier(id) {
+			return nil, false
+		}
+		ids = append(ids, id)
+	}
+	return ids, true
 }
 
 // takeString reports false for anything but a string; null and absent are "" and true.
@@ -91,30 +113,8 @@ func takeTime(members map[string]json.RawMessage, name string) (*time.Time, bool
 	return t, t != nil
 }
 
-// RelationIDs returns the documentIds of a relation, whose value is an array, one
-// object or null (no document). It reports false when the value does not name
-// them: absent, {"count":n} as in some webhooks, or anything else.
-func RelationIDs(raw json.RawMessage) ([]string, bool) {
-	raw = bytes.TrimSpace(raw)
-	var documents []map[string]json.RawMessage
-	switch {
-	case string(raw) == "null":
-		return nil, true
-	case isObject(raw):
-		documents = make([]map[string]json.RawMessage, 1)
-		if json.Unmarshal(raw, &documents[0]) != nil {
-			return nil, false
-		}
-	case !isArray(raw) || json.Unmarshal(raw, &documents) != nil:
-		return nil, false
-	}
-	ids := make([]string, 0, len(documents))
-	for _, members := range documents {
-		id, ok := takeString(members, "documentId")
-		if !ok || !isIdentifier(id) {
-			return nil, false
-		}
-		ids = append(ids, id)
-	}
-	return ids, true
+func take(members map[string]json.RawMessage, name string) json.RawMessage {
+	raw := members[name]
+	delete(members, name)
+	return raw
 }

@@ -15,16 +15,6 @@ func carries(h http.Header, names []string) bool {
 	return slices.ContainsFunc(names, func(name string) bool { return len(h[name]) > 0 })
 }
 
-// single returns the header's value. It reports false unless the header is there
-// exactly once and is not empty.
-func single(h http.Header, name string) (string, bool) {
-	values := h[name]
-	if len(values) != 1 || values[0] == "" {
-		return "", false
-	}
-	return values[0], true
-}
-
 // timestamp reads a header of Unix seconds. The signature is over the text, so one
 // moment must have one text: no sign, no leading zero.
 func timestamp(h http.Header, name string) (string, time.Time, bool) {
@@ -42,6 +32,16 @@ func timestamp(h http.Header, name string) (string, time.Time, bool) {
 		return "", time.Time{}, false
 	}
 	return text, time.Unix(seconds, 0), true
+}
+
+// single returns the header's value. It reports false unless the header is there
+// exactly once and is not empty.
+func single(h http.Header, name string) (string, bool) {
+	values := h[name]
+	if len(values) != 1 || values[0] == "" {
+		return "", false
+	}
+	return values[0], true
 }
 
 // parseSignatureList reads a webhook-signature: `v1,<base64>`, several with one
