@@ -30,7 +30,7 @@ func mustBodyFile(t *testing.T) string {
 
 func mustVerifier(t *testing.T, scheme webhooksig.Scheme) *webhooksig.Verifier {
 	t.Helper()
-	v, err := webhooksig.NewVerifier(webhooksig.VerifierConfig{Schemes: []webhooksig.Scheme{scheme}, Secrets: []string{goodSecret}, Tolerance: time.Minute})
+	v, err := webhooksig.NewVerifier(webhooksig.Config{Schemes: []webhooksig.Scheme{scheme}, Secrets: []string{goodSecret}, Tolerance: time.Minute})
 	require.NoError(t, err)
 	return v
 }

@@ -1,10 +1,6 @@
 package app
 
 import (
-	"context"
-	"errors"
-	"time"
-
 	"dealbox/internal/level"
 	"dealbox/internal/notify"
 )
@@ -46,54 +42,4 @@ func NewEmail(e EmailConfig, version string) (*notify.Email, error) {
 func floor(name string) level.Level {
 	l, _ := level.Parse(name) // checked with the settings
 	return l
-}
-
-// ChannelTest is the result of a test of one channel.
-type ChannelTest struct {
-	Channel string  `json:"channel"`
-	OK      bool    `json:"ok"`
-	Error   *string `json:"error"` // nil when OK
-	// Retry reports whether the service would try again.
-	Retry   bool    `json:"retry"`
-	Seconds float64 `json:"seconds"`
-}
-
-// TestChannels sends one notification of rule 'test' through each channel that the
-// settings name, whatever the channel's level. It needs no database and leaves no row.
-func TestChannels(ctx context.Context, getenv func(string) string, version string) ([]ChannelTest, error) {
-	config, err := LoadConfig(getenv, NeedListen, NeedAlerts)
-	if err != nil {
-		return nil, err
-	}
-	channels, err := NotifyConfig(config, version)
-	if err != nil {
-		return nil, err
-	}
-	if len(channels.Channels) == 0 {
-		return nil, errors.New("there is no channel: set ALERT_WEBHOOK_URL, or ALERT_EMAIL_ENABLED with its settings")
-	}
-	tests := make([]ChannelTest, 0, len(channels.Channels))
-	for _, channel := range channels.Channels {
-		tests = append(tests, testChannel(ctx, channel, channels.PublicURL))
-	}
-	return tests, nil
-}
-
-func testChannel(ctx context.Context, channel notify.Channel, publicURL string) ChannelTest {
-	begun := time.Now()
-	now := begun.UTC().Truncate(time.Second)
-	retry, err := channel.Notify(ctx, notify.Message{
-		// Ids of real notifications count from 1, so a time in microseconds is none of them.
-		ID: begun.UnixMicro(), Channel: channel.Name, Reason: notify.First, Sequence: 1, Notice: 1, At: now, URL: publicURL,
-		Alert: notify.Alert{
-			Rule: "test", Level: "info", Status: "firing", Occurrences: 1, FirstSeen: now, LastSeen: now, Details: []byte("{}"),
-			Message: "This is a test, sent by " + Operator() + ". Nothing is wrong.",
-		},
-	})
-	test := ChannelTest{Channel: channel.Name, OK: err == nil, Retry: retry, Seconds: time.Since(begun).Seconds()}
-	if err != nil {
-		text := err.Error()
-		test.Error = &text
-	}
-	return test
 }

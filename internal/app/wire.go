@@ -157,8 +157,8 @@ func (s *Service) newServer(version string) error {
 	return nil
 }
 
-func verifierConfig(w WebhookConfig) webhooksig.VerifierConfig {
-	c := webhooksig.VerifierConfig{Schemes: w.Schemes, Tolerance: w.Tolerance, Token: w.Token.Reveal()}
+func verifierConfig(w WebhookConfig) webhooksig.Config {
+	c := webhooksig.Config{Schemes: w.Schemes, Tolerance: w.Tolerance, Token: w.Token.Reveal()}
 	for _, s := range w.Secrets {
 		c.Secrets = append(c.Secrets, s.Reveal())
 	}

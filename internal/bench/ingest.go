@@ -85,7 +85,7 @@ func withReceiver(ctx context.Context, url string, n, connections int, prefix st
 
 // measure serves the real routes and loads them, after a short warm-up.
 func measure(ctx context.Context, pool *pgxpool.Pool, receive receive, n, connections int, prefix string) (rates, error) {
-	verifier, err := webhooksig.NewVerifier(webhooksig.VerifierConfig{Secrets: []string{secret}})
+	verifier, err := webhooksig.NewVerifier(webhooksig.Config{Secrets: []string{secret}})
 	if err != nil {
 		return rates{}, err
 	}

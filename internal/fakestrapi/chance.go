@@ -22,14 +22,14 @@ func newChance(seed, issued uint64) *chance {
 	return &chance{rand: rand.New(rand.NewPCG(seed, issued))}
 }
 
-// below is true with the given probability.
+// below returns true with probability p.
 func (c *chance) below(p float64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.rand.Float64() < p
 }
 
-// upTo is a duration from 0 to d.
+// upTo returns a duration from 0 to d.
 func (c *chance) upTo(d time.Duration) time.Duration {
 	if d <= 0 {
 		return 0
@@ -45,7 +45,7 @@ func (c *chance) shuffle(n int, swap func(i, j int)) {
 	c.rand.Shuffle(n, swap)
 }
 
-// documentID is like Strapi's (cuid2): 24 characters, the first a letter.
+// documentID returns an id like Strapi's (cuid2): 24 characters, the first a letter.
 func (c *chance) documentID() string {
 	const alphabet = "abcdefghijklmnopqrstuvwxyz0123456789"
 	const letters = 26
@@ -57,16 +57,4 @@ func (c *chance) documentID() string {
 		id[i] = alphabet[c.rand.IntN(len(alphabet))]
 	}
 	return string(id)
-}
-
-// hex is n hexadecimal digits.
-func (c *chance) hex(n int) string {
-	const digits = "0123456789abcdef"
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	text := make([]byte, n)
-	for i := range text {
-		text[i] = digits[c.rand.IntN(len(digits))]
-	}
-	return string(text)
 }

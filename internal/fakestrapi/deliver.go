@@ -26,7 +26,7 @@ type Webhook struct {
 	// StaticHeaders are the webhook's own headers, such as Authorization.
 	StaticHeaders map[string]string
 	// Events are the events that it gets. Empty: the five of entries, that is
-	// all but entry.draft-discard and those of media.
+	// all but entry.draft-discard.
 	Events []string
 }
 
@@ -53,7 +53,7 @@ type Delivery struct {
 	Err        error // why there was none
 }
 
-// Deliveries are the last deliveries, in the order in which they ended.
+// Deliveries returns the last deliveries, in the order in which they ended.
 func (r *Runner) Deliveries() []Delivery {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -119,7 +119,7 @@ func (r *Runner) deliver(ctx context.Context, w Webhook, j job, at time.Time) De
 	return d
 }
 
-// body is compact JSON in Strapi's order of keys.
+// body returns compact JSON in Strapi's order of keys.
 func (j job) body(at time.Time) []byte {
 	var b bytes.Buffer
 	b.WriteString(`{"event":`)
@@ -133,15 +133,11 @@ func (j job) body(at time.Time) []byte {
 		writeKey(&b, "entry")
 		b.Write(j.entry)
 	}
-	if j.media != nil {
-		writeKey(&b, "media")
-		b.Write(j.media)
-	}
 	b.WriteByte('}')
 	return b.Bytes()
 }
 
-// headers are those of Strapi on Node 20, then the webhook's own, then the
+// headers returns the headers of Strapi on Node 20, then the webhook's own, then the
 // signatures.
 func (w Webhook) headers(event string, at time.Time, body []byte) (http.Header, error) {
 	h := http.Header{}
@@ -169,8 +165,8 @@ func (w Webhook) headers(event string, at time.Time, body []byte) (http.Header, 
 	return h, nil
 }
 
-// newDeliveryID is new for every POST, also with a fixed seed: receivers take
-// the same id for the same delivery.
+// newDeliveryID returns a new id for every POST, also with a fixed seed: to a
+// receiver the same id is the same delivery.
 func newDeliveryID() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails
@@ -202,7 +198,7 @@ type signedKey struct{}
 
 var errRedirect = errors.New("a signed webhook follows no redirect")
 
-// newClient is like Node's fetch: no proxy, and a 302 turns the POST into a
+// newClient returns a client like Node's fetch: no proxy, and a 302 turns the POST into a
 // GET without a body.
 func newClient(transport http.RoundTripper) *http.Client {
 	if transport == nil {

@@ -6,9 +6,9 @@ import (
 	"dealbox/internal/strapi"
 )
 
-// The document service. Each method is one transaction; its events are sent
-// when it has committed. An error is an *Error, as REST would answer it, or
-// says that the type is unknown.
+// The document service. Each method is one transaction and sends its events after the
+// commit. An error is an *Error, as REST would answer it, or means that the type
+// is unknown.
 
 const (
 	// publishLead: without drafts publishedAt is set on every write, a few
@@ -212,7 +212,7 @@ func (s *Strapi) Clone(uid, documentID string, values Values) (Entry, error) {
 	})
 }
 
-// Get is a document's version as it is now, false when there is none. A type
+// Get returns a document's version as it is now, false when there is none. A type
 // without drafts has the same answer for both versions.
 func (s *Strapi) Get(uid, documentID string, version strapi.Version) (Entry, bool) {
 	s.store.mu.RLock()
@@ -224,7 +224,7 @@ func (s *Strapi) Get(uid, documentID string, version strapi.Version) (Entry, boo
 	return t.entry(t.key(documentID, s.locale), slotOf(version))
 }
 
-// List is every document that has the version, by documentId; of a localized
+// List returns every document that has the version, by documentId; of a localized
 // type in every locale.
 func (s *Strapi) List(uid string, version strapi.Version) []Entry {
 	s.store.mu.RLock()

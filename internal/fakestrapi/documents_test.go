@@ -164,7 +164,7 @@ func TestDocuments_Drafts(t *testing.T) {
 		_, err = r.DiscardDraft(DealUID, deal.DocumentID)
 		require.NoError(t, err)
 
-		require.Empty(t, r.drain(), "nobody asked for entry.draft-discard")
+		require.Empty(t, r.drain(), "no webhook wants entry.draft-discard")
 		after, _ := r.Get(DealUID, deal.DocumentID, strapi.Draft)
 		require.Equal(t, "A", after.Text("name"))
 		require.NotEqual(t, before.ID, after.ID)

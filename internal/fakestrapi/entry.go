@@ -22,7 +22,7 @@ type Entry struct {
 	Relations map[string][]string
 }
 
-// Text is an attribute as plain text: a string without quotes, "" for null.
+// Text returns an attribute as plain text: a string without quotes, "" for null.
 func (e Entry) Text(name string) string {
 	raw := e.Attributes[name]
 	var s string

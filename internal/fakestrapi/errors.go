@@ -11,9 +11,9 @@ import (
 // there; test for it with errors.Is.
 var ErrNotFound = errors.New("not found")
 
-// Error is what Strapi answers when it refuses something. Details nil writes
-// an empty object; an internal error has no details at all. Without a Name the
-// answer is the message as plain text.
+// Error is the answer of a Strapi that refuses something. Nil Details are written
+// as an empty object; an internal error has no details at all. Without a Name the
+// answer is Message as plain text.
 type Error struct {
 	Status  int
 	Name    string
@@ -60,7 +60,7 @@ type keyDetails struct {
 	Param  string  `json:"param,omitempty"`
 }
 
-// invalidKey is Strapi's answer to a name that the type does not have, in a
+// invalidKey returns Strapi's answer to a name that the type does not have, in a
 // parameter of the query. path leads to it from the parameter; "" is null.
 func invalidKey(param, key, path string) *Error {
 	message, details := "Invalid key "+key, keyDetails{Key: key, Source: "query", Param: param}
@@ -73,15 +73,15 @@ func invalidKey(param, key, path string) *Error {
 	return &Error{Status: http.StatusBadRequest, Name: "ValidationError", Message: message, Details: details}
 }
 
-// unknownAttribute is the same for an attribute in the body of a write.
+// unknownAttribute returns the same for an attribute in the body of a write.
 func unknownAttribute(name string) *Error {
 	e := invalidKey("", name, "")
 	e.Details = keyDetails{Key: name, Source: "body"}
 	return e
 }
 
-// rejected is Strapi's answer to a request that it cannot take as a whole: an
-// error without details.
+// rejected returns Strapi's answer to a request that is wrong as a whole: an error
+// without details.
 func rejected(format string, args ...any) *Error {
 	return &Error{Status: http.StatusBadRequest, Name: "ValidationError", Message: fmt.Sprintf(format, args...)}
 }
@@ -93,16 +93,12 @@ type fieldError struct {
 	Value   json.RawMessage `json:"value"` // as cast to the attribute's kind: null where that failed
 }
 
-// invalid is Strapi's answer to a value of an attribute that it cannot take.
+// invalid returns Strapi's answer to a wrong value of an attribute.
 func invalid(path string, value json.RawMessage, message string) *Error {
-	return invalidAt([]string{path}, value, message)
-}
-
-func invalidAt(path []string, value json.RawMessage, message string) *Error {
 	return &Error{
 		Status: http.StatusBadRequest, Name: "ValidationError", Message: message,
 		Details: struct {
 			Errors []fieldError `json:"errors"`
-		}{[]fieldError{{Path: path, Message: message, Name: "ValidationError", Value: orNull(value)}}},
+		}{[]fieldError{{Path: []string{path}, Message: message, Name: "ValidationError", Value: orNull(value)}}},
 	}
 }

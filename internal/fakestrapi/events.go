@@ -13,7 +13,7 @@ const (
 	triggerTest       = "trigger-test"
 )
 
-// event is something that happened to a row and is told after the commit.
+// event is something that happened to a row. It is sent after the commit.
 type event struct {
 	name       string
 	table      *table
@@ -59,7 +59,7 @@ func (s *Strapi) send(events []event) {
 	}
 }
 
-// reread is the entry as it is now: what others wrote since the commit is in
+// reread returns the entry as it is now: what others wrote since the commit is in
 // it. A row that is gone by now (published again, say) makes the entry null, as
 // in Strapi (its issue 25387).
 func (s *Strapi) reread(e event) json.RawMessage {

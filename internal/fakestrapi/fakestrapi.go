@@ -6,8 +6,8 @@
 //
 // A change goes: document service (documents.go) → store (store.go) → event,
 // read again after the commit (events.go) → queue and POST (runner.go,
-// deliver.go). Readers come in through rest.go. Beside it is the media library
-// (media.go, upload.go), whose files no document has.
+// deliver.go). Readers come in through rest.go. It has no media library: its routes
+// are 404, and there are no events of files.
 package fakestrapi
 
 import (
@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// Config says what the fake Strapi holds and how it behaves.
+// Config is what the fake Strapi holds and how it behaves.
 type Config struct {
 	Types []Type
 	// Token is the API token that requests must carry as Bearer. Empty: none is needed.
@@ -78,14 +78,13 @@ type Strapi struct {
 	Webhooks *Runner
 	// Faults makes the REST API fail.
 	Faults *Faults
-	// Requests counts what the REST API was asked.
+	// Requests counts the requests to the REST API.
 	Requests *Requests
 
 	config  Config
 	now     func() time.Time
 	chance  *chance
 	store   *store
-	library *table     // the files; see media.go
 	persist *persister // nil: memory only
 	logger  *slog.Logger
 	locale  string // of the document service; "": the default one. See In.
@@ -104,7 +103,6 @@ func New(c Config) (*Strapi, error) {
 		Faults:   newFaults(),
 		Requests: newRequests(),
 		store:    newStore(c.Types),
-		library:  newLibrary(),
 		logger:   c.Logger,
 	}
 	if c.Dir != "" {
@@ -153,5 +151,5 @@ func (s *Strapi) Close() error {
 	return s.persist.close()
 }
 
-// Types are the content types, as configured.
+// Types returns the content types, as configured.
 func (s *Strapi) Types() []Type { return s.config.Types }

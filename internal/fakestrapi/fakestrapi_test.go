@@ -16,8 +16,8 @@ import (
 
 const token = "the-api-token"
 
-// clock goes on by 20 ms each time it is looked at, so that every moment is
-// another and their order is the order of the code.
+// clock goes on by 20 ms with each call, so that no two moments are the same and
+// their order is the order of the code.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -69,7 +69,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	w.WriteHeader(http.StatusAccepted)
 }
 
-// take is what came since the last take.
+// take returns the deliveries since the last take.
 func (r *receiver) take() []received {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -169,7 +169,7 @@ func (r *rig) mustGet(uid, id string) Entry {
 	return e
 }
 
-// events are the names of what came.
+// events returns the events of the deliveries.
 func events(all []received) []string {
 	names := make([]string, 0, len(all))
 	for _, d := range all {
@@ -178,7 +178,7 @@ func events(all []received) []string {
 	return names
 }
 
-// entryOf is a delivery's entry.
+// entryOf returns a delivery's entry.
 func entryOf(t *testing.T, d received) map[string]any {
 	t.Helper()
 	var envelope struct {
@@ -188,7 +188,7 @@ func entryOf(t *testing.T, d received) map[string]any {
 	return envelope.Entry
 }
 
-// listed are the documentIds of a list answer.
+// listed returns the documentIds of a list answer.
 func listed(t *testing.T, a answered) []string {
 	t.Helper()
 	require.Equal(t, http.StatusOK, a.status, a.body)

@@ -12,7 +12,7 @@ import (
 // FaultKind is a way in which the REST API fails.
 type FaultKind string
 
-// The faults. They act before the token is looked at, as a proxy would.
+// The faults. They act before the token is checked, as a proxy would.
 const (
 	// FaultDown closes the connection without an answer.
 	FaultDown FaultKind = "down"
@@ -30,7 +30,7 @@ const (
 	FaultEmptyArray FaultKind = "empty-array"
 	// FaultSlow waits Fault.Delay, then answers normally.
 	FaultSlow FaultKind = "slow"
-	// FaultHang answers nothing until the fault is taken away.
+	// FaultHang answers nothing until the fault is removed.
 	FaultHang FaultKind = "hang"
 	// FaultUnauthorized answers 401, as for a token that was rotated.
 	FaultUnauthorized FaultKind = "unauthorized"
@@ -41,7 +41,7 @@ const (
 	// a content type that is gone.
 	FaultMissingRoute FaultKind = "missing-route"
 	// FaultNotFound answers 404 for each document and leaves it out of lists,
-	// well formed: what a database restored from an old backup looks like.
+	// well formed: as after the restore of an old backup.
 	FaultNotFound FaultKind = "not-found"
 )
 
@@ -64,18 +64,18 @@ type Fault struct {
 	RetryAfter string        // of FaultStatus: that header, as it is
 	Delay      time.Duration // of FaultSlow
 
-	release <-chan struct{} // of FaultHang: closed when it is taken away
+	cleared <-chan struct{} // of FaultHang: closed when it is removed
 }
 
 // Faults makes the REST API fail. The first fault that concerns a request is
-// the one it gets.
+// the one that acts.
 type Faults struct {
 	mu      sync.Mutex
 	active  []*Fault
-	release chan struct{} // closed to let hanging requests go
+	cleared chan struct{} // closed to let hanging requests go
 }
 
-func newFaults() *Faults { return &Faults{release: make(chan struct{})} }
+func newFaults() *Faults { return &Faults{cleared: make(chan struct{})} }
 
 // Set replaces all faults.
 func (f *Faults) Set(faults ...Fault) {
@@ -85,7 +85,7 @@ func (f *Faults) Set(faults ...Fault) {
 	}
 }
 
-// Add adds a fault and returns what takes it away again.
+// Add adds a fault and returns the function that removes it.
 func (f *Faults) Add(fault Fault) (remove func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -94,12 +94,12 @@ func (f *Faults) Add(fault Fault) (remove func()) {
 	return func() { f.remove(added) }
 }
 
-// Clear takes all faults away. Requests that hang lose their connection.
+// Clear removes all faults. Requests that hang lose their connection.
 func (f *Faults) Clear() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.active = nil
-	f.letGo()
+	f.cutHanging()
 }
 
 func (f *Faults) remove(fault *Fault) {
@@ -107,7 +107,7 @@ func (f *Faults) remove(fault *Fault) {
 	defer f.mu.Unlock()
 	f.active = slices.DeleteFunc(f.active, func(a *Fault) bool { return a == fault })
 	if fault.Kind == FaultHang {
-		f.letGo()
+		f.cutHanging()
 	}
 }
 
@@ -115,15 +115,15 @@ func (f *Faults) remove(fault *Fault) {
 func (f *Faults) letHangingGo() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.letGo()
+	f.cutHanging()
 }
 
-func (f *Faults) letGo() {
-	close(f.release)
-	f.release = make(chan struct{})
+func (f *Faults) cutHanging() {
+	close(f.cleared)
+	f.cleared = make(chan struct{})
 }
 
-// match is the fault that concerns a request; without one its Kind is empty.
+// match returns the fault that concerns a request; without one its Kind is empty.
 func (f *Faults) match(q request) Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -137,7 +137,7 @@ func (f *Faults) match(q request) Fault {
 			}
 		}
 		hit := *fault
-		hit.release = f.release
+		hit.cleared = f.cleared
 		return hit
 	}
 	return Fault{}
@@ -156,7 +156,7 @@ func (f *Fault) concerns(q request) bool {
 	return slices.ContainsFunc(q.named, func(id string) bool { return slices.Contains(f.Documents, id) })
 }
 
-// before is what happens before there is an answer; false: there is none.
+// before delays the answer. It reports false when there will be none.
 func (f Fault) before(ctx context.Context) bool {
 	switch f.Kind {
 	case FaultDown:
@@ -164,7 +164,7 @@ func (f Fault) before(ctx context.Context) bool {
 	case FaultHang:
 		select {
 		case <-ctx.Done():
-		case <-f.release:
+		case <-f.cleared:
 		}
 		return false
 	case FaultSlow:
@@ -174,7 +174,7 @@ func (f Fault) before(ctx context.Context) bool {
 	}
 }
 
-// instead is the answer that takes the place of Strapi's.
+// instead returns the answer that takes the place of Strapi's.
 func (f Fault) instead() (answer, bool) {
 	switch f.Kind {
 	case FaultStatus:
@@ -217,7 +217,7 @@ func (f Fault) status() answer {
 	return a
 }
 
-// after is what happens to Strapi's own answer.
+// after returns Strapi's own answer with the fault in it.
 func (f Fault) after(a answer) answer {
 	switch {
 	case len(a.body) == 0:

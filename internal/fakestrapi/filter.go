@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// filter says whether a row is in the answer.
+// filter reports whether a row is in the answer.
 type filter func(documentID string, r *row) bool
 
 // parseFilter reads filters[…]: $and, $or, $not, fields with operators, and
@@ -180,7 +180,7 @@ func btoi(b bool) int {
 	return 0
 }
 
-// kind is how a field is compared; false when the type has no such field.
+// kind returns the kind by which a field is compared, false when the type has no such field.
 func (t *table) kind(name string) (AttributeKind, bool) {
 	switch name {
 	case "id":
@@ -197,7 +197,7 @@ func (t *table) kind(name string) (AttributeKind, bool) {
 	return a.Kind, ok && !a.Private
 }
 
-// field is a field's stored value; nil is null.
+// field returns a field's stored value; nil is null.
 func (r *row) field(name string) json.RawMessage {
 	switch name {
 	case "id":

@@ -12,7 +12,7 @@ type Held struct {
 	ready      chan struct{} // closed when there is one
 	job        job
 	webhook    HeldWebhook
-	released   bool
+	ended      bool
 }
 
 // HeldWebhook is exactly what the webhook would have sent, without signatures.
@@ -41,15 +41,15 @@ func (h *Held) Wait(ctx context.Context) (HeldWebhook, error) {
 	}
 }
 
-// Release sends the webhook through the queue, with the time of then, or stops
+// Send sends the webhook through the queue, with the time of then, or stops
 // waiting for one.
-func (h *Held) Release() {
+func (h *Held) Send() {
 	r := h.runner
 	r.update(func() {
-		if h.released {
+		if h.ended {
 			return
 		}
-		h.released = true
+		h.ended = true
 		select {
 		case <-h.ready:
 			r.stats.Held--
@@ -60,11 +60,11 @@ func (h *Held) Release() {
 	})
 }
 
-// holdBack gives a job to the first hold that waits for it. The runner's lock
+// holdBack hands a job to the first hold that waits for it. The runner's lock
 // is held.
 func (r *Runner) holdBack(j job) bool {
 	for i, h := range r.holds {
-		if h.released || h.documentID != j.documentID {
+		if h.ended || h.documentID != j.documentID {
 			continue
 		}
 		r.holds = append(r.holds[:i:i], r.holds[i+1:]...)
@@ -78,7 +78,7 @@ func (r *Runner) holdBack(j job) bool {
 	return false
 }
 
-// firstWebhook is the first webhook without its signatures.
+// firstWebhook returns the first webhook without its signatures.
 func (r *Runner) firstWebhook() Webhook {
 	if len(r.webhooks) == 0 {
 		return Webhook{}

@@ -23,7 +23,7 @@ const (
 	localeMark = "\x00"
 )
 
-// In is the same Strapi, whose document service works in that locale of
+// In returns the same Strapi, whose document service works in that locale of
 // localized types. In the others, which have no locale, it changes nothing.
 func (s *Strapi) In(locale string) *Strapi {
 	in := *s
@@ -40,45 +40,13 @@ func (t *table) checkLocale(locale string) error {
 	return nil
 }
 
-// hiddenKey is the path in the refusal of a name that a query may not use: a type
+// hiddenKey returns the path in the error about a name that a query may not use: a type
 // without locales has the attribute locale, but it is private.
 func hiddenKey(name string) string {
 	if name == "locale" {
 		return name
 	}
 	return ""
-}
-
-// key is under what a type keeps a document. "" means the default locale.
-func (t *table) key(documentID, locale string) string {
-	if !t.Localized {
-		return documentID
-	}
-	if locale == "" {
-		locale = defaultLocale
-	}
-	return documentID + localeMark + locale
-}
-
-// unkey is what key was given; locale is "" where the type has none.
-func (t *table) unkey(key string) (documentID, locale string) {
-	documentID, locale, _ = strings.Cut(key, localeMark)
-	return documentID, locale
-}
-
-// keysOf are those of a document in the locales that it has, in order.
-func (t *table) keysOf(documentID string) []string {
-	if !t.Localized {
-		return []string{documentID}
-	}
-	var keys []string
-	for key := range t.docs {
-		if id, _ := t.unkey(key); id == documentID {
-			keys = append(keys, key)
-		}
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // keyed turns the targets of a relation into keys. Strapi leads to the locale of
@@ -102,7 +70,7 @@ func (l linkEdit) keyed(target *table, locale string) linkEdit {
 	return l
 }
 
-// translate is the row that a save begins with in a locale which the document
+// translate returns the row that a save begins with in a locale which the document
 // does not have yet: its shared attributes are those of the other locales. nil:
 // there is no such document at all.
 func (tx *transaction) translate(key string) *row {
@@ -124,17 +92,13 @@ func (tx *transaction) translate(key string) *row {
 	return r
 }
 
-// share copies the shared attributes, and says whether that changed any.
-func (t *table) share(from, to *row) bool {
-	before := maps.Clone(to.values)
-	for _, name := range t.Shared {
-		if value, ok := from.values[name]; ok {
-			to.values[name] = value
-		} else {
-			delete(to.values, name)
+// spreadEach does it for documents in the locale of the document service.
+func (s *Strapi) spreadEach(uid string, where slot, documentIDs ...string) {
+	if t, err := s.table(uid); err == nil {
+		for _, id := range documentIDs {
+			s.spread(t, t.key(id, s.locale), where)
 		}
 	}
-	return !maps.EqualFunc(before, to.values, func(a, b json.RawMessage) bool { return string(a) == string(b) })
 }
 
 // spread copies the shared attributes of a saved version to the same version in
@@ -164,16 +128,20 @@ func (s *Strapi) spread(t *table, key string, where slot) {
 	}
 }
 
-// spreadEach does it for documents in the locale of the document service.
-func (s *Strapi) spreadEach(uid string, where slot, documentIDs ...string) {
-	if t, err := s.table(uid); err == nil {
-		for _, id := range documentIDs {
-			s.spread(t, t.key(id, s.locale), where)
+// share copies the shared attributes, and reports whether that changed any.
+func (t *table) share(from, to *row) bool {
+	before := maps.Clone(to.values)
+	for _, name := range t.Shared {
+		if value, ok := from.values[name]; ok {
+			to.values[name] = value
+		} else {
+			delete(to.values, name)
 		}
 	}
+	return !maps.EqualFunc(before, to.values, func(a, b json.RawMessage) bool { return string(a) == string(b) })
 }
 
-// localizations are the document's other rows, of either version, as the event
+// localizations returns the document's other rows, of either version, as the event
 // of a single unpublication has them.
 func (t *table) localizations(key string, where slot) []byte {
 	id, _ := t.unkey(key)
@@ -197,4 +165,36 @@ func joined(rows []json.RawMessage) [][]byte {
 		parts = append(parts, r)
 	}
 	return parts
+}
+
+// keysOf returns the keys of a document in the locales that it has, in order.
+func (t *table) keysOf(documentID string) []string {
+	if !t.Localized {
+		return []string{documentID}
+	}
+	var keys []string
+	for key := range t.docs {
+		if id, _ := t.unkey(key); id == documentID {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// key returns the name under which a type keeps a document. "" means the default locale.
+func (t *table) key(documentID, locale string) string {
+	if !t.Localized {
+		return documentID
+	}
+	if locale == "" {
+		locale = defaultLocale
+	}
+	return documentID + localeMark + locale
+}
+
+// unkey returns the arguments of key; locale is "" where the type has none.
+func (t *table) unkey(key string) (documentID, locale string) {
+	documentID, locale, _ = strings.Cut(key, localeMark)
+	return documentID, locale
 }

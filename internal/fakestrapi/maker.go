@@ -44,7 +44,7 @@ var stages = []stage{
 	{"prospecting", 10}, {"qualification", 25}, {"proposal", 50}, {"negotiation", 75}, {"closed-won", 100}, {"closed-lost", 0},
 }
 
-// newDeal is a deal with the next free number.
+// newDeal returns a deal with the next free number.
 func (m *maker) newDeal() Values {
 	m.deals++
 	at := stages[m.weighted(20, 22, 25, 18, 10, 5)]
@@ -82,7 +82,7 @@ func (m *maker) addDates(v Values) {
 	}
 }
 
-// dealChange is what happens to a deal in a day: a new stage, another
+// dealChange returns the values that change in a day: a new stage, another
 // estimate, another price.
 func (m *maker) dealChange(deal Entry) Values {
 	switch m.weighted(40, 35, 25) {
@@ -112,7 +112,7 @@ func (m *maker) probability(at stage) int {
 	return at.probability + 5*(m.rand.IntN(5)-2)
 }
 
-// newBilling is a part of a deal's value with the next free number; without a
+// newBilling returns a billing of a part of a deal's value with the next free number; without a
 // deal it belongs to none.
 func (m *maker) newBilling(deal Entry) Values {
 	m.billings++
@@ -150,7 +150,7 @@ func (m *maker) billingChange(billing Entry) Values {
 	return keep(m.billing, Values{"amount": m.value(billing.Text("currency"))})
 }
 
-// value is a price: 50,000 to 20 million baht, or 5,000 to 400,000 of another
+// value returns a price: 50,000 to 20 million baht, or 5,000 to 400,000 of another
 // currency, some with cents.
 func (m *maker) value(currency string) json.Number {
 	units, cents := 50_000+100*m.rand.IntN(199_500), 0
@@ -163,7 +163,7 @@ func (m *maker) value(currency string) json.Number {
 	return json.Number(fmt.Sprintf("%d.%02d", units, cents))
 }
 
-// part is a third to a twelfth of an amount.
+// part returns a third to a twelfth of an amount.
 func (m *maker) part(amount string) json.Number {
 	whole, _ := strconv.ParseFloat(amount, 64)
 	if whole < 100 {
@@ -173,13 +173,13 @@ func (m *maker) part(amount string) json.Number {
 	return json.Number(fmt.Sprintf("%d.%02d", cents/100, cents%100))
 }
 
-// month is the first day of a month, counted from the current one.
+// month returns the first day of a month, counted from the current one.
 func (m *maker) month(offset int) time.Time {
 	now := m.now()
 	return time.Date(now.Year(), now.Month()+time.Month(offset), 1, 0, 0, 0, 0, time.UTC)
 }
 
-// highest is the highest number in use, as in D-00042.
+// highest returns the highest number in use, as in D-00042.
 func highest(all []Entry, name string) int {
 	found := 0
 	for _, e := range all {
@@ -191,7 +191,7 @@ func highest(all []Entry, name string) int {
 	return found
 }
 
-// statusName is what a type calls its status.
+// statusName returns the name of a type's status.
 func (m *maker) statusName(t Type) string {
 	for _, name := range []string{"status", "deal_status", "billing_status"} {
 		if t.HasAttribute(name) {
@@ -201,7 +201,7 @@ func (m *maker) statusName(t Type) string {
 	return "status"
 }
 
-// weighted is an index, chosen by weight.
+// weighted returns an index, chosen by weight.
 func (m *maker) weighted(weights ...int) int {
 	total := 0
 	for _, w := range weights {

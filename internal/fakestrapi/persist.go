@@ -193,7 +193,7 @@ func writeFile(path string, content any) error {
 	return os.Rename(temporary, path)
 }
 
-// fileName is the documentId where that is a safe name, as Strapi's own are;
+// fileName returns the documentId where that is a safe name, as Strapi's own are;
 // imported ones may be anything.
 func fileName(documentID string) string {
 	safe := len(documentID) > 0 && len(documentID) <= 64

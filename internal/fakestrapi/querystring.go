@@ -82,7 +82,7 @@ func (n *node) checkIndexes() *Error {
 	return nil
 }
 
-// get is a child, nil when it is not there.
+// get returns a child, nil when it is not there.
 func (n *node) get(key string) *node {
 	if n == nil {
 		return nil
@@ -90,7 +90,7 @@ func (n *node) get(key string) *node {
 	return n.children[key]
 }
 
-// value is the node's own value, the last one if there are several.
+// value returns the node's own value, the last one if there are several.
 func (n *node) value() (string, bool) {
 	if n == nil || len(n.values) == 0 {
 		return "", false
@@ -119,7 +119,7 @@ func (n *node) names() []string {
 	return all
 }
 
-// indexes are the children's keys in the order of a list.
+// indexes returns the children's keys in the order of a list.
 func (n *node) indexes() []string {
 	keys := slices.Clone(n.keys)
 	slices.SortStableFunc(keys, func(a, b string) int {
@@ -133,7 +133,7 @@ func (n *node) indexes() []string {
 	return keys
 }
 
-// isList is true for a[0]=x, false for a[b]=x.
+// isList reports true for a[0]=x and false for a[b]=x.
 func (n *node) isList() bool {
 	for _, key := range n.keys {
 		if _, err := strconv.Atoi(key); err != nil {

@@ -25,17 +25,26 @@ const (
 	scalars                        // not at all
 )
 
-func (s selection) wants(name string) bool {
-	return s.fields == nil || slices.Contains(s.fields, name)
-}
-
-// allRelations selects every attribute, and every relation one level deep.
-func (t *table) allRelations() selection {
-	s := selection{populate: map[string]selection{}}
-	for _, r := range t.Relations {
-		s.populate[r.Name] = selection{}
+// payload returns the entry of a webhook.
+func (t *table) payload(documentID string, r *row, where slot, shape relationShape) json.RawMessage {
+	var b bytes.Buffer
+	if shape == populated {
+		t.write(&b, documentID, r, where, t.allRelations())
+		return b.Bytes()
 	}
-	return s
+	t.writeScalars(&b, r, selection{})
+	for _, relation := range t.Relations {
+		if shape == counted {
+			writeKey(&b, relation.Name)
+			b.WriteString(`{"count":` + strconv.Itoa(len(t.related(relation, documentID, r, where))) + `}`)
+		}
+	}
+	if t.Localized && shape == counted {
+		writeKey(&b, "localizations")
+		b.Write(t.localizations(documentID, where))
+	}
+	b.WriteByte('}')
+	return b.Bytes()
 }
 
 // write writes a row as Strapi does: id, documentId, the attributes in the
@@ -95,7 +104,7 @@ func (t *table) writeRelation(b *bytes.Buffer, relation Relation, documentID str
 	b.WriteByte(']')
 }
 
-// related are the documents that a row's relation leads to, in the version of
+// related returns the documents that a row's relation leads to, in the version of
 // the row: a published row leads to published rows only.
 func (t *table) related(relation Relation, documentID string, r *row, where slot) []string {
 	target := t.store.tables[relation.Target]
@@ -109,26 +118,17 @@ func (t *table) related(relation Relation, documentID string, r *row, where slot
 	return []string{l.target}
 }
 
-// payload is the entry of a webhook.
-func (t *table) payload(documentID string, r *row, where slot, shape relationShape) json.RawMessage {
-	var b bytes.Buffer
-	if shape == populated {
-		t.write(&b, documentID, r, where, t.allRelations())
-		return b.Bytes()
+// allRelations selects every attribute, and every relation one level deep.
+func (t *table) allRelations() selection {
+	s := selection{populate: map[string]selection{}}
+	for _, r := range t.Relations {
+		s.populate[r.Name] = selection{}
 	}
-	t.writeScalars(&b, r, selection{})
-	for _, relation := range t.Relations {
-		if shape == counted {
-			writeKey(&b, relation.Name)
-			b.WriteString(`{"count":` + strconv.Itoa(len(t.related(relation, documentID, r, where))) + `}`)
-		}
-	}
-	if t.Localized && shape == counted {
-		writeKey(&b, "localizations")
-		b.Write(t.localizations(documentID, where))
-	}
-	b.WriteByte('}')
-	return b.Bytes()
+	return s
+}
+
+func (s selection) wants(name string) bool {
+	return s.fields == nil || slices.Contains(s.fields, name)
 }
 
 // timestamps in the order in which Strapi writes them, after the attributes.

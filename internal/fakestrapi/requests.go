@@ -14,13 +14,13 @@ type Counts struct {
 	Others    int // anything that is not a route
 }
 
-// Total is the number of requests.
+// Total returns the number of requests.
 func (c Counts) Total() int { return c.Documents + c.Lists + c.Probes + c.Writes + c.Others }
 
-// Gets is the number of reads.
+// Gets returns the number of reads.
 func (c Counts) Gets() int { return c.Documents + c.Lists + c.Probes }
 
-// Requests counts what the REST API was asked.
+// Requests counts the requests to the REST API.
 type Requests struct {
 	mu     sync.Mutex
 	counts Counts
@@ -30,14 +30,14 @@ type Requests struct {
 
 func newRequests() *Requests { return &Requests{named: map[string]int{}} }
 
-// Counts is what came since the start or the last Reset.
+// Counts returns the counts since the start or the last Reset.
 func (r *Requests) Counts() Counts {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.counts
 }
 
-// Document is how many GETs named a document, in the path or in a documentId filter.
+// Document returns how many GETs named a document, in the path or in a documentId filter.
 func (r *Requests) Document(documentID string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

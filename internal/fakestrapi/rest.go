@@ -14,8 +14,7 @@ import (
 // maxBody bounds what a write may send.
 const maxBody = 16 << 20
 
-// ServeHTTP is Strapi's REST API: /api/<plural>, /api/<plural>/<documentId>,
-// and /api/upload of the media library.
+// ServeHTTP is Strapi's REST API: /api/<plural> and /api/<plural>/<documentId>.
 func (s *Strapi) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := s.read(r)
 	fault := s.Faults.match(q)
@@ -33,7 +32,6 @@ type request struct {
 	documentID string // "" asks for the collection
 	locale     string // "" is the default one
 	route      bool   // the path has the shape of a REST route
-	media      mediaRoute
 	query      *node
 	problem    *Error // why the query cannot be read
 	// named are the documents that the request names in its path or its filters.
@@ -47,10 +45,6 @@ func (s *Strapi) read(r *http.Request) request {
 	q.plural, q.documentID, _ = strings.Cut(rest, "/")
 	q.route = isAPI && q.plural != "" && !strings.Contains(q.documentID, "/")
 	q.query, q.problem = parseQuery(r.URL.RawQuery)
-	if isAPI && q.plural == mediaPlural {
-		q.readMedia()
-		return q
-	}
 	if q.query != nil {
 		q.locale, _ = q.query.get("locale").value()
 	}
@@ -63,7 +57,7 @@ func (s *Strapi) read(r *http.Request) request {
 	return q
 }
 
-// action is what a token must be permitted for the request.
+// action returns the permission that a token needs for the request.
 func (q request) action() string {
 	switch {
 	case q.method == http.MethodGet && q.documentID == "":
@@ -123,7 +117,7 @@ func (s *Strapi) answer(r *http.Request, q request, fault Fault) answer {
 	return fault.after(answer{status: status, body: body})
 }
 
-// failure is an error as Strapi writes it. An internal error has no details.
+// failure returns an error as Strapi writes it. An internal error has no details.
 func (s *Strapi) failure(err error) answer {
 	var e *Error
 	if !errors.As(err, &e) {
@@ -170,9 +164,6 @@ func (s *Strapi) serve(r *http.Request, q request, fault Fault) (body []byte, st
 		return nil, 0, 0, q.problem
 	}
 	switch {
-	case q.media != noMedia:
-		body, status, err = s.serveMedia(r, q)
-		return body, status, 1, err
 	case q.method == http.MethodGet && q.documentID == "":
 		return s.getList(t, q, fault)
 	case q.method == http.MethodGet:
@@ -186,13 +177,10 @@ func (s *Strapi) serve(r *http.Request, q request, fault Fault) (body []byte, st
 	}
 }
 
-// routed is the type of a request's route, nil when there is no such route.
+// routed returns the type of a request's route, nil when there is no such route.
 func (s *Strapi) routed(q request) *table {
 	if !q.route {
 		return nil
-	}
-	if q.media != noMedia {
-		return s.library
 	}
 	for _, t := range s.store.tables {
 		if t.Plural == q.plural {
@@ -222,9 +210,6 @@ func carries(r *http.Request, token string) bool {
 }
 
 func allowed(q request) bool {
-	if q.media != noMedia {
-		return slices.Contains(q.media.methods(), q.method)
-	}
 	if q.documentID == "" {
 		return q.method == http.MethodGet || q.method == http.MethodPost
 	}
@@ -295,8 +280,8 @@ func (t *table) parsePopulate(n *node) (map[string]selection, *Error) {
 	return populate, nil
 }
 
-// inPopulate is an error about what is wanted of a relation: to Strapi the
-// parameter is the outer one.
+// inPopulate returns the error about a selection inside populate: to Strapi its
+// parameter is populate.
 func inPopulate(err error) *Error {
 	var problem *Error
 	if !errors.As(err, &problem) {

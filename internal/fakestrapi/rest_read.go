@@ -7,7 +7,7 @@ import (
 	"strconv"
 )
 
-// getOne answers GET /api/<plural>/<documentId>.
+// getOne serves GET /api/<plural>/<documentId>.
 func (s *Strapi) getOne(t *table, q request, fault Fault) ([]byte, error) {
 	sel, err := t.selection(q.query)
 	if err != nil {
@@ -20,7 +20,7 @@ func (s *Strapi) getOne(t *table, q request, fault Fault) ([]byte, error) {
 	return s.one(t, t.key(q.documentID, s.locale), where, sel)
 }
 
-// one is {"data":{…},"meta":{}} for the document under a key.
+// one returns {"data":{…},"meta":{}} for the document under a key.
 func (s *Strapi) one(t *table, documentID string, where slot, sel selection) ([]byte, error) {
 	s.store.mu.RLock()
 	defer s.store.mu.RUnlock()
@@ -46,7 +46,7 @@ type listing struct {
 	locale string   // of a localized type; "": the default one, "*": all
 }
 
-// getList answers GET /api/<plural>.
+// getList serves GET /api/<plural>.
 func (s *Strapi) getList(t *table, q request, fault Fault) ([]byte, int, int, error) {
 	l, err := s.parseList(t, q)
 	if err != nil {
@@ -93,13 +93,13 @@ func (s *Strapi) parseList(t *table, q request) (listing, error) {
 	return l, nil
 }
 
-// find is every row that matches, in order.
+// find returns every row that matches l, in its order.
 func (t *table) find(l listing, fault Fault) []found {
 	var rows []found
 	if fault.hidesAll() {
 		return nil
 	}
-	look := func(key string) {
+	add := func(key string) {
 		id, locale := t.unkey(key)
 		if t.Localized && l.locale != everyLocale && locale != cmp.Or(l.locale, defaultLocale) {
 			return
@@ -111,12 +111,12 @@ func (t *table) find(l listing, fault Fault) []found {
 	if l.ids != nil {
 		for _, id := range distinct(l.ids) {
 			for _, key := range t.keysOf(id) {
-				look(key)
+				add(key)
 			}
 		}
 	} else {
 		for key := range t.docs {
-			look(key)
+			add(key)
 		}
 	}
 	l.sorter.sort(rows)
@@ -174,7 +174,7 @@ func (s *Strapi) parsePage(n *node) (page, *Error) {
 	return p, nil
 }
 
-// number is a child's whole number, the fallback when it is none.
+// number returns a child's whole number, the fallback when it is none.
 func (n *node) number(name string, fallback int) int {
 	v, _ := n.get(name).value()
 	i, err := strconv.Atoi(v)

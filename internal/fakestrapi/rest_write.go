@@ -7,7 +7,7 @@ import (
 	"net/http"
 )
 
-// write answers POST /api/<plural> and PUT /api/<plural>/<documentId>.
+// write serves POST /api/<plural> and PUT /api/<plural>/<documentId>.
 func (s *Strapi) write(t *table, r *http.Request, q request) ([]byte, int, error) {
 	where := t.version(q)
 	sel, err := t.selection(q.query)
@@ -54,7 +54,7 @@ func readData(body io.Reader) (Values, error) {
 	return values, nil
 }
 
-// delete answers DELETE /api/<plural>/<documentId>: 204 also for a document
+// delete serves DELETE /api/<plural>/<documentId>: 204 also for a document
 // that is not there, and 500 with status=draft.
 func (s *Strapi) delete(t *table, q request) error {
 	if t.version(q) == draft {

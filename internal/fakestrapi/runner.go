@@ -16,8 +16,7 @@ const concurrency = 5
 // the other.
 type job struct {
 	event, model, uid, documentID string
-	entry                         json.RawMessage // of events of entries
-	media                         json.RawMessage // of events of files, which have no model and no uid
+	entry                         json.RawMessage // nil for trigger-test
 }
 
 // RunnerStats counts webhook jobs and POSTs.
@@ -32,8 +31,8 @@ type RunnerStats struct {
 }
 
 // Runner is Strapi's webhook runner: a queue in memory, first in, first out,
-// five at a time, one attempt each. What fails or is still queued at the end is
-// lost, and nobody is told.
+// five at a time, one attempt each. An event that fails or is still queued at the end is
+// lost without a trace.
 type Runner struct {
 	client    *http.Client
 	timeout   time.Duration
@@ -91,21 +90,21 @@ func (r *Runner) DropNext(n int) { r.update(func() { r.dropNext = n }) }
 // DropFraction loses each event with the given probability, from now on.
 func (r *Runner) DropFraction(p float64) { r.update(func() { r.dropPart = p }) }
 
-// LoseQueue empties the queue, as a restart does, and says how many were lost.
+// LoseQueue empties the queue, as a restart does, and returns how many events it had.
 func (r *Runner) LoseQueue() int {
 	var lost int
 	r.update(func() { lost = r.lose() })
 	return lost
 }
 
-// Stats are the counts since the start.
+// Stats returns the counts since the start.
 func (r *Runner) Stats() RunnerStats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.stats
 }
 
-// QueueLength is how many events wait; those under way are not counted.
+// QueueLength returns how many events wait; those under way are not counted.
 func (r *Runner) QueueLength() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -148,16 +147,6 @@ func (r *Runner) lose() int {
 	return lost
 }
 
-// update changes the runner's state, then starts what can be started.
-func (r *Runner) update(change func()) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	change()
-	r.dispatch()
-	close(r.changed)
-	r.changed = make(chan struct{})
-}
-
 func (r *Runner) enqueue(j job) {
 	r.update(func() {
 		switch {
@@ -180,6 +169,16 @@ func (r *Runner) drops() bool {
 		return true
 	}
 	return r.dropPart > 0 && r.chance.below(r.dropPart)
+}
+
+// update changes the runner's state, then starts what can be started.
+func (r *Runner) update(change func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change()
+	r.dispatch()
+	close(r.changed)
+	r.changed = make(chan struct{})
 }
 
 // dispatch starts jobs from the front of the queue.

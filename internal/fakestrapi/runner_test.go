@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// namesOf are the entries' names.
+// namesOf returns the entries' names.
 func namesOf(t *testing.T, all []received) []string {
 	t.Helper()
 	var values []string
@@ -111,7 +111,7 @@ func TestRunner_Signatures(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.Webhooks[0].Schemes, c.Webhooks[0].Secret = schemes, secret })
 	r.mustCreate(DealUID, Values{"name": "Ünïcode"})
 	require.Equal(t, 202, r.Webhooks.TriggerTest(t.Context())[0].Status)
-	v, err := webhooksig.NewVerifier(webhooksig.VerifierConfig{Schemes: schemes, Secrets: []string{secret}, Tolerance: time.Minute})
+	v, err := webhooksig.NewVerifier(webhooksig.Config{Schemes: schemes, Secrets: []string{secret}, Tolerance: time.Minute})
 	require.NoError(t, err)
 
 	got := r.drain()
@@ -211,12 +211,12 @@ func TestRunner_Hold(t *testing.T) {
 	require.Equal(t, []string{"kept"}, namesOf(t, []received{{body: w.Body}}))
 	require.Equal(t, []string{"sent"}, namesOf(t, r.drain()))
 
-	held.Release()
-	held.Release()
+	held.Send()
+	held.Send()
 	require.Equal(t, []string{"kept"}, namesOf(t, r.drain()))
 
 	never := r.Webhooks.Hold(deals[1].DocumentID)
-	never.Release()
+	never.Send()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	_, err = never.Wait(ctx)

@@ -75,7 +75,7 @@ type Type struct {
 	Relations  []Relation
 }
 
-// HasAttribute is true when the type has a scalar attribute of that name.
+// HasAttribute reports whether the type has a scalar attribute of that name.
 func (t Type) HasAttribute(name string) bool {
 	_, ok := t.attribute(name)
 	return ok
@@ -99,7 +99,7 @@ func (t Type) relation(name string) (Relation, bool) {
 	return Relation{}, false
 }
 
-// modelOf is Strapi's modelName: the UID's last part.
+// modelOf returns Strapi's modelName: the UID's last part.
 func modelOf(uid string) string { return uid[strings.LastIndexByte(uid, '.')+1:] }
 
 // UIDs of the ready-made types.
@@ -108,7 +108,7 @@ const (
 	BillingUID = "api::billing.billing"
 )
 
-// PipelineTypes are pipeline deals and billings with every attribute that
+// PipelineTypes returns pipeline deals and billings with every attribute that
 // Dealbox mirrors. With renamed their status is called deal_status and
 // billing_status. Strapi reserves the name status where drafts are on, so
 // drafts without renamed is refused by New, as Strapi refuses to start.
@@ -143,7 +143,7 @@ func PipelineTypes(drafts, renamed bool) []Type {
 	return pipelineTypes(drafts, deal, billing)
 }
 
-// CapturedTypes are the types of the Strapi 5.54.0 whose deliveries were
+// CapturedTypes returns the types of the Strapi 5.54.0 whose deliveries were
 // captured: fewer attributes than PipelineTypes, in that Strapi's order.
 func CapturedTypes(drafts bool) []Type {
 	deal := []Attribute{
@@ -179,7 +179,7 @@ func pipelineTypes(drafts bool, deal, billing []Attribute) []Type {
 	}
 }
 
-// checkTypes says everything that is wrong with a schema, one mistake a line.
+// checkTypes returns everything that is wrong with a schema, one sentence a mistake.
 func checkTypes(types []Type) []string {
 	var wrong []string
 	uids, plurals := map[string]Type{}, map[string]bool{}

@@ -34,7 +34,7 @@ type store struct {
 	mu     sync.RWMutex
 	tables map[string]*table // by UID
 	order  int64             // the last place given to a link
-	// touched is told about every changed document, with mu held.
+	// touched is called for every changed document, with mu held.
 	touched func(uid, documentID string)
 }
 
@@ -88,7 +88,7 @@ func newStore(types []Type) *store {
 	return s
 }
 
-// issued is how many row ids were ever given.
+// issued returns the number of row ids ever used.
 func (s *store) issued() uint64 {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -109,24 +109,44 @@ func (t *table) nextID() int64 {
 	return t.seq
 }
 
-// at is where the type keeps a version.
-func (t *table) at(wanted slot) slot {
-	if !t.Drafts {
-		return published
+// remove deletes a document with all its rows; whatever pointed to it points
+// to nothing, silently.
+func (t *table) remove(documentID string) {
+	for where := range slots {
+		t.drop(documentID, where)
 	}
-	return wanted
+	for _, owner := range t.store.tables {
+		for _, r := range owner.Relations {
+			if r.Kind == ManyToOne && r.Target == t.UID {
+				owner.unlinkAll(r.Name, documentID)
+			}
+		}
+	}
 }
 
-// edited is where a save goes: the draft, where the type has drafts.
-func (t *table) edited() slot { return t.at(draft) }
-
-// row is a document's version, nil when there is none.
-func (t *table) row(documentID string, wanted slot) *row {
-	d, ok := t.docs[documentID]
-	if !ok {
-		return nil
+func (t *table) unlinkAll(relation, target string) {
+	for where := range slots {
+		for _, id := range t.owners(relation, target, where) {
+			t.setLink(id, t.at(where), relation, "", 0)
+		}
 	}
-	return d.rows[t.at(wanted)]
+}
+
+// setLink points a row's relation to a target, or to nothing. It changes no
+// timestamp and sends no event: that is what Strapi does with the other side
+// of a relation.
+func (t *table) setLink(documentID string, where slot, relation, target string, order int64) {
+	d, ok := t.docs[documentID]
+	if !ok || d.rows[where] == nil {
+		return
+	}
+	r := d.rows[where].copy()
+	if target == "" {
+		delete(r.links, relation)
+	} else {
+		r.links[relation] = link{target, order}
+	}
+	t.put(documentID, where, r)
 }
 
 // put stores a document's version in place of the one before it.
@@ -176,7 +196,7 @@ func (t *table) unindex(d *document, where slot) {
 	}
 }
 
-// owners are the documents whose relation points to the target, in the order
+// owners returns the documents whose relation points to the target, in the order
 // in which they were linked.
 func (t *table) owners(relation, target string, wanted slot) []string {
 	orders := t.linked[linkKey{relation, target, t.at(wanted)}]
@@ -185,44 +205,24 @@ func (t *table) owners(relation, target string, wanted slot) []string {
 	})
 }
 
-// setLink points a row's relation to a target, or to nothing. It changes no
-// timestamp and sends no event: that is what Strapi does with the other side
-// of a relation.
-func (t *table) setLink(documentID string, where slot, relation, target string, order int64) {
+// edited returns the slot that a save changes: the draft, where the type has drafts.
+func (t *table) edited() slot { return t.at(draft) }
+
+// row returns a document's version, nil when there is none.
+func (t *table) row(documentID string, wanted slot) *row {
 	d, ok := t.docs[documentID]
-	if !ok || d.rows[where] == nil {
-		return
+	if !ok {
+		return nil
 	}
-	r := d.rows[where].copy()
-	if target == "" {
-		delete(r.links, relation)
-	} else {
-		r.links[relation] = link{target, order}
-	}
-	t.put(documentID, where, r)
+	return d.rows[t.at(wanted)]
 }
 
-// remove deletes a document with all its rows; whatever pointed to it points
-// to nothing, silently.
-func (t *table) remove(documentID string) {
-	for where := range slots {
-		t.drop(documentID, where)
+// at returns the slot in which the type keeps a version.
+func (t *table) at(wanted slot) slot {
+	if !t.Drafts {
+		return published
 	}
-	for _, owner := range t.store.tables {
-		for _, r := range owner.Relations {
-			if r.Kind == ManyToOne && r.Target == t.UID {
-				owner.unlinkAll(r.Name, documentID)
-			}
-		}
-	}
-}
-
-func (t *table) unlinkAll(relation, target string) {
-	for where := range slots {
-		for _, id := range t.owners(relation, target, where) {
-			t.setLink(id, t.at(where), relation, "", 0)
-		}
-	}
+	return wanted
 }
 
 func (r *row) copy() *row {

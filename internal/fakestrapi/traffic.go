@@ -15,7 +15,7 @@ import (
 	"dealbox/internal/strapi"
 )
 
-// TrafficConfig says how lively the simulated company is. Zero values mean the
+// TrafficConfig is how lively the simulated company is. Zero values mean the
 // defaults, which are right for `dealbox dev`.
 type TrafficConfig struct {
 	DealUID, BillingUID string // default DealUID, BillingUID
@@ -30,7 +30,7 @@ type TrafficConfig struct {
 	OutageEvery time.Duration
 	// OutageFor is the longest outage; the shortest is half of it. Default 20 s.
 	OutageFor time.Duration
-	// Announce is told about outages, in plain words. It must not block.
+	// Announce gets a sentence about each outage. It must not block.
 	Announce func(string)
 	// Seed makes the traffic repeatable. Zero: a random one.
 	Seed uint64
@@ -101,7 +101,7 @@ func (t *Traffic) Exclude(documentIDs ...string) {
 	}
 }
 
-// Include takes Exclude back.
+// Include undoes Exclude.
 func (t *Traffic) Include(documentIDs ...string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -157,7 +157,7 @@ func (t *Traffic) Run(ctx context.Context) error {
 	}
 }
 
-// nextChange is from half to one and a half of the mean.
+// nextChange returns a delay from half to one and a half of the mean.
 func (t *Traffic) nextChange() time.Duration {
 	return t.config.ChangeEvery/2 + t.upTo(t.config.ChangeEvery)
 }
@@ -282,7 +282,7 @@ func (t *Traffic) balanceBillings(size int) error {
 	return t.strapi.Delete(t.config.BillingUID, billing.DocumentID)
 }
 
-// creates says whether a population of n should grow.
+// creates reports whether a population of n should grow.
 func (t *Traffic) creates(n, size int) bool {
 	return n < size || n == size && t.rand.IntN(2) == 0
 }
@@ -305,7 +305,7 @@ func (t *Traffic) updateBilling() error {
 	return err
 }
 
-// moveBilling gives a billing another deal, from either side. From the deal's
+// moveBilling moves a billing to another deal, from either side. From the deal's
 // side the billing gets no event.
 func (t *Traffic) moveBilling() error {
 	billing, ok1 := t.pickBilling(anyEntry)
@@ -355,7 +355,7 @@ func (t *Traffic) pickBilling(wanted func(Entry) bool) (Entry, bool) {
 	})
 }
 
-// pick looks through the documents from a random one on.
+// pick returns a document that is wanted, the first from a random place on.
 func (t *Traffic) pick(uid string, wanted func(Entry) bool) (Entry, bool) {
 	ids := t.strapi.documentIDs(uid)
 	if len(ids) == 0 {
@@ -377,7 +377,7 @@ func (t *Traffic) excludes(documentID string) bool {
 	return t.excluded[documentID]
 }
 
-// documentIDs are the documents of a type, in order; of a localized type those
+// documentIDs returns the documents of a type, in order; of a localized type those
 // in the default locale.
 func (s *Strapi) documentIDs(uid string) []string {
 	s.store.mu.RLock()

@@ -12,7 +12,7 @@ import (
 	"dealbox/internal/strapi"
 )
 
-// quick is traffic without waiting.
+// quick returns traffic without waiting.
 func quick() TrafficConfig {
 	return TrafficConfig{SeedEvery: time.Microsecond, ChangeEvery: 50 * time.Microsecond, OutageAfter: -1, Seed: 7}
 }

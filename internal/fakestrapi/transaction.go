@@ -60,7 +60,7 @@ func (s *Strapi) bulk(uid string, documentIDs []string, change func(*transaction
 	return err
 }
 
-// draftOf is the row that a save changes. A document that has only a published
+// draftOf returns the row that a save changes. A document that has only a published
 // version (an import can make one) gets a draft from it.
 func (tx *transaction) draftOf(documentID string) (*row, error) {
 	if r := tx.row(documentID, draft); r != nil {
@@ -152,7 +152,7 @@ func (tx *transaction) clone(documentID string, source *row, in edit) {
 	tx.documentID = id
 }
 
-// newDocumentID is one that the type does not have yet.
+// newDocumentID returns a documentId that the type does not have yet.
 func (tx *transaction) newDocumentID() string {
 	for {
 		if id := tx.strapi.chance.documentID(); tx.docs[tx.key(id, "")] == nil {

@@ -21,7 +21,7 @@ const (
 // written out as 400,000 digits.
 const maxNumber = 400
 
-// stored is what Strapi keeps of a value; nil is null.
+// stored returns the value as Strapi stores it; nil is null.
 func (a Attribute) stored(raw json.RawMessage) (json.RawMessage, *Error) {
 	raw = bytes.TrimSpace(raw)
 	if len(raw) == 0 || string(raw) == "null" {
@@ -132,7 +132,7 @@ func badTime(kind AttributeKind) *Error {
 	return rejected("Invalid format, expected a timestamp or an ISO date")
 }
 
-// mustBe is the answer to a value of another kind. Text is cast to a number first.
+// mustBe returns the answer to a value of another kind. Text is cast to a number first.
 func (a Attribute) mustBe(kind string, raw json.RawMessage) *Error {
 	message := fmt.Sprintf("%s must be a `%s` type, but the final value was: `%.100s`.", a.Name, kind, raw)
 	if kind == "number" && raw[0] == '"' {
@@ -176,7 +176,7 @@ func encodeString(s string) json.RawMessage {
 	return b
 }
 
-// plain is true when a string needs no escape in JSON: the fast way for ids.
+// plain reports whether a string needs no escape in JSON: the fast way for ids.
 func plain(s string) bool {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] > '~' || s[i] == '"' || s[i] == '\\' {

@@ -69,7 +69,7 @@ func build(t testing.TB, pool *pgxpool.Pool, changes ...func(*httpapi.Config, *h
 		Types: types,
 	})
 	t.Cleanup(func() { _ = receiver.Close(context.Background()) })
-	verifier, err := webhooksig.NewVerifier(webhooksig.VerifierConfig{Secrets: []string{secret}})
+	verifier, err := webhooksig.NewVerifier(webhooksig.Config{Secrets: []string{secret}})
 	require.NoError(t, err)
 	// A busy machine takes its time over a first connection; health is not about that.
 	config := httpapi.Config{Version: "1.2.3", ProbeTimeout: 30 * time.Second, Logger: slog.New(slog.NewJSONHandler(h.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))}

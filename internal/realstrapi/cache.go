@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 )
 
-// Cache is the folder for Install: DEALBOX_CI_CACHE, which CI sets to one that
+// Cache returns the folder for Install: DEALBOX_CI_CACHE, which CI sets to one that
 // outlives a run, else one below the user's cache.
 func Cache() (string, error) {
 	dir := os.Getenv("DEALBOX_CI_CACHE")

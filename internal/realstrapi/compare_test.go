@@ -75,7 +75,7 @@ func (d *dealbox) inStrapi(s *realstrapi.Strapi, m mirrored, drafts bool) map[st
 	return all
 }
 
-// versions are the lists that together have every document: drafts first.
+// versions returns the lists that together have every document: drafts first.
 func (d *dealbox) versions(m mirrored, drafts bool) []string {
 	locales := ""
 	if m.localized && len(d.locales) > 0 {
@@ -109,7 +109,7 @@ func keyIn(documentID, locale string) string {
 // what Strapi says, computed from nothing.
 func (d *dealbox) requireMirror(s *realstrapi.Strapi, drafts bool, what string) {
 	d.t.Helper()
-	d.settle()
+	d.waitIdle()
 	theirs, ours := d.bothSides(s, drafts)
 	if len(d.locales) > 0 && !slices.Equal(theirs, ours) {
 		// What Strapi copies from one locale to the others without a webhook comes a little later.
@@ -117,13 +117,13 @@ func (d *dealbox) requireMirror(s *realstrapi.Strapi, drafts bool, what string) 
 			_, ours = d.bothSides(s, drafts)
 			return slices.Equal(theirs, ours)
 		}, 4*time.Minute, 100*time.Millisecond, "%s: the mirror does not become what Strapi says", what)
-		d.settle()
+		d.waitIdle()
 	}
 	require.Equal(d.t, theirs, ours, what)
 	d.requireForecast(s, drafts, what)
 }
 
-// bothSides are the documents of Strapi and of the mirror, one a line.
+// bothSides returns the documents of Strapi and of the mirror, one a line.
 func (d *dealbox) bothSides(s *realstrapi.Strapi, drafts bool) (theirs, ours []string) {
 	d.t.Helper()
 	all, published := map[string]map[string]map[string]any{}, map[string]bool{}
@@ -168,12 +168,12 @@ func describe(m mirrored, id string, column func(string) string, related string)
 	return line + " related=" + related
 }
 
-// all are the compared columns.
+// all returns the compared columns.
 func (m mirrored) all() []string {
 	return append(slices.Sorted(maps.Keys(m.columns)), slices.Sorted(maps.Keys(ownColumns))...)
 }
 
-// value is a JSON value as text; numbers lose the zeros at their end.
+// value returns a JSON value as text; numbers lose the zeros at their end.
 func value(v any) string {
 	switch v := v.(type) {
 	case nil:
@@ -191,7 +191,7 @@ func target(v any) string {
 	return ""
 }
 
-// targets are the billings of a deal. With locales those that have none are left
+// targets returns the billings of a deal. With locales those that have none are left
 // out: the mirror does not say which locale of the deal they belong to.
 func (d *dealbox) targets(document map[string]any, wanted func(string) bool) string {
 	relations := []string{"billings", "construction_billings"}
@@ -251,7 +251,7 @@ func (d *dealbox) inMirror(m mirrored) []string {
 }
 
 // requireForecast computes the forecast of what Strapi's REST API says is
-// published and compares it with the one that Dealbox answers.
+// published and compares it with the one that Dealbox returns.
 func (d *dealbox) requireForecast(s *realstrapi.Strapi, drafts bool, what string) {
 	d.t.Helper()
 	var deals []revenue.Deal
@@ -315,7 +315,7 @@ func inOrder[R any](rows []R, key func(R) revenue.Document) iter.Seq2[R, error] 
 	}
 }
 
-// forecast is what Dealbox answers for THB, in the months that have any value.
+// forecast returns Dealbox's for THB, in the months that have any value.
 func (d *dealbox) forecast() []string {
 	d.t.Helper()
 	response, err := http.Get(d.address + "/api/v1/models/forecast/base?start_month=2020-01&end_month=2040-12&currency=THB")

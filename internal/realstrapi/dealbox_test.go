@@ -46,7 +46,7 @@ func newDealbox(t *testing.T, settings map[string]string) *dealbox {
 		"STRAPI_BILLING_TYPES":  "api::billing.billing=billings," + construction + "=construction-billings",
 		"STRAPI_DEAL_FIELDS":    "status=deal_status",
 		"STRAPI_BILLING_FIELDS": "status=billing_status," + construction + ".amount=total",
-		// Only what a test asks for compares the mirror with Strapi: what is right before came by webhooks.
+		// Only tests start a reconciliation: what is right before one came by webhooks.
 		"RECONCILE_INTERVAL": "24h", "RECONCILE_FULL_INTERVAL": "168h",
 		"RETRY_INITIAL_DELAY": "10ms", "RETRY_MAX_DELAY": "20ms", "CIRCUIT_BREAKER_RECOVERY_TIMEOUT": "1s",
 	}
@@ -96,7 +96,7 @@ func (d *dealbox) end(signal os.Signal) {
 func (d *dealbox) kill() { d.end(syscall.SIGKILL) }
 func (d *dealbox) stop() { d.end(syscall.SIGTERM) }
 
-// sync runs `dealbox sync --full --wait`, and answers what it says.
+// sync runs `dealbox sync --full --wait` and returns what it prints.
 func (d *dealbox) sync() string {
 	d.t.Helper()
 	out, err := d.command("sync", "--full", "--wait").CombinedOutput()
@@ -104,28 +104,28 @@ func (d *dealbox) sync() string {
 	return strings.TrimSpace(string(out))
 }
 
-// settle waits until everything that was received is in the mirror and the forecast.
-func (d *dealbox) settle() {
+// waitIdle waits until every received webhook is in the mirror and the forecast.
+func (d *dealbox) waitIdle() {
 	d.t.Helper()
-	d.rest("NULL")
+	d.waitFor("NULL")
 }
 
-// calm also waits for the looks at the other locales of what was changed, which come
-// some seconds later.
-func (d *dealbox) calm() {
+// waitLocales also waits for the refreshes of a changed document's other locales, which
+// come some seconds later.
+func (d *dealbox) waitLocales() {
 	d.t.Helper()
-	d.rest("(SELECT kind FROM river.river_job WHERE kind = 'mirror_locales' AND finalized_at IS NULL LIMIT 1)")
+	d.waitFor("(SELECT kind FROM river.river_job WHERE kind = 'mirror_locales' AND finalized_at IS NULL LIMIT 1)")
 }
 
-// rest waits until nothing is left to do, nor what also selects.
-func (d *dealbox) rest(also string) {
+// waitFor waits until nothing is pending, nor anything that also selects.
+func (d *dealbox) waitFor(also string) {
 	d.t.Helper()
 	require.Eventually(d.t, func() bool {
 		return d.text(`SELECT concat_ws(' ',
 			(SELECT string_agg(document_id || ' ' || state || ' ' || coalesce(last_error, ''), ', ') FROM entity_sync WHERE done_seq < want_seq),
 			(SELECT 'forecast' FROM forecast_scope WHERE done < want),
 			(SELECT 'reconciliation' FROM reconciliation_run WHERE finished_at IS NULL AND started_at IS NOT NULL LIMIT 1), `+also+`)`) == ""
-	}, 4*time.Minute, 20*time.Millisecond, "Dealbox does not come to rest")
+	}, 4*time.Minute, 20*time.Millisecond, "Dealbox does not become idle")
 }
 
 func (d *dealbox) text(sql string, args ...any) string {

@@ -86,7 +86,7 @@ func (st *stage) restart(t *testing.T, signed bool) {
 	st.dealbox.start()
 }
 
-// TestStrapi is all that is tried with a real Strapi. Each takes 300 MB, and a core
+// TestStrapi is every test with a real Strapi. Each takes 300 MB, and a core
 // while it starts; later most of the time is spent waiting, so they go side by side.
 func TestStrapi(t *testing.T) {
 	t.Run("without drafts", func(t *testing.T) {
@@ -143,7 +143,7 @@ func scenariosOn(t *testing.T, st *stage) {
 	t.Helper()
 	s := newSession(t, genuine{t: t, strapi: st.strapi}, st.recorder)
 	var want map[string]observation
-	file, steps := golden(st.drafts), scenarios()
+	file, steps := golden(st.drafts), append(scenarios(), media()...)
 	if len(st.locales) > 0 {
 		file, steps = localizedGolden(st.drafts), localizedScenarios()
 	}

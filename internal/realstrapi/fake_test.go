@@ -8,23 +8,23 @@ import (
 	"dealbox/internal/fakestrapi"
 )
 
-// TestFake_TellsTheTruth does the same scenarios to the fake. What a client can
-// see of it is what the real Strapi showed, but for ids and moments.
-func TestFake_TellsTheTruth(t *testing.T) {
+// TestFake_ShowsWhatTheRealOneShowed does the scenarios to the fake. What a client
+// can see is what the real Strapi showed, but for ids and moments.
+func TestFake_ShowsWhatTheRealOneShowed(t *testing.T) {
 	t.Parallel()
 	for name, drafts := range map[string]bool{"without drafts": false, "with drafts": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			tellsTheTruth(t, exampleTypes(drafts), drafts, scenarios(), golden(drafts))
+			showsTheSame(t, exampleTypes(drafts), drafts, scenarios(), golden(drafts))
 		})
 		t.Run(localizedName(drafts), func(t *testing.T) {
 			t.Parallel()
-			tellsTheTruth(t, localizedTypes(drafts), drafts, localizedScenarios(), localizedGolden(drafts))
+			showsTheSame(t, localizedTypes(drafts), drafts, localizedScenarios(), localizedGolden(drafts))
 		})
 	}
 }
 
-func tellsTheTruth(t *testing.T, types []fakestrapi.Type, drafts bool, steps []step, file string) {
+func showsTheSame(t *testing.T, types []fakestrapi.Type, drafts bool, steps []step, file string) {
 	t.Helper()
 	recorder := newRecorder(t)
 	s := newSession(t, newFake(t, types, recorder.URL), recorder)

@@ -28,14 +28,14 @@ const keepInstalled = 24 * time.Hour
 // Node, one too old, or a package registry that does not answer.
 var ErrUnavailable = errors.New("a real Strapi cannot be had here")
 
-// manifests are the files that say what is installed.
+// manifests are the files that decide what npm installs.
 var manifests = []string{"example/package.json", "example/package-lock.json", "example/.npmrc", "plugin/package.json"}
 
-// Install makes sure that what the example app needs is installed, and answers
-// its node_modules. source is the folder strapi of the repository. cache keeps
+// Install installs what the example app needs, where it is not there yet, and
+// returns its node_modules. source is the folder strapi of the repository. cache keeps
 // one installation for each content of the manifests. The plugin itself is not
 // in it: New links to the one of the repository, so its code may change freely.
-// The error is an ErrUnavailable where the machine is at fault.
+// The error wraps ErrUnavailable where the machine is at fault.
 func Install(ctx context.Context, source, cache string) (modules string, err error) {
 	if err := checkNode(ctx); err != nil {
 		return "", err
@@ -48,7 +48,7 @@ func Install(ctx context.Context, source, cache string) (modules string, err err
 	modules = filepath.Join(dir, "example", "node_modules")
 	if _, err := os.Stat(modules); err == nil {
 		now := time.Now()
-		_ = os.Chtimes(dir, now, now) // prune looks at it; where that cannot be written, nothing is pruned
+		_ = os.Chtimes(dir, now, now) // prune reads it; where it cannot be written, nothing is pruned
 		return modules, nil
 	}
 	prune(cache)
@@ -96,7 +96,7 @@ func install(ctx context.Context, source, dir string) error {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fmt.Errorf("%w: npm install did not end within %s: %s", ErrUnavailable, installTimeout, tail(out))
 	case noRegistry.Match(out):
-		return fmt.Errorf("%w: npm does not get what Strapi needs: %s", ErrUnavailable, tail(out))
+		return fmt.Errorf("%w: npm cannot fetch what Strapi needs: %s", ErrUnavailable, tail(out))
 	}
 	return fmt.Errorf("npm install: %w: %s", err, tail(out))
 }
@@ -113,7 +113,7 @@ func checkNode(ctx context.Context) error {
 	}
 	out, err := exec.CommandContext(ctx, "node", "--version").Output()
 	if err != nil {
-		return fmt.Errorf("ask Node for its version: %w", err)
+		return fmt.Errorf("read Node's version: %w", err)
 	}
 	version := strings.TrimSpace(string(out))
 	major, _, _ := strings.Cut(strings.TrimPrefix(version, "v"), ".")
@@ -147,7 +147,7 @@ func prune(cache string) {
 	}
 }
 
-// tail is the end of a program's output, for errors.
+// tail returns the end of a program's output, for errors.
 func tail(out []byte) string {
 	const most = 2000
 	out = bytes.TrimSpace(out)

@@ -11,7 +11,7 @@ import (
 	"dealbox/internal/realstrapi"
 )
 
-// A machine that cannot have a Strapi is told apart from a failure: CI then goes on.
+// A machine that cannot have a Strapi is no failure: CI then goes on.
 func TestInstall_NoNode(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	_, err := realstrapi.Install(t.Context(), source, t.TempDir())

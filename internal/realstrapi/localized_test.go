@@ -19,7 +19,7 @@ func localizedName(drafts bool) string {
 	return "locales"
 }
 
-// localizedScenarios are done to an empty Strapi whose deals and billings have
+// localizedScenarios returns the steps to do to an empty Strapi whose deals and billings have
 // locales. Construction billings have none.
 func localizedScenarios() []step {
 	var all []step
@@ -80,7 +80,7 @@ func translations() []step {
 	}
 }
 
-// localizedReads are what a client that reconciles asks.
+// localizedReads returns the requests of a client that reconciles.
 func localizedReads() []step {
 	get := func(path string) step {
 		return step{name: "GET " + path, do: func(s *session) { s.rest(http.MethodGet, path, "") }}
@@ -208,8 +208,8 @@ func localizedDeletions() []step {
 	}
 }
 
-// localeLost: what Strapi told nobody of in one locale is found by a sweep, and
-// nothing is taken for deleted in the others.
+// localeLost: a full reconciliation finds what changed in one locale without a
+// webhook, and takes nothing for deleted in the others.
 func (st *stage) localeLost(t *testing.T) {
 	ids := st.deals(t, 3, "locale")
 	from := st.recorder.count()
@@ -218,10 +218,10 @@ func (st *stage) localeLost(t *testing.T) {
 	}
 	st.recorder.answered(t, from, 3*st.perWrite())
 	st.dealbox.requireMirror(st.strapi, st.drafts, "three deals in two locales")
-	st.dealbox.calm() // else a look that is due later finds what the sweep should
+	st.dealbox.waitLocales() // else a refresh that is due later finds what the reconciliation should
 
 	from = st.recorder.count()
-	st.recorder.to("") // it answers by itself, and Dealbox hears nothing
+	st.recorder.to("") // the recorder answers by itself, and Dealbox gets nothing
 	st.write(t, http.MethodPut, "/api/pipeline-deals/"+ids[0]+"?locale=fr", values{"name": "changée"})
 	st.write(t, http.MethodPut, "/api/pipeline-deals/"+ids[0]+"?locale=de", values{"name": "neu"})
 	for _, path := range []string{ids[1] + "?locale=fr", ids[2]} { // the second is the default locale
@@ -234,14 +234,14 @@ func (st *stage) localeLost(t *testing.T) {
 	theirs, ours := st.dealbox.bothSides(st.strapi, st.drafts)
 	require.NotEqual(t, theirs, ours, "the webhooks are lost")
 	t.Log(st.dealbox.sync())
-	st.dealbox.requireMirror(st.strapi, st.drafts, "a sweep of every locale")
+	st.dealbox.requireMirror(st.strapi, st.drafts, "a reconciliation of every locale")
 	require.Equal(t, "1 1 2", st.dealbox.text(`SELECT concat_ws(' ', missing, stale, ghosts) FROM reconciliation_run
 		WHERE trigger = 'demand' ORDER BY id DESC LIMIT 1`))
 }
 
 // localeDeleted: Strapi then deletes all that was in the locale, without a webhook.
 func (st *stage) localeDeleted(t *testing.T) {
-	st.dealbox.calm()
+	st.dealbox.waitLocales()
 	answer, err := st.strapi.Admin(t.Context(), http.MethodGet, "/i18n/locales", nil)
 	require.NoError(t, err)
 	var locales []struct {
@@ -261,5 +261,5 @@ func (st *stage) localeDeleted(t *testing.T) {
 	t.Log(st.dealbox.sync())
 	st.dealbox.requireMirror(st.strapi, st.drafts, "a locale was deleted")
 	require.Equal(t, "0", st.dealbox.text("SELECT count(*)::text FROM deal WHERE locale = 'fr' AND deleted_at IS NULL"))
-	require.Equal(t, from, st.recorder.count(), "no webhook tells of it")
+	require.Equal(t, from, st.recorder.count(), "no webhook is sent for it")
 }

@@ -25,8 +25,8 @@ var installed = sync.OnceValues(func() (string, error) {
 	return realstrapi.Install(context.Background(), source, cache)
 })
 
-// needStrapi skips a test that `make test-strapi` did not start, and answers
-// where Strapi is installed.
+// needStrapi skips a test that `make test-strapi` did not start. It returns where
+// Strapi is installed.
 func needStrapi(t *testing.T) string {
 	t.Helper()
 	if os.Getenv("TEST_STRAPI") == "" {

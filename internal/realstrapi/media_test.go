@@ -15,8 +15,8 @@ import (
 
 var note = file{"note.txt", "text/plain", "a file"}
 
-// media is the media library. Its files are no images: Strapi makes smaller
-// ones of those, which the fake does not.
+// media returns the steps with the media library of the real Strapi. Its files are no images: Strapi
+// makes smaller ones of those.
 func media() []step {
 	return append(mediaWrites(), mediaRefusals()...)
 }
@@ -72,7 +72,7 @@ func mediaWrites() []step {
 	}
 }
 
-// mediaRefusals are what the media library does not take.
+// mediaRefusals returns the requests that the media library refuses.
 func mediaRefusals() []step {
 	form := func(name, token, path string, info []string, files ...file) step {
 		return step{name: "media: " + name, do: func(s *session) { s.form(token, path, info, files...) }}
@@ -139,7 +139,7 @@ func (s *session) upload(name string, info []string, f file) {
 func (s *session) form(token, path string, info []string, files ...file) string {
 	s.t.Helper()
 	var b bytes.Buffer
-	form, told := multipart.NewWriter(&b), []string{}
+	form, parts := multipart.NewWriter(&b), []string{}
 	add := func(disposition, kind, content string) {
 		header := textproto.MIMEHeader{"Content-Disposition": {disposition}}
 		if kind != "" {
@@ -152,15 +152,15 @@ func (s *session) form(token, path string, info []string, files ...file) string 
 	}
 	for _, f := range files {
 		add(fmt.Sprintf(`form-data; name="files"; filename=%q`, f.name), f.kind, f.content)
-		told = append(told, fmt.Sprintf("%s (%s, %d bytes)", f.name, f.kind, len(f.content)))
+		parts = append(parts, fmt.Sprintf("%s (%s, %d bytes)", f.name, f.kind, len(f.content)))
 	}
 	for _, i := range info {
 		add(`form-data; name="fileInfo"`, "", i)
-		told = append(told, i)
+		parts = append(parts, i)
 	}
 	require.NoError(s.t, form.Close())
 	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.url()+s.expand(path, ""), &b)
 	require.NoError(s.t, err)
 	request.Header.Set("Content-Type", form.FormDataContentType())
-	return s.send(request, token, "POST "+path+" form ["+strings.Join(told, ", ")+"]")
+	return s.send(request, token, "POST "+path+" form ["+strings.Join(parts, ", ")+"]")
 }

@@ -34,7 +34,7 @@ import (
 //   - Which file of an upload is the first: Strapi takes them in the order in
 //     which it has written them to its disk. The second came first in 12 of 120.
 
-// turns are the deletions whose webhooks come in the order of the requests.
+// turns returns the deletions whose webhooks come in the order of the requests.
 func turns() []step {
 	return []step{
 		{name: "create three to delete", do: func(s *session) {
@@ -108,7 +108,7 @@ func readWebhook(body string) webhook {
 	return w
 }
 
-// subject is the event and the document or the file that it is about.
+// subject returns the event and the document or the file that it is about.
 func (w webhook) subject() string {
 	return fmt.Sprint(w.Event, " ", w.Entry.DocumentID, w.Media.DocumentID)
 }

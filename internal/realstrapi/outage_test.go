@@ -16,7 +16,7 @@ import (
 	"dealbox/internal/realstrapi"
 )
 
-// write sends one request that must succeed and answers the documentId.
+// write sends one request that must succeed, and returns the documentId.
 func (st *stage) write(t *testing.T, method, path string, data values) string {
 	t.Helper()
 	answer, err := st.strapi.REST(t.Context(), method, path, values{"data": data})
@@ -35,7 +35,7 @@ func (st *stage) deal(t *testing.T, name string) string {
 	})
 }
 
-// deals makes some, and waits until Dealbox was told of each.
+// deals makes some, and waits until Dealbox has the webhooks of each.
 func (st *stage) deals(t *testing.T, count int, name string) (ids []string) {
 	t.Helper()
 	from := st.recorder.count()
@@ -46,7 +46,7 @@ func (st *stage) deals(t *testing.T, count int, name string) (ids []string) {
 	return ids
 }
 
-// perWrite is how many webhooks a write over REST makes: a create, an update, or
+// perWrite returns how many webhooks a write over REST makes: a create, an update, or
 // the deletion of what is published.
 func (st *stage) perWrite() int {
 	if st.drafts {
@@ -85,12 +85,12 @@ func (st *stage) tenWriters(t *testing.T) {
 	st.dealbox.requireMirror(st.strapi, st.drafts, "ten writers")
 }
 
-// dealboxDown: what was written meanwhile is made good, by the plugin's retries or
-// by the reconciliation.
+// dealboxDown: what was written meanwhile arrives, by the plugin's retries or by the
+// reconciliation.
 func (st *stage) dealboxDown(t *testing.T) {
 	ids := st.deals(t, 2, "Dealbox will be down")
 	deleted, changed := ids[0], ids[1]
-	st.dealbox.settle()
+	st.dealbox.waitIdle()
 	from := st.recorder.count()
 	st.dealbox.stop()
 	for n := range 5 {
@@ -173,17 +173,17 @@ func (st *stage) dealboxKilled(t *testing.T) {
 	st.dealbox.requireMirror(st.strapi, st.drafts, "killed during writes")
 }
 
-// strapiKilled: what was in its queue is lost for good; one reconciliation makes it good.
+// strapiKilled: the webhooks in its queue are lost; one reconciliation finds every difference.
 func (st *stage) strapiKilled(t *testing.T) {
 	ids := st.deals(t, 10, "queue")
-	st.dealbox.settle()
+	st.dealbox.waitIdle()
 	from := st.recorder.count()
 	st.recorder.holdBack()
 	st.writers(t, 3, 10, ids, func() {})
 	// Five at a time go out; the others wait in its memory.
 	require.Eventually(t, func() bool { return st.recorder.count()-from >= 5 }, 4*time.Minute, 10*time.Millisecond)
 	st.strapi.Kill()
-	st.recorder.release()
+	st.recorder.resume()
 	require.NoError(t, st.strapi.Start(context.WithoutCancel(t.Context())))
 	_, sent := st.recorder.lost(from)
 	queued := 30 * st.perWrite()

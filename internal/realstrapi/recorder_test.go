@@ -35,7 +35,7 @@ type recorder struct {
 	got    []delivery
 	hold   chan struct{} // not nil: deliveries wait until it is closed
 
-	// patient: what Dealbox answers 503, as it does on a busy machine, is handed on again.
+	// patient hands a delivery on again that Dealbox answers 503, as it does on a busy machine.
 	patient atomic.Bool
 }
 
@@ -44,7 +44,7 @@ func newRecorder(t *testing.T) *recorder {
 	r := &recorder{}
 	r.Server = httptest.NewServer(r)
 	t.Cleanup(func() {
-		r.release()
+		r.resume()
 		r.Close()
 	})
 	return r
@@ -104,14 +104,14 @@ func (r *recorder) to(target string) {
 	r.target = target
 }
 
-// holdBack makes deliveries wait until release.
+// holdBack makes deliveries wait until resume.
 func (r *recorder) holdBack() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.hold = make(chan struct{})
 }
 
-func (r *recorder) release() {
+func (r *recorder) resume() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.hold != nil {
@@ -120,7 +120,7 @@ func (r *recorder) release() {
 	}
 }
 
-// answered are the deliveries from the given number on, each once however often it
+// answered returns the deliveries from the given number on, each once however often it
 // was sent, when there are want of them and all have their answer.
 func (r *recorder) answered(t *testing.T, from, want int) (all []delivery) {
 	t.Helper()

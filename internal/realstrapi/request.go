@@ -10,7 +10,7 @@ import (
 	"sync"
 )
 
-// Answer is what Strapi answered.
+// Answer is an HTTP answer of Strapi.
 type Answer struct {
 	Status int
 	Body   []byte
@@ -24,8 +24,8 @@ type jwt struct {
 	err   error
 }
 
-// REST asks the REST API (a path such as /api/billings) with the token of the
-// seed, which may write. body nil sends none.
+// REST sends a request to the REST API (a path such as /api/billings) with the token
+// of the seed, which may write. A nil body sends none.
 func (s *Strapi) REST(ctx context.Context, method, path string, body any) (Answer, error) {
 	token, err := s.Setting("STRAPI_SEED_TOKEN")
 	if err != nil {
@@ -34,8 +34,8 @@ func (s *Strapi) REST(ctx context.Context, method, path string, body any) (Answe
 	return s.Request(ctx, method, path, token, body)
 }
 
-// Admin asks the API behind Strapi's panel (a path such as /content-manager/…)
-// as the administrator.
+// Admin sends a request to the API behind Strapi's panel (a path such as
+// /content-manager/…) as the administrator.
 func (s *Strapi) Admin(ctx context.Context, method, path string, body any) (Answer, error) {
 	s.jwt.once.Do(func() { s.jwt.value, s.jwt.err = s.login(ctx) })
 	if s.jwt.err != nil {
@@ -69,11 +69,11 @@ func (s *Strapi) login(ctx context.Context) (string, error) {
 func (s *Strapi) Request(ctx context.Context, method, path, token string, body any) (Answer, error) {
 	content, contentType, err := encode(body)
 	if err != nil {
-		return Answer{}, fmt.Errorf("ask Strapi: %w", err)
+		return Answer{}, fmt.Errorf("request Strapi: %w", err)
 	}
 	request, err := http.NewRequestWithContext(ctx, method, s.URL+path, content)
 	if err != nil {
-		return Answer{}, fmt.Errorf("ask Strapi: %w", err)
+		return Answer{}, fmt.Errorf("request Strapi: %w", err)
 	}
 	if contentType != "" {
 		request.Header.Set("Content-Type", contentType)
@@ -83,12 +83,12 @@ func (s *Strapi) Request(ctx context.Context, method, path, token string, body a
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return Answer{}, fmt.Errorf("ask Strapi: %w", err)
+		return Answer{}, fmt.Errorf("request Strapi: %w", err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	answer, err := io.ReadAll(response.Body)
 	if err != nil {
-		return Answer{}, fmt.Errorf("ask Strapi: read the answer to %s %s: %w", method, path, err)
+		return Answer{}, fmt.Errorf("request Strapi: read the answer to %s %s: %w", method, path, err)
 	}
 	return Answer{response.StatusCode, answer}, nil
 }

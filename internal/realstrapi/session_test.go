@@ -114,8 +114,8 @@ func (s *session) ask(token, method, path, body string) string {
 	return s.send(request, token, method+" "+path+" "+body)
 }
 
-// send sends a request, which is told as text, and notes the answer.
-func (s *session) send(request *http.Request, token, told string) string {
+// send sends a request and notes its text and the answer.
+func (s *session) send(request *http.Request, token, text string) string {
 	s.t.Helper()
 	if v := s.token(token); v != "" {
 		request.Header.Set("Authorization", "Bearer "+v)
@@ -126,7 +126,7 @@ func (s *session) send(request *http.Request, token, told string) string {
 	answer, err := io.ReadAll(response.Body)
 	require.NoError(s.t, err)
 	o := &s.seen[len(s.seen)-1]
-	o.answers = append(o.answers, fmt.Sprintf("%s -> %d %s", told, response.StatusCode, s.aliases.normalize(string(answer))))
+	o.answers = append(o.answers, fmt.Sprintf("%s -> %d %s", text, response.StatusCode, s.aliases.normalize(string(answer))))
 	return string(answer)
 }
 
@@ -167,7 +167,7 @@ var (
 	moment     = regexp.MustCompile(`"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"`)
 )
 
-// normalize takes out what differs between two Strapis that are told the same:
+// normalize takes out what differs between two Strapis that get the same requests:
 // documentIds, hashes of files, moments, and the order of keys, which varies in a real one.
 func (a aliases) normalize(body string) string {
 	a.name("doc", documentID, body)

@@ -29,13 +29,13 @@ const (
 	scriptTimeout = 10 * time.Minute
 	// stopTimeout is how long Strapi may take to end; then it is killed.
 	stopTimeout = 15 * time.Second
-	// askEvery is how often a starting Strapi is asked whether it is there.
-	askEvery = 100 * time.Millisecond
+	// pollInterval is how often Start checks whether Strapi is ready.
+	pollInterval = 100 * time.Millisecond
 )
 
 // Config is what New needs.
 type Config struct {
-	// Source is the folder strapi of the repository, Modules what Install answered.
+	// Source is the folder strapi of the repository, Modules what Install returned.
 	Source, Modules string
 	// DatabaseURL is an empty Postgres database of its own, or one of an earlier run.
 	DatabaseURL string
@@ -50,7 +50,7 @@ type Config struct {
 	DealboxURL string
 	// Stock leaves the plugin out: webhooks are not signed.
 	Stock bool
-	// WebhookToken is sent as a static header; empty: none is.
+	// WebhookToken goes into a static header of the webhook; "" adds none.
 	WebhookToken string
 	// Settings are further environment variables of Strapi and the scripts.
 	Settings map[string]string
@@ -96,8 +96,8 @@ func New(ctx context.Context, config Config) (*Strapi, error) {
 	return s, nil
 }
 
-// choosePort is the wanted port, or a free one, that nobody uses now; Strapi cannot
-// be given a listener.
+// choosePort returns the wanted port, or a free one where that is 0. Nobody listens on
+// it now; Strapi accepts a port and no listener.
 func choosePort(ctx context.Context, wanted int) (string, error) {
 	if wanted == 0 {
 		return FreePort(ctx)
@@ -109,9 +109,9 @@ func choosePort(ctx context.Context, wanted int) (string, error) {
 	return port, nil
 }
 
-// FreePort is a port of 127.0.0.1 that nobody is given who asks for any: Linux takes
-// those, and the near ends of connections, from 32768 up. So it is still free when
-// the program that listens on it is started again.
+// FreePort returns a free port of 127.0.0.1 below 32768, from where Linux takes the
+// ports of those who ask for any and the near ends of connections. So it is still
+// free when the program that listens on it is started again.
 func FreePort(ctx context.Context) (string, error) {
 	const first, count, tries = 20000, 12000, 100
 	var err error
@@ -132,8 +132,8 @@ func tryPort(ctx context.Context, port string) error {
 	return l.Close()
 }
 
-// command runs a script with modules looked for where the links to them are, which
-// is how Strapi finds the plugin.
+// command runs a script. Node searches modules from where the links to them are,
+// which is how Strapi finds the plugin.
 func (s *Strapi) command(script string) *exec.Cmd {
 	cmd := exec.Command("node", "--preserve-symlinks", "--preserve-symlinks-main", "--import", endWithParent, script, "start") //nolint:noctx // it outlives the start; Stop ends it
 	cmd.Dir, cmd.Env = s.dir, s.environment()
@@ -145,7 +145,8 @@ func (s *Strapi) command(script string) *exec.Cmd {
 // endWithParent makes Node end when its input does: also when we are killed.
 const endWithParent = `data:text/javascript,process.stdin.on("end",()=>process.exit(1)).resume()`
 
-// Start starts it and waits until it answers. The error has the end of its log.
+// Start starts it and waits, at most 10 minutes, until it is ready. The error has
+// the end of its log.
 func (s *Strapi) Start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -186,34 +187,15 @@ func (s *Strapi) waitReady(ctx context.Context) error {
 			return errors.New("it ended")
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(askEvery):
+		case <-time.After(pollInterval):
 		}
 	}
 }
 
-// environment is that of Strapi and of the example's scripts. Little of our own
-// gets in: settings of Dealbox, such as DATABASE_URL, have the same names.
-func (s *Strapi) environment() []string {
-	env := map[string]string{
-		"NODE_ENV": "development", // in production it refuses webhooks to loopback
-		"HOST":     "127.0.0.1", "PORT": s.port, "DATABASE_URL": s.config.DatabaseURL,
-		"DRAFTS":    strconv.FormatBool(s.config.Drafts),
-		"LOCALIZED": strconv.FormatBool(len(s.config.Locales) > 0), "LOCALES": strings.Join(s.config.Locales, ","),
-		"STRAPI_TELEMETRY_DISABLED": "true",
-		"DEALBOX_URL":               s.config.DealboxURL, "STRAPI_URL": s.URL, "STRAPI_WEBHOOK_TOKEN": s.config.WebhookToken,
-		"SIGN_WEBHOOKS": strconv.FormatBool(!s.config.Stock),
-	}
-	for name, value := range s.config.Settings {
-		env[name] = value
-	}
-	for _, name := range []string{"PATH", "HOME", "TMPDIR"} {
-		env[name] = os.Getenv(name)
-	}
-	list := make([]string, 0, len(env))
-	for name, value := range env {
-		list = append(list, name+"="+value)
-	}
-	return list
+// Close ends it and removes its folder. The database stays.
+func (s *Strapi) Close() error {
+	s.Stop()
+	return os.RemoveAll(s.dir)
 }
 
 // Stop ends it as a deployment does, with SIGTERM, and waits. What is in its
@@ -231,7 +213,7 @@ func (s *Strapi) end(signal os.Signal) {
 	if s.process == nil {
 		return
 	}
-	_ = s.process.Process.Signal(signal) // an error says that it is gone
+	_ = s.process.Process.Signal(signal) // an error means that it is gone
 	select {
 	case <-s.exited:
 	case <-time.After(stopTimeout):
@@ -242,13 +224,7 @@ func (s *Strapi) end(signal os.Signal) {
 	s.process = nil
 }
 
-// Close ends it and removes its folder. The database stays.
-func (s *Strapi) Close() error {
-	s.Stop()
-	return os.RemoveAll(s.dir)
-}
-
-// Exited is closed when the process that Start started is gone.
+// Exited returns a channel that closes when the process that Start started is gone.
 func (s *Strapi) Exited() <-chan struct{} { return s.exited }
 
 // Configure changes the configuration for the next Start and the next script.
@@ -276,7 +252,32 @@ func (s *Strapi) script(ctx context.Context, name string, args ...string) error 
 	return nil
 }
 
-// Setting is one of the app's .env, where the scripts keep what they make:
+// environment returns the environment of Strapi and of the example's scripts. It
+// has little of our own: settings of Dealbox, such as DATABASE_URL, have the same names.
+func (s *Strapi) environment() []string {
+	env := map[string]string{
+		"NODE_ENV": "development", // in production it refuses webhooks to loopback
+		"HOST":     "127.0.0.1", "PORT": s.port, "DATABASE_URL": s.config.DatabaseURL,
+		"DRAFTS":    strconv.FormatBool(s.config.Drafts),
+		"LOCALIZED": strconv.FormatBool(len(s.config.Locales) > 0), "LOCALES": strings.Join(s.config.Locales, ","),
+		"STRAPI_TELEMETRY_DISABLED": "true",
+		"DEALBOX_URL":               s.config.DealboxURL, "STRAPI_URL": s.URL, "STRAPI_WEBHOOK_TOKEN": s.config.WebhookToken,
+		"SIGN_WEBHOOKS": strconv.FormatBool(!s.config.Stock),
+	}
+	for name, value := range s.config.Settings {
+		env[name] = value
+	}
+	for _, name := range []string{"PATH", "HOME", "TMPDIR"} {
+		env[name] = os.Getenv(name)
+	}
+	list := make([]string, 0, len(env))
+	for name, value := range env {
+		list = append(list, name+"="+value)
+	}
+	return list
+}
+
+// Setting returns a value of the app's .env, where the scripts keep what they make:
 // STRAPI_API_TOKEN, STRAPI_SEED_TOKEN, STRAPI_WEBHOOK_SECRET, ADMIN_EMAIL, ADMIN_PASSWORD.
 func (s *Strapi) Setting(name string) (string, error) {
 	content, err := os.ReadFile(filepath.Join(s.dir, ".env"))
@@ -291,7 +292,7 @@ func (s *Strapi) Setting(name string) (string, error) {
 	return "", fmt.Errorf("strapi has no setting %s yet", name)
 }
 
-// Log is the end of what Strapi printed.
+// Log returns the end of what Strapi printed.
 func (s *Strapi) Log() string { return s.log.tail() }
 
 // lockedBuffer keeps what a process prints and hands it on.

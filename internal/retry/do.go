@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// ErrTooLate is what errors.Is finds in every *DeferredError.
+// ErrTooLate matches every *DeferredError with errors.Is.
 var ErrTooLate = errors.New("the next try would come too late")
 
-// DeferredError says that the next try would come too late for the context's
-// deadline. The caller should come back after After.
+// DeferredError means that the next try would come too late for the context's
+// deadline. The caller should try again after After.
 type DeferredError struct {
-	// After is the wait that was due: the delay, or a longer Retry-After.
+	// After is the wait before the next try: the delay, or a longer Retry-After.
 	After time.Duration
 	// Err is the failure of the last try.
 	Err error
@@ -23,10 +23,10 @@ func (e *DeferredError) Error() string {
 	return fmt.Sprintf("%v; %v: come back after %s", e.Err, ErrTooLate, e.After)
 }
 
-// Unwrap gives the failure of the last try.
+// Unwrap returns the failure of the last try.
 func (e *DeferredError) Unwrap() error { return e.Err }
 
-// Is makes ErrTooLate match.
+// Is reports whether target is ErrTooLate.
 func (e *DeferredError) Is(target error) bool { return target == ErrTooLate }
 
 // transient is implemented by errors that know whether another try may help.
@@ -41,14 +41,14 @@ type hinted interface {
 	RetryAfter() time.Duration
 }
 
-// Do calls op until it succeeds, fails for good, or has been tried
-// 1 + MaxRetries times. It tries again only after an error whose method
-// Transient says true, and waits for the policy's delay or for what the
-// error's method RetryAfter says, whichever is longer. It returns
-//   - the error of the last try,
+// Do calls op until it succeeds, fails for good, or was called 1 + MaxRetries
+// times. It calls op again only after an error whose method Transient returns
+// true. Before that it waits for the policy's delay or for what the error's method
+// RetryAfter returns, whichever is longer. It returns
+//   - the error of the last call,
 //   - a *DeferredError, at once, when the wait would pass ctx's deadline,
-//   - an error that wraps ctx.Err() when ctx ends, at once. The end of a
-//     context is never a reason to try again.
+//   - an error that wraps ctx.Err() when ctx ends, at once. The end of ctx is
+//     never a reason to try again.
 func Do(ctx context.Context, p Policy, op func(ctx context.Context) error) error {
 	return do(ctx, p, nil, op)
 }
@@ -95,7 +95,7 @@ func passesDeadline(ctx context.Context, delay, try time.Duration) bool {
 	return ok && time.Until(deadline)-max(try, 0) <= delay
 }
 
-// wait says false when ctx has ended first.
+// wait reports whether the delay passed before ctx ended.
 func wait(ctx context.Context, delay time.Duration) bool {
 	timer := time.NewTimer(delay)
 	defer timer.Stop()

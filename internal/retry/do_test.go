@@ -22,7 +22,7 @@ func (f *failure) Transient() bool           { return f.passing }
 func (f *failure) RetryAfter() time.Duration { return f.after }
 func (f *failure) Unwrap() error             { return f.cause }
 
-// script is an op that gives one result after the other, then nil, and keeps
+// script is an op that returns one result after the other, then nil, and records
 // when it was called.
 type script struct {
 	results []error
@@ -97,7 +97,7 @@ func TestDo(t *testing.T) {
 	}
 }
 
-func TestDo_DeferredTellsTheWait(t *testing.T) {
+func TestDo_DeferredHasTheWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

@@ -1,5 +1,6 @@
-// Package retry repeats what failed for a passing reason: exponential backoff
-// with full jitter, and no longer than the caller's context allows.
+// Package retry calls a function again that failed for a passing reason: with
+// exponential backoff and full jitter, and no longer than the caller's context
+// allows. It imports nothing of ours.
 package retry
 
 import (
@@ -11,8 +12,8 @@ import (
 // defaultBase doubles the delay with each retry.
 const defaultBase = 2
 
-// Policy says how often and after which delays to try again. The zero value
-// never tries again.
+// Policy is how often and after which delays to try again. The zero value never
+// tries again.
 type Policy struct {
 	// MaxRetries is the number of tries after the first one.
 	MaxRetries int
@@ -22,17 +23,17 @@ type Policy struct {
 	MaxDelay time.Duration
 	// Base is the factor from one retry to the next, at least 1. 0 means 2.
 	Base float64
-	// Try is how long one try may take. A retry that would have less than this
-	// before the context's deadline is deferred. 0 asks only for the deadline
-	// to lie beyond the wait.
+	// Try is how long one try may take. Do defers a retry that would have less than
+	// this before the context's deadline. 0 means that the deadline need only lie
+	// beyond the wait.
 	Try time.Duration
 }
 
-// Delay is how long to wait before retry n, counted from 0: a random part of
-// min(MaxDelay, InitialDelay × Baseⁿ). The whole range is random, for that
+// Delay returns how long to wait before retry n, counted from 0: a random part of
+// min(MaxDelay, InitialDelay × Baseⁿ). The whole range is random, because that
 // spreads many waiting callers best ("full jitter" in Exponential Backoff And
-// Jitter, AWS Architecture Blog, 2015). rnd gives numbers from 0 up to and
-// without 1; nil means math/rand/v2.
+// Jitter, AWS Architecture Blog, 2015). rnd returns numbers in [0, 1); nil means
+// math/rand/v2.
 func (p Policy) Delay(n int, rnd func() float64) time.Duration {
 	if rnd == nil {
 		rnd = rand.Float64
@@ -40,7 +41,7 @@ func (p Policy) Delay(n int, rnd func() float64) time.Duration {
 	return time.Duration(rnd() * float64(p.ceiling(n)))
 }
 
-// ceiling is the longest delay before retry n.
+// ceiling returns the longest delay before retry n.
 func (p Policy) ceiling(n int) time.Duration {
 	if p.InitialDelay <= 0 {
 		return 0

@@ -11,7 +11,7 @@ import (
 
 func fixed(x float64) func() float64 { return func() float64 { return x } }
 
-// almostOne is the largest number that math/rand/v2 gives.
+// almostOne is the largest number that math/rand/v2 returns.
 var almostOne = math.Nextafter(1, 0)
 
 // standard is the policy of the service's default settings.

@@ -3,14 +3,16 @@ package strapi
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
 
+	"dealbox/internal/retry"
 	"dealbox/internal/text"
 )
 
-// refusal makes an *Error of an answer whose status is not 200.
+// refusal returns the *Error that an answer means whose status is not 200.
 func (c *Client) refusal(r request, res *http.Response, body []byte) *Error {
 	said := parseErrorAnswer(body)
 	status := res.StatusCode
@@ -23,7 +25,7 @@ func (c *Client) refusal(r request, res *http.Response, body []byte) *Error {
 		e.Message = "a redirect, which is never followed; give Strapi's final address as its URL"
 		return e
 	case status >= 500, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout:
-		e.Kind, e.Wait = Unavailable, retryAfter(res.Header, time.Now())
+		e.Kind, e.Wait = Unavailable, retry.After(res.Header, time.Now())
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		e.Kind = Refused
 	case status == http.StatusNotFound && said.notFound():
@@ -71,7 +73,8 @@ func (a errorAnswer) text(status int) string {
 	return a.name + ": " + a.message
 }
 
-// parseDocumentAnswer reads {"data":{…}}. Its second result says what is wrong.
+// parseDocumentAnswer reads {"data":{…}}. The second result is what is wrong, ""
+// when nothing is.
 func parseDocumentAnswer(body []byte, documentID string) (Document, string) {
 	top, fault := parseAnswer(body)
 	if fault != "" {
@@ -82,40 +85,58 @@ func parseDocumentAnswer(body []byte, documentID string) (Document, string) {
 		return Document{}, fault
 	}
 	if doc.DocumentID != documentID {
-		return Document{}, "the answer is about another document than the one asked for"
+		return Document{}, "the answer is about another document than the request"
 	}
 	return doc, ""
 }
 
-// checkListAnswer says what is wrong with {"data":[…],"meta":{"pagination":{…}}}.
-func checkListAnswer(body []byte) string {
+// rawList is {"data":[…],"meta":{"pagination":{…}}}.
+type rawList struct {
+	documents  []json.RawMessage
+	pagination struct {
+		PageSize int  `json:"pageSize"`
+		Total    *int `json:"total"` // nil: Strapi did not count
+	}
+}
+
+// parseListAnswer reads a list, but not its documents. The second result is what
+// is wrong, "" when nothing is.
+func parseListAnswer(body []byte) (rawList, string) {
+	var list rawList
 	top, fault := parseAnswer(body)
 	if fault != "" {
-		return fault
+		return list, fault
 	}
 	if !isArray(top["data"]) {
-		return "data is not an array"
+		return list, "data is not an array"
 	}
 	var meta map[string]json.RawMessage
 	if json.Unmarshal(top["meta"], &meta) != nil || !isObject(meta["pagination"]) {
-		return "meta.pagination is not an object"
+		return list, "meta.pagination is not an object"
 	}
-	return ""
+	if json.Unmarshal(top["data"], &list.documents) != nil || json.Unmarshal(meta["pagination"], &list.pagination) != nil {
+		return list, "the list cannot be read"
+	}
+	return list, ""
 }
 
-// parseAnswer gives the members of a JSON object. Maps, because encoding/json
-// takes struct fields in any letter case.
+// parseAnswer returns the members of a JSON object. They are a map, because
+// encoding/json accepts struct fields in any letter case.
 func parseAnswer(body []byte) (map[string]json.RawMessage, string) {
 	var top map[string]json.RawMessage
-	text := bytes.TrimSpace(body)
+	body = bytes.TrimSpace(body)
 	switch {
-	case len(text) == 0:
+	case len(body) == 0:
 		return nil, "the answer is empty"
-	case text[0] == '<':
+	case body[0] == '<':
 		return nil, "the answer is HTML or XML, not JSON; does the URL lead to Strapi?"
-	case !json.Valid(text):
+	}
+	err := json.Unmarshal(body, &top)
+	_, isWrongType := errors.AsType[*json.UnmarshalTypeError](err)
+	switch {
+	case err != nil && !isWrongType:
 		return nil, "the answer is not valid JSON, or cut short"
-	case json.Unmarshal(text, &top) != nil, top == nil:
+	case top == nil:
 		return nil, "the answer is not a JSON object"
 	}
 	return top, ""

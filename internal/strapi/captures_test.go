@@ -68,5 +68,3 @@ func TestParseEnvelope_Captures(t *testing.T) {
 		})
 	}
 }
-
-var vectorTime = time.Unix(1614265330, 0)

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"dealbox/internal/httpclient"
 	"dealbox/internal/text"
 )
 
@@ -19,32 +20,33 @@ const (
 	defaultTimeout   = 10 * time.Second
 	defaultMaxBytes  = 16 << 20
 	defaultUserAgent = "dealbox"
-	// idlePerHost: as many workers as may ask at once keep their connections.
+	// idlePerHost is above the default WORKER_COUNT of 50, so that each worker
+	// keeps its connection.
 	idlePerHost = 64
-	// idleTimeout stays below the 5 s after which Node closes an idle
-	// connection; else a request now and then meets the closing.
+	// idleTimeout stays below the 5 s after which Node closes an idle connection:
+	// a request that meets the closing fails.
 	idleTimeout = 4 * time.Second
 )
 
-// Config says which Strapi to ask and how.
+// Config names a Strapi and bounds the requests to it.
 type Config struct {
-	// BaseURL of Strapi, with or without a trailing slash or /api. A path
-	// before it is kept: https://example.com/cms is asked at /cms/api.
+	// BaseURL is Strapi's, with or without a trailing slash or /api. A path before
+	// it stays: with https://example.com/cms the requests go to /cms/api.
 	BaseURL string
-	// Token is Strapi's API token. A read-only one is enough.
+	// Token is a Strapi API token. A read-only one is enough.
 	Token string
 	// Timeout bounds one request, from the dial to the last byte. 0 means 10 s.
 	Timeout time.Duration
-	// UserAgent of the requests; "" means dealbox.
+	// UserAgent is a header of each request; "" means dealbox.
 	UserAgent string
-	// MaxBytes bounds an answer, unpacked. 0 means 16 MiB.
+	// MaxBytes bounds an answer, after decompression. 0 means 16 MiB.
 	MaxBytes int64
-	// Transport makes the requests; nil means one of its own, with room for many
-	// idle connections to one host.
+	// Transport makes the requests; nil means one of the client's own, with room
+	// for many idle connections to one host.
 	Transport http.RoundTripper
 }
 
-// Client asks Strapi's REST API. It is safe for concurrent use.
+// Client reads from Strapi's REST API. It is safe for concurrent use.
 type Client struct {
 	base      string // up to and with /api
 	token     string
@@ -54,8 +56,8 @@ type Client struct {
 	http      *http.Client
 }
 
-// New makes a Client. It asks nothing yet. Its errors never hold the URL or
-// the token.
+// New makes a Client. It sends nothing yet. Its errors never hold the URL or the
+// token.
 func New(c Config) (*Client, error) {
 	base, err := apiBase(c.BaseURL)
 	if err != nil {
@@ -73,7 +75,7 @@ func New(c Config) (*Client, error) {
 		timeout:   c.Timeout,
 		userAgent: c.UserAgent,
 		maxBytes:  c.MaxBytes,
-		http:      &http.Client{Transport: c.Transport, CheckRedirect: refuseRedirect},
+		http:      httpclient.New(c.Transport),
 	}
 	if c.Transport == nil {
 		client.http.Transport = transport()
@@ -90,14 +92,8 @@ func New(c Config) (*Client, error) {
 	return client, nil
 }
 
-// WithTimeout is the client with at most this long for one request.
-func (c *Client) WithTimeout(limit time.Duration) *Client {
-	within := *c
-	within.timeout = min(c.timeout, limit)
-	return &within
-}
-
-// apiBase never quotes the URL in an error: it may hold a password.
+// apiBase returns the URL up to and with /api. Its errors never quote the URL,
+// which may hold a password.
 func apiBase(raw string) (string, error) {
 	u, err := url.Parse(raw)
 	switch {
@@ -117,7 +113,8 @@ func apiBase(raw string) (string, error) {
 	return u.Scheme + "://" + u.Host + path + "/api", nil
 }
 
-// transport is our own, so that no other code's settings or load reach it.
+// transport returns a transport of the client's own, so that no other code's
+// settings or load reach it.
 func transport() *http.Transport {
 	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}
 	return &http.Transport{
@@ -132,16 +129,19 @@ func transport() *http.Transport {
 	}
 }
 
-// refuseRedirect: a redirect could lead the token to another host, or us to a
-// private address.
-func refuseRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+// WithTimeout returns a copy of the client with at most this long for one request.
+func (c *Client) WithTimeout(limit time.Duration) *Client {
+	limited := *c
+	limited.timeout = min(c.timeout, limit)
+	return &limited
+}
 
-// Document asks for one version of a document. The error is an *Error, or
-// wraps ctx.Err() when ctx has ended. A locale of "" asks for the default one.
+// Document reads one version of a document. A locale of "" means the default one.
+// The error is an *Error, or wraps ctx.Err() when ctx has ended.
 func (c *Client) Document(ctx context.Context, t ContentType, documentID, locale string, v Version, q Query) (Document, error) {
 	r := request{path: "/" + url.PathEscape(t.Plural) + "/" + url.PathEscape(documentID), query: url.Values{}}
 	if documentID == "" || isDots(documentID) {
-		// Such a path would name another resource.
+		// Its path would name another resource.
 		return Document{}, r.fail(Rejected, 0, "not sent: the documentId is not an identifier")
 	}
 	if v == Draft {
@@ -157,7 +157,7 @@ func (c *Client) Document(ctx context.Context, t ContentType, documentID, locale
 	}
 	doc, fault := parseDocumentAnswer(body, documentID)
 	if fault == "" && locale != "" && doc.Locale != "" && doc.Locale != locale {
-		fault = "asked in locale " + strconv.Quote(locale) + ", answered in another; does a proxy drop the query?"
+		fault = "requested in locale " + strconv.Quote(locale) + ", answered in another; does a proxy drop the query?"
 	}
 	if fault != "" {
 		return Document{}, r.fail(Unreadable, http.StatusOK, fault)
@@ -165,11 +165,11 @@ func (c *Client) Document(ctx context.Context, t ContentType, documentID, locale
 	return doc, nil
 }
 
-// CheckList asks for one document of the type's list: nil means that Strapi
-// is there, accepts the token, has the route and knows the relations. Of the
-// document it asks the id alone, so that one whose values are too large to read
-// does not speak for its type. Errors as for Document, but never NotFound: for a
-// list, a 404 is a missing route.
+// CheckList reports whether the type can be read: nil means that Strapi is there,
+// accepts the token, has the type's route and knows the relations of q. It requests
+// one document of the list, and of it the documentId alone, so that a document
+// which is too large to read does not speak for its type. The errors are those of
+// Document but for NotFound: the 404 of a list is a MissingRoute.
 func (c *Client) CheckList(ctx context.Context, t ContentType, q Query) error {
 	r := request{path: "/" + url.PathEscape(t.Plural), query: url.Values{"pagination[pageSize]": {"1"}, "fields[0]": {"documentId"}}}
 	q.addTo(r.query)
@@ -177,13 +177,13 @@ func (c *Client) CheckList(ctx context.Context, t ContentType, q Query) error {
 	if err != nil {
 		return err
 	}
-	if fault := checkListAnswer(body); fault != "" {
+	if _, fault := parseListAnswer(body); fault != "" {
 		return r.fail(Unreadable, http.StatusOK, fault)
 	}
 	return nil
 }
 
-// collection is get for a list, where a 404 is a missing route.
+// collection is get for a list, whose 404 is a missing route.
 func (c *Client) collection(ctx context.Context, r request) ([]byte, http.Header, error) {
 	body, header, err := c.get(ctx, r)
 	if e, ok := errors.AsType[*Error](err); ok && e.Kind == NotFound {
@@ -192,33 +192,7 @@ func (c *Client) collection(ctx context.Context, r request) ([]byte, http.Header
 	return body, header, err
 }
 
-func (q Query) addTo(v url.Values) {
-	for _, name := range q.Populate {
-		v.Set("populate["+name+"][fields][0]", "documentId")
-	}
-}
-
-// request is a GET below /api.
-type request struct {
-	path  string // escaped
-	query url.Values
-}
-
-func (r request) target() string {
-	if len(r.query) == 0 {
-		return r.path
-	}
-	return r.path + "?" + r.query.Encode()
-}
-
-// op leaves the query out: it is long, and the same for each request of a type.
-func (r request) op() string { return "GET /api" + r.path }
-
-func (r request) fail(kind ErrorKind, status int, message string) *Error {
-	return &Error{Kind: kind, Status: status, Op: r.op(), Message: message}
-}
-
-// get gives the body and the header of a 200.
+// get returns the body and the header of a 200. Any other status is an error.
 func (c *Client) get(ctx context.Context, r request) ([]byte, http.Header, error) {
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -242,7 +216,7 @@ func (c *Client) get(ctx context.Context, r request) ([]byte, http.Header, error
 	case err != nil && ctx.Err() != nil:
 		return nil, nil, stopped(ctx, r)
 	case res.StatusCode != http.StatusOK:
-		// The status speaks, whatever became of the body.
+		// The status decides, whether or not the body could be read.
 		return nil, nil, c.refusal(r, res, body)
 	case int64(len(body)) > c.maxBytes:
 		return nil, nil, r.fail(Unreadable, res.StatusCode, fmt.Sprintf("the answer is larger than %d bytes", c.maxBytes))
@@ -250,19 +224,20 @@ func (c *Client) get(ctx context.Context, r request) ([]byte, http.Header, error
 	return body, res.Header, nil
 }
 
-// unreachable tells our own timeout from the caller's end and from the network.
+// unreachable returns the error of a request without a complete answer: the end
+// of the caller's ctx, the client's own timeout or what the network says.
 func (c *Client) unreachable(ctx, limited context.Context, r request, err error) error {
 	if ctx.Err() != nil {
 		return stopped(ctx, r)
 	}
 	e := r.fail(Unreachable, 0, "")
 	if limited.Err() != nil {
-		// Not wrapped: to the caller it would look as if its own context had ended.
+		// It wraps nothing: to the caller it would look as if its own ctx had ended.
 		e.Message = fmt.Sprintf("no complete answer within %s", c.timeout)
 		return e
 	}
 	if outer, ok := errors.AsType[*url.Error](err); ok {
-		err = outer.Err // without the URL, which Op already tells
+		err = outer.Err // without the URL, whose path is in Op
 	}
 	e.Message, e.err = text.Line(c.redact(err.Error()), maxMessage), err
 	return e
@@ -272,5 +247,32 @@ func stopped(ctx context.Context, r request) error {
 	return fmt.Errorf("strapi: %s: %w", r.op(), ctx.Err())
 }
 
-// redact is for texts that a server chose: it may send back what we sent.
+// redact takes the token out of a server's text: it may repeat what it received.
 func (c *Client) redact(s string) string { return strings.ReplaceAll(s, c.token, "[token]") }
+
+// request is a GET below /api.
+type request struct {
+	path  string // escaped
+	query url.Values
+}
+
+func (r request) target() string {
+	if len(r.query) == 0 {
+		return r.path
+	}
+	return r.path + "?" + r.query.Encode()
+}
+
+func (r request) fail(kind ErrorKind, status int, message string) *Error {
+	return &Error{Kind: kind, Status: status, Op: r.op(), Message: message}
+}
+
+// op names the request in errors, without its query, which is long and the same
+// for each request of a type.
+func (r request) op() string { return "GET /api" + r.path }
+
+func (q Query) addTo(v url.Values) {
+	for _, name := range q.Populate {
+		v.Set("populate["+name+"][fields][0]", "documentId")
+	}
+}

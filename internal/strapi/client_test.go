@@ -110,7 +110,7 @@ func TestClient_Document_Locale(t *testing.T) {
 	t.Parallel()
 	for asked, answers := range map[string]map[string]string{
 		"":   {"": "", "en": ""},
-		"fr": {"": "", "fr": "", "en": `asked in locale "fr", answered in another`},
+		"fr": {"": "", "fr": "", "en": `requested in locale "fr", answered in another`},
 	} {
 		for locale, fault := range answers {
 			body := strings.Replace(dealAnswer, `"documentId"`, `"locale":"`+locale+`","documentId"`, 1)
@@ -257,7 +257,7 @@ func TestClient_Answers(t *testing.T) {
 	}
 }
 
-func TestClient_Collection_Request(t *testing.T) {
+func TestClient_CheckList_Request(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		query Query

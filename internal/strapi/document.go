@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Document is one version of a document, as the REST API shows it.
+// Document is one version of a document in one locale, as the REST API returns it.
 type Document struct {
-	// ID is the row's number. It changes with each publication, so it is no
-	// key; 0 when it cannot be read.
+	// ID is the row's number. Each publication changes it, so it is no key; 0
+	// when it cannot be read.
 	ID         int64
 	DocumentID string
 	// Locale is "" where the type is not localized.
@@ -18,12 +18,13 @@ type Document struct {
 	CreatedAt, UpdatedAt *time.Time
 	// PublishedAt is nil for a draft.
 	PublishedAt *time.Time
-	// Attributes are all others, by Strapi's names, undecoded: numbers must
+	// Attributes has all other members by Strapi's names, undecoded: numbers must
 	// not pass through a float.
 	Attributes map[string]json.RawMessage
 }
 
-// parseDocument reads a document's object. Its second result says what is wrong.
+// parseDocument reads a document's object. The second result is what is wrong, ""
+// when nothing is.
 func parseDocument(raw json.RawMessage) (Document, string) {
 	if string(raw) == "null" {
 		return Document{}, "data is null"
@@ -51,48 +52,9 @@ func parseDocument(raw json.RawMessage) (Document, string) {
 	return doc, ""
 }
 
-func take(members map[string]json.RawMessage, name string) json.RawMessage {
-	raw := members[name]
-	delete(members, name)
-	return raw
-}
-
-// takeString: null and absent are "" and right.
-func takeString(members map[string]json.RawMessage, name string) (string, bool) {
-	raw := take(members, name)
-	if raw == nil {
-		return "", true
-	}
-	var s string
-	err := json.Unmarshal(raw, &s)
-	return s, err == nil
-}
-
-func takeInt(members map[string]json.RawMessage, name string) int64 {
-	var n int64
-	if json.Unmarshal(take(members, name), &n) != nil {
-		return 0
-	}
-	return n
-}
-
-// takeTime: null and absent are nil and right.
-func takeTime(members map[string]json.RawMessage, name string) (*time.Time, bool) {
-	raw := take(members, name)
-	if raw == nil || string(raw) == "null" {
-		return nil, true
-	}
-	var s string
-	if json.Unmarshal(raw, &s) != nil {
-		return nil, false
-	}
-	t := parseTime(s)
-	return t, t != nil
-}
-
-// RelationIDs gives the documentIds of a relation: an array, one object or
-// null, which is no document. It says false when the relation was not told:
-// absent, {"count":n} as in some webhooks, or anything else.
+// RelationIDs returns the documentIds of a relation, whose value is an array, one
+// object or null (no document). It reports false when the value does not name
+// them: absent, {"count":n} as in some webhooks, or anything else.
 func RelationIDs(raw json.RawMessage) ([]string, bool) {
 	raw = bytes.TrimSpace(raw)
 	var documents []map[string]json.RawMessage
@@ -116,4 +78,43 @@ func RelationIDs(raw json.RawMessage) ([]string, bool) {
 		ids = append(ids, id)
 	}
 	return ids, true
+}
+
+// takeString reports false for anything but a string; null and absent are "" and true.
+func takeString(members map[string]json.RawMessage, name string) (string, bool) {
+	raw := take(members, name)
+	if raw == nil {
+		return "", true
+	}
+	var s string
+	err := json.Unmarshal(raw, &s)
+	return s, err == nil
+}
+
+func takeInt(members map[string]json.RawMessage, name string) int64 {
+	var n int64
+	if json.Unmarshal(take(members, name), &n) != nil {
+		return 0
+	}
+	return n
+}
+
+// takeTime reports false for anything but a time; null and absent are nil and true.
+func takeTime(members map[string]json.RawMessage, name string) (*time.Time, bool) {
+	raw := take(members, name)
+	if raw == nil || string(raw) == "null" {
+		return nil, true
+	}
+	var s string
+	if json.Unmarshal(raw, &s) != nil {
+		return nil, false
+	}
+	t := parseTime(s)
+	return t, t != nil
+}
+
+func take(members map[string]json.RawMessage, name string) json.RawMessage {
+	raw := members[name]
+	delete(members, name)
+	return raw
 }

@@ -1,7 +1,8 @@
 package strapi
 
 import (
-	"bytes"
+	"encoding/json"
+	"errors"
 	"strings"
 	"time"
 )
@@ -18,16 +19,21 @@ const (
 // Limits of what an envelope may hold, in bytes.
 const (
 	maxEvent      = 100
-	maxIdentifier = 255 // uid, model, documentId; 9 kB no longer fit into an index
+	maxIdentifier = 255 // uid, model, documentId; 9 kB no longer fit into an index of Postgres
 	maxLocale     = 35  // the longest BCP 47 tag that RFC 5646 §4.4.1 expects
-	maxSentAt     = 64
 )
 
-// Envelope is what a webhook says about itself. The rest of the payload is
-// never used: Strapi's REST API has the truth.
+// The reasons that speak about the whole body.
+var (
+	errNotJSON   = errors.New("the body is not valid JSON, or cut short")
+	errNotObject = errors.New("the body is not a JSON object")
+)
+
+// Envelope is what a webhook says about itself. Dealbox never uses the rest of
+// the payload: Strapi's REST API has the truth.
 type Envelope struct {
 	Event string
-	// UID is the content type. Strapi 5 always sends it; "" means to go by Model.
+	// UID is the content type. Strapi 5 always sends it; where it is "", Model counts.
 	UID, Model string
 	// DocumentID names the document of an entry event.
 	DocumentID string
@@ -38,8 +44,8 @@ type Envelope struct {
 	SentAt *time.Time
 }
 
-// IsEntry is true for the events that name a document: create, update, delete,
-// publish and unpublish.
+// IsEntry reports whether the event names a document: create, update, delete,
+// publish and unpublish do.
 func (e Envelope) IsEntry() bool {
 	switch e.Event {
 	case EntryCreate, EntryUpdate, EntryDelete, EntryPublish, EntryUnpublish:
@@ -48,194 +54,129 @@ func (e Envelope) IsEntry() bool {
 	return false
 }
 
-// ParseEnvelope reads the body of an authentic delivery. An error is the
-// reason to quarantine it: a short text that quotes nothing of the body. What
-// could be read safely is returned with the error.
+// ParseEnvelope reads the body of an authentic delivery. An error is the reason
+// to quarantine it: one of a few fixed texts, which quote nothing of the body. It
+// comes with the fields that are right; a body that is not JSON has none.
+//
+// Only the five fields that Dealbox stores as text must be clean: the event, the
+// model, the uid, the documentId and the locale. Postgres keeps the body as bytes,
+// so a NUL, a lone surrogate or a huge number elsewhere does no harm. The caller
+// bounds the size; encoding/json bounds the depth, at 10,000 levels.
 func ParseEnvelope(body []byte) (Envelope, error) {
-	p := parser{scanner: scanner{data: body}}
-	p.parse()
-	e := Envelope{
-		Event:      p.event.value,
-		UID:        p.uid.value,
-		Model:      p.model.value,
-		DocumentID: p.documentID.value,
-		Locale:     p.locale.value,
-		SentAt:     parseTime(p.sentAt.value),
+	var p payload
+	err := json.Unmarshal(body, &p)
+	wrongType, isWrongType := errors.AsType[*json.UnmarshalTypeError](err)
+	switch {
+	case isWrongType && wrongType.Field == "":
+		return Envelope{}, errNotObject
+	case err != nil && !isWrongType:
+		return Envelope{}, errNotJSON
 	}
-	if r := p.reason(e); r != "" {
-		return e, r
+	e := p.envelope()
+	if reason := p.reason(e, isWrongType); reason != "" {
+		return e, errors.New(reason)
 	}
 	return e, nil
 }
 
-// parser collects the fields of an envelope in one walk over the body.
-type parser struct {
-	scanner
-	event, uid, model, sentAt field
-	documentID, locale        field
-	entry                     entryShape
+// payload is the part of a body that is read. The decoder skips the rest.
+type payload struct {
+	Event     member `json:"event"`
+	CreatedAt member `json:"createdAt"`
+	Model     member `json:"model"`
+	UID       member `json:"uid"`
+	Entry     *struct {
+		DocumentID member `json:"documentId"`
+		Locale     member `json:"locale"`
+	} `json:"entry"`
 }
 
-type entryShape int
-
-const (
-	entryMissing entryShape = iota
-	entryObject
-	entryNull
-	entryOther
-	entryTwice
-)
-
-func (p *parser) parse() {
-	if bytes.HasPrefix(p.data, []byte("\xEF\xBB\xBF")) {
-		p.stop(byteOrderMark)
-		return
-	}
-	switch p.peek() {
-	case '{':
-	case 0:
-		p.stop(notJSON)
-		return
-	default:
-		p.stop(notObject)
-		return
-	}
-	if !p.object(p.member) {
-		return
-	}
-	if p.peek(); p.pos < len(p.data) {
-		p.stop(trailing)
-	}
+// member is a member that should be a string. Absent, null and "" are the same.
+type member struct {
+	value string // "" where there is a fault
+	seen  bool
+	fault string // what is wrong, to follow the member's name
 }
 
-func (p *parser) member(key []byte) bool {
-	switch string(key) {
-	case "event":
-		return p.text(&p.event, maxEvent)
-	case "createdAt":
-		return p.text(&p.sentAt, maxSentAt)
-	case "model":
-		return p.text(&p.model, maxIdentifier)
-	case "uid":
-		return p.text(&p.uid, maxIdentifier)
-	case "entry":
-		return p.readEntry()
-	default:
-		return p.skip()
-	}
-}
-
-func (p *parser) readEntry() bool {
-	if p.entry != entryMissing {
-		p.entry = entryTwice
-		p.documentID, p.locale = field{}, field{}
-		return p.skip()
-	}
-	switch p.peek() {
-	case '{':
-		p.entry = entryObject
-		return p.object(p.entryMember)
-	case 'n':
-		p.entry = entryNull
-	default:
-		p.entry = entryOther
-	}
-	return p.skip()
-}
-
-func (p *parser) entryMember(key []byte) bool {
-	switch string(key) {
-	case "documentId":
-		return p.readDocumentID()
-	case "locale":
-		return p.text(&p.locale, maxLocale)
-	default:
-		return p.skip()
-	}
-}
-
-func (p *parser) readDocumentID() bool {
-	if !p.text(&p.documentID, maxIdentifier) {
-		return false
-	}
-	if isDots(p.documentID.value) {
-		p.documentID.value, p.documentID.fault = "", "is not an identifier"
-	}
-	return true
-}
-
-// reason is why the body cannot be used, "" when it can.
-func (p *parser) reason(e Envelope) reason {
+// UnmarshalJSON accepts any value, so that one wrong member leaves the others
+// readable. A member that appears twice counts as wrong, also in another letter
+// case, which encoding/json does not distinguish: choosing one would be a guess
+// about which document changed.
+func (m *member) UnmarshalJSON(raw []byte) error {
 	switch {
-	case p.broken != "":
-		return p.broken
-	case p.fault != "":
-		return p.fault
+	case m.seen:
+		m.value, m.fault = "", "appears twice"
+	case json.Unmarshal(raw, &m.value) != nil:
+		m.fault = "is not a string"
 	}
-	if r := p.event.required("event"); r != "" {
-		return r
+	m.seen = true
+	return nil
+}
+
+// envelope returns the clean fields and notes the faults of the others.
+func (p *payload) envelope() Envelope {
+	e := Envelope{
+		Event:  p.Event.clean(maxEvent),
+		UID:    p.UID.clean(maxIdentifier),
+		Model:  p.Model.clean(maxIdentifier),
+		SentAt: parseTime(p.CreatedAt.value),
+	}
+	if p.Entry != nil {
+		if isDots(p.Entry.DocumentID.value) {
+			p.Entry.DocumentID.value, p.Entry.DocumentID.fault = "", "is not an identifier"
+		}
+		e.DocumentID = p.Entry.DocumentID.clean(maxIdentifier)
+		e.Locale = p.Entry.Locale.clean(maxLocale)
+	}
+	return e
+}
+
+// clean returns the value if it is fit to be stored, else "".
+func (m *member) clean(limit int) string {
+	if fault := textFault(m.value, limit); fault != "" {
+		m.value, m.fault = "", fault
+	}
+	return m.value
+}
+
+// reason returns why the body cannot be used, "" when it can.
+func (p *payload) reason(e Envelope, entryIsNoObject bool) string {
+	if reason := p.Event.required("event"); reason != "" {
+		return reason
 	}
 	if !e.IsEntry() {
 		return ""
 	}
-	if r := p.contentType(); r != "" {
-		return r
-	}
-	return p.document()
-}
-
-// contentType: one of uid and model is enough, but what is there must be right.
-func (p *parser) contentType() reason {
-	if p.uid.fault != "" {
-		return reason("uid " + p.uid.fault)
-	}
-	if p.model.fault != "" {
-		return reason("model " + p.model.fault)
-	}
-	if p.uid.value == "" && p.model.value == "" {
-		return "uid and model are missing"
-	}
-	return ""
-}
-
-func (p *parser) document() reason {
-	switch p.entry {
-	case entryMissing:
-		return "entry is missing"
-	case entryNull:
-		return "entry is null"
-	case entryOther:
-		return "entry is not an object"
-	case entryTwice:
-		return "entry appears twice"
-	}
-	if !p.documentID.seen {
-		return "entry has no documentId, as in Strapi 4; Dealbox needs Strapi 5"
-	}
-	if r := p.documentID.required("entry.documentId"); r != "" {
-		return r
-	}
-	if p.locale.fault != "" {
-		return reason("entry.locale " + p.locale.fault)
-	}
-	return ""
-}
-
-func (f field) required(name string) reason {
 	switch {
-	case !f.seen:
-		return reason(name + " is missing")
-	case f.fault != "":
-		return reason(name + " " + f.fault)
-	case f.null:
-		return reason(name + " is null")
-	case f.value == "":
-		return reason(name + " is empty")
+	case p.UID.fault != "":
+		return "uid " + p.UID.fault
+	case p.Model.fault != "":
+		return "model " + p.Model.fault
+	case e.UID == "" && e.Model == "":
+		return "uid and model are missing"
+	case entryIsNoObject:
+		return "entry is not an object"
+	case p.Entry == nil:
+		return "entry is missing or null"
+	case !p.Entry.DocumentID.seen:
+		return "entry has no documentId, as in Strapi 4; Dealbox needs Strapi 5"
+	case p.Entry.Locale.fault != "":
+		return "entry.locale " + p.Entry.Locale.fault
+	}
+	return p.Entry.DocumentID.required("entry.documentId")
+}
+
+func (m *member) required(name string) string {
+	switch {
+	case m.fault != "":
+		return name + " " + m.fault
+	case m.value == "":
+		return name + " is missing or empty"
 	}
 	return ""
 }
 
-// parseTime reads the times that Strapi writes (RFC 3339); nil for others.
+// parseTime reads the times that Strapi writes (RFC 3339); it returns nil for others.
 func parseTime(s string) *time.Time {
 	t, err := time.Parse(time.RFC3339, strings.TrimSpace(s))
 	if err != nil {

@@ -6,43 +6,43 @@ import (
 	"time"
 )
 
-// ErrorKind says what went wrong with a request, as far as a caller decides by it.
+// ErrorKind is what went wrong with a request, as far as a caller decides by it.
 type ErrorKind string
 
 // The kinds of errors. Only NotFound and Rejected speak about the document;
 // all others speak about Strapi or the way to it.
 const (
-	// Unreachable: no complete answer (network, TLS, DNS, timeout).
+	// Unreachable means no complete answer (network, TLS, DNS, timeout).
 	Unreachable ErrorKind = "unreachable"
-	// Unavailable: Strapi or a proxy says to come back later (5xx, 429, 408).
+	// Unavailable means that Strapi or a proxy wants the request later (5xx, 429, 408).
 	Unavailable ErrorKind = "unavailable"
-	// Refused: the token is not accepted or not allowed to read (401, 403).
+	// Refused means that Strapi does not accept the token, or that it may not read (401, 403).
 	Refused ErrorKind = "refused"
-	// Unreadable: success, but not the JSON that Strapi 5 answers.
+	// Unreadable means a 2xx without the JSON that Strapi 5 writes.
 	Unreadable ErrorKind = "unreadable"
-	// NotFound: Strapi itself says that it has no such document. A missing
-	// route gives the same answer: ask Collection before you believe it.
+	// NotFound means that Strapi itself has no such document (404). It answers the
+	// same for a missing route: call CheckList before you believe it.
 	NotFound ErrorKind = "not_found"
-	// MissingRoute: any other 404 or a 405; the URL or the content type is wrong.
+	// MissingRoute means any other 404 or a 405: the URL or the content type is wrong.
 	MissingRoute ErrorKind = "missing_route"
-	// Rejected: any other 4xx, or a redirect, which is never followed.
+	// Rejected means any other 4xx, or a redirect, which the client never follows.
 	Rejected ErrorKind = "rejected"
 )
 
-// maxMessage bounds what an error repeats of a foreign text, in bytes.
+// maxMessage bounds what an error quotes of a server's text, in bytes.
 const maxMessage = 300
 
-// Error is a request that did not give what was asked for. Its text never
-// holds the token.
+// Error is a request that failed. Its text never holds the token.
 type Error struct {
 	Kind ErrorKind
 	// Status is the HTTP status, 0 when there was no answer.
 	Status int
 	// Op is the method and the path.
 	Op string
-	// Message says what was wrong and, where there is something to do, what.
+	// Message is what was wrong and, where the operator can mend it, how.
 	Message string
-	// Wait is the Retry-After of the answer, at most an hour; 0 when it had none.
+	// Wait is the Retry-After of an Unavailable answer, at most an hour; 0 when it
+	// had none.
 	Wait time.Duration
 	err  error
 }
@@ -54,16 +54,16 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("strapi: %s: %s (status %d): %s", e.Op, e.Kind, e.Status, e.Message)
 }
 
-// Unwrap gives the network error, if there was one.
+// Unwrap returns the network error, nil when there was none.
 func (e *Error) Unwrap() error { return e.err }
 
-// Transient is true when the same request may succeed a little later.
+// Transient reports whether the same request may succeed a little later.
 func (e *Error) Transient() bool { return e.Kind == Unreachable || e.Kind == Unavailable }
 
-// RetryAfter is how long Strapi asks to wait, 0 when it does not say.
+// RetryAfter returns Wait; retry.Do waits at least that long.
 func (e *Error) RetryAfter() time.Duration { return e.Wait }
 
-// KindOf is the kind of the *Error in err's tree, "" when there is none.
+// KindOf returns the kind of the *Error in err's tree, "" when there is none.
 func KindOf(err error) ErrorKind {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind

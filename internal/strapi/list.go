@@ -2,42 +2,42 @@ package strapi
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
 )
 
-// ListQuery asks for one page of a type's list, in the order of documentIds.
-// Pages are cut by documentId and not by number: documents that come and go
-// while one turns the pages then neither hide others nor show them twice.
+// ListQuery selects one page of a type's list, in the order of documentIds. The
+// cursor is a documentId and no page number: documents that are made or deleted
+// between two pages then neither hide others nor show them twice.
 type ListQuery struct {
 	Query
 
 	Version Version
 	// After is the last documentId of the page before; "" for the first page.
 	After string
-	// Since leaves out what was not updated since; zero: nothing.
+	// Since leaves out documents with an older updatedAt; zero leaves out none.
 	Since time.Time
-	// PageSize that is asked for. Strapi may answer with smaller pages.
+	// PageSize is the number of rows to request, at least 1. Strapi may return
+	// smaller pages: its api.rest.maxLimit cuts them.
 	PageSize int
 }
 
-// Page is one page of a list. Of a localized type it has each document once in
+// Page is one page of a list. For a localized type it has each document once in
 // each of its locales, and all locales of a document are on one page.
 type Page struct {
 	Documents []Document
-	// More says that another page follows.
+	// More reports whether another page follows.
 	More bool
-	// Total counts this page and all that follow, each locale of a document by
-	// itself; 0 when Strapi did not say.
+	// Total counts the rows of this page and of all that follow, each locale of a
+	// document by itself; 0 when Strapi did not count.
 	Total int
 	// Date is Strapi's clock (the Date header); zero when there was none.
 	Date time.Time
 }
 
-// Last is the documentId after which the next page begins; "" for an empty page.
+// Last returns the documentId after which the next page begins, "" for an empty page.
 func (p Page) Last() string {
 	if len(p.Documents) == 0 {
 		return ""
@@ -45,10 +45,10 @@ func (p Page) Last() string {
 	return p.Documents[len(p.Documents)-1].DocumentID
 }
 
-// List asks for a page of the documents in all locales. (A list that names no
-// locale is of the default one; which locales there are a read-only token may not
-// ask.) Errors as for Collection; a page that contradicts itself, as one that was
-// cut short does, is Unreadable.
+// List requests a page of the documents in all locales. It names all of them with
+// locale=*, since without a locale Strapi lists the default one, and a read-only
+// token may not ask which locales there are. Errors are those of CheckList; a page
+// that contradicts itself, as one that was cut short does, is Unreadable.
 func (c *Client) List(ctx context.Context, t ContentType, q ListQuery) (Page, error) {
 	r := request{path: "/" + url.PathEscape(t.Plural), query: url.Values{
 		"locale":               {"*"},
@@ -78,8 +78,9 @@ func (c *Client) List(ctx context.Context, t ContentType, q ListQuery) (Page, er
 	return page, nil
 }
 
-// emptyButMore is also what Strapi answers, once, when the first document is made
-// between its two queries, for the rows and for their count.
+// emptyButMore is a fault that also a healthy Strapi has, once, when the first
+// document is made between its two queries, for the rows and for their count. List
+// tries once more.
 const emptyButMore = "the list is empty, but says that it is not"
 
 func (c *Client) page(ctx context.Context, r request, after string) (page Page, fault string, err error) {
@@ -92,29 +93,20 @@ func (c *Client) page(ctx context.Context, r request, after string) (page Page, 
 	return page, fault, nil
 }
 
-// parsePage reads a list's answer. Its second result says what is wrong.
+// parsePage reads the answer to a List with this cursor. The second result is what
+// is wrong, "" when nothing is.
 //
-// Failure policy: closed. What a list lacks looks deleted, so an answer that is
-// not whole, or not in the order that the next page relies on, is none.
+// Failure policy: closed. A document that a list lacks looks deleted, so parsePage
+// rejects an answer that is not whole, or not in the order that the next page
+// relies on.
 func parsePage(body []byte, after string) (Page, string) {
-	if fault := checkListAnswer(body); fault != "" {
+	list, fault := parseListAnswer(body)
+	if fault != "" {
 		return Page{}, fault
-	}
-	var answer struct {
-		Data []json.RawMessage `json:"data"`
-		Meta struct {
-			Pagination struct {
-				PageSize int  `json:"pageSize"`
-				Total    *int `json:"total"`
-			} `json:"pagination"`
-		} `json:"meta"`
-	}
-	if json.Unmarshal(body, &answer) != nil {
-		return Page{}, "the list cannot be read"
 	}
 	var page Page
 	locales := map[string]bool{} // of the last document
-	for _, raw := range answer.Data {
+	for _, raw := range list.documents {
 		doc, fault := parseDocument(raw)
 		switch {
 		case fault != "":
@@ -122,12 +114,12 @@ func parsePage(body []byte, after string) (Page, string) {
 		case doc.DocumentID > after:
 			clear(locales)
 		case len(locales) == 0, doc.DocumentID < after, locales[doc.Locale]:
-			return Page{}, "the list is not in the order of documentIds that was asked for"
+			return Page{}, "the list is not in the requested order of documentIds"
 		}
 		after, locales[doc.Locale] = doc.DocumentID, true
 		page.Documents = append(page.Documents, doc)
 	}
-	p := answer.Meta.Pagination
+	p := list.pagination
 	switch {
 	case p.PageSize < 1:
 		return Page{}, "meta.pagination.pageSize is not a positive number"
@@ -146,9 +138,9 @@ func parsePage(body []byte, after string) (Page, string) {
 	return page, ""
 }
 
-// whole leaves out the last document of a page where other locales of it may be on
-// the next one: pages go on after a documentId. Nothing is left of a page that is
-// too short for the locales of one document.
+// whole leaves out the last document where other locales of it may be on the next
+// page: pages go on after a documentId. Nothing is left of a page that is too
+// short for the locales of one document.
 func whole(docs []Document) []Document {
 	last := docs[len(docs)-1]
 	if last.Locale == "" {

@@ -1,8 +1,8 @@
-// Package strapi speaks Strapi 5: it reads the body of a webhook, and it asks
-// Strapi's REST API for the state of documents.
+// Package strapi speaks Strapi 5: ParseEnvelope reads the body of a webhook, and
+// Client reads documents from the REST API.
 package strapi
 
-// Kind says what the documents of a content type are to Dealbox.
+// Kind is what the documents of a content type are to Dealbox.
 type Kind string
 
 // The kinds of content types that Dealbox mirrors.
@@ -14,7 +14,7 @@ const (
 // ContentType is one of Strapi's content types that Dealbox mirrors.
 type ContentType struct {
 	Kind Kind
-	// UID as in webhooks, such as api::pipeline-deal.pipeline-deal.
+	// UID is the type's name in webhooks, such as api::pipeline-deal.pipeline-deal.
 	UID string
 	// Plural is the type's name in REST routes, such as pipeline-deals.
 	Plural string
@@ -23,7 +23,7 @@ type ContentType struct {
 	Fields map[string]string
 }
 
-// Field is Strapi's name of our field, "" when the type has no such attribute.
+// Field returns Strapi's name of our field, "" when the type has no such attribute.
 func (t ContentType) Field(ours string) string {
 	if theirs, mapped := t.Fields[ours]; mapped {
 		return theirs
@@ -31,8 +31,8 @@ func (t ContentType) Field(ours string) string {
 	return ours
 }
 
-// Version is which of a document's two versions is asked for. Types without
-// draft and publish have only the published one.
+// Version is one of a document's two versions. Types without draft and publish
+// have only the published one.
 type Version string
 
 // The versions of a document.
@@ -41,7 +41,7 @@ const (
 	Draft     Version = "draft"
 )
 
-// Query is what a request for a document asks for besides its own attributes.
+// Query is what a request reads besides a document's own attributes.
 type Query struct {
 	// Populate names relations; their documentIds come with the document.
 	Populate []string

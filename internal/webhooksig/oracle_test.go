@@ -34,7 +34,7 @@ func drawSecret(t *rapid.T) string {
 
 var drawID = rapid.StringMatching(`[!-\-/-~]{1,256}`)
 
-func TestSign_TheirsVerifies(t *testing.T) {
+func TestSign_PassesStandardWebhooksLibrary(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		secret, id := drawSecret(t), drawID.Draw(t, "id")
@@ -48,7 +48,7 @@ func TestSign_TheirsVerifies(t *testing.T) {
 	})
 }
 
-func TestVerifier_Verify_TheirsSigns(t *testing.T) {
+func TestVerifier_Verify_AcceptsStandardWebhooksLibrary(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		secret, id := drawSecret(t), drawID.Draw(t, "id")
@@ -57,7 +57,7 @@ func TestVerifier_Verify_TheirsSigns(t *testing.T) {
 		signature, err := theirs(t, secret).Sign(id, when, body)
 		require.NoError(t, err)
 		h := headers("webhook-id", id, "webhook-timestamp", rapidStamp(when), "webhook-signature", signature)
-		v, err := NewVerifier(VerifierConfig{Secrets: []string{"other", secret}, Now: func() time.Time { return when }})
+		v, err := NewVerifier(Config{Secrets: []string{"other", secret}, Now: func() time.Time { return when }})
 		require.NoError(t, err)
 
 		got, err := v.Verify(h, body)
@@ -77,7 +77,7 @@ func rapidStamp(t time.Time) string {
 	return h.Get(headerPlainTimestamp)
 }
 
-// Whatever the headers are, Verify answers with one of its codes, and accepts
+// Whatever the headers are, Verify returns one of its codes, and accepts
 // under SchemeStandard only what the Standard Webhooks library accepts too.
 func FuzzVerifier_Verify(f *testing.F) {
 	f.Add(svixID, svixStamp, svixSignature, "", "", "", "", "", svixBody)
@@ -101,7 +101,7 @@ func FuzzVerifier_Verify(f *testing.F) {
 				h[name] = []string{value}
 			}
 		}
-		v := mustVerifier(t, VerifierConfig{Secrets: []string{svixSecret}, Token: "token"})
+		v := mustVerifier(t, Config{Secrets: []string{svixSecret}, Token: "token"})
 
 		got, err := v.Verify(h, []byte(body))
 

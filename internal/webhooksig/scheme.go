@@ -1,5 +1,6 @@
-// Package webhooksig signs and verifies webhooks: what Strapi sends to Dealbox,
-// and what Dealbox sends to ALERT_WEBHOOK_URL. It imports nothing of ours.
+// Package webhooksig signs and verifies webhooks: those that Strapi sends to
+// Dealbox, and those that Dealbox sends to ALERT_WEBHOOK_URL. It imports nothing
+// of ours.
 package webhooksig
 
 import (
@@ -48,7 +49,7 @@ const (
 	bearerPrefix  = "Bearer "
 )
 
-// Limits on what a sender may put into a header.
+// Limits on what a delivery may have in a header.
 const (
 	maxDeliveryID     = 256  // bytes
 	maxSignatures     = 32   // in one webhook-signature
@@ -56,9 +57,10 @@ const (
 	maxTimestamp      = 15   // digits
 )
 
-// Sign makes the headers that let a body pass verification. The id is used by
-// SchemeStandard only, at by it and SchemeTimestamped. SchemeToken takes the
-// token as secret. It refuses what Verify would refuse.
+// Sign returns the headers that make a body pass Verify. Only SchemeStandard uses
+// the id; it and SchemeTimestamped use at, to the second. For SchemeToken the
+// secret is the token. Sign refuses what Verify would refuse; its errors never
+// hold the secret.
 func Sign(scheme Scheme, secret, id string, at time.Time, body []byte) (http.Header, error) {
 	if scheme == SchemeToken {
 		return signToken(secret)
@@ -125,7 +127,8 @@ func validDeliveryID(id string) bool {
 	return len(id) <= maxDeliveryID && visibleASCII(id) && !strings.Contains(id, ".")
 }
 
-// visibleASCII is true for at least one character, none of them a space.
+// visibleASCII reports whether s has at least one character, and none but visible
+// ASCII.
 func visibleASCII(s string) bool {
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] > '~' {

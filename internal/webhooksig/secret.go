@@ -9,9 +9,9 @@ import (
 // secretPrefix marks a base64 secret, as Standard Webhooks writes them.
 const secretPrefix = "whsec_"
 
-// ParseSecret gives the key of a webhook secret: the decoded bytes after
-// whsec_, else the bytes as they are. It refuses an empty key and base64 that
-// cannot be read; its errors never hold the secret.
+// ParseSecret returns the key of a webhook secret: the decoded bytes after whsec_,
+// else the bytes as they are. It refuses an empty key and invalid base64; its
+// errors never hold the secret.
 func ParseSecret(s string) ([]byte, error) {
 	encoded, isBase64 := strings.CutPrefix(s, secretPrefix)
 	if !isBase64 {
@@ -22,7 +22,7 @@ func ParseSecret(s string) ([]byte, error) {
 	}
 	key, err := base64.StdEncoding.Strict().DecodeString(encoded)
 	if err != nil {
-		// The decoder's error would tell where, which is part of the secret.
+		// The decoder's error has the place, which would give away part of the secret.
 		return nil, errors.New("the webhook secret after whsec_ is not standard base64")
 	}
 	if len(key) == 0 {

@@ -15,17 +15,8 @@ func carries(h http.Header, names []string) bool {
 	return slices.ContainsFunc(names, func(name string) bool { return len(h[name]) > 0 })
 }
 
-// single is the header's value when it was sent exactly once and is not empty.
-func single(h http.Header, name string) (string, bool) {
-	values := h[name]
-	if len(values) != 1 || values[0] == "" {
-		return "", false
-	}
-	return values[0], true
-}
-
-// timestamp reads a header of unix seconds in canonical form: the signature is
-// over the text, so one moment must have one text. No sign, no leading zero.
+// timestamp reads a header of Unix seconds. The signature is over the text, so one
+// moment must have one text: no sign, no leading zero.
 func timestamp(h http.Header, name string) (string, time.Time, bool) {
 	text, ok := single(h, name)
 	if !ok || len(text) > maxTimestamp || (text[0] == '0' && text != "0") {
@@ -43,8 +34,18 @@ func timestamp(h http.Header, name string) (string, time.Time, bool) {
 	return text, time.Unix(seconds, 0), true
 }
 
+// single returns the header's value. It reports false unless the header is there
+// exactly once and is not empty.
+func single(h http.Header, name string) (string, bool) {
+	values := h[name]
+	if len(values) != 1 || values[0] == "" {
+		return "", false
+	}
+	return values[0], true
+}
+
 // parseSignatureList reads a webhook-signature: `v1,<base64>`, several with one
-// space between them. Other versions are skipped, so the result may be empty.
+// space between them. It skips other versions, so the result may be empty.
 func parseSignatureList(list string) ([][]byte, bool) {
 	if len(list) > maxSignatureBytes || strings.Count(list, " ") >= maxSignatures {
 		return nil, false
@@ -67,8 +68,8 @@ func parseSignatureList(list string) ([][]byte, bool) {
 	return macs, true
 }
 
-// parseBase64 takes the one text that a MAC has in padded standard base64. The
-// length is checked first because the decoder skips line ends.
+// parseBase64 accepts the one text that a MAC has in padded standard base64. It
+// checks the length first, because the decoder skips line ends.
 func parseBase64(s string) ([]byte, bool) {
 	if len(s) != base64.StdEncoding.EncodedLen(sha256.Size) {
 		return nil, false

@@ -22,11 +22,11 @@ const (
 	CodeOutOfTolerance = "timestamp_out_of_tolerance"
 )
 
-// SignatureError says why a delivery is not authentic. Only Code is for the
-// sender; the rest is for the log. It never holds anything that the sender sent.
+// SignatureError is why a delivery is not authentic. The answer to the delivery may
+// hold Code alone; the rest is for the log. Nothing in it comes from the delivery.
 type SignatureError struct {
 	Code   string
-	Scheme Scheme // "" when the delivery carries none
+	Scheme Scheme // "" when the error is about no single scheme
 	Detail string // a fixed text
 }
 
@@ -37,18 +37,18 @@ func (e *SignatureError) Error() string {
 	return e.Code + ": scheme " + string(e.Scheme) + ": " + e.Detail
 }
 
-// VerifierConfig says which deliveries are authentic.
-type VerifierConfig struct {
-	// Schemes that are accepted; none given means standard, timestamped and
-	// strapi. SchemeToken is turned on by Token and is not named here.
+// Config says which deliveries are authentic.
+type Config struct {
+	// Schemes to accept; none means standard, timestamped and strapi. SchemeToken
+	// does not stand here: Token turns it on.
 	Schemes []Scheme
-	// Secrets as ParseSecret takes them; any of them may have signed. Without
-	// one no signature scheme is accepted, and Token is required.
+	// Secrets as ParseSecret accepts them; any of them may have signed. Without
+	// one the Verifier accepts no signature, and Token is required.
 	Secrets []string
 	// Tolerance is how far a signed timestamp may lie from now, in both
 	// directions. 0 means 300 s.
 	Tolerance time.Duration
-	// Token turns on the scheme token; several are separated by commas.
+	// Token turns on SchemeToken. It may be several tokens with commas between them.
 	Token string
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
@@ -63,13 +63,13 @@ type Verifier struct {
 	now       func() time.Time
 }
 
-// check is one accepted scheme: the headers that belong to it, and its test.
+// check is one accepted scheme: its headers, and the function that verifies them.
 type check struct {
 	headers []string
 	pass    func(http.Header, []byte) (Verified, error)
 }
 
-// Verified says how a delivery was authenticated.
+// Verified is how a delivery was authenticated.
 type Verified struct {
 	// Scheme is the strongest of those that the delivery passed.
 	Scheme Scheme
@@ -77,10 +77,10 @@ type Verified struct {
 	DeliveryID string
 }
 
-// NewVerifier makes a Verifier. It takes short secrets, for published test
-// vectors; the service's settings check the length. Its errors never hold a
+// NewVerifier makes a Verifier. It accepts short secrets, which published test
+// vectors have; the service's settings check the length. Its errors never hold a
 // secret or a token.
-func NewVerifier(c VerifierConfig) (*Verifier, error) {
+func NewVerifier(c Config) (*Verifier, error) {
 	v := &Verifier{tolerance: c.Tolerance, now: c.Now}
 	if v.tolerance == 0 {
 		v.tolerance = defaultTolerance
@@ -164,14 +164,14 @@ func (v *Verifier) check(s Scheme) check {
 	}
 }
 
-// Verify says how the delivery with this header and these raw body bytes was
-// authenticated, or gives a *SignatureError. A delivery must pass every
-// accepted scheme that it carries a header of; other headers are ignored.
+// Verify returns how the delivery with this header and these raw body bytes was
+// authenticated. The error is a *SignatureError. A delivery must pass every
+// accepted scheme that it carries a header of; Verify ignores other headers.
 //
-// Failure policy: closed. Whatever is not exactly in form is refused.
+// Failure policy: closed. Verify refuses whatever is not exactly in form.
 func (v *Verifier) Verify(h http.Header, body []byte) (Verified, error) {
 	if len(h[headerContentEncoding]) > 0 {
-		// The signed bytes are the body as Strapi made it, never encoded.
+		// The signature is over the bytes before any encoding, which h does not have.
 		return Verified{}, &SignatureError{Code: CodeMalformed, Detail: "the body is encoded"}
 	}
 	var strongest Verified
@@ -266,7 +266,7 @@ func (v *Verifier) token(h http.Header, _ []byte) (Verified, error) {
 	if !ok || len(value) <= len(bearerPrefix) || !strings.EqualFold(value[:len(bearerPrefix)], bearerPrefix) {
 		return malformed(SchemeToken, "Authorization")
 	}
-	// Hashed, so that the comparison does not tell the token's length either.
+	// Hashed, so that the time of the comparison does not depend on the token's length either.
 	got := sha256.Sum256([]byte(value[len(bearerPrefix):]))
 	found := 0
 	for _, want := range v.tokens {
@@ -278,8 +278,8 @@ func (v *Verifier) token(h http.Header, _ []byte) (Verified, error) {
 	return Verified{Scheme: SchemeToken}, nil
 }
 
-// signed is true when one of the keys made one of the MACs. It compares all of
-// them, so that its time does not tell which.
+// signed reports whether one of the keys made one of the MACs. It compares all of
+// them, so that its time does not depend on which.
 func (v *Verifier) signed(macs [][]byte, want func(key []byte) []byte) bool {
 	found := 0
 	for _, key := range v.keys {
@@ -291,8 +291,8 @@ func (v *Verifier) signed(macs [][]byte, want func(key []byte) []byte) bool {
 	return found == 1
 }
 
-// fresh is asked after the signature, so that only a sender who knows the
-// secret learns about our clock.
+// fresh checks the signed time. It comes after the signature, so that only one who
+// knows the secret learns about our clock.
 func (v *Verifier) fresh(s Scheme, at time.Time) error {
 	age := v.now().Sub(at)
 	if age > v.tolerance || age < -v.tolerance {

@@ -18,11 +18,14 @@ const (
 	svixSignature = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 )
 
+// vectorTime is svixStamp.
+var vectorTime = time.Unix(1614265330, 0)
+
 func at(seconds int64) func() time.Time {
 	return func() time.Time { return time.Unix(seconds, 0) }
 }
 
-func mustVerifier(t testing.TB, c VerifierConfig) *Verifier {
+func mustVerifier(t testing.TB, c Config) *Verifier {
 	t.Helper()
 	if c.Now == nil {
 		c.Now = at(vectorTime.Unix())
@@ -111,7 +114,7 @@ func TestVerifier_Verify_PublishedVectors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			v := mustVerifier(t, VerifierConfig{Secrets: []string{c.secret}, Now: at(c.now)})
+			v := mustVerifier(t, Config{Secrets: []string{c.secret}, Now: at(c.now)})
 
 			got, err := v.Verify(c.header, []byte(c.body))
 
@@ -211,7 +214,7 @@ func TestVerifier_Verify_Standard(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			v := mustVerifier(t, VerifierConfig{Secrets: []string{svixSecret}})
+			v := mustVerifier(t, Config{Secrets: []string{svixSecret}})
 
 			got, err := v.Verify(c.header, []byte(svixBody))
 
@@ -226,7 +229,7 @@ func TestVerifier_Verify_Standard(t *testing.T) {
 	}
 }
 
-func TestVerifier_Verify_Hex(t *testing.T) {
+func TestVerifier_Verify_TimestampedAndStrapi(t *testing.T) {
 	t.Parallel()
 	const secret, body = "mysecret", `{"foo":"bar"}`
 	const sum = "4864d2759938a15468b5df9ade20bf161da9b4f737ea61794142f3484236bda3"
@@ -280,7 +283,7 @@ func TestVerifier_Verify_Hex(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			v := mustVerifier(t, VerifierConfig{Secrets: []string{secret}})
+			v := mustVerifier(t, Config{Secrets: []string{secret}})
 
 			got, err := v.Verify(c.header, []byte(body))
 
@@ -330,7 +333,7 @@ func TestVerifier_Verify_SeveralSchemes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			v := mustVerifier(t, VerifierConfig{Schemes: c.accepted, Secrets: []string{svixSecret}, Token: c.token})
+			v := mustVerifier(t, Config{Schemes: c.accepted, Secrets: []string{svixSecret}, Token: c.token})
 
 			got, err := v.Verify(c.header, []byte(svixBody))
 
@@ -345,9 +348,9 @@ func TestVerifier_Verify_SeveralSchemes(t *testing.T) {
 	}
 }
 
-func TestVerifier_Verify_Rotation(t *testing.T) {
+func TestVerifier_Verify_AcceptsEachSecretAndToken(t *testing.T) {
 	t.Parallel()
-	v := mustVerifier(t, VerifierConfig{Secrets: []string{"new-secret", svixSecret}, Token: "token-new,token-old"})
+	v := mustVerifier(t, Config{Secrets: []string{"new-secret", svixSecret}, Token: "token-new,token-old"})
 	for _, scheme := range []Scheme{SchemeStandard, SchemeTimestamped, SchemeStrapi} {
 		for _, secret := range []string{"new-secret", svixSecret} {
 			got, err := v.Verify(mustSign(t, scheme, secret, "msg_1", vectorTime, svixBody), []byte(svixBody))
@@ -369,7 +372,7 @@ func TestVerifier_Verify_Rotation(t *testing.T) {
 
 func TestVerifier_Verify_TokenOnly(t *testing.T) {
 	t.Parallel()
-	v := mustVerifier(t, VerifierConfig{Token: "token"})
+	v := mustVerifier(t, Config{Token: "token"})
 	got, err := v.Verify(headers("Authorization", "Bearer token", "X-Strapi-Signature", "cannot be checked"), nil)
 	require.NoError(t, err)
 	require.Equal(t, Verified{Scheme: SchemeToken}, got)
@@ -379,7 +382,7 @@ func TestVerifier_Verify_TokenOnly(t *testing.T) {
 
 func TestVerifier_Verify_Tolerance(t *testing.T) {
 	t.Parallel()
-	v := mustVerifier(t, VerifierConfig{Secrets: []string{"s"}, Tolerance: time.Second})
+	v := mustVerifier(t, Config{Secrets: []string{"s"}, Tolerance: time.Second})
 	for shift, ok := range map[time.Duration]bool{-2 * time.Second: false, -time.Second: true, 0: true, time.Second: true, 2 * time.Second: false} {
 		_, err := v.Verify(mustSign(t, SchemeTimestamped, "s", "", vectorTime.Add(shift), "x"), []byte("x"))
 		if ok {
@@ -394,19 +397,19 @@ func TestNewVerifier_Refuses(t *testing.T) {
 	t.Parallel()
 	const canary = "canary"
 	for name, c := range map[string]struct {
-		config VerifierConfig
+		config Config
 		text   string
 	}{
-		"Nothing":           {VerifierConfig{}, "neither a secret nor a token"},
-		"EmptySecret":       {VerifierConfig{Secrets: []string{canary, ""}}, "secret 2: the webhook secret is empty"},
-		"EmptyWithToken":    {VerifierConfig{Secrets: []string{""}, Token: canary}, "secret 1: the webhook secret is empty"},
-		"EmptyBase64":       {VerifierConfig{Secrets: []string{"whsec_"}}, "after whsec_ is empty"},
-		"BadBase64":         {VerifierConfig{Secrets: []string{"whsec_" + canary + "!"}}, "not standard base64"},
-		"EmptyTokenInList":  {VerifierConfig{Token: canary + ",,x"}, "token 2 is empty"},
-		"TokenWithSpace":    {VerifierConfig{Token: canary + " x"}, "token 1 is empty or has"},
-		"UnknownScheme":     {VerifierConfig{Secrets: []string{canary}, Schemes: []Scheme{"sha1"}}, `unknown scheme "sha1"`},
-		"TokenAsScheme":     {VerifierConfig{Secrets: []string{canary}, Schemes: []Scheme{SchemeToken}}, `unknown scheme "token"`},
-		"NegativeTolerance": {VerifierConfig{Secrets: []string{canary}, Tolerance: -1}, "the tolerance is negative"},
+		"Nothing":           {Config{}, "neither a secret nor a token"},
+		"EmptySecret":       {Config{Secrets: []string{canary, ""}}, "secret 2: the webhook secret is empty"},
+		"EmptyWithToken":    {Config{Secrets: []string{""}, Token: canary}, "secret 1: the webhook secret is empty"},
+		"EmptyBase64":       {Config{Secrets: []string{"whsec_"}}, "after whsec_ is empty"},
+		"BadBase64":         {Config{Secrets: []string{"whsec_" + canary + "!"}}, "not standard base64"},
+		"EmptyTokenInList":  {Config{Token: canary + ",,x"}, "token 2 is empty"},
+		"TokenWithSpace":    {Config{Token: canary + " x"}, "token 1 is empty or has"},
+		"UnknownScheme":     {Config{Secrets: []string{canary}, Schemes: []Scheme{"sha1"}}, `unknown scheme "sha1"`},
+		"TokenAsScheme":     {Config{Secrets: []string{canary}, Schemes: []Scheme{SchemeToken}}, `unknown scheme "token"`},
+		"NegativeTolerance": {Config{Secrets: []string{canary}, Tolerance: -1}, "the tolerance is negative"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -69,7 +69,7 @@ func up(ctx context.Context, args []string) (err error) {
 		}
 		return err
 	}
-	h.tell()
+	h.printInstructions()
 	select {
 	case <-ctx.Done():
 		return nil
@@ -224,7 +224,7 @@ func (h *environment) down(ctx context.Context) (err error) {
 	return err
 }
 
-const told = `
+const instructions = `
 Strapi     %[1]s  (no admin panel: build one with ADMIN_PANEL=true in strapi/example)
 Dealbox    %[2]s  dashboard; ADMIN_TOKEN %[3]s
 
@@ -233,12 +233,12 @@ Change something, and watch the dashboard. With TOKEN=%[4]s
   make     curl -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' %[1]s/api/pipeline-deals \
              -d '{"data":{"name":"Mine","deal_value":90000,"deal_status":"active","stage":"negotiation"}}'
   change   curl -X PUT … %[1]s/api/pipeline-deals/DOCUMENT_ID -d '{"data":{"stage":"closed-won"}}'
-  look     psql '%[5]s' -c 'select event, scheme, document_id, status from inbox_event_status order by received_at desc limit 5'
+  events   psql '%[5]s' -c 'select event, scheme, document_id, status from inbox_event_status order by received_at desc limit 5'
 
 Ctrl-C ends all of it and leaves nothing behind.
 `
 
-func (h *environment) tell() {
+func (h *environment) printInstructions() {
 	token, _ := h.strapi.Setting("STRAPI_SEED_TOKEN") // the seed used it just now
-	_, _ = io.WriteString(os.Stdout, fmt.Sprintf(told, h.strapi.URL, h.address(), h.admin, token, h.postgres.URL()))
+	_, _ = io.WriteString(os.Stdout, fmt.Sprintf(instructions, h.strapi.URL, h.address(), h.admin, token, h.postgres.URL()))
 }

@@ -3,7 +3,7 @@
 const { randomUUID } = require('node:crypto');
 const { sign } = require('./sign');
 
-/** A redirect is never followed: it would carry a signed body to an address that nobody registered. */
+/** The plugin follows no redirect: it would carry a signed body to an address that nobody registered. */
 class RedirectError extends Error {
   constructor(status) {
     super(`the receiver answered with a redirect (HTTP ${status}), which is not followed: give the webhook its final URL`);
@@ -13,7 +13,7 @@ class RedirectError extends Error {
 
 /**
  * One webhook on its way to one URL. Its id stays the same for all its tries, so
- * that the receiver can tell a second arrival from a second change.
+ * that the receiver can distinguish a second arrival from a second change.
  */
 class Delivery {
   #init;
@@ -45,7 +45,7 @@ class Delivery {
       ...this.#init,
       body: this.body,
       headers: this.#signed(keys),
-      // Not 'error': that gives 'fetch failed', which tells nobody what is wrong.
+      // Not 'error': its text is 'fetch failed', which does not name the cause.
       redirect: 'manual',
       signal,
     });
@@ -66,7 +66,7 @@ class Delivery {
   }
 }
 
-/** Lets go of an answer whose body nobody reads. */
+/** Cancels the body of an answer that nobody reads. */
 function discard(response) {
   response.body?.cancel().catch(() => {});
 }

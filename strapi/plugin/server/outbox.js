@@ -27,7 +27,7 @@ class Outbox {
   #closing = false;
 
   /**
-   * @param {object} settings as readSettings gives them
+   * @param {object} settings as readSettings returns them
    * @param {typeof fetch} send the runner's own
    * @param {{ info, warn, error }} log
    * @param {() => number} backlog how many webhooks wait in Strapi's own queue
@@ -41,14 +41,14 @@ class Outbox {
     this.#timing = timing;
   }
 
-  /** Sends a webhook in the place of the runner's fetch, and gives the answer to the first try. */
+  /** Sends a webhook in the place of the runner's fetch, and returns the answer to the first try. */
   async fetch(url, init) {
     if (!this.#signs(url)) return this.#sendUnsigned(url, init);
     const delivery = new Delivery(url, init);
     this.#firstTries += 1;
     const outcome = await this.#attempt(delivery, init.signal);
     this.#firstTries -= 1;
-    if (!delivery.isTest) this.#lane(url).queue.settle(delivery, outcome);
+    if (!delivery.isTest) this.#lane(url).queue.afterFirstTry(delivery, outcome);
     if (outcome.error) throw outcome.error;
     return outcome.response;
   }
@@ -77,7 +77,7 @@ class Outbox {
     return urls === undefined || urls.has(canonicalURL(url));
   }
 
-  // As Strapi does, and said once: an URL may be left out by a slip.
+  // As Strapi does, with one warning a host: a URL may be left out by a slip.
   #sendUnsigned(url, init) {
     const host = hostOf(url);
     if (!this.#unsigned.has(host)) {

@@ -16,7 +16,7 @@ const WORDS = {
 
 const LOST = ['exhausted', 'full', 'stopped', 'rejected'];
 
-/** Says in Strapi's log what became of the deliveries to one URL: at once, then once in a while. */
+/** Logs what became of the deliveries to one URL: the first at once, then one line a minute. */
 class Report {
   #log;
   #host;
@@ -56,7 +56,7 @@ class Report {
   }
 }
 
-/** What of a webhook's URL may be shown: its path, query and user may be secrets. */
+/** The host of a webhook's URL, for the log: the path, the query and the user may be secrets. */
 function hostOf(url) {
   return URL.canParse(url) ? new URL(url).host : 'a URL that cannot be read';
 }

@@ -26,8 +26,8 @@ class RetryQueue {
   #stopping = false;
 
   /**
-   * @param {object} settings as readSettings gives them
-   * @param {(delivery, signal: AbortSignal) => Promise<object>} attempt gives the outcome of one try
+   * @param {object} settings as readSettings returns them
+   * @param {(delivery, signal: AbortSignal) => Promise<object>} attempt returns the outcome of one try
    * @param {import('./report').Report} report
    */
   constructor({ settings, attempt, report, timing = TIMING }) {
@@ -42,8 +42,8 @@ class RetryQueue {
     return this.#kept.size;
   }
 
-  /** Takes the outcome of a delivery's first try. */
-  settle(delivery, outcome) {
+  /** Keeps a delivery for another try where the outcome of its first one asks for it. */
+  afterFirstTry(delivery, outcome) {
     if (outcome.response?.ok) return;
     const delay = this.#delay(delivery, outcome);
     if (delay === undefined) return;
@@ -68,13 +68,13 @@ class RetryQueue {
     this.#work();
   }
 
-  /** Lets go of all that is still kept, and counts it. */
+  /** Drops all that is still kept, and counts it. */
   drop() {
-    for (const delivery of this.#kept) this.#give(delivery, 'stopped');
+    for (const delivery of this.#kept) this.#end(delivery, 'stopped');
     this.#due = [];
   }
 
-  // undefined when there is no other try; why is counted.
+  // undefined when there is no other try; the reason is counted.
   #delay(delivery, outcome) {
     if (!isTransient(outcome)) return void this.#report.count('rejected', outcome);
     if (this.#stopping) return void this.#report.count('stopped', outcome);
@@ -101,7 +101,7 @@ class RetryQueue {
   #work() {
     while (this.#running < CONCURRENCY && this.#due.length > 0) {
       const delivery = this.#due.shift();
-      if (isLate(delivery, this.#settings, Date.now())) this.#give(delivery, 'exhausted');
+      if (isLate(delivery, this.#settings, Date.now())) this.#end(delivery, 'exhausted');
       else void this.#retry(delivery);
     }
   }
@@ -111,18 +111,18 @@ class RetryQueue {
     const outcome = await this.#attempt(delivery, AbortSignal.timeout(this.#timing.tryTimeout));
     if (outcome.response) discard(outcome.response);
     this.#running -= 1;
-    if (this.#kept.has(delivery)) this.#settleRetry(delivery, outcome);
+    if (this.#kept.has(delivery)) this.#afterRetry(delivery, outcome);
     this.#work();
   }
 
-  #settleRetry(delivery, outcome) {
-    if (outcome.response?.ok) return this.#give(delivery, 'arrived');
+  #afterRetry(delivery, outcome) {
+    if (outcome.response?.ok) return this.#end(delivery, 'arrived');
     const delay = this.#delay(delivery, outcome);
     if (delay === undefined) return this.#forget(delivery);
     return this.#wait(delivery, delay);
   }
 
-  #give(delivery, kind) {
+  #end(delivery, kind) {
     this.#report.count(kind);
     this.#forget(delivery);
   }

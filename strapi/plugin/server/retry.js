@@ -11,8 +11,8 @@ const TIMING = {
   tryTimeout: 10_000,
 };
 
-// 429 and 503 say so themselves, 502 and 504 are a proxy's word for a receiver
-// that is away. After any other answer the same bytes would be answered the same.
+// 429 and 503 mean it themselves; with 502 and 504 a proxy reports a receiver that
+// is away. After any other answer the same bytes would get the same answer.
 const TRANSIENT = [429, 502, 503, 504];
 
 /** Whether another try can help. An outcome is { response } or { error }. */
@@ -51,7 +51,7 @@ function retryAfter(headers, now) {
   const value = headers?.get('retry-after')?.trim() ?? '';
   if (/^\d+$/.test(value)) return Number(value) * 1000;
   if (!/^[A-Z][a-z]{2}/.test(value)) return 0; // Date.parse would take much else.
-  // By the receiver's own clock, where it tells: ours may differ.
+  // By the receiver's own clock, where the answer has its Date: ours may differ.
   const sentAt = Date.parse(headers.get('date') ?? '');
   const delay = Date.parse(value) - (Number.isNaN(sentAt) ? now : sentAt);
   return delay > 0 ? delay : 0;

@@ -8,11 +8,11 @@ const PROBE_MS = 5000;
 /**
  * Makes sure that Strapi's webhook runner sends each webhook as
  * `this.fetch(url, { body, headers })`, by letting it send one to nowhere. The
- * runner is no public interface of Strapi, so this is asked at every start.
+ * runner is no public interface of Strapi, so this is checked at every start.
  *
  * Failure policy: closed. A Strapi whose webhooks would leave unsigned does not start.
  *
- * @throws {Error} that says what is missing.
+ * @throws {Error} that names what is missing.
  */
 async function checkRunner(runner) {
   if (typeof runner?.run !== 'function') throw unusable('there is no webhookRunner with a method run');

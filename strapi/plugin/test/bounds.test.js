@@ -35,12 +35,12 @@ test('bounds/deliveries that wait, by bytes', () => {
   const report = counting();
   const queue = new RetryQueue({ settings: { ...LONG, maxWaiting: 10 }, attempt: assert.fail, report, timing: NEVER });
   const delivery = (length) => ({ tries: 1, startedAt: Date.now(), body: { length } });
-  queue.settle(delivery(MAX_BYTES - 1), unavailable);
-  queue.settle(delivery(1), unavailable);
-  queue.settle(delivery(1), unavailable);
+  queue.afterFirstTry(delivery(MAX_BYTES - 1), unavailable);
+  queue.afterFirstTry(delivery(1), unavailable);
+  queue.afterFirstTry(delivery(1), unavailable);
   assert.deepEqual(report.counts, { kept: 2, full: 1 });
   queue.drop();
-  queue.settle(delivery(MAX_BYTES), unavailable);
+  queue.afterFirstTry(delivery(MAX_BYTES), unavailable);
   assert.deepEqual(report.counts, { kept: 3, full: 1, stopped: 2 });
   assert.equal(queue.size, 1);
 });
@@ -49,7 +49,7 @@ test('bounds/what waited too long for its turn is given up', () => {
   const report = counting();
   const queue = new RetryQueue({ settings: { retries: 6, retrySeconds: 120, maxWaiting: 10 }, attempt: assert.fail, report });
   const delivery = { tries: 1, startedAt: Date.now() - 60_000, body: { length: 1 } };
-  queue.settle(delivery, unavailable);
+  queue.afterFirstTry(delivery, unavailable);
   delivery.startedAt -= 61_000;
   queue.flush();
   assert.deepEqual(report.counts, { kept: 1, exhausted: 1 });
@@ -61,7 +61,7 @@ test('bounds/what was dropped is counted once, though a try was under way', asyn
   let end;
   const attempt = () => new Promise((resolve) => { end = resolve; });
   const queue = new RetryQueue({ settings: { ...LONG, maxWaiting: 10 }, attempt, report });
-  queue.settle({ tries: 1, startedAt: Date.now(), body: { length: 1 } }, unavailable);
+  queue.afterFirstTry({ tries: 1, startedAt: Date.now(), body: { length: 1 } }, unavailable);
   queue.flush();
   queue.drop();
   end(unavailable);

@@ -62,7 +62,7 @@ test('isTransient/any error but a redirect', () => {
   assert.equal(isTransient({ error: new RedirectError(302) }), false);
 });
 
-test('describe/tells the kind of a failure and nothing of the URL', () => {
+test('describe/names the kind of a failure and nothing of the URL', () => {
   const refused = new TypeError('fetch failed', { cause: Object.assign(new Error(), { code: 'ECONNREFUSED' }) });
   assert.equal(describe({ error: refused }), 'ECONNREFUSED');
   assert.equal(describe({ error: new DOMException('late', 'TimeoutError') }), 'TimeoutError');

@@ -5,7 +5,7 @@ const { once } = require('node:events');
 
 /**
  * A receiver of webhooks on loopback. `answer` writes the answer to the request
- * of that number, counted from 1, and is told whether its delivery came before;
+ * of that number, counted from 1, and gets whether its delivery came before;
  * by default 202.
  */
 async function startReceiver(t, answer = (_, res) => res.writeHead(202).end()) {

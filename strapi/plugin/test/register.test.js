@@ -40,7 +40,7 @@ for (const [name, services, part] of [
   });
 }
 
-test('register/says what is signed, and shows no secret', async (t) => {
+test('register/logs what is signed, and shows no secret', async (t) => {
   const { strapi } = await startStrapi(t, { urls: ['https://a.example/canary'] });
   assert.deepEqual(strapi.lines, ['info: dealbox-webhooks: webhooks are signed (URLs: 1, secrets: 1, retries: 6)']);
 });

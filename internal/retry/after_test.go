@@ -1,4 +1,4 @@
-package strapi
+package retry
 
 import (
 	"net/http"
@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestRetryAfter(t *testing.T) {
+func TestAfter(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 23, 21, 0, 0, 0, time.UTC)
 	date := func(d time.Duration) string { return now.Add(d).Format(http.TimeFormat) }
@@ -33,18 +33,18 @@ func TestRetryAfter(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := http.Header{"Retry-After": {c.value}, "Date": {c.date}}
-			require.Equal(t, c.want, retryAfter(h, now))
+			require.Equal(t, c.want, After(h, now))
 		})
 	}
 }
 
-func FuzzRetryAfter(f *testing.F) {
+func FuzzAfter(f *testing.F) {
 	for _, seed := range []string{"", "0", "120", "-1", "+1", "99999999999999999999", "Mon, 23 Nov 2026 21:01:00 GMT", "Monday, 23-Nov-26 21:01:00 GMT", "Mon Nov 23 21:01:00 2026", "Mon, 23 Nov 9999 21:01:00 GMT"} {
 		f.Add(seed, "Mon, 23 Nov 2026 21:00:00 GMT")
 		f.Add(seed, "")
 	}
 	f.Fuzz(func(t *testing.T, value, date string) {
-		got := retryAfter(http.Header{"Retry-After": {value}, "Date": {date}}, vectorTime)
+		got := After(http.Header{"Retry-After": {value}, "Date": {date}}, time.Unix(1614265330, 0))
 		require.GreaterOrEqual(t, got, time.Duration(0))
 		require.LessOrEqual(t, got, time.Hour)
 	})
