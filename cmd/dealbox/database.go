@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -137,28 +136,4 @@ func pingOnce(ctx context.Context, db pinger) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout+pingTimeout)
 	defer cancel()
 	return db.Ping(ctx) //nolint:wrapcheck // logged by the only caller
-}
-
-// rowQuerier is the part of a pool, connection or transaction that reads one row.
-type rowQuerier interface {
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}
-
-// measureClock says how far this machine's clock is ahead of the database's
-// (negative: behind) and how long a round trip took. It is right to half a
-// round trip; the shortest of three counts.
-func measureClock(ctx context.Context, db rowQuerier) (ahead, roundTrip time.Duration, err error) {
-	for i := range 3 {
-		var theirs time.Time
-		before := time.Now()
-		if err := db.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&theirs); err != nil {
-			return 0, 0, fmt.Errorf("read the database's clock: %w", err)
-		}
-		took := time.Since(before)
-		if i == 0 || took < roundTrip {
-			// Round(0) leaves the monotonic clock out: this is about wall clocks.
-			ahead, roundTrip = before.Round(0).Add(took/2).Sub(theirs), took
-		}
-	}
-	return ahead, roundTrip, nil
 }

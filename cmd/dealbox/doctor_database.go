@@ -10,13 +10,11 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"dealbox/db/migrations"
-	"dealbox/internal/inbox"
+	"dealbox/internal/health"
 )
 
 const (
 	minPostgres = 150000 // server_version_num of 15.0
-	// slowDatabase: each webhook costs some round trips, and is answered after them.
-	slowDatabase = 50 * time.Millisecond
 )
 
 const (
@@ -67,12 +65,12 @@ func examineServer(ctx context.Context, pool *pgxpool.Pool) finding {
 	if number < minPostgres {
 		return failed(checkDatabase, "Postgres "+version, "Use Postgres 15 or later.")
 	}
-	_, roundTrip, err := measureClock(ctx, pool)
+	_, roundTrip, err := health.MeasureClock(ctx, pool)
 	if err != nil {
 		return failed(checkDatabase, err.Error(), "Check the database's log.")
 	}
 	detail := fmt.Sprintf("Postgres %s, %s a round trip, %s", version, roundTrip.Round(10*time.Microsecond), databaseName(pool))
-	if roundTrip > slowDatabase {
+	if roundTrip > health.MaxRoundTrip {
 		return warn(checkDatabase, detail, "Run Dealbox near its database: every webhook waits for some round trips.")
 	}
 	return ok(checkDatabase, detail)
@@ -120,7 +118,7 @@ func examinePartitions(ctx context.Context, pool *pgxpool.Pool) finding {
 	case days == nil:
 		return failed(checkPartitions, "inbox_event has no partition for today: no webhook can be committed",
 			"Start 'dealbox serve', which makes them, or run: SELECT inbox_make_partitions(14).")
-	case *days < inbox.MinDaysAhead:
+	case *days < health.MinPartitionDays:
 		return warn(checkPartitions, fmt.Sprintf("inbox_event has partitions for %d more days", *days),
 			"Check that a 'dealbox serve' with workers runs: it makes them 14 days ahead.")
 	}
@@ -128,11 +126,11 @@ func examinePartitions(ctx context.Context, pool *pgxpool.Pool) finding {
 }
 
 func examineClock(ctx context.Context, pool *pgxpool.Pool) finding {
-	ahead, _, err := measureClock(ctx, pool)
+	ahead, _, err := health.MeasureClock(ctx, pool)
 	if err != nil {
 		return failed(checkClock, err.Error(), "Check the database's log.")
 	}
-	return judgeClock(ahead)
+	return judgeClock(time.Duration(ahead))
 }
 
 func judgeClock(ahead time.Duration) finding {
@@ -142,9 +140,9 @@ func judgeClock(ahead time.Duration) finding {
 		detail = fmt.Sprintf("this machine is %s behind the database", ahead.Abs().Round(time.Millisecond))
 	}
 	switch {
-	case ahead.Abs() > skewRefuse:
-		return failed(checkClock, detail+": workers do not start past "+skewRefuse.String(), fix)
-	case ahead.Abs() > skewAlert:
+	case ahead.Abs() > health.MaxWorkerClockSkew:
+		return failed(checkClock, detail+": workers do not start past "+health.MaxWorkerClockSkew.String(), fix)
+	case ahead.Abs() > health.MaxClockSkew:
 		return warn(checkClock, detail, fix)
 	}
 	return ok(checkClock, detail)

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/fakestrapi"
-	"dealbox/internal/inbox"
+	"dealbox/internal/health"
 	"dealbox/internal/pgtest"
 )
 
@@ -172,7 +172,7 @@ func TestDoctor_Database(t *testing.T) {
 		t.Parallel()
 		e, _ := healthy(t)
 		roles := pgtest.SeparateRoles(t)
-		mustExec(t, roles.Owner, dropPartitions(fmt.Sprintf("> (now() AT TIME ZONE 'UTC')::date + %d", inbox.MinDaysAhead-1)))
+		mustExec(t, roles.Owner, dropPartitions(fmt.Sprintf("> (now() AT TIME ZONE 'UTC')::date + %d", health.MinPartitionDays-1)))
 		findings, out := mustExamine(t, e.with("DATABASE_URL", roles.App))
 		require.Equal(t, exitDone, out.code, "a warning is no failure")
 		requireVerdicts(t, findings, map[string]verdict{"partitions": verdictWarn})

@@ -18,6 +18,7 @@ import (
 	"dealbox/db/migrations"
 	"dealbox/internal/alerting"
 	"dealbox/internal/circuit"
+	"dealbox/internal/health"
 	"dealbox/internal/httpapi"
 	"dealbox/internal/inbox"
 	"dealbox/internal/jobs"
@@ -85,14 +86,14 @@ type service struct {
 	sync       *mirror.SyncWorker
 	breaker    *circuit.Breaker
 	worker     *jobs.Client
-	readiness  *httpapi.Readiness
+	readiness  *health.Readiness
 	server     *http.Server
 	signatures func() alerting.SignatureWindow // what the webhook refused of late
 }
 
 // newService wires everything. It connects to nothing.
 func newService(ctx context.Context, config Config, role, version string, logger *slog.Logger) (*service, error) {
-	s := &service{config: config, role: role, log: logger, clock: &jobs.Clock{}, readiness: &httpapi.Readiness{}}
+	s := &service{config: config, role: role, log: logger, clock: &jobs.Clock{}, readiness: &health.Readiness{}}
 	if err := s.openPools(ctx); err != nil {
 		s.closePools()
 		return nil, err
@@ -267,6 +268,25 @@ func breakerMessage(t circuit.Transition) string {
 	return fmt.Sprintf("Strapi does not answer (%s): Dealbox stopped asking and keeps every webhook until it does", t.Reason)
 }
 
+// clockConfig raises and resolves alerting.RuleClockSkew. health knows nothing of
+// alerts: imports never turn back.
+func clockConfig(host string, s *service) health.ClockConfig {
+	return health.ClockConfig{
+		Host: host, Pool: s.pool, Clock: s.clock, Logger: s.log,
+		Raise: func(ctx context.Context, tx pgx.Tx, a health.SkewAlert) error {
+			_, err := s.alerts.Raise(ctx, tx, alerting.Alert{
+				Rule: alerting.RuleClockSkew, Subject: a.Host, Level: a.Level, Message: a.Message,
+				Details: map[string]any{"ahead_seconds": a.Ahead.Seconds()},
+			})
+			return err
+		},
+		Resolve: func(ctx context.Context, tx pgx.Tx, host, reason string) error {
+			_, err := s.alerts.Resolve(ctx, tx, alerting.RuleClockSkew, host, reason)
+			return err
+		},
+	}
+}
+
 func (s *service) share(part float64) time.Duration {
 	return time.Duration(part * float64(s.config.Lifecycle.ShutdownTimeout))
 }
@@ -313,15 +333,15 @@ func (s *service) start(ctx context.Context) (*sync.WaitGroup, error) {
 	}
 	s.readiness.Ready()
 	host, _ := os.Hostname() // without a name its alerts have no subject
-	skew := &skewWatch{host: host, pool: s.pool, alerts: s.alerts, clock: s.clock, log: s.log}
+	skew := health.NewClockWatch(clockConfig(host, s))
 	signatures := &signatureWatch{take: s.signatures, pool: s.pool, alerts: s.alerts, log: s.log}
 	loops.Go(func() { signatures.run(ctx) })
 	loops.Go(func() { s.requestRecovery(ctx) })
 	if s.role == roleAPI {
-		loops.Go(func() { skew.run(ctx) })
+		loops.Go(func() { skew.Run(ctx) })
 		return &loops, nil
 	}
-	if err := skew.waitUntilSane(ctx); err != nil {
+	if err := skew.WaitForWorkers(ctx); err != nil {
 		return &loops, err
 	}
 	if err := s.retryUntilDone(ctx, func() error { return s.requestInitialRuns(ctx) }); err != nil {
@@ -336,11 +356,12 @@ func (s *service) start(ctx context.Context) (*sync.WaitGroup, error) {
 	}); err != nil {
 		return &loops, err
 	}
-	loops.Go(func() { skew.run(ctx) })
+	loops.Go(func() { skew.Run(ctx) })
 	loops.Go(func() { s.breaker.Run(ctx, time.Second, s.sync.Probe) })
 	loops.Go(func() { s.sync.Watch(ctx) })
 	if url := s.config.Heartbeat.URL; url != "" {
-		loops.Go(func() { newHeartbeat(url, s.pool, s.log).run(ctx) })
+		heartbeat := health.NewHeartbeat(health.HeartbeatConfig{URL: url.reveal(), DB: s.pool, Logger: s.log})
+		loops.Go(func() { heartbeat.Run(ctx) })
 	}
 	s.log.Info("ready", "workers", s.config.Jobs.WorkerCount)
 	return &loops, nil

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"dealbox/internal/alerting"
+	"dealbox/internal/health"
 	"dealbox/internal/inbox"
 	"dealbox/internal/pgerr"
 	"dealbox/internal/revenue"
@@ -67,6 +68,10 @@ func asError(err error) *Error {
 	var window *revenue.WindowError
 	if errors.As(err, &window) {
 		return invalidParameter(window.Field, window.Problem)
+	}
+	var notReady *health.NotReadyError
+	if errors.As(err, &notReady) {
+		return &Error{Status: http.StatusServiceUnavailable, Code: notReady.Code, Message: notReady.Message, cause: notReady.Err}
 	}
 	// Failure policy: not authentic is told in one word, so that a forger
 	// learns nothing about what would have passed.

@@ -18,6 +18,7 @@ import (
 
 	"dealbox/internal/alerting"
 	"dealbox/internal/circuit"
+	"dealbox/internal/health"
 	"dealbox/internal/inbox"
 	"dealbox/internal/mirror"
 	"dealbox/internal/revenue"
@@ -51,7 +52,7 @@ type Config struct {
 	// answered 503 (default 7 s). Strapi gives up after 10 s.
 	CommitTimeout time.Duration
 	// ProbeTimeout bounds what a health answer asks the database (default
-	// DefaultProbeTimeout).
+	// health.ProbeTimeout).
 	ProbeTimeout time.Duration
 	// ReconcileInterval is how often a reconciliation is due; health is degraded when
 	// none came for long (0: that is not judged).
@@ -85,7 +86,7 @@ type Stages struct {
 	// those were: (*inbox.Receiver).Groups. Nil: not told.
 	Groups func() (groups, deliveries int64)
 	// Readiness is what serve knows about starting and stopping.
-	Readiness *Readiness
+	Readiness *health.Readiness
 }
 
 func (s Stages) check() error {
@@ -116,7 +117,7 @@ type API struct {
 	metrics   *metrics
 	// signatures is what the webhook accepted and refused of late.
 	signatures signatures
-	health     cached[facts]
+	health     cached[measurement]
 	ready      cached[error]
 	handler    http.Handler
 }
@@ -132,7 +133,7 @@ func New(config Config, stages Stages) (*API, error) {
 	}
 	a.config.BodyTimeout = cmp.Or(config.BodyTimeout, 10*time.Second)
 	a.config.CommitTimeout = cmp.Or(config.CommitTimeout, 7*time.Second)
-	a.config.ProbeTimeout = cmp.Or(config.ProbeTimeout, DefaultProbeTimeout)
+	a.config.ProbeTimeout = cmp.Or(config.ProbeTimeout, health.ProbeTimeout)
 	for _, origin := range config.CORSOrigins {
 		if err := a.csrf.AddTrustedOrigin(origin); err != nil {
 			return nil, fmt.Errorf("CORS origin %q: %w", origin, err)

@@ -37,6 +37,13 @@ func (w *recorder) Write(b []byte) (int, error) {
 // Unwrap is for http.ResponseController.
 func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
+// logCause puts an error into the log line of a request that is answered without it.
+func logCause(w http.ResponseWriter, err error) {
+	if rec, ok := w.(*recorder); ok {
+		rec.err = err
+	}
+}
+
 // observe gives every request an id, a deadline for its body and one line in
 // the log, and turns a panic into a 500.
 func (a *API) observe(next http.Handler) http.Handler {
