@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"maps"
 	"net/http"
@@ -177,10 +176,6 @@ func (p *params) texts(field string, value json.RawMessage) []string {
 // readObject is the members of the JSON object in the body; none when there is no body.
 func readObject(w http.ResponseWriter, r *http.Request) (map[string]json.RawMessage, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxFilterBody))
-	var large *http.MaxBytesError
-	if errors.As(err, &large) {
-		return nil, &Error{Status: http.StatusRequestEntityTooLarge, Code: "body_too_large", Message: "the body is over 64 KiB"}
-	}
 	if err != nil {
 		return nil, unreadable(err)
 	}

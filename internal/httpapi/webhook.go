@@ -2,14 +2,12 @@ package httpapi
 
 import (
 	"context"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"os"
-	"strconv"
 
 	"github.com/google/uuid"
 
@@ -25,7 +23,7 @@ func (a *API) receiveWebhook(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Connection", "close")
 		return err
 	}
-	body, err := readBody(r)
+	body, err := readBody(w, r)
 	if err != nil {
 		w.Header().Set("Connection", "close")
 		return err
@@ -40,9 +38,9 @@ func (a *API) receiveWebhook(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	startJSON(w, http.StatusAccepted)
-	_, _ = w.Write(appendReceipt(make([]byte, 0, 256), receipt))
-	return nil
+	return writeJSON(w, http.StatusAccepted, receiptAnswer{
+		"accepted", receipt.EventID, receipt.Event, receipt.Entity, receipt.Action, receipt.Duplicate,
+	})
 }
 
 // commit hands the delivery over, and bounds the wait. It goes on when the
@@ -73,12 +71,10 @@ func checkHead(r *http.Request) error {
 		return &Error{Status: http.StatusRequestHeaderFieldsTooLarge, Code: "headers_too_large", Message: "the headers are over 16 KiB"}
 	}
 	if r.ContentLength > maxBody {
-		return errTooLarge
+		return tooLarge(maxBody)
 	}
 	return nil
 }
-
-var errTooLarge = &Error{Status: http.StatusRequestEntityTooLarge, Code: "body_too_large", Message: "the body is over 1 MiB"}
 
 func isJSON(contentType string) bool {
 	if contentType == "application/json" {
@@ -99,80 +95,42 @@ func headerBytes(h http.Header) int {
 }
 
 // readBody reads at most maxBody bytes into a slice of its own, since Receive
-// keeps it. The slice grows with what really arrives: a promised length costs
-// a stranger nothing, so it is believed only up to 16 KiB.
-func readBody(r *http.Request) ([]byte, error) {
-	buf := make([]byte, 0, firstRead(r.ContentLength))
-	for {
-		n, err := r.Body.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		if len(buf) > maxBody {
-			return nil, errTooLarge
-		}
-		if errors.Is(err, io.EOF) {
-			return buf, nil
-		}
-		if err != nil {
-			return nil, unreadable(err)
-		}
-		if len(buf) == cap(buf) {
-			grown := make([]byte, len(buf), min(2*cap(buf), maxBody+1))
-			copy(grown, buf)
-			buf = grown
-		}
-	}
-}
-
-func firstRead(length int64) int {
+// keeps it. A promised length is believed only up to 16 KiB, so it costs a stranger
+// nothing.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	const most = 16 << 10
-	if length < 0 || length >= most {
-		return most
+	if 0 <= r.ContentLength && r.ContentLength <= most { // net/http reads no more than that
+		body := make([]byte, r.ContentLength)
+		_, err := io.ReadFull(r.Body, body)
+		return body, unreadable(err)
 	}
-	return int(length) + 1 // one more, so that the end is seen without growing
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	return body, unreadable(err)
 }
 
+// unreadable is the answer to a body that could not be read; nil when err is nil.
 func unreadable(err error) error {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	var large *http.MaxBytesError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &large):
+		return tooLarge(large.Limit)
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		return &Error{Status: http.StatusRequestTimeout, Code: "body_timeout", Message: "the body did not arrive in time", cause: err}
 	}
 	return &Error{Status: http.StatusBadRequest, Code: "unreadable_body", Message: "the body could not be read to its end", cause: err}
 }
 
-// appendReceipt writes the 202 by hand: encoding/json costs more than the
-// rest of the handler.
-func appendReceipt(b []byte, r inbox.Receipt) []byte {
-	b = append(b, `{"status":"accepted","event_id":"`...)
-	b = appendUUID(b, r.EventID)
-	b = append(b, `","event":`...)
-	b = appendString(b, r.Event)
-	b = append(b, `,"entity":`...)
-	b = appendString(b, r.Entity)
-	b = append(b, `,"action":`...)
-	b = appendString(b, string(r.Action))
-	b = append(b, `,"duplicate":`...)
-	b = strconv.AppendBool(b, r.Duplicate)
-	return append(b, "}\n"...)
+func tooLarge(limit int64) *Error {
+	return &Error{Status: http.StatusRequestEntityTooLarge, Code: "body_too_large", Message: fmt.Sprintf("the body is over %d bytes", limit)}
 }
 
-func appendUUID(b []byte, id uuid.UUID) []byte {
-	for i, part := range [][]byte{id[0:4], id[4:6], id[6:8], id[8:10], id[10:16]} {
-		if i > 0 {
-			b = append(b, '-')
-		}
-		b = hex.AppendEncode(b, part)
-	}
-	return b
-}
-
-// appendString writes a JSON string; what a name in Strapi may hold needs no escape.
-func appendString(b []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			quoted, _ := json.Marshal(s) // a string always encodes
-			return append(b, quoted...)
-		}
-	}
-	b = append(b, '"')
-	b = append(b, s...)
-	return append(b, '"')
+type receiptAnswer struct {
+	Status    string       `json:"status"`
+	EventID   uuid.UUID    `json:"event_id"`
+	Event     string       `json:"event"`
+	Entity    string       `json:"entity"`
+	Action    inbox.Action `json:"action"`
+	Duplicate bool         `json:"duplicate"`
 }
