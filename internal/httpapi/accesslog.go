@@ -11,39 +11,6 @@ import (
 
 const requestIDHeader = "X-Request-Id"
 
-// recorder remembers what was answered, for the access log.
-type recorder struct {
-	http.ResponseWriter
-	status int
-	code   string // of an error
-	err    error  // behind a 5xx
-	actor  string // who operates
-}
-
-func (w *recorder) WriteHeader(status int) {
-	if w.status == 0 && status >= 200 {
-		w.status = status
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *recorder) Write(b []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
-	return w.ResponseWriter.Write(b)
-}
-
-// Unwrap is for http.ResponseController.
-func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// logCause puts an error into the log line of a request that is answered without it.
-func logCause(w http.ResponseWriter, err error) {
-	if rec, ok := w.(*recorder); ok {
-		rec.err = err
-	}
-}
-
 // observe gives every request an id, a deadline for its body and one line in
 // the log, and turns a panic into a 500.
 func (a *API) observe(next http.Handler) http.Handler {
@@ -66,12 +33,6 @@ func (a *API) observe(next http.Handler) http.Handler {
 	})
 }
 
-// limitBody bounds how long the body may take. A writer without deadlines
-// (a test's recorder) is left alone.
-func (a *API) limitBody(w http.ResponseWriter) {
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(a.config.BodyTimeout))
-}
-
 // requestID takes the caller's id when it is harmless, else makes one.
 func requestID(r *http.Request) string {
 	if id := r.Header.Get(requestIDHeader); harmlessID(id) {
@@ -90,6 +51,12 @@ func harmlessID(id string) bool {
 		}
 	}
 	return true
+}
+
+// limitBody bounds how long the body may take. A writer without deadlines
+// (a test's recorder) is left alone.
+func (a *API) limitBody(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(a.config.BodyTimeout))
 }
 
 // recovered answers 500 for a panic; its stack is logged, here and once.
@@ -151,3 +118,29 @@ func clip(s string) string {
 	}
 	return s
 }
+
+// recorder remembers what was answered, for the access log.
+type recorder struct {
+	http.ResponseWriter
+	status int
+	code   string // of an error
+	err    error  // behind a 5xx
+	actor  string // who operates
+}
+
+func (w *recorder) WriteHeader(status int) {
+	if w.status == 0 && status >= 200 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *recorder) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -22,72 +22,6 @@ type Access struct {
 // AdminToken is one token of ADMIN_TOKEN. Name is the actor in the history.
 type AdminToken struct{ Name, Token string }
 
-// role is what a credential is good for.
-type role int
-
-const (
-	roleNone role = iota
-	roleReader
-	roleOperator
-)
-
-// authority compares credentials by digest, so that the comparison takes the
-// same time whatever their length and content.
-type authority struct {
-	readers     [][sha256.Size]byte
-	admins      []adminDigest
-	publicReads bool
-}
-
-type adminDigest struct {
-	name   string
-	digest [sha256.Size]byte
-}
-
-func newAuthority(access Access) authority {
-	a := authority{publicReads: access.PublicReads}
-	if access.APIToken != "" {
-		a.readers = append(a.readers, sha256.Sum256([]byte(access.APIToken)))
-	}
-	for _, admin := range access.AdminTokens {
-		if admin.Token != "" {
-			a.admins = append(a.admins, adminDigest{admin.Name, sha256.Sum256([]byte(admin.Token))})
-		}
-	}
-	return a
-}
-
-// identify compares the token with every known one, without stopping early.
-func (a *authority) identify(token string) (role, string) {
-	if token == "" {
-		return roleNone, ""
-	}
-	given := sha256.Sum256([]byte(token))
-	found, actor := roleNone, ""
-	for i := range a.readers {
-		if subtle.ConstantTimeCompare(given[:], a.readers[i][:]) == 1 {
-			found = roleReader
-		}
-	}
-	for i := range a.admins {
-		if subtle.ConstantTimeCompare(given[:], a.admins[i].digest[:]) == 1 {
-			found, actor = roleOperator, a.admins[i].name
-		}
-	}
-	return found, actor
-}
-
-// credential is the Bearer token, or the password of HTTP Basic whatever the
-// user name; "" without either.
-func credential(r *http.Request) string {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if strings.EqualFold(scheme, "Bearer") {
-		return strings.TrimSpace(token)
-	}
-	_, password, _ := r.BasicAuth()
-	return password
-}
-
 // anybody: the answer holds nothing that needs a token.
 func (a *API) anybody(http.ResponseWriter, *http.Request) error { return nil }
 
@@ -155,6 +89,17 @@ func (a *API) challenge(w http.ResponseWriter) error {
 	}
 }
 
+// credential is the Bearer token, or the password of HTTP Basic whatever the
+// user name; "" without either.
+func credential(r *http.Request) string {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if strings.EqualFold(scheme, "Bearer") {
+		return strings.TrimSpace(token)
+	}
+	_, password, _ := r.BasicAuth()
+	return password
+}
+
 // local tells a direct request from this machine from one that a proxy or a
 // rebound name (DNS rebinding) brought here.
 func local(r *http.Request) bool {
@@ -180,4 +125,59 @@ func forwarded(h http.Header) bool {
 		}
 	}
 	return false
+}
+
+// role is what a credential is good for.
+type role int
+
+const (
+	roleNone role = iota
+	roleReader
+	roleOperator
+)
+
+// authority compares credentials by digest, so that the comparison takes the
+// same time whatever their length and content.
+type authority struct {
+	readers     [][sha256.Size]byte
+	admins      []adminDigest
+	publicReads bool
+}
+
+type adminDigest struct {
+	name   string
+	digest [sha256.Size]byte
+}
+
+func newAuthority(access Access) authority {
+	a := authority{publicReads: access.PublicReads}
+	if access.APIToken != "" {
+		a.readers = append(a.readers, sha256.Sum256([]byte(access.APIToken)))
+	}
+	for _, admin := range access.AdminTokens {
+		if admin.Token != "" {
+			a.admins = append(a.admins, adminDigest{admin.Name, sha256.Sum256([]byte(admin.Token))})
+		}
+	}
+	return a
+}
+
+// identify compares the token with every known one, without stopping early.
+func (a *authority) identify(token string) (role, string) {
+	if token == "" {
+		return roleNone, ""
+	}
+	given := sha256.Sum256([]byte(token))
+	found, actor := roleNone, ""
+	for i := range a.readers {
+		if subtle.ConstantTimeCompare(given[:], a.readers[i][:]) == 1 {
+			found = roleReader
+		}
+	}
+	for i := range a.admins {
+		if subtle.ConstantTimeCompare(given[:], a.admins[i].digest[:]) == 1 {
+			found, actor = roleOperator, a.admins[i].name
+		}
+	}
+	return found, actor
 }

@@ -14,60 +14,6 @@ import (
 	"github.com/gorilla/mux"
 )
 
-//go:embed assets
-var files embed.FS
-
-// pageFile is the dashboard itself; the rest of assets/ is served by name.
-const pageFile = "index.html"
-
-// contentPolicy lets the page load its own files and nothing else: no inline
-// script, no other site, no frame around it.
-const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
-	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-
-type asset struct {
-	body        []byte
-	contentType string
-	etag        string
-}
-
-func loadAssets() (map[string]asset, error) {
-	entries, err := files.ReadDir("assets")
-	if err != nil {
-		return nil, fmt.Errorf("read the embedded assets: %w", err)
-	}
-	all := map[string]asset{}
-	for _, entry := range entries {
-		body, err := files.ReadFile(path.Join("assets", entry.Name()))
-		if err != nil {
-			return nil, fmt.Errorf("read the embedded assets: %w", err)
-		}
-		all[entry.Name()] = newAsset(body, contentType(entry.Name()))
-	}
-	return all, nil
-}
-
-func newAsset(body []byte, contentType string) asset {
-	sum := sha256.Sum256(body)
-	return asset{body: body, contentType: contentType, etag: `"` + hex.EncodeToString(sum[:8]) + `"`}
-}
-
-// contentType does not ask the machine's MIME table for the types that matter:
-// with the wrong one a browser refuses a module.
-func contentType(name string) string {
-	switch path.Ext(name) {
-	case ".html":
-		return "text/html; charset=utf-8"
-	case ".js":
-		return "text/javascript; charset=utf-8"
-	case ".css":
-		return "text/css; charset=utf-8"
-	case ".svg":
-		return "image/svg+xml"
-	}
-	return mime.TypeByExtension(path.Ext(name))
-}
-
 // showDashboard answers GET /: a page without data. Its script asks the API.
 func (a *API) showDashboard(w http.ResponseWriter, r *http.Request) error {
 	return a.send(w, r, a.assets[pageFile])
@@ -94,4 +40,58 @@ func (a *API) send(w http.ResponseWriter, r *http.Request, file asset) error {
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(file.body))
 	return nil
+}
+
+//go:embed assets
+var files embed.FS
+
+// pageFile is the dashboard itself; the rest of assets/ is served by name.
+const pageFile = "index.html"
+
+// contentPolicy lets the page load its own files and nothing else: no inline
+// script, no other site, no frame around it.
+const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+func loadAssets() (map[string]asset, error) {
+	entries, err := files.ReadDir("assets")
+	if err != nil {
+		return nil, fmt.Errorf("read the embedded assets: %w", err)
+	}
+	all := map[string]asset{}
+	for _, entry := range entries {
+		body, err := files.ReadFile(path.Join("assets", entry.Name()))
+		if err != nil {
+			return nil, fmt.Errorf("read the embedded assets: %w", err)
+		}
+		all[entry.Name()] = newAsset(body, contentType(entry.Name()))
+	}
+	return all, nil
+}
+
+type asset struct {
+	body        []byte
+	contentType string
+	etag        string
+}
+
+func newAsset(body []byte, contentType string) asset {
+	sum := sha256.Sum256(body)
+	return asset{body: body, contentType: contentType, etag: `"` + hex.EncodeToString(sum[:8]) + `"`}
+}
+
+// contentType does not ask the machine's MIME table for the types that matter:
+// with the wrong one a browser refuses a module.
+func contentType(name string) string {
+	switch path.Ext(name) {
+	case ".html":
+		return "text/html; charset=utf-8"
+	case ".js":
+		return "text/javascript; charset=utf-8"
+	case ".css":
+		return "text/css; charset=utf-8"
+	case ".svg":
+		return "image/svg+xml"
+	}
+	return mime.TypeByExtension(path.Ext(name))
 }

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
@@ -34,12 +33,46 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.cause }
 
-// invalidParameter names the query parameter that cannot be used, and why.
-func invalidParameter(field, why string) *Error {
-	return &Error{
-		Status: http.StatusBadRequest, Code: "invalid_parameter", Message: field + ": " + why,
-		Details: map[string]any{"field": field},
+// fail answers a request with an error and leaves its cause for the access log.
+func (a *API) fail(w http.ResponseWriter, err error) {
+	e := asError(err)
+	if rec, ok := w.(*recorder); ok {
+		rec.code = e.Code
+		if e.Status >= http.StatusInternalServerError {
+			rec.err = err
+		}
+		if rec.status != 0 {
+			return // the answer has begun; nothing can be added to it
+		}
 	}
+	h := w.Header()
+	switch e.Status {
+	case http.StatusServiceUnavailable:
+		h.Set("Retry-After", strconv.Itoa(retryAfter))
+	case http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusRequestHeaderFieldsTooLarge:
+		// The rest of the body is not wanted, and reading it is what an attacker wants.
+		h.Set("Connection", "close")
+	}
+	var body errorBody
+	body.Error.Status, body.Error.Code, body.Error.Message = e.Status, e.Code, e.Message
+	body.Error.Details = e.Details
+	if body.Error.Details == nil {
+		body.Error.Details = map[string]any{}
+	}
+	body.Error.RequestID = h.Get(requestIDHeader)
+	body.Error.Timestamp = time.Now().UTC().Truncate(time.Millisecond)
+	_ = writeJSON(w, e.Status, body)
+}
+
+type errorBody struct {
+	Error struct {
+		Status    int            `json:"status"`
+		Code      string         `json:"code"`
+		Message   string         `json:"message"`
+		Details   map[string]any `json:"details"`
+		RequestID string         `json:"request_id"`
+		Timestamp time.Time      `json:"timestamp"`
+	} `json:"error"`
 }
 
 // asError is the one place that maps an error to its status.
@@ -88,72 +121,14 @@ func asError(err error) *Error {
 	return &Error{Status: http.StatusInternalServerError, Code: "internal", Message: "internal error", cause: err}
 }
 
-type errorBody struct {
-	Error struct {
-		Status    int            `json:"status"`
-		Code      string         `json:"code"`
-		Message   string         `json:"message"`
-		Details   map[string]any `json:"details"`
-		RequestID string         `json:"request_id"`
-		Timestamp time.Time      `json:"timestamp"`
-	} `json:"error"`
+// invalidParameter names the query parameter that cannot be used, and why.
+func invalidParameter(field, why string) *Error {
+	return &Error{
+		Status: http.StatusBadRequest, Code: "invalid_parameter", Message: field + ": " + why,
+		Details: map[string]any{"field": field},
+	}
 }
 
-// fail answers a request with an error and leaves its cause for the access log.
-func (a *API) fail(w http.ResponseWriter, err error) {
-	e := asError(err)
-	if rec, ok := w.(*recorder); ok {
-		rec.code = e.Code
-		if e.Status >= http.StatusInternalServerError {
-			rec.err = err
-		}
-		if rec.status != 0 {
-			return // the answer has begun; nothing can be added to it
-		}
-	}
-	h := w.Header()
-	switch e.Status {
-	case http.StatusServiceUnavailable:
-		h.Set("Retry-After", strconv.Itoa(retryAfter))
-	case http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusRequestHeaderFieldsTooLarge:
-		// The rest of the body is not wanted, and reading it is what an attacker wants.
-		h.Set("Connection", "close")
-	}
-	var body errorBody
-	body.Error.Status, body.Error.Code, body.Error.Message = e.Status, e.Code, e.Message
-	body.Error.Details = e.Details
-	if body.Error.Details == nil {
-		body.Error.Details = map[string]any{}
-	}
-	body.Error.RequestID = h.Get(requestIDHeader)
-	body.Error.Timestamp = time.Now().UTC().Truncate(time.Millisecond)
-	_ = writeJSON(w, e.Status, body)
-}
-
-// writeJSON renders an answer. Markup in names comes out escaped (\u003c), so
-// that an answer opened as a page is inert.
-func writeJSON(w http.ResponseWriter, status int, body any) error {
-	text, err := json.Marshal(body)
-	if err != nil {
-		return err
-	}
-	startJSON(w, status)
-	_, _ = w.Write(append(text, '\n'))
-	return nil
-}
-
-var (
-	valueJSON    = []string{"application/json"}
-	valueNoStore = []string{"no-store"}
-	valueNoSniff = []string{"nosniff"}
-)
-
-// startJSON writes the head of a JSON answer. The values are shared slices:
-// this is on the way of every webhook.
-func startJSON(w http.ResponseWriter, status int) {
-	h := w.Header()
-	h["Content-Type"] = valueJSON
-	h["Cache-Control"] = valueNoStore
-	h["X-Content-Type-Options"] = valueNoSniff
-	w.WriteHeader(status)
+func notFound(http.ResponseWriter, *http.Request) error {
+	return &Error{Status: http.StatusNotFound, Code: "not_found", Message: "there is nothing at this path"}
 }

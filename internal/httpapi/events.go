@@ -1,10 +1,8 @@
 package httpapi
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -42,17 +40,6 @@ func (a *API) listEvents(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, page)
 }
 
-func parseEventFilter(p *params) inbox.Filter {
-	return inbox.Filter{
-		Statuses:   each(p, "status", inbox.ParseStatus),
-		Event:      p.one("event"),
-		Entity:     p.one("entity"),
-		DocumentID: p.one("document_id"),
-		Since:      p.moment("since"),
-		Until:      p.moment("until"),
-	}
-}
-
 // showEvent answers GET /api/v1/events/{id}: the event's story.
 func (a *API) showEvent(w http.ResponseWriter, r *http.Request) error {
 	id, err := eventID(r)
@@ -66,14 +53,6 @@ func (a *API) showEvent(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, story)
-}
-
-func eventID(r *http.Request) (uuid.UUID, error) {
-	id, err := uuid.Parse(mux.Vars(r)["id"])
-	if err != nil {
-		return id, invalidParameter("id", "it must be the id of an event, a UUID")
-	}
-	return id, nil
 }
 
 type replayAnswer struct {
@@ -101,6 +80,14 @@ func (a *API) replayEvent(w http.ResponseWriter, r *http.Request) error {
 	return answerReplay(w, done)
 }
 
+func eventID(r *http.Request) (uuid.UUID, error) {
+	id, err := uuid.Parse(mux.Vars(r)["id"])
+	if err != nil {
+		return id, invalidParameter("id", "it must be the id of an event, a UUID")
+	}
+	return id, nil
+}
+
 // replayEvents answers POST /api/v1/events/replay: every event that the filter
 // in the body chooses. It must choose: an empty filter would be every event.
 func (a *API) replayEvents(w http.ResponseWriter, r *http.Request) error {
@@ -119,6 +106,17 @@ func (a *API) replayEvents(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return answerReplay(w, done)
+}
+
+func parseEventFilter(p *params) inbox.Filter {
+	return inbox.Filter{
+		Statuses:   each(p, "status", inbox.ParseStatus),
+		Event:      p.one("event"),
+		Entity:     p.one("entity"),
+		DocumentID: p.one("document_id"),
+		Since:      p.moment("since"),
+		Until:      p.moment("until"),
+	}
 }
 
 func answerReplay(w http.ResponseWriter, done inbox.Replayed) error {
@@ -171,23 +169,4 @@ func (p *params) texts(field string, value json.RawMessage) []string {
 		p.fail(field, "it must be a string or a list of strings")
 	}
 	return many
-}
-
-// readObject is the members of the JSON object in the body; none when there is no body.
-func readObject(w http.ResponseWriter, r *http.Request) (map[string]json.RawMessage, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxFilterBody))
-	if err != nil {
-		return nil, unreadable(err)
-	}
-	if len(bytes.TrimSpace(body)) == 0 {
-		return nil, nil
-	}
-	if !isJSON(r.Header.Get("Content-Type")) {
-		return nil, &Error{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Message: "Content-Type must be application/json"}
-	}
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(body, &members); err != nil {
-		return nil, invalidParameter("body", "it is not a JSON object")
-	}
-	return members, nil
 }

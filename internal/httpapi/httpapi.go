@@ -89,20 +89,6 @@ type Stages struct {
 	Readiness *health.Readiness
 }
 
-func (s Stages) check() error {
-	missing := map[string]bool{
-		"DB": s.DB == nil, "Verifier": s.Verifier == nil, "Receive": s.Receive == nil,
-		"Breaker": s.Breaker == nil, "Forecast": s.Forecast == nil, "Readiness": s.Readiness == nil,
-		"Reconcile": s.Reconcile == nil, "Replays": s.Replays == nil, "Alerts": s.Alerts == nil,
-	}
-	for name, is := range missing {
-		if is {
-			return fmt.Errorf("make the HTTP API: Stages.%s is missing", name)
-		}
-	}
-	return nil
-}
-
 // API answers every HTTP request. Make it with New.
 type API struct {
 	config  Config
@@ -153,6 +139,20 @@ func New(config Config, stages Stages) (*API, error) {
 	a.metrics = newMetrics(config.Version, stages)
 	a.handler = a.observe(a.cors(a.Routes()))
 	return a, nil
+}
+
+func (s Stages) check() error {
+	missing := map[string]bool{
+		"DB": s.DB == nil, "Verifier": s.Verifier == nil, "Receive": s.Receive == nil,
+		"Breaker": s.Breaker == nil, "Forecast": s.Forecast == nil, "Readiness": s.Readiness == nil,
+		"Reconcile": s.Reconcile == nil, "Replays": s.Replays == nil, "Alerts": s.Alerts == nil,
+	}
+	for name, is := range missing {
+		if is {
+			return fmt.Errorf("make the HTTP API: Stages.%s is missing", name)
+		}
+	}
+	return nil
 }
 
 // Handler is the whole surface: the routes behind logging, panics and CORS.

@@ -23,32 +23,32 @@ func parseParams(r *http.Request) *params {
 	return &params{values: values}
 }
 
-// fail records a mistake in the field, unless there was one before.
-func (p *params) fail(field, why string) {
-	if p.err == nil {
-		p.err = invalidParameter(field, why)
-	}
-}
-
-// one is the value of a parameter that may be given once.
-func (p *params) one(field string) string {
-	given := p.values[field]
-	if len(given) > 1 {
-		p.fail(field, "it may be given once")
-		return ""
-	}
-	return p.values.Get(field)
-}
-
-// list is the comma-separated values of a parameter, which may also be repeated.
-func (p *params) list(field string) []string {
-	var all []string
-	for _, part := range strings.Split(strings.Join(p.values[field], ","), ",") {
-		if part = strings.TrimSpace(part); part != "" {
-			all = append(all, part)
+// each parses every given value of a list.
+func each[T any](p *params, field string, parse func(string) (T, error)) []T {
+	var all []T
+	for _, text := range p.list(field) {
+		v, err := parse(text)
+		if err != nil {
+			p.fail(field, err.Error())
+			return nil
 		}
+		all = append(all, v)
 	}
 	return all
+}
+
+// single parses a value that may be given once; nil when it is not given.
+func single[T any](p *params, field string, parse func(string) (T, error)) *T {
+	text := p.one(field)
+	if text == "" {
+		return nil
+	}
+	v, err := parse(text)
+	if err != nil {
+		p.fail(field, err.Error())
+		return nil
+	}
+	return &v
 }
 
 // integer is a whole number from least to most; 0 when it is not given.
@@ -80,30 +80,30 @@ func (p *params) moment(field string) time.Time {
 	return time.Time{}
 }
 
-// each parses every given value of a list.
-func each[T any](p *params, field string, parse func(string) (T, error)) []T {
-	var all []T
-	for _, text := range p.list(field) {
-		v, err := parse(text)
-		if err != nil {
-			p.fail(field, err.Error())
-			return nil
+// list is the comma-separated values of a parameter, which may also be repeated.
+func (p *params) list(field string) []string {
+	var all []string
+	for _, part := range strings.Split(strings.Join(p.values[field], ","), ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			all = append(all, part)
 		}
-		all = append(all, v)
 	}
 	return all
 }
 
-// single parses a value that may be given once; nil when it is not given.
-func single[T any](p *params, field string, parse func(string) (T, error)) *T {
-	text := p.one(field)
-	if text == "" {
-		return nil
+// one is the value of a parameter that may be given once.
+func (p *params) one(field string) string {
+	given := p.values[field]
+	if len(given) > 1 {
+		p.fail(field, "it may be given once")
+		return ""
 	}
-	v, err := parse(text)
-	if err != nil {
-		p.fail(field, err.Error())
-		return nil
+	return p.values.Get(field)
+}
+
+// fail records a mistake in the field, unless there was one before.
+func (p *params) fail(field, why string) {
+	if p.err == nil {
+		p.err = invalidParameter(field, why)
 	}
-	return &v
 }

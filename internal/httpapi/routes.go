@@ -78,10 +78,6 @@ func (a *API) serve(may guard, h handler) http.Handler {
 	})
 }
 
-func notFound(http.ResponseWriter, *http.Request) error {
-	return &Error{Status: http.StatusNotFound, Code: "not_found", Message: "there is nothing at this path"}
-}
-
 // methodNotAllowed names the methods that the path has in Allow.
 func methodNotAllowed(r *mux.Router) handler {
 	return func(w http.ResponseWriter, req *http.Request) error {

@@ -2,12 +2,7 @@ package httpapi
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"mime"
 	"net/http"
-	"os"
 
 	"github.com/google/uuid"
 
@@ -43,22 +38,6 @@ func (a *API) receiveWebhook(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// commit hands the delivery over, and bounds the wait. It goes on when the
-// sender hangs up: Strapi never sends twice, so what has arrived is kept. (The
-// body's deadline also ends the request's context, and is still running.)
-func (a *API) commit(ctx context.Context, d inbox.Delivery) (inbox.Receipt, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.config.CommitTimeout)
-	defer cancel()
-	receipt, err := a.stages.Receive(ctx, d)
-	if err != nil {
-		return inbox.Receipt{}, &Error{
-			Status: http.StatusServiceUnavailable, Code: "not_committed",
-			Message: "the delivery could not be committed; send it again", cause: err,
-		}
-	}
-	return receipt, nil
-}
-
 // checkHead makes the checks that need no body: type, encoding, sizes.
 func checkHead(r *http.Request) error {
 	if !isJSON(r.Header.Get("Content-Type")) {
@@ -76,14 +55,6 @@ func checkHead(r *http.Request) error {
 	return nil
 }
 
-func isJSON(contentType string) bool {
-	if contentType == "application/json" {
-		return true // what Strapi sends
-	}
-	media, _, err := mime.ParseMediaType(contentType)
-	return err == nil && media == "application/json"
-}
-
 func headerBytes(h http.Header) int {
 	n := 0
 	for name, values := range h {
@@ -94,36 +65,20 @@ func headerBytes(h http.Header) int {
 	return n
 }
 
-// readBody reads at most maxBody bytes into a slice of its own, since Receive
-// keeps it. A promised length is believed only up to 16 KiB, so it costs a stranger
-// nothing.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	const most = 16 << 10
-	if 0 <= r.ContentLength && r.ContentLength <= most { // net/http reads no more than that
-		body := make([]byte, r.ContentLength)
-		_, err := io.ReadFull(r.Body, body)
-		return body, unreadable(err)
+// commit hands the delivery over, and bounds the wait. It goes on when the
+// sender hangs up: Strapi never sends twice, so what has arrived is kept. (The
+// body's deadline also ends the request's context, and is still running.)
+func (a *API) commit(ctx context.Context, d inbox.Delivery) (inbox.Receipt, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.config.CommitTimeout)
+	defer cancel()
+	receipt, err := a.stages.Receive(ctx, d)
+	if err != nil {
+		return inbox.Receipt{}, &Error{
+			Status: http.StatusServiceUnavailable, Code: "not_committed",
+			Message: "the delivery could not be committed; send it again", cause: err,
+		}
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	return body, unreadable(err)
-}
-
-// unreadable is the answer to a body that could not be read; nil when err is nil.
-func unreadable(err error) error {
-	var large *http.MaxBytesError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &large):
-		return tooLarge(large.Limit)
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return &Error{Status: http.StatusRequestTimeout, Code: "body_timeout", Message: "the body did not arrive in time", cause: err}
-	}
-	return &Error{Status: http.StatusBadRequest, Code: "unreadable_body", Message: "the body could not be read to its end", cause: err}
-}
-
-func tooLarge(limit int64) *Error {
-	return &Error{Status: http.StatusRequestEntityTooLarge, Code: "body_too_large", Message: fmt.Sprintf("the body is over %d bytes", limit)}
+	return receipt, nil
 }
 
 type receiptAnswer struct {
