@@ -7,12 +7,18 @@ import (
 	"net/http"
 	"runtime/debug"
 	"time"
+
+	"dealbox/internal/text"
 )
 
-const requestIDHeader = "X-Request-Id"
+const (
+	requestIDHeader = "X-Request-Id"
+	// maxShownText bounds a stranger's text in the log and in an error, in bytes.
+	maxShownText = 200
+)
 
-// observe gives every request an id, a deadline for its body and one line in
-// the log, and turns a panic into a 500.
+// observe gives every request an id, a deadline for its body and one line in the
+// log. It answers a panic with 500.
 func (a *API) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		start := time.Now()
@@ -33,15 +39,15 @@ func (a *API) observe(next http.Handler) http.Handler {
 	})
 }
 
-// requestID takes the caller's id when it is harmless, else makes one.
+// requestID returns the caller's id if it is short printable ASCII, else a new one.
 func requestID(r *http.Request) string {
-	if id := r.Header.Get(requestIDHeader); harmlessID(id) {
+	if id := r.Header.Get(requestIDHeader); validID(id) {
 		return id
 	}
 	return rand.Text()
 }
 
-func harmlessID(id string) bool {
+func validID(id string) bool {
 	if id == "" || len(id) > 64 {
 		return false
 	}
@@ -59,7 +65,7 @@ func (a *API) limitBody(w http.ResponseWriter) {
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(a.config.BodyTimeout))
 }
 
-// recovered answers 500 for a panic; its stack is logged, here and once.
+// recovered answers 500 and logs the stack of the panic.
 func (a *API) recovered(w *recorder, r *http.Request, p any) {
 	a.logger.ErrorContext(r.Context(), "panic while answering a request",
 		"request_id", w.Header().Get(requestIDHeader), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
@@ -71,15 +77,15 @@ func (a *API) recovered(w *recorder, r *http.Request, p any) {
 	panic(http.ErrAbortHandler) // half an answer is out: cut the connection
 }
 
-// logRequest writes the access log. Never the query (it may hold a secret that
-// was put there by mistake), a header or a body.
+// logRequest writes one line. It never logs the query (somebody may have put a secret
+// there by mistake), a header or a body.
 func (a *API) logRequest(w *recorder, r *http.Request, took time.Duration) {
 	ctx, level := r.Context(), logLevel(w.status, w.code)
 	if !a.logger.Enabled(ctx, level) {
 		return
 	}
 	attrs := []slog.Attr{
-		slog.String("method", clip(r.Method)), slog.String("path", clip(r.URL.Path)), slog.Int("status", w.status),
+		slog.String("method", text.Line(r.Method, maxShownText)), slog.String("path", text.Line(r.URL.Path, maxShownText)), slog.Int("status", w.status),
 		slog.Float64("duration_ms", float64(took.Microseconds())/1000),
 		slog.String("client", clientIP(r, a.config.TrustedProxies)),
 		slog.String("request_id", w.Header().Get(requestIDHeader)),
@@ -99,7 +105,7 @@ func (a *API) logRequest(w *recorder, r *http.Request, took time.Duration) {
 func logLevel(status int, code string) slog.Level {
 	switch {
 	case code == "starting" || code == "stopping":
-		return slog.LevelDebug // /readyz says what the log has said once
+		return slog.LevelDebug // logged once, when it began
 	case status == http.StatusServiceUnavailable:
 		return slog.LevelWarn
 	case status >= 500:
@@ -111,15 +117,7 @@ func logLevel(status int, code string) slog.Level {
 	}
 }
 
-// clip keeps a stranger's text in the log short.
-func clip(s string) string {
-	if len(s) > 200 {
-		return s[:200] + "…"
-	}
-	return s
-}
-
-// recorder remembers what was answered, for the access log.
+// recorder keeps what the access log needs to know about an answer.
 type recorder struct {
 	http.ResponseWriter
 	status int

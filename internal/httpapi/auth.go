@@ -9,26 +9,23 @@ import (
 	"strings"
 )
 
-// Access says who may read and who may operate.
+// Access is who may read and who may operate.
 type Access struct {
-	// APIToken opens the reads. Empty: reads only from this machine, directly.
+	// APIToken allows reads. Empty: only direct requests from this machine may read.
 	APIToken string
-	// AdminTokens may operate, and read. None: operator actions are refused.
+	// AdminTokens allow operator actions and reads. None: operator actions are refused.
 	AdminTokens []AdminToken
-	// PublicReads opens the reads to everybody.
+	// PublicReads lets everybody read, without a token.
 	PublicReads bool
 }
 
 // AdminToken is one token of ADMIN_TOKEN. Name is the actor in the history.
 type AdminToken struct{ Name, Token string }
 
-// anybody: the answer holds nothing that needs a token.
+// anybody lets every request through: the answer holds nothing that needs a token.
 func (a *API) anybody(http.ResponseWriter, *http.Request) error { return nil }
 
-// signed: the handler checks the signature over the body.
-func (a *API) signed(http.ResponseWriter, *http.Request) error { return nil }
-
-// reader lets through who may see deals, alerts and detailed health.
+// reader lets through who may read deals, alerts and detailed health.
 func (a *API) reader(w http.ResponseWriter, r *http.Request) error {
 	if a.access.publicReads {
 		return nil
@@ -36,8 +33,8 @@ func (a *API) reader(w http.ResponseWriter, r *http.Request) error {
 	return a.insider(w, r)
 }
 
-// insider lets through who may see stored deliveries and metrics. PUBLIC_READS
-// does not open those: it is for a frontend that cannot keep a token.
+// insider lets through who may read stored deliveries and metrics. PUBLIC_READS
+// does not allow that: it is for a frontend that cannot keep a token.
 func (a *API) insider(w http.ResponseWriter, r *http.Request) error {
 	if role, _ := a.access.identify(credential(r)); role != roleNone {
 		return nil
@@ -72,8 +69,8 @@ func (a *API) operator(w http.ResponseWriter, r *http.Request) error {
 	}
 }
 
-// challenge asks for a token. Basic makes a browser ask its user; it is only
-// offered when there is a token that would pass.
+// challenge returns a 401 that asks for a token. With Basic a browser asks its user,
+// so the header offers Basic only when some token would pass.
 func (a *API) challenge(w http.ResponseWriter) error {
 	if len(a.access.readers)+len(a.access.admins) == 0 {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="Dealbox"`)
@@ -89,7 +86,7 @@ func (a *API) challenge(w http.ResponseWriter) error {
 	}
 }
 
-// credential is the Bearer token, or the password of HTTP Basic whatever the
+// credential returns the Bearer token, or the password of HTTP Basic whatever the
 // user name; "" without either.
 func credential(r *http.Request) string {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
@@ -100,8 +97,8 @@ func credential(r *http.Request) string {
 	return password
 }
 
-// local tells a direct request from this machine from one that a proxy or a
-// rebound name (DNS rebinding) brought here.
+// local reports whether a request comes directly from this machine, and not through
+// a proxy or a rebound name (DNS rebinding).
 func local(r *http.Request) bool {
 	return peer(r).IsLoopback() && loopbackHost(r.Host) && !forwarded(r.Header)
 }
@@ -127,7 +124,7 @@ func forwarded(h http.Header) bool {
 	return false
 }
 
-// role is what a credential is good for.
+// role is what a credential allows.
 type role int
 
 const (
@@ -162,7 +159,8 @@ func newAuthority(access Access) authority {
 	return a
 }
 
-// identify compares the token with every known one, without stopping early.
+// identify returns the role and the actor of a token. It compares the token with
+// every known one, without stopping early.
 func (a *authority) identify(token string) (role, string) {
 	if token == "" {
 		return roleNone, ""

@@ -11,9 +11,13 @@ import (
 	"os"
 )
 
-// readObject is the members of the JSON object in the body; none when there is no body.
+// maxObject is the largest body of an operator's action, in bytes.
+const maxObject = 64 << 10
+
+// readObject returns the members of the JSON object in the body, and none when there
+// is no body.
 func readObject(w http.ResponseWriter, r *http.Request) (map[string]json.RawMessage, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxFilterBody))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxObject))
 	if err != nil {
 		return nil, unreadable(err)
 	}
@@ -30,9 +34,9 @@ func readObject(w http.ResponseWriter, r *http.Request) (map[string]json.RawMess
 	return members, nil
 }
 
-// readBody reads at most maxBody bytes into a slice of its own, since Receive
-// keeps it. A promised length is believed only up to 16 KiB, so it costs a stranger
-// nothing.
+// readBody returns the body, of at most maxBody bytes, in a slice of its own:
+// Receive keeps it. It trusts Content-Length only up to 16 KiB, so that a stranger
+// cannot reserve memory with a header.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	const most = 16 << 10
 	if 0 <= r.ContentLength && r.ContentLength <= most { // net/http reads no more than that
@@ -52,7 +56,8 @@ func isJSON(contentType string) bool {
 	return err == nil && media == "application/json"
 }
 
-// unreadable is the answer to a body that could not be read; nil when err is nil.
+// unreadable returns the answer to a body that could not be read, and nil when err
+// is nil.
 func unreadable(err error) error {
 	var large *http.MaxBytesError
 	switch {

@@ -14,17 +14,17 @@ import (
 	"github.com/gorilla/mux"
 )
 
-// showDashboard answers GET /: a page without data. Its script asks the API.
+// showDashboard serves GET /: a page without data. Its script calls the API.
 func (a *API) showDashboard(w http.ResponseWriter, r *http.Request) error {
 	return a.send(w, r, a.assets[pageFile])
 }
 
-// showAsset answers GET /assets/{name}.
+// showAsset serves GET /assets/{name}.
 func (a *API) showAsset(w http.ResponseWriter, r *http.Request) error {
 	return a.send(w, r, a.assets[mux.Vars(r)["name"]])
 }
 
-// send answers with a file; the zero value is one that does not exist.
+// send answers with a file, and with 404 for the zero value.
 func (a *API) send(w http.ResponseWriter, r *http.Request, file asset) error {
 	if file.etag == "" {
 		return notFound(w, r)
@@ -32,7 +32,7 @@ func (a *API) send(w http.ResponseWriter, r *http.Request, file asset) error {
 	h := w.Header()
 	h.Set("Content-Type", file.contentType)
 	h.Set("ETag", file.etag)
-	h.Set("Cache-Control", "no-cache") // kept, but asked for again: a new version shows at once
+	h.Set("Cache-Control", "no-cache") // the browser checks for a new version each time
 	h.Set("Content-Security-Policy", contentPolicy)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
@@ -80,8 +80,8 @@ func newAsset(body []byte, contentType string) asset {
 	return asset{body: body, contentType: contentType, etag: `"` + hex.EncodeToString(sum[:8]) + `"`}
 }
 
-// contentType does not ask the machine's MIME table for the types that matter:
-// with the wrong one a browser refuses a module.
+// contentType does not use the machine's MIME table for the types that matter: a
+// browser refuses a module with the wrong one.
 func contentType(name string) string {
 	switch path.Ext(name) {
 	case ".html":

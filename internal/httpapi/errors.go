@@ -33,7 +33,7 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.cause }
 
-// fail answers a request with an error and leaves its cause for the access log.
+// fail answers a request with an error. The cause goes to the access log.
 func (a *API) fail(w http.ResponseWriter, err error) {
 	e := asError(err)
 	if rec, ok := w.(*recorder); ok {
@@ -50,7 +50,7 @@ func (a *API) fail(w http.ResponseWriter, err error) {
 	case http.StatusServiceUnavailable:
 		h.Set("Retry-After", strconv.Itoa(retryAfter))
 	case http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusRequestHeaderFieldsTooLarge:
-		// The rest of the body is not wanted, and reading it is what an attacker wants.
+		// An attacker wants the server to read the remaining body.
 		h.Set("Connection", "close")
 	}
 	var body errorBody
@@ -75,7 +75,7 @@ type errorBody struct {
 	} `json:"error"`
 }
 
-// asError is the one place that maps an error to its status.
+// asError returns the answer to an error. No other place maps errors to statuses.
 func asError(err error) *Error {
 	var known *Error
 	if errors.As(err, &known) {
@@ -106,8 +106,8 @@ func asError(err error) *Error {
 	if errors.As(err, &notReady) {
 		return &Error{Status: http.StatusServiceUnavailable, Code: notReady.Code, Message: notReady.Message, cause: notReady.Err}
 	}
-	// Failure policy: not authentic is told in one word, so that a forger
-	// learns nothing about what would have passed.
+	// Failure policy: the answer to a delivery that is not authentic has no details, so
+	// that a forger learns nothing about what would pass.
 	var signature *webhooksig.SignatureError
 	if errors.As(err, &signature) {
 		return &Error{Status: http.StatusUnauthorized, Code: signature.Code, Message: "the delivery is not authentic", cause: err}
@@ -121,7 +121,7 @@ func asError(err error) *Error {
 	return &Error{Status: http.StatusInternalServerError, Code: "internal", Message: "internal error", cause: err}
 }
 
-// invalidParameter names the query parameter that cannot be used, and why.
+// invalidParameter returns a 400 that names the parameter and why it cannot be used.
 func invalidParameter(field, why string) *Error {
 	return &Error{
 		Status: http.StatusBadRequest, Code: "invalid_parameter", Message: field + ": " + why,

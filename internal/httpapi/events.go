@@ -13,16 +13,13 @@ import (
 	"github.com/gorilla/mux"
 
 	"dealbox/internal/inbox"
+	"dealbox/internal/text"
 )
 
-const (
-	// replayTimeout bounds a replay over HTTP. A larger one is for the command.
-	replayTimeout = 30 * time.Second
-	// maxFilterBody is the largest body that names a filter, in bytes.
-	maxFilterBody = 64 << 10
-)
+// replayTimeout bounds a replay over HTTP. A larger one is for the command.
+const replayTimeout = 30 * time.Second
 
-// listEvents answers GET /api/v1/events.
+// listEvents serves GET /api/v1/events.
 func (a *API) listEvents(w http.ResponseWriter, r *http.Request) error {
 	p := parseParams(r)
 	filter := parseEventFilter(p)
@@ -40,7 +37,7 @@ func (a *API) listEvents(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, page)
 }
 
-// showEvent answers GET /api/v1/events/{id}: the event's story.
+// showEvent serves GET /api/v1/events/{id}: the event and what became of it.
 func (a *API) showEvent(w http.ResponseWriter, r *http.Request) error {
 	id, err := eventID(r)
 	if err != nil {
@@ -48,11 +45,11 @@ func (a *API) showEvent(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
 	defer cancel()
-	story, err := inbox.Get(ctx, a.stages.DB, id)
+	event, err := inbox.Get(ctx, a.stages.DB, id)
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, story)
+	return writeJSON(w, http.StatusOK, event)
 }
 
 type replayAnswer struct {
@@ -60,8 +57,8 @@ type replayAnswer struct {
 	inbox.Replayed
 }
 
-// replayEvent answers POST /api/v1/events/{id}/replay: 202 once a look at the
-// event's document is asked for, not when it is done.
+// replayEvent serves POST /api/v1/events/{id}/replay: 202 once a refresh of the
+// event's document is queued, not when it is done.
 func (a *API) replayEvent(w http.ResponseWriter, r *http.Request) error {
 	id, err := eventID(r)
 	if err != nil {
@@ -88,8 +85,8 @@ func eventID(r *http.Request) (uuid.UUID, error) {
 	return id, nil
 }
 
-// replayEvents answers POST /api/v1/events/replay: every event that the filter
-// in the body chooses. It must choose: an empty filter would be every event.
+// replayEvents serves POST /api/v1/events/replay: every event that the filter in
+// the body selects. An empty filter is refused: it would select all of them.
 func (a *API) replayEvents(w http.ResponseWriter, r *http.Request) error {
 	p, dryRun := parseReplayBody(w, r, "status", "event", "entity", "document_id", "since", "until")
 	filter := parseEventFilter(p)
@@ -130,8 +127,8 @@ func answerReplay(w http.ResponseWriter, done inbox.Replayed) error {
 }
 
 // parseReplayBody reads the JSON body of a replay: dry_run, and the given fields
-// of a filter, each a string or a list of strings. It hands them on as if they
-// were query parameters, so that both are checked in one place.
+// of a filter, each a string or a list of strings. It returns them as if they were
+// query parameters, so that both are checked in one place.
 func parseReplayBody(w http.ResponseWriter, r *http.Request, fields ...string) (*params, bool) {
 	p := &params{values: url.Values{}}
 	members, err := readObject(w, r)
@@ -147,7 +144,7 @@ func parseReplayBody(w http.ResponseWriter, r *http.Request, fields ...string) (
 				p.fail(name, "it must be true or false")
 			}
 		case !slices.Contains(fields, name):
-			p.fail(clip(name), "there is no such field")
+			p.fail(text.Line(name, maxShownText), "there is no such field")
 		default:
 			p.values[name] = p.texts(name, members[name])
 		}
@@ -155,7 +152,7 @@ func parseReplayBody(w http.ResponseWriter, r *http.Request, fields ...string) (
 	return p, dryRun
 }
 
-// texts is a JSON string, or a list of them; null counts as not given.
+// texts returns the strings of a JSON string or list; null counts as not given.
 func (p *params) texts(field string, value json.RawMessage) []string {
 	var one *string
 	if json.Unmarshal(value, &one) == nil {

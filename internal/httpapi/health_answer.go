@@ -23,7 +23,7 @@ type servicesAnswer struct {
 	Database string  `json:"database"`
 }
 
-// detailedAnswer keeps its shape in every state: what is unknown is null.
+// detailedAnswer has the same shape in every state: what is not known is null.
 type detailedAnswer struct {
 	healthAnswer
 	Alerts         summaryAnswer                `json:"alerts"`

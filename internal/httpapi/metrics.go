@@ -12,8 +12,8 @@ import (
 	"dealbox/internal/circuit"
 )
 
-// metrics are what this process counts itself. All else is read from the
-// database at each scrape, so that replicas agree and a restart loses nothing.
+// metrics holds what this process counts itself. Each scrape reads everything else
+// from the database, so that replicas agree and a restart loses nothing.
 type metrics struct {
 	registry *prometheus.Registry
 	webhook  *prometheus.HistogramVec
@@ -55,8 +55,8 @@ func (m *metrics) observe(r *http.Request, status int, took time.Duration) {
 	}
 }
 
-// showMetrics answers GET /metrics in the format of Prometheus. When the
-// database is away it answers what the process knows, and dealbox_database_up 0.
+// showMetrics serves GET /metrics in the format of Prometheus. When the database does
+// not answer, the metrics of the process remain, and dealbox_database_up is 0.
 func (a *API) showMetrics(w http.ResponseWriter, r *http.Request) error {
 	m := a.measure(r.Context())
 	logCause(w, m.Err) // a metric is missing; the log says why
@@ -102,8 +102,8 @@ func (s scrape) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect implements prometheus.Collector. What could not be read is left out:
-// a missing metric alerts, a made-up 0 does not.
+// Collect implements prometheus.Collector. What could not be read is
+// missing: a monitor can alert on a missing metric, but not on an invented 0.
 func (s scrape) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)

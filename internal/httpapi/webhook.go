@@ -9,36 +9,31 @@ import (
 	"dealbox/internal/inbox"
 )
 
-// receiveWebhook answers POST /api/v1/webhooks/strapi: 202 once the delivery
-// is committed, never before. The checks run from cheap to dear, and nothing
-// before Receive touches the database.
-func (a *API) receiveWebhook(w http.ResponseWriter, r *http.Request) error {
-	if err := checkHead(r); err != nil {
-		// The body is unread; do not read it only to keep the connection.
-		w.Header().Set("Connection", "close")
-		return err
+// signed calls next with the delivery only if its signature is valid. The checks
+// run from cheap to expensive, and none of them uses the database.
+func (a *API) signed(next func(http.ResponseWriter, *http.Request, inbox.Delivery) error) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if err := checkHead(r); err != nil {
+			// The body is unread; do not read it only to keep the connection.
+			w.Header().Set("Connection", "close")
+			return err
+		}
+		body, err := readBody(w, r)
+		if err != nil {
+			w.Header().Set("Connection", "close")
+			return err
+		}
+		verified, err := a.stages.Verifier.Verify(r.Header, body)
+		if err != nil {
+			a.signatures.refused(err, r.Header)
+			return err
+		}
+		a.signatures.accepted()
+		return next(w, r, inbox.Delivery{Scheme: verified.Scheme, ID: verified.DeliveryID, Body: body})
 	}
-	body, err := readBody(w, r)
-	if err != nil {
-		w.Header().Set("Connection", "close")
-		return err
-	}
-	verified, err := a.stages.Verifier.Verify(r.Header, body)
-	if err != nil {
-		a.signatures.refused(err, r.Header)
-		return err
-	}
-	a.signatures.accepted()
-	receipt, err := a.commit(r.Context(), inbox.Delivery{Scheme: verified.Scheme, ID: verified.DeliveryID, Body: body})
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusAccepted, receiptAnswer{
-		"accepted", receipt.EventID, receipt.Event, receipt.Entity, receipt.Action, receipt.Duplicate,
-	})
 }
 
-// checkHead makes the checks that need no body: type, encoding, sizes.
+// checkHead checks what needs no body: type, encoding, sizes.
 func checkHead(r *http.Request) error {
 	if !isJSON(r.Header.Get("Content-Type")) {
 		return &Error{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Message: "Content-Type must be application/json"}
@@ -65,9 +60,22 @@ func headerBytes(h http.Header) int {
 	return n
 }
 
-// commit hands the delivery over, and bounds the wait. It goes on when the
-// sender hangs up: Strapi never sends twice, so what has arrived is kept. (The
-// body's deadline also ends the request's context, and is still running.)
+// receiveWebhook serves POST /api/v1/webhooks/strapi: 202 once the delivery is
+// committed, never before.
+func (a *API) receiveWebhook(w http.ResponseWriter, r *http.Request, d inbox.Delivery) error {
+	receipt, err := a.commit(r.Context(), d)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusAccepted, receiptAnswer{
+		"accepted", receipt.EventID, receipt.Event, receipt.Entity, receipt.Action, receipt.Duplicate,
+	})
+}
+
+// commit waits at most CommitTimeout for the delivery's commit. It does not stop
+// when the client disconnects: Strapi never sends twice, so what has arrived is
+// kept. (The body's deadline is still running, and it too would end the request's
+// context.)
 func (a *API) commit(ctx context.Context, d inbox.Delivery) (inbox.Receipt, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.config.CommitTimeout)
 	defer cancel()
