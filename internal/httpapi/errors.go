@@ -9,8 +9,8 @@ import (
 	"dealbox/internal/alerting"
 	"dealbox/internal/health"
 	"dealbox/internal/inbox"
+	"dealbox/internal/paging"
 	"dealbox/internal/pgerr"
-	"dealbox/internal/revenue"
 	"dealbox/internal/webhooksig"
 )
 
@@ -81,13 +81,9 @@ func asError(err error) *Error {
 	if errors.As(err, &known) {
 		return known
 	}
-	var field *alerting.FieldError
+	var field *paging.FieldError
 	if errors.As(err, &field) {
 		return invalidParameter(field.Field, field.Problem)
-	}
-	var events *inbox.FilterError
-	if errors.As(err, &events) {
-		return invalidParameter(events.Field, events.Problem)
 	}
 	if errors.Is(err, inbox.ErrNoEvent) {
 		return &Error{Status: http.StatusNotFound, Code: "not_found", Message: inbox.ErrNoEvent.Error()}
@@ -97,10 +93,6 @@ func asError(err error) *Error {
 	}
 	if errors.Is(err, alerting.ErrResolved) {
 		return &Error{Status: http.StatusConflict, Code: "already_resolved", Message: err.Error()}
-	}
-	var window *revenue.WindowError
-	if errors.As(err, &window) {
-		return invalidParameter(window.Field, window.Problem)
 	}
 	var notReady *health.NotReadyError
 	if errors.As(err, &notReady) {
