@@ -1,7 +1,7 @@
-// Package health says whether Dealbox works: what is measured, at which limit a
-// value becomes a warning, and what that makes of the whole. The HTTP answers,
-// /metrics, `dealbox doctor` and the alerts use the limits from here, so they
-// cannot disagree. The package imports no stage.
+// Package health measures how well Dealbox works, has every limit past which a value
+// is a warning, and evaluates the whole. The HTTP answers, /metrics, `dealbox
+// doctor` and the alerts use the limits from here, so they cannot disagree. The
+// package imports no stage.
 package health
 
 import "time"
