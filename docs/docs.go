@@ -1,5 +1,5 @@
-// Package docs holds the documents that a running Dealbox shows, so that an
-// alert can link to what it means, in the version that is running.
+// Package docs embeds the documents that a running Dealbox serves under /docs/, so
+// that an alert can link to its explanation in the version that is running.
 package docs
 
 import "embed"

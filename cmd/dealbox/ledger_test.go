@@ -45,7 +45,7 @@ func (h *env) ledgers() (exact, view, health counts) {
 			return err
 		}
 		view = counts{v.Received, v.Processed, v.Pending, v.Dead, v.Ignored, v.Quarantined}
-		f, err := dbsqlc.New().HealthFacts(ctx, tx, dbsqlc.HealthFactsParams{})
+		f, err := dbsqlc.New().HealthOverview(ctx, tx, dbsqlc.HealthOverviewParams{})
 		health = counts{f.Received, f.Processed, f.Pending, f.Dead, f.Ignored, f.Quarantined}
 		return err
 	})

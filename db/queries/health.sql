@@ -1,5 +1,5 @@
--- name: HealthFacts :one
--- What health is judged by, in one statement. Every part is a single row or a
+-- name: HealthOverview :one
+-- The main measurement of health, in one statement. Every part is a single row or a
 -- small range of an index, so it takes the same time whatever is stored.
 SELECT clock_timestamp()::timestamptz AS database_now,
        coalesce(inbox_partition_horizon() - (now() AT TIME ZONE 'UTC')::date, -1)::integer AS partition_days_ahead,
@@ -9,6 +9,10 @@ SELECT clock_timestamp()::timestamptz AS database_now,
        ARRAY(SELECT a.subject FROM alert a WHERE a.rule = @channel_rule AND a.status IN ('firing', 'acknowledged', 'suppressed')
              ORDER BY a.subject)::text[] AS failing_channels
 FROM inbox_ledger l;
+
+-- name: HealthClock :one
+-- The database's clock now, not the time at which the transaction began.
+SELECT clock_timestamp()::timestamptz AS now;
 
 -- name: HealthReady :one
 -- Whether a webhook received now has a partition to go to.

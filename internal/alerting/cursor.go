@@ -7,16 +7,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"dealbox/internal/paging"
 )
 
-// FieldError says which field of a filter or of an operator's action is wrong. A
-// caller's mistake, so its text is for the caller.
-type FieldError struct {
-	Field   string
-	Problem string
-}
-
-func (e *FieldError) Error() string { return e.Field + ": " + e.Problem }
+// FieldError names the field of a filter or of an operator's action that is wrong.
+type FieldError = paging.FieldError
 
 // position is a place in the list: everything after it is older.
 type position struct {

@@ -10,27 +10,20 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"dealbox/internal/dbsqlc"
+	"dealbox/internal/health"
 	"dealbox/internal/level"
 )
 
 // sampled is the hysteresis of the rules that the minute's look judges.
 var sampled = Hysteresis{RaiseAfter: 2, ClearAfter: 2}
 
-const (
-	// maxPendingAge is how long an event may wait. A healthy one takes milliseconds,
-	// a failing document has its own alert.
-	maxPendingAge = 5 * time.Minute
-	// criticalPendingAge: nothing that passes by itself takes that long.
-	criticalPendingAge = time.Hour
-)
-
 // oldestPending is RuleOldestPending; nil when nothing waits for long.
 func oldestPending(age time.Duration) *Alert {
-	if age <= maxPendingAge {
+	if age <= health.MaxPendingAge {
 		return nil
 	}
 	lvl := level.Error
-	if age > criticalPendingAge {
+	if age > health.CriticalPendingAge {
 		lvl = level.Critical
 	}
 	return &Alert{

@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"time"
 
-	"dealbox/internal/dbsqlc"
-
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -166,23 +164,4 @@ func Ping(ctx context.Context, db pinger) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout+pingTimeout)
 	defer cancel()
 	return db.Ping(ctx) //nolint:wrapcheck // logged by the only caller
-}
-
-// MeasureClock returns how far this machine's clock is ahead of the database's
-// (negative: behind) and how long a round trip took. It is right to half a
-// round trip; the shortest of three counts.
-func MeasureClock(ctx context.Context, db dbsqlc.DBTX) (ahead, roundTrip time.Duration, err error) {
-	for i := range 3 {
-		before := time.Now()
-		theirs, err := dbsqlc.New().DatabaseClock(ctx, db)
-		if err != nil {
-			return 0, 0, fmt.Errorf("read the database's clock: %w", err)
-		}
-		took := time.Since(before)
-		if i == 0 || took < roundTrip {
-			// Round(0) leaves the monotonic clock out: this is about wall clocks.
-			ahead, roundTrip = before.Round(0).Add(took/2).Sub(theirs), took
-		}
-	}
-	return ahead, roundTrip, nil
 }

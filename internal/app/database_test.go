@@ -11,7 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
@@ -141,24 +140,4 @@ func TestWaitForDatabase_Cancelled(t *testing.T) {
 		err := waitForDatabase(ctx, &startingUp{1000}, slog.New(slog.DiscardHandler))
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 	})
-}
-
-func TestMeasureClock(t *testing.T) {
-	t.Parallel()
-	pool := mustOpen(t, pgtest.URL(t), CommandPool)
-	ahead, roundTrip, err := MeasureClock(t.Context(), pool)
-	require.NoError(t, err)
-	require.Positive(t, roundTrip)
-	require.LessOrEqual(t, ahead.Abs(), roundTrip+time.Second, "the test server runs on this machine")
-
-	// A database whose clock is an hour behind this machine's.
-	ahead, roundTrip, err = MeasureClock(t.Context(), hourBehind{pool})
-	require.NoError(t, err)
-	require.InDelta(t, time.Hour, ahead, float64(roundTrip+time.Second))
-}
-
-type hourBehind struct{ *pgxpool.Pool }
-
-func (h hourBehind) QueryRow(ctx context.Context, _ string, _ ...any) pgx.Row {
-	return h.Pool.QueryRow(ctx, "SELECT clock_timestamp() - interval '1 hour'")
 }

@@ -19,7 +19,7 @@ import (
 	"dealbox/db/migrations"
 	"dealbox/internal/alerting"
 	"dealbox/internal/circuit"
-	"dealbox/internal/httpapi"
+	"dealbox/internal/health"
 	"dealbox/internal/inbox"
 	"dealbox/internal/jobs"
 	"dealbox/internal/mirror"
@@ -66,7 +66,7 @@ type Service struct {
 	sync       *mirror.SyncWorker
 	breaker    *circuit.Breaker
 	worker     *jobs.Client
-	readiness  *httpapi.Readiness
+	readiness  *health.Readiness
 	server     *http.Server
 	signatures func() alerting.SignatureWindow // what the webhook refused since the last call
 }
@@ -112,18 +112,18 @@ func (s *Service) start(ctx context.Context, loops *sync.WaitGroup) error {
 	}
 	s.readiness.Ready()
 	host, _ := os.Hostname() // without a name its alerts have no subject
-	skew := &skewWatch{host: host, pool: s.pool, alerts: s.alerts, clock: s.clock, log: s.log}
+	skew := health.NewClockWatch(s.clockConfig(host))
 	signatures := &signatureWatch{take: s.signatures, pool: s.pool, alerts: s.alerts, log: s.log}
 	loops.Go(func() { signatures.run(ctx) })
 	loops.Go(func() { s.requestRecovery(ctx) })
 	if s.role == RoleAPI {
-		loops.Go(func() { skew.run(ctx) })
+		loops.Go(func() { skew.Run(ctx) })
 		return nil
 	}
-	if err := skew.waitUntilSane(ctx); err != nil {
+	if err := skew.WaitForWorkers(ctx); err != nil {
 		return err
 	}
-	loops.Go(func() { skew.run(ctx) })
+	loops.Go(func() { skew.Run(ctx) })
 	return s.startWork(ctx, loops)
 }
 
@@ -144,7 +144,8 @@ func (s *Service) startWork(ctx context.Context, loops *sync.WaitGroup) error {
 	loops.Go(func() { s.breaker.Run(ctx, time.Second, s.sync.Probe) })
 	loops.Go(func() { s.sync.Watch(ctx) })
 	if url := s.config.Heartbeat.URL; url != "" {
-		loops.Go(func() { newHeartbeat(url, s.pool, s.log).run(ctx) })
+		heartbeat := health.NewHeartbeat(health.HeartbeatConfig{URL: url.Reveal(), DB: s.pool, Logger: s.log})
+		loops.Go(func() { heartbeat.Run(ctx) })
 	}
 	s.log.Info("ready", "workers", s.config.Jobs.WorkerCount)
 	return nil

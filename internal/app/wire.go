@@ -10,6 +10,7 @@ import (
 
 	"dealbox/internal/alerting"
 	"dealbox/internal/circuit"
+	"dealbox/internal/health"
 	"dealbox/internal/httpapi"
 	"dealbox/internal/inbox"
 	"dealbox/internal/jobs"
@@ -24,7 +25,7 @@ import (
 
 // New wires every part. It connects to nothing.
 func New(ctx context.Context, config Config, role, version string, logger *slog.Logger) (*Service, error) {
-	s := &Service{config: config, role: role, log: logger, clock: &jobs.Clock{}, readiness: &httpapi.Readiness{}}
+	s := &Service{config: config, role: role, log: logger, clock: &jobs.Clock{}, readiness: &health.Readiness{}}
 	if err := s.openPools(ctx); err != nil {
 		s.closePools()
 		return nil, err

@@ -11,6 +11,7 @@ import (
 
 	"dealbox/internal/alerting"
 	"dealbox/internal/circuit"
+	"dealbox/internal/health"
 	"dealbox/internal/httpapi"
 	"dealbox/internal/inbox"
 	"dealbox/internal/jobs"
@@ -89,7 +90,7 @@ func measure(ctx context.Context, pool *pgxpool.Pool, receive receive, n, connec
 	if err != nil {
 		return rates{}, err
 	}
-	readiness := &httpapi.Readiness{}
+	readiness := &health.Readiness{}
 	readiness.Ready()
 	api, err := httpapi.New(httpapi.Config{}, httpapi.Stages{
 		DB: pool, Verifier: verifier, Receive: receive, Readiness: readiness,

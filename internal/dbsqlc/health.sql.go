@@ -10,7 +10,19 @@ import (
 	"time"
 )
 
-const healthFacts = `-- name: HealthFacts :one
+const healthClock = `-- name: HealthClock :one
+SELECT clock_timestamp()::timestamptz AS now
+`
+
+// The database's clock now, not the time at which the transaction began.
+func (q *Queries) HealthClock(ctx context.Context, db DBTX) (time.Time, error) {
+	row := db.QueryRow(ctx, healthClock)
+	var now time.Time
+	err := row.Scan(&now)
+	return now, err
+}
+
+const healthOverview = `-- name: HealthOverview :one
 SELECT clock_timestamp()::timestamptz AS database_now,
        coalesce(inbox_partition_horizon() - (now() AT TIME ZONE 'UTC')::date, -1)::integer AS partition_days_ahead,
        l.received, l.processed::bigint AS processed, l.pending, l.dead, l.ignored, l.quarantined,
@@ -21,12 +33,12 @@ SELECT clock_timestamp()::timestamptz AS database_now,
 FROM inbox_ledger l
 `
 
-type HealthFactsParams struct {
+type HealthOverviewParams struct {
 	TokenRule   string
 	ChannelRule string
 }
 
-type HealthFactsRow struct {
+type HealthOverviewRow struct {
 	DatabaseNow             time.Time
 	PartitionDaysAhead      int32
 	Received                int64
@@ -40,11 +52,11 @@ type HealthFactsRow struct {
 	FailingChannels         []string
 }
 
-// What health is judged by, in one statement. Every part is a single row or a
+// The main measurement of health, in one statement. Every part is a single row or a
 // small range of an index, so it takes the same time whatever is stored.
-func (q *Queries) HealthFacts(ctx context.Context, db DBTX, arg HealthFactsParams) (HealthFactsRow, error) {
-	row := db.QueryRow(ctx, healthFacts, arg.TokenRule, arg.ChannelRule)
-	var i HealthFactsRow
+func (q *Queries) HealthOverview(ctx context.Context, db DBTX, arg HealthOverviewParams) (HealthOverviewRow, error) {
+	row := db.QueryRow(ctx, healthOverview, arg.TokenRule, arg.ChannelRule)
+	var i HealthOverviewRow
 	err := row.Scan(
 		&i.DatabaseNow,
 		&i.PartitionDaysAhead,

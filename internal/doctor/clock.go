@@ -10,7 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"dealbox/internal/app"
+	"dealbox/internal/health"
 	"dealbox/internal/strapi"
 	"dealbox/internal/webhooksig"
 )
@@ -23,11 +23,11 @@ const (
 const fixClock = "Let both machines set their clocks by NTP."
 
 func examineClock(ctx context.Context, pool *pgxpool.Pool) Finding {
-	ahead, _, err := app.MeasureClock(ctx, pool)
+	ahead, _, err := health.MeasureClock(ctx, pool)
 	if err != nil {
 		return failed(checkClock, err.Error(), "Check the database's log.")
 	}
-	return clockFinding(ahead)
+	return clockFinding(time.Duration(ahead))
 }
 
 func clockFinding(ahead time.Duration) Finding {
@@ -36,9 +36,9 @@ func clockFinding(ahead time.Duration) Finding {
 		detail = fmt.Sprintf("this machine is %s behind the database", ahead.Abs().Round(time.Millisecond))
 	}
 	switch {
-	case ahead.Abs() > app.SkewRefuse:
-		return failed(checkClock, detail+": workers do not start past "+app.SkewRefuse.String(), fixClock)
-	case ahead.Abs() > app.SkewAlert:
+	case ahead.Abs() > health.MaxWorkerClockSkew:
+		return failed(checkClock, detail+": workers do not start past "+health.MaxWorkerClockSkew.String(), fixClock)
+	case ahead.Abs() > health.MaxClockSkew:
 		return warn(checkClock, detail, fixClock)
 	}
 	return ok(checkClock, detail)

@@ -4,6 +4,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"dealbox/internal/dbsqlc"
+	"dealbox/internal/health"
 
 	"context"
 	"errors"
@@ -14,14 +15,11 @@ import (
 
 	"dealbox/db/migrations"
 	"dealbox/internal/app"
-	"dealbox/internal/inbox"
 	"dealbox/internal/pgerr"
 )
 
 const (
 	minPostgres = 150000 // server_version_num of 15.0
-	// slowDatabase: Dealbox answers a webhook after several round trips.
-	slowDatabase = 50 * time.Millisecond
 )
 
 const (
@@ -70,12 +68,12 @@ func examineServer(ctx context.Context, pool *pgxpool.Pool) Finding {
 	if server.Number < minPostgres {
 		return failed(checkDatabase, "Postgres "+server.Version, "Use Postgres 15 or later.")
 	}
-	_, roundTrip, err := app.MeasureClock(ctx, pool)
+	_, roundTrip, err := health.MeasureClock(ctx, pool)
 	if err != nil {
 		return failed(checkDatabase, err.Error(), "Check the database's log.")
 	}
 	detail := fmt.Sprintf("Postgres %s, %s a round trip, %s", server.Version, roundTrip.Round(10*time.Microsecond), app.DatabaseName(pool))
-	if roundTrip > slowDatabase {
+	if roundTrip > health.MaxRoundTrip {
 		return warn(checkDatabase, detail, "Run Dealbox near its database: every webhook waits for several round trips.")
 	}
 	return ok(checkDatabase, detail)
@@ -121,7 +119,7 @@ func examinePartitions(ctx context.Context, pool *pgxpool.Pool) Finding {
 	case days < 0:
 		return failed(checkPartitions, "inbox_event has no partition for today: no webhook can be committed",
 			"Start 'dealbox serve', which makes them, or run: SELECT inbox_make_partitions(14).")
-	case days < inbox.MinDaysAhead:
+	case days < health.MinPartitionDays:
 		return warn(checkPartitions, fmt.Sprintf("inbox_event has partitions for %d more days", days),
 			"Check that a 'dealbox serve' with workers runs: it makes them 14 days ahead.")
 	}

@@ -17,7 +17,7 @@ import (
 
 	"dealbox/internal/app"
 	"dealbox/internal/fakestrapi"
-	"dealbox/internal/inbox"
+	"dealbox/internal/health"
 	"dealbox/internal/pgtest"
 )
 
@@ -204,7 +204,7 @@ func TestExamine_Database(t *testing.T) {
 		t.Parallel()
 		e, _ := healthy(t)
 		roles := pgtest.SeparateRoles(t)
-		mustExec(t, roles.Owner, dropPartitions(fmt.Sprintf("> (now() AT TIME ZONE 'UTC')::date + %d", inbox.MinDaysAhead-1)))
+		mustExec(t, roles.Owner, dropPartitions(fmt.Sprintf("> (now() AT TIME ZONE 'UTC')::date + %d", health.MinPartitionDays-1)))
 		findings := mustExamine(t, e.with("DATABASE_URL", roles.App))
 		requireStatuses(t, findings, map[string]Status{"partitions": Warn})
 	})

@@ -29,7 +29,7 @@ type summaryAnswer struct {
 	Recent   []alerting.Episode `json:"recent"`
 }
 
-// listAlerts answers GET /api/v1/alerts.
+// listAlerts serves GET /api/v1/alerts.
 func (a *API) listAlerts(w http.ResponseWriter, r *http.Request) error {
 	filter, err := parseAlertFilter(r)
 	if err != nil {
@@ -52,15 +52,14 @@ func (a *API) listAlerts(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, answer)
 }
 
-// summaryOfAlerts is GET /api/v1/alerts/summary: the counts of what is kept, and
-// what happened in a span.
-type summaryOfAlerts struct {
+// alertSummaryAnswer counts the episodes kept, and what happened in a period.
+type alertSummaryAnswer struct {
 	summaryAnswer
 	ByRule map[string]int64 `json:"by_rule"`
 	alerting.Review
 }
 
-// summarizeAlerts answers GET /api/v1/alerts/summary?since=&until=.
+// summarizeAlerts serves GET /api/v1/alerts/summary?since=&until=.
 func (a *API) summarizeAlerts(w http.ResponseWriter, r *http.Request) error {
 	p := parseParams(r)
 	since, until := p.moment("since"), p.moment("until")
@@ -77,10 +76,10 @@ func (a *API) summarizeAlerts(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, summaryOfAlerts{renderSummary(&summary), summary.ByRule, review})
+	return writeJSON(w, http.StatusOK, alertSummaryAnswer{renderSummary(&summary), summary.ByRule, review})
 }
 
-// showAlert answers GET /api/v1/alerts/{id}: the episode with its history and
+// showAlert serves GET /api/v1/alerts/{id}: the episode with its history and
 // notifications.
 func (a *API) showAlert(w http.ResponseWriter, r *http.Request) error {
 	id, err := rowID(r)
@@ -89,14 +88,14 @@ func (a *API) showAlert(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
 	defer cancel()
-	story, err := alerting.Get(ctx, a.stages.DB, id)
+	alert, err := alerting.Get(ctx, a.stages.DB, id)
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, story)
+	return writeJSON(w, http.StatusOK, alert)
 }
 
-// rowID is the id of an alert or a silence in the path.
+// rowID returns the id of an alert or a silence from the path.
 func rowID(r *http.Request) (int64, error) {
 	id, err := strconv.ParseInt(mux.Vars(r)["id"], 10, 64)
 	if err != nil || id < 1 {
@@ -122,7 +121,7 @@ func parseAlertFilter(r *http.Request) (alerting.Filter, error) {
 	return f, p.err
 }
 
-// renderSummary keeps the shape when s is nil: every count null.
+// renderSummary keeps the shape when s is nil: then every count is null.
 func renderSummary(s *alerting.Summary) summaryAnswer {
 	answer := summaryAnswer{ByLevel: map[string]*int64{}, ByStatus: map[string]*int64{}, Recent: []alerting.Episode{}}
 	for _, level := range level.All() {
@@ -138,7 +137,7 @@ func renderSummary(s *alerting.Summary) summaryAnswer {
 	return answer
 }
 
-// count is a field of what may be unknown.
+// count returns a field of from, and nil when from is not known.
 func count[T, V any](from *T, field func(*T) V) *V {
 	if from == nil {
 		return nil

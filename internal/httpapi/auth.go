@@ -9,92 +9,23 @@ import (
 	"strings"
 )
 
-// Access says who may read and who may operate.
+// Access is who may read and who may operate.
 type Access struct {
-	// APIToken opens the reads. Empty: reads only from this machine, directly.
+	// APIToken allows reads. Empty: only direct requests from this machine may read.
 	APIToken string
-	// AdminTokens may operate, and read. None: operator actions are refused.
+	// AdminTokens allow operator actions and reads. None: operator actions are refused.
 	AdminTokens []AdminToken
-	// PublicReads opens the reads to everybody.
+	// PublicReads lets everybody read, without a token.
 	PublicReads bool
 }
 
 // AdminToken is one token of ADMIN_TOKEN. Name is the actor in the history.
 type AdminToken struct{ Name, Token string }
 
-// role is what a credential is good for.
-type role int
-
-const (
-	roleNone role = iota
-	roleReader
-	roleOperator
-)
-
-// authority compares credentials by digest, so that the comparison takes the
-// same time whatever their length and content.
-type authority struct {
-	readers     [][sha256.Size]byte
-	admins      []adminDigest
-	publicReads bool
-}
-
-type adminDigest struct {
-	name   string
-	digest [sha256.Size]byte
-}
-
-func newAuthority(access Access) authority {
-	a := authority{publicReads: access.PublicReads}
-	if access.APIToken != "" {
-		a.readers = append(a.readers, sha256.Sum256([]byte(access.APIToken)))
-	}
-	for _, admin := range access.AdminTokens {
-		if admin.Token != "" {
-			a.admins = append(a.admins, adminDigest{admin.Name, sha256.Sum256([]byte(admin.Token))})
-		}
-	}
-	return a
-}
-
-// identify compares the token with every known one, without stopping early.
-func (a *authority) identify(token string) (role, string) {
-	if token == "" {
-		return roleNone, ""
-	}
-	given := sha256.Sum256([]byte(token))
-	found, actor := roleNone, ""
-	for i := range a.readers {
-		if subtle.ConstantTimeCompare(given[:], a.readers[i][:]) == 1 {
-			found = roleReader
-		}
-	}
-	for i := range a.admins {
-		if subtle.ConstantTimeCompare(given[:], a.admins[i].digest[:]) == 1 {
-			found, actor = roleOperator, a.admins[i].name
-		}
-	}
-	return found, actor
-}
-
-// credential is the Bearer token, or the password of HTTP Basic whatever the
-// user name; "" without either.
-func credential(r *http.Request) string {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if strings.EqualFold(scheme, "Bearer") {
-		return strings.TrimSpace(token)
-	}
-	_, password, _ := r.BasicAuth()
-	return password
-}
-
-// anybody: the answer holds nothing that needs a token.
+// anybody lets every request through: the answer holds nothing that needs a token.
 func (a *API) anybody(http.ResponseWriter, *http.Request) error { return nil }
 
-// signed: the handler checks the signature over the body.
-func (a *API) signed(http.ResponseWriter, *http.Request) error { return nil }
-
-// reader lets through who may see deals, alerts and detailed health.
+// reader lets through who may read deals, alerts and detailed health.
 func (a *API) reader(w http.ResponseWriter, r *http.Request) error {
 	if a.access.publicReads {
 		return nil
@@ -102,8 +33,8 @@ func (a *API) reader(w http.ResponseWriter, r *http.Request) error {
 	return a.insider(w, r)
 }
 
-// insider lets through who may see stored deliveries and metrics. PUBLIC_READS
-// does not open those: it is for a frontend that cannot keep a token.
+// insider lets through who may read stored deliveries and metrics. PUBLIC_READS
+// does not allow that: it is for a frontend that cannot keep a token.
 func (a *API) insider(w http.ResponseWriter, r *http.Request) error {
 	if role, _ := a.access.identify(credential(r)); role != roleNone {
 		return nil
@@ -138,8 +69,8 @@ func (a *API) operator(w http.ResponseWriter, r *http.Request) error {
 	}
 }
 
-// challenge asks for a token. Basic makes a browser ask its user; it is only
-// offered when there is a token that would pass.
+// challenge returns a 401 that asks for a token. With Basic a browser asks its user,
+// so the header offers Basic only when some token would pass.
 func (a *API) challenge(w http.ResponseWriter) error {
 	if len(a.access.readers)+len(a.access.admins) == 0 {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="Dealbox"`)
@@ -155,8 +86,19 @@ func (a *API) challenge(w http.ResponseWriter) error {
 	}
 }
 
-// local tells a direct request from this machine from one that a proxy or a
-// rebound name (DNS rebinding) brought here.
+// credential returns the Bearer token, or the password of HTTP Basic whatever the
+// user name; "" without either.
+func credential(r *http.Request) string {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if strings.EqualFold(scheme, "Bearer") {
+		return strings.TrimSpace(token)
+	}
+	_, password, _ := r.BasicAuth()
+	return password
+}
+
+// local reports whether a request comes directly from this machine, and not through
+// a proxy or a rebound name (DNS rebinding).
 func local(r *http.Request) bool {
 	return peer(r).IsLoopback() && loopbackHost(r.Host) && !forwarded(r.Header)
 }
@@ -180,4 +122,60 @@ func forwarded(h http.Header) bool {
 		}
 	}
 	return false
+}
+
+// role is what a credential allows.
+type role int
+
+const (
+	roleNone role = iota
+	roleReader
+	roleOperator
+)
+
+// authority compares credentials by digest, so that the comparison takes the
+// same time whatever their length and content.
+type authority struct {
+	readers     [][sha256.Size]byte
+	admins      []adminDigest
+	publicReads bool
+}
+
+type adminDigest struct {
+	name   string
+	digest [sha256.Size]byte
+}
+
+func newAuthority(access Access) authority {
+	a := authority{publicReads: access.PublicReads}
+	if access.APIToken != "" {
+		a.readers = append(a.readers, sha256.Sum256([]byte(access.APIToken)))
+	}
+	for _, admin := range access.AdminTokens {
+		if admin.Token != "" {
+			a.admins = append(a.admins, adminDigest{admin.Name, sha256.Sum256([]byte(admin.Token))})
+		}
+	}
+	return a
+}
+
+// identify returns the role and the actor of a token. It compares the token with
+// every known one, without stopping early.
+func (a *authority) identify(token string) (role, string) {
+	if token == "" {
+		return roleNone, ""
+	}
+	given := sha256.Sum256([]byte(token))
+	found, actor := roleNone, ""
+	for i := range a.readers {
+		if subtle.ConstantTimeCompare(given[:], a.readers[i][:]) == 1 {
+			found = roleReader
+		}
+	}
+	for i := range a.admins {
+		if subtle.ConstantTimeCompare(given[:], a.admins[i].digest[:]) == 1 {
+			found, actor = roleOperator, a.admins[i].name
+		}
+	}
+	return found, actor
 }

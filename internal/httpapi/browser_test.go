@@ -21,8 +21,8 @@ import (
 	"dealbox/internal/level"
 )
 
-// The page in a real browser: it shows what the API says, a name from Strapi
-// stays text, and it says so when Dealbox is away.
+// The page in a real browser: it shows what the API returns, a name from Strapi
+// stays text, and the page reports when Dealbox does not answer.
 func TestDashboard_Browser(t *testing.T) {
 	t.Parallel()
 	ctx := chromium(t)
@@ -32,23 +32,23 @@ func TestDashboard_Browser(t *testing.T) {
 	require.Equal(t, 202, h.do(h.delivery(dealEvent("entry.update", "doc1"))).StatusCode)
 
 	alarms := alarmsOf(ctx, t)
-	look(ctx, t, chromedp.Navigate(h.url))
-	look(ctx, t, chromedp.WaitVisible(chromedp.CSS("#banner[data-state=healthy]")))
-	look(ctx, t, chromedp.WaitVisible(chromedp.CSS("#alerts .message")))
-	require.Equal(t, "Everything works, on both sides", look(ctx, t, chromedp.TextContent(chromedp.CSS("#banner-title"))))
-	require.Contains(t, look(ctx, t, chromedp.TextContent(chromedp.CSS("#ledger-note"))), "1 = 1: it adds up")
-	require.Equal(t, name, look(ctx, t, chromedp.TextContent(chromedp.CSS("#alerts .message"))))
-	require.Zero(t, look(ctx, t, chromedp.Evaluate[int](`document.querySelectorAll("#alerts svg, #alerts img, #alerts script").length`)))
-	require.Equal(t, 12, look(ctx, t, chromedp.Evaluate[int](`document.querySelectorAll("#chart .column").length`)))
+	run(ctx, t, chromedp.Navigate(h.url))
+	run(ctx, t, chromedp.WaitVisible(chromedp.CSS("#banner[data-state=healthy]")))
+	run(ctx, t, chromedp.WaitVisible(chromedp.CSS("#alerts .message")))
+	require.Equal(t, "Everything works, on both sides", run(ctx, t, chromedp.TextContent(chromedp.CSS("#banner-title"))))
+	require.Contains(t, run(ctx, t, chromedp.TextContent(chromedp.CSS("#ledger-note"))), "1 = 1: it adds up")
+	require.Equal(t, name, run(ctx, t, chromedp.TextContent(chromedp.CSS("#alerts .message"))))
+	require.Zero(t, run(ctx, t, chromedp.Evaluate[int](`document.querySelectorAll("#alerts svg, #alerts img, #alerts script").length`)))
+	require.Equal(t, 12, run(ctx, t, chromedp.Evaluate[int](`document.querySelectorAll("#chart .column").length`)))
 
 	h.stop()
-	look(ctx, t, chromedp.WaitVisible(chromedp.CSS("#banner[data-state=unhealthy]")))
-	require.Equal(t, "Dealbox does not answer", look(ctx, t, chromedp.TextContent(chromedp.CSS("#banner-title"))))
+	run(ctx, t, chromedp.WaitVisible(chromedp.CSS("#banner[data-state=unhealthy]")))
+	require.Equal(t, "Dealbox does not answer", run(ctx, t, chromedp.TextContent(chromedp.CSS("#banner-title"))))
 	require.Zero(t, alarms.Load())
 }
 
 // The address in a notification shows its alert, also one that the list has no
-// room for, with what happened and who was told. The page is behind a base path.
+// room for, with its history and notifications. The page is behind a base path.
 func TestDashboard_AlertOfAddress(t *testing.T) {
 	t.Parallel()
 	ctx := chromium(t)
@@ -64,39 +64,39 @@ func TestDashboard_AlertOfAddress(t *testing.T) {
 	proxy := httptest.NewServer(http.StripPrefix("/dealbox", h.api.Handler()))
 	t.Cleanup(proxy.Close)
 	alarms := alarmsOf(ctx, t)
-	text := func(selector string) string { return look(ctx, t, chromedp.TextContent(chromedp.CSS(selector))) }
+	text := func(selector string) string { return run(ctx, t, chromedp.TextContent(chromedp.CSS(selector))) }
 	count := func(selector string) int {
-		return look(ctx, t, chromedp.Evaluate[int](fmt.Sprintf("document.querySelectorAll(%q).length", selector)))
+		return run(ctx, t, chromedp.Evaluate[int](fmt.Sprintf("document.querySelectorAll(%q).length", selector)))
 	}
 	// By script: the page may move between finding a place and clicking there.
 	click := func(selector string) {
-		look(ctx, t, chromedp.Evaluate[chromedp.Void](fmt.Sprintf("document.querySelector(%q).click()", selector)))
+		run(ctx, t, chromedp.Evaluate[chromedp.Void](fmt.Sprintf("document.querySelector(%q).click()", selector)))
 	}
 
-	look(ctx, t, chromedp.Navigate(proxy.URL+"/dealbox/#alert-1"))
-	look(ctx, t, chromedp.WaitVisible(chromedp.CSS("#story #alert-1")))
-	require.Equal(t, "Alert 1", text("#story-title"))
+	run(ctx, t, chromedp.Navigate(proxy.URL+"/dealbox/#alert-1"))
+	run(ctx, t, chromedp.WaitVisible(chromedp.CSS("#detail #alert-1")))
+	require.Equal(t, "Alert 1", text("#detail-title"))
 	require.Equal(t, name, text("#alert-1 .message"))
-	require.Contains(t, text("#story [aria-label=History]"), "raised")
-	require.Contains(t, text("#story [aria-label=Notifications]"), "webhookfirst7failed–"+name)
-	require.Zero(t, count("#story img"))
+	require.Contains(t, text("#detail [aria-label=History]"), "raised")
+	require.Contains(t, text("#detail [aria-label=Notifications]"), "webhookfirst7failed–"+name)
+	require.Zero(t, count("#detail img"))
 	require.Equal(t, 10, count("#alerts li"))
 	require.Zero(t, count(`#alerts a[href="#alert-1"]`), "it is not in the list")
 
 	h.exec("UPDATE alert SET status = 'resolved', resolved_at = now() WHERE id = 1")
-	look(ctx, t, chromedp.WaitVisible(chromedp.CSS("#alert-1[data-status=resolved]")))
+	run(ctx, t, chromedp.WaitVisible(chromedp.CSS("#alert-1[data-status=resolved]")))
 
-	look(ctx, t, chromedp.Evaluate[string](`location.hash = "#alert-12345"`))
-	look(ctx, t, chromedp.WaitVisible(chromedp.CSS("#story .empty")))
-	require.Equal(t, "Alert 12345", text("#story-title"))
-	require.Contains(t, text("#story-body"), "there is no alert with this id")
+	run(ctx, t, chromedp.Evaluate[string](`location.hash = "#alert-12345"`))
+	run(ctx, t, chromedp.WaitVisible(chromedp.CSS("#detail .empty")))
+	require.Equal(t, "Alert 12345", text("#detail-title"))
+	require.Contains(t, text("#detail-body"), "there is no alert with this id")
 
 	click(`#alerts a[href="#alert-11"]`)
-	look(ctx, t, chromedp.WaitVisible(chromedp.CSS("#story #alert-11")))
+	run(ctx, t, chromedp.WaitVisible(chromedp.CSS("#detail #alert-11")))
 	require.Equal(t, "another", text("#alert-11 .message"))
-	require.Contains(t, text("#story-body"), "Notificationsnone")
-	click("#story h2 a")
-	look(ctx, t, chromedp.WaitNotVisible(chromedp.CSS("#story")))
+	require.Contains(t, text("#detail-body"), "Notificationsnone")
+	click("#detail h2 a")
+	run(ctx, t, chromedp.WaitNotVisible(chromedp.CSS("#detail")))
 	require.Zero(t, alarms.Load())
 }
 
@@ -117,8 +117,8 @@ func alarmsOf(ctx context.Context, t *testing.T) *atomic.Int32 {
 	return &alarms
 }
 
-// look runs one action and is its result.
-func look[T any](ctx context.Context, t *testing.T, action chromedp.Action[T]) T {
+// run returns the result of one action.
+func run[T any](ctx context.Context, t *testing.T, action chromedp.Action[T]) T {
 	t.Helper()
 	v, err := chromedp.Run(ctx, action)
 	require.NoError(t, err)

@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// clientIP is the client's address for the log: the peer, or, when the peer is
-// a trusted proxy, the last address of X-Forwarded-For that is none. Without
-// that header X-Real-IP counts. A value that is no address ends the search.
+// clientIP returns the client's address for the log: the peer, or, when the peer is a
+// trusted proxy, the last address in X-Forwarded-For that is not a trusted proxy.
+// Without that header X-Real-IP counts. A value that is no address ends the search.
 func clientIP(r *http.Request, trusted []netip.Prefix) string {
 	client := peer(r)
 	if !isTrusted(client, trusted) {
-		return text(client)
+		return addrText(client)
 	}
 	for _, hop := range slices.Backward(hops(r.Header)) {
 		addr, err := netip.ParseAddr(strings.TrimSpace(hop))
@@ -25,7 +25,7 @@ func clientIP(r *http.Request, trusted []netip.Prefix) string {
 			break
 		}
 	}
-	return text(client)
+	return addrText(client)
 }
 
 func hops(h http.Header) []string {
@@ -35,8 +35,8 @@ func hops(h http.Header) []string {
 	return h.Values("X-Real-Ip")
 }
 
-// peer is the address at the other end of the connection; invalid when unknown
-// (a Unix socket).
+// peer returns the address at the other end of the connection. It is invalid for a
+// Unix socket.
 func peer(r *http.Request) netip.Addr {
 	addr, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
@@ -49,7 +49,7 @@ func isTrusted(addr netip.Addr, trusted []netip.Prefix) bool {
 	return slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
-func text(addr netip.Addr) string {
+func addrText(addr netip.Addr) string {
 	if !addr.IsValid() {
 		return ""
 	}

@@ -29,8 +29,8 @@ func (a *API) cors(next http.Handler) http.Handler {
 	})
 }
 
-// isPreflight: a browser asks before it sends the real request. It never
-// carries a token, so none is asked for.
+// isPreflight reports whether a browser only asks if it may send the real request.
+// Browsers send no token with that, so CORS is handled before the guards.
 func isPreflight(r *http.Request) bool {
 	return r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
 }

@@ -14,6 +14,34 @@ import (
 	"github.com/gorilla/mux"
 )
 
+// showDashboard serves GET /: a page without data. Its script calls the API.
+func (a *API) showDashboard(w http.ResponseWriter, r *http.Request) error {
+	return a.send(w, r, a.assets[pageFile])
+}
+
+// showAsset serves GET /assets/{name}.
+func (a *API) showAsset(w http.ResponseWriter, r *http.Request) error {
+	return a.send(w, r, a.assets[mux.Vars(r)["name"]])
+}
+
+// send answers with a file, and with 404 for the zero value.
+func (a *API) send(w http.ResponseWriter, r *http.Request, file asset) error {
+	if file.etag == "" {
+		return notFound(w, r)
+	}
+	h := w.Header()
+	h.Set("Content-Type", file.contentType)
+	h.Set("ETag", file.etag)
+	h.Set("Cache-Control", "no-cache") // the browser checks for a new version each time
+	h.Set("Content-Security-Policy", contentPolicy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(file.body))
+	return nil
+}
+
 //go:embed assets
 var files embed.FS
 
@@ -24,12 +52,6 @@ const pageFile = "index.html"
 // script, no other site, no frame around it.
 const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-
-type asset struct {
-	body        []byte
-	contentType string
-	etag        string
-}
 
 func loadAssets() (map[string]asset, error) {
 	entries, err := files.ReadDir("assets")
@@ -47,13 +69,19 @@ func loadAssets() (map[string]asset, error) {
 	return all, nil
 }
 
+type asset struct {
+	body        []byte
+	contentType string
+	etag        string
+}
+
 func newAsset(body []byte, contentType string) asset {
 	sum := sha256.Sum256(body)
 	return asset{body: body, contentType: contentType, etag: `"` + hex.EncodeToString(sum[:8]) + `"`}
 }
 
-// contentType does not ask the machine's MIME table for the types that matter:
-// with the wrong one a browser refuses a module.
+// contentType does not use the machine's MIME table for the types that matter: a
+// browser refuses a module with the wrong one.
 func contentType(name string) string {
 	switch path.Ext(name) {
 	case ".html":
@@ -66,32 +94,4 @@ func contentType(name string) string {
 		return "image/svg+xml"
 	}
 	return mime.TypeByExtension(path.Ext(name))
-}
-
-// showDashboard answers GET /: a page without data. Its script asks the API.
-func (a *API) showDashboard(w http.ResponseWriter, r *http.Request) error {
-	return a.send(w, r, a.assets[pageFile])
-}
-
-// showAsset answers GET /assets/{name}.
-func (a *API) showAsset(w http.ResponseWriter, r *http.Request) error {
-	return a.send(w, r, a.assets[mux.Vars(r)["name"]])
-}
-
-// send answers with a file; the zero value is one that does not exist.
-func (a *API) send(w http.ResponseWriter, r *http.Request, file asset) error {
-	if file.etag == "" {
-		return notFound(w, r)
-	}
-	h := w.Header()
-	h.Set("Content-Type", file.contentType)
-	h.Set("ETag", file.etag)
-	h.Set("Cache-Control", "no-cache") // kept, but asked for again: a new version shows at once
-	h.Set("Content-Security-Policy", contentPolicy)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("X-Frame-Options", "DENY")
-	h.Set("Referrer-Policy", "same-origin")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(file.body))
-	return nil
 }

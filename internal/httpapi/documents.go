@@ -57,7 +57,7 @@ func renderDocument(markdown []byte) ([]byte, error) {
 	if err := m.Convert(markdown, &body, parser.WithContext(parser.NewContext(parser.WithIDs(headingIDs{})))); err != nil {
 		return nil, err
 	}
-	//nolint:gosec // G203: it is made of our own documents
+	//nolint:gosec // G203: the HTML comes from our own documents
 	err := documentPage.Execute(&page, template.HTML(body.String()))
 	return page.Bytes(), err
 }
@@ -77,7 +77,7 @@ func (headingIDs) Generate(value []byte, _ ast.NodeKind) []byte {
 // Put implements parser.IDs.
 func (headingIDs) Put([]byte) {}
 
-// showDocument answers GET /docs/{name}. Alerts link to /docs/operations.md#<rule>.
+// showDocument serves GET /docs/{name}. Alerts link to /docs/operations.md#<rule>.
 func (a *API) showDocument(w http.ResponseWriter, r *http.Request) error {
 	return a.send(w, r, a.documents[mux.Vars(r)["name"]])
 }

@@ -20,6 +20,7 @@ import (
 
 	"dealbox/internal/alerting"
 	"dealbox/internal/circuit"
+	"dealbox/internal/health"
 	"dealbox/internal/httpapi"
 	"dealbox/internal/inbox"
 	"dealbox/internal/jobs"
@@ -46,7 +47,7 @@ type env struct {
 	t      testing.TB
 	pool   *pgxpool.Pool
 	alerts *alerting.Alerts
-	ready  *httpapi.Readiness
+	ready  *health.Readiness
 	api    *httpapi.API
 	url    string
 	stop   func() // the server; its connections too
@@ -56,7 +57,7 @@ type env struct {
 // build wires the stages over the pool. The changes are made before New.
 func build(t testing.TB, pool *pgxpool.Pool, changes ...func(*httpapi.Config, *httpapi.Stages)) *env {
 	t.Helper()
-	h := &env{t: t, pool: pool, ready: &httpapi.Readiness{}, logs: &logs{}}
+	h := &env{t: t, pool: pool, ready: &health.Readiness{}, logs: &logs{}}
 	inserter, err := jobs.NewInserter(pool, nil, nil)
 	require.NoError(t, err)
 	h.alerts = alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter))

@@ -1,16 +1,16 @@
 package httpapi
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
 	"time"
 
 	"dealbox/internal/alerting"
+	"dealbox/internal/health"
 	"dealbox/internal/inbox"
+	"dealbox/internal/paging"
 	"dealbox/internal/pgerr"
-	"dealbox/internal/revenue"
 	"dealbox/internal/webhooksig"
 )
 
@@ -33,68 +33,7 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.cause }
 
-// invalidParameter names the query parameter that cannot be used, and why.
-func invalidParameter(field, why string) *Error {
-	return &Error{
-		Status: http.StatusBadRequest, Code: "invalid_parameter", Message: field + ": " + why,
-		Details: map[string]any{"field": field},
-	}
-}
-
-// asError is the one place that maps an error to its status.
-func asError(err error) *Error {
-	var known *Error
-	if errors.As(err, &known) {
-		return known
-	}
-	var field *alerting.FieldError
-	if errors.As(err, &field) {
-		return invalidParameter(field.Field, field.Problem)
-	}
-	var events *inbox.FilterError
-	if errors.As(err, &events) {
-		return invalidParameter(events.Field, events.Problem)
-	}
-	if errors.Is(err, inbox.ErrNoEvent) {
-		return &Error{Status: http.StatusNotFound, Code: "not_found", Message: inbox.ErrNoEvent.Error()}
-	}
-	if errors.Is(err, alerting.ErrNoAlert) || errors.Is(err, alerting.ErrNoSilence) {
-		return &Error{Status: http.StatusNotFound, Code: "not_found", Message: err.Error()}
-	}
-	if errors.Is(err, alerting.ErrResolved) {
-		return &Error{Status: http.StatusConflict, Code: "already_resolved", Message: err.Error()}
-	}
-	var window *revenue.WindowError
-	if errors.As(err, &window) {
-		return invalidParameter(window.Field, window.Problem)
-	}
-	// Failure policy: not authentic is told in one word, so that a forger
-	// learns nothing about what would have passed.
-	var signature *webhooksig.SignatureError
-	if errors.As(err, &signature) {
-		return &Error{Status: http.StatusUnauthorized, Code: signature.Code, Message: "the delivery is not authentic", cause: err}
-	}
-	if pgerr.IsUnavailable(err) {
-		return &Error{
-			Status: http.StatusServiceUnavailable, Code: "database_unavailable",
-			Message: "the database does not answer; try again", cause: err,
-		}
-	}
-	return &Error{Status: http.StatusInternalServerError, Code: "internal", Message: "internal error", cause: err}
-}
-
-type errorBody struct {
-	Error struct {
-		Status    int            `json:"status"`
-		Code      string         `json:"code"`
-		Message   string         `json:"message"`
-		Details   map[string]any `json:"details"`
-		RequestID string         `json:"request_id"`
-		Timestamp time.Time      `json:"timestamp"`
-	} `json:"error"`
-}
-
-// fail answers a request with an error and leaves its cause for the access log.
+// fail answers a request with an error. The cause goes to the access log.
 func (a *API) fail(w http.ResponseWriter, err error) {
 	e := asError(err)
 	if rec, ok := w.(*recorder); ok {
@@ -111,7 +50,7 @@ func (a *API) fail(w http.ResponseWriter, err error) {
 	case http.StatusServiceUnavailable:
 		h.Set("Retry-After", strconv.Itoa(retryAfter))
 	case http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusRequestHeaderFieldsTooLarge:
-		// The rest of the body is not wanted, and reading it is what an attacker wants.
+		// An attacker wants the server to read the remaining body.
 		h.Set("Connection", "close")
 	}
 	var body errorBody
@@ -125,30 +64,63 @@ func (a *API) fail(w http.ResponseWriter, err error) {
 	_ = writeJSON(w, e.Status, body)
 }
 
-// writeJSON renders an answer. Markup in names comes out escaped (\u003c), so
-// that an answer opened as a page is inert.
-func writeJSON(w http.ResponseWriter, status int, body any) error {
-	text, err := json.Marshal(body)
-	if err != nil {
-		return err
-	}
-	startJSON(w, status)
-	_, _ = w.Write(append(text, '\n'))
-	return nil
+type errorBody struct {
+	Error struct {
+		Status    int            `json:"status"`
+		Code      string         `json:"code"`
+		Message   string         `json:"message"`
+		Details   map[string]any `json:"details"`
+		RequestID string         `json:"request_id"`
+		Timestamp time.Time      `json:"timestamp"`
+	} `json:"error"`
 }
 
-var (
-	valueJSON    = []string{"application/json"}
-	valueNoStore = []string{"no-store"}
-	valueNoSniff = []string{"nosniff"}
-)
+// asError returns the answer to an error. No other place maps errors to statuses.
+func asError(err error) *Error {
+	var known *Error
+	if errors.As(err, &known) {
+		return known
+	}
+	var field *paging.FieldError
+	if errors.As(err, &field) {
+		return invalidParameter(field.Field, field.Problem)
+	}
+	if errors.Is(err, inbox.ErrNoEvent) {
+		return &Error{Status: http.StatusNotFound, Code: "not_found", Message: inbox.ErrNoEvent.Error()}
+	}
+	if errors.Is(err, alerting.ErrNoAlert) || errors.Is(err, alerting.ErrNoSilence) {
+		return &Error{Status: http.StatusNotFound, Code: "not_found", Message: err.Error()}
+	}
+	if errors.Is(err, alerting.ErrResolved) {
+		return &Error{Status: http.StatusConflict, Code: "already_resolved", Message: err.Error()}
+	}
+	var notReady *health.NotReadyError
+	if errors.As(err, &notReady) {
+		return &Error{Status: http.StatusServiceUnavailable, Code: notReady.Code, Message: notReady.Message, cause: notReady.Err}
+	}
+	// Failure policy: the answer to a delivery that is not authentic has no details, so
+	// that a forger learns nothing about what would pass.
+	var signature *webhooksig.SignatureError
+	if errors.As(err, &signature) {
+		return &Error{Status: http.StatusUnauthorized, Code: signature.Code, Message: "the delivery is not authentic", cause: err}
+	}
+	if pgerr.IsUnavailable(err) {
+		return &Error{
+			Status: http.StatusServiceUnavailable, Code: "database_unavailable",
+			Message: "the database does not answer; try again", cause: err,
+		}
+	}
+	return &Error{Status: http.StatusInternalServerError, Code: "internal", Message: "internal error", cause: err}
+}
 
-// startJSON writes the head of a JSON answer. The values are shared slices:
-// this is on the way of every webhook.
-func startJSON(w http.ResponseWriter, status int) {
-	h := w.Header()
-	h["Content-Type"] = valueJSON
-	h["Cache-Control"] = valueNoStore
-	h["X-Content-Type-Options"] = valueNoSniff
-	w.WriteHeader(status)
+// invalidParameter returns a 400 that names the parameter and why it cannot be used.
+func invalidParameter(field, why string) *Error {
+	return &Error{
+		Status: http.StatusBadRequest, Code: "invalid_parameter", Message: field + ": " + why,
+		Details: map[string]any{"field": field},
+	}
+}
+
+func notFound(http.ResponseWriter, *http.Request) error {
+	return &Error{Status: http.StatusNotFound, Code: "not_found", Message: "there is nothing at this path"}
 }

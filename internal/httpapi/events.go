@@ -1,11 +1,8 @@
 package httpapi
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -16,16 +13,13 @@ import (
 	"github.com/gorilla/mux"
 
 	"dealbox/internal/inbox"
+	"dealbox/internal/text"
 )
 
-const (
-	// replayTimeout bounds a replay over HTTP. A larger one is for the command.
-	replayTimeout = 30 * time.Second
-	// maxFilterBody is the largest body that names a filter, in bytes.
-	maxFilterBody = 64 << 10
-)
+// replayTimeout bounds a replay over HTTP. A larger one is for the command.
+const replayTimeout = 30 * time.Second
 
-// listEvents answers GET /api/v1/events.
+// listEvents serves GET /api/v1/events.
 func (a *API) listEvents(w http.ResponseWriter, r *http.Request) error {
 	p := parseParams(r)
 	filter := parseEventFilter(p)
@@ -43,18 +37,7 @@ func (a *API) listEvents(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, page)
 }
 
-func parseEventFilter(p *params) inbox.Filter {
-	return inbox.Filter{
-		Statuses:   each(p, "status", inbox.ParseStatus),
-		Event:      p.one("event"),
-		Entity:     p.one("entity"),
-		DocumentID: p.one("document_id"),
-		Since:      p.moment("since"),
-		Until:      p.moment("until"),
-	}
-}
-
-// showEvent answers GET /api/v1/events/{id}: the event's story.
+// showEvent serves GET /api/v1/events/{id}: the event and what became of it.
 func (a *API) showEvent(w http.ResponseWriter, r *http.Request) error {
 	id, err := eventID(r)
 	if err != nil {
@@ -62,19 +45,11 @@ func (a *API) showEvent(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
 	defer cancel()
-	story, err := inbox.Get(ctx, a.stages.DB, id)
+	event, err := inbox.Get(ctx, a.stages.DB, id)
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, story)
-}
-
-func eventID(r *http.Request) (uuid.UUID, error) {
-	id, err := uuid.Parse(mux.Vars(r)["id"])
-	if err != nil {
-		return id, invalidParameter("id", "it must be the id of an event, a UUID")
-	}
-	return id, nil
+	return writeJSON(w, http.StatusOK, event)
 }
 
 type replayAnswer struct {
@@ -82,8 +57,8 @@ type replayAnswer struct {
 	inbox.Replayed
 }
 
-// replayEvent answers POST /api/v1/events/{id}/replay: 202 once a look at the
-// event's document is asked for, not when it is done.
+// replayEvent serves POST /api/v1/events/{id}/replay: 202 once a refresh of the
+// event's document is queued, not when it is done.
 func (a *API) replayEvent(w http.ResponseWriter, r *http.Request) error {
 	id, err := eventID(r)
 	if err != nil {
@@ -102,8 +77,16 @@ func (a *API) replayEvent(w http.ResponseWriter, r *http.Request) error {
 	return answerReplay(w, done)
 }
 
-// replayEvents answers POST /api/v1/events/replay: every event that the filter
-// in the body chooses. It must choose: an empty filter would be every event.
+func eventID(r *http.Request) (uuid.UUID, error) {
+	id, err := uuid.Parse(mux.Vars(r)["id"])
+	if err != nil {
+		return id, invalidParameter("id", "it must be the id of an event, a UUID")
+	}
+	return id, nil
+}
+
+// replayEvents serves POST /api/v1/events/replay: every event that the filter in
+// the body selects. An empty filter is refused: it would select all of them.
 func (a *API) replayEvents(w http.ResponseWriter, r *http.Request) error {
 	p, dryRun := parseReplayBody(w, r, "status", "event", "entity", "document_id", "since", "until")
 	filter := parseEventFilter(p)
@@ -122,6 +105,17 @@ func (a *API) replayEvents(w http.ResponseWriter, r *http.Request) error {
 	return answerReplay(w, done)
 }
 
+func parseEventFilter(p *params) inbox.Filter {
+	return inbox.Filter{
+		Statuses:   each(p, "status", inbox.ParseStatus),
+		Event:      p.one("event"),
+		Entity:     p.one("entity"),
+		DocumentID: p.one("document_id"),
+		Since:      p.moment("since"),
+		Until:      p.moment("until"),
+	}
+}
+
 func answerReplay(w http.ResponseWriter, done inbox.Replayed) error {
 	switch {
 	case done.DryRun:
@@ -133,8 +127,8 @@ func answerReplay(w http.ResponseWriter, done inbox.Replayed) error {
 }
 
 // parseReplayBody reads the JSON body of a replay: dry_run, and the given fields
-// of a filter, each a string or a list of strings. It hands them on as if they
-// were query parameters, so that both are checked in one place.
+// of a filter, each a string or a list of strings. It returns them as if they were
+// query parameters, so that both are checked in one place.
 func parseReplayBody(w http.ResponseWriter, r *http.Request, fields ...string) (*params, bool) {
 	p := &params{values: url.Values{}}
 	members, err := readObject(w, r)
@@ -150,7 +144,7 @@ func parseReplayBody(w http.ResponseWriter, r *http.Request, fields ...string) (
 				p.fail(name, "it must be true or false")
 			}
 		case !slices.Contains(fields, name):
-			p.fail(clip(name), "there is no such field")
+			p.fail(text.Line(name, maxShownText), "there is no such field")
 		default:
 			p.values[name] = p.texts(name, members[name])
 		}
@@ -158,7 +152,7 @@ func parseReplayBody(w http.ResponseWriter, r *http.Request, fields ...string) (
 	return p, dryRun
 }
 
-// texts is a JSON string, or a list of them; null counts as not given.
+// texts returns the strings of a JSON string or list; null counts as not given.
 func (p *params) texts(field string, value json.RawMessage) []string {
 	var one *string
 	if json.Unmarshal(value, &one) == nil {
@@ -172,27 +166,4 @@ func (p *params) texts(field string, value json.RawMessage) []string {
 		p.fail(field, "it must be a string or a list of strings")
 	}
 	return many
-}
-
-// readObject is the members of the JSON object in the body; none when there is no body.
-func readObject(w http.ResponseWriter, r *http.Request) (map[string]json.RawMessage, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxFilterBody))
-	var large *http.MaxBytesError
-	if errors.As(err, &large) {
-		return nil, &Error{Status: http.StatusRequestEntityTooLarge, Code: "body_too_large", Message: "the body is over 64 KiB"}
-	}
-	if err != nil {
-		return nil, unreadable(err)
-	}
-	if len(bytes.TrimSpace(body)) == 0 {
-		return nil, nil
-	}
-	if !isJSON(r.Header.Get("Content-Type")) {
-		return nil, &Error{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Message: "Content-Type must be application/json"}
-	}
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(body, &members); err != nil {
-		return nil, invalidParameter("body", "it is not a JSON object")
-	}
-	return members, nil
 }

@@ -14,8 +14,8 @@ import (
 	"dealbox/internal/revenue"
 )
 
-// amount is a decimal as a JSON number, digit by digit. decimal's own encoding
-// is a string; a float would not be exact.
+// amount encodes a decimal as a JSON number with all of its digits. decimal's own
+// encoding is a string; a float would not be exact.
 type amount decimal.Decimal
 
 func (a amount) MarshalJSON() ([]byte, error) { return []byte(decimal.Decimal(a).String()), nil }
@@ -69,7 +69,7 @@ type forecastSummary struct {
 	DealsOtherCurrency int64  `json:"deals_other_currency"`
 }
 
-// showForecast answers GET /api/v1/models/forecast/base.
+// showForecast serves GET /api/v1/models/forecast/base.
 func (a *API) showForecast(w http.ResponseWriter, r *http.Request) error {
 	p := parseParams(r)
 	query := revenue.Query{
@@ -89,7 +89,7 @@ func (a *API) showForecast(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, renderForecast(view))
 }
 
-// currency is a code, or whatever text deals in Strapi may have for one.
+// currency returns a code, or whatever text deals in Strapi have instead of one.
 func currency(p *params) string {
 	code := p.one("currency")
 	if len(code) > 32 || !utf8.ValidString(code) || strings.ContainsFunc(code, unicode.IsControl) {
@@ -99,8 +99,8 @@ func currency(p *params) string {
 	return code
 }
 
-// runForecast answers POST /api/v1/models/forecast/run: 202 once the recompute
-// is asked for, not when it is done.
+// runForecast serves POST /api/v1/models/forecast/run: 202 once the recompute is
+// queued, not when it is done.
 func (a *API) runForecast(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
 	defer cancel()

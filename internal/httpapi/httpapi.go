@@ -1,7 +1,7 @@
-// Package httpapi is the door to the outside: the webhook that Strapi calls,
-// the JSON that dashboards and the frontend read, the health that monitors
-// ask for, and the page at /. It holds no facts of its own: each handler
-// parses, calls one exported function of a stage, and renders.
+// Package httpapi serves the webhook that Strapi calls, the JSON that dashboards and
+// the frontend read, health and metrics for monitors, and the page at /. Each
+// handler parses, calls a stage, and renders. Its only state are counters in memory:
+// refused signatures and how long webhooks took.
 package httpapi
 
 import (
@@ -18,6 +18,7 @@ import (
 
 	"dealbox/internal/alerting"
 	"dealbox/internal/circuit"
+	"dealbox/internal/health"
 	"dealbox/internal/inbox"
 	"dealbox/internal/reconcile"
 	"dealbox/internal/revenue"
@@ -35,11 +36,11 @@ const (
 	retryAfter = 5
 )
 
-// Config is what the operator may choose.
+// Config holds the settings of the API.
 type Config struct {
 	// Version is shown in the health answers.
 	Version string
-	// Access says who may read and who may operate.
+	// Access is who may read and who may operate.
 	Access Access
 	// CORSOrigins are the exact origins (scheme://host[:port]) whose pages may read answers.
 	CORSOrigins []string
@@ -51,20 +52,20 @@ type Config struct {
 	// answered 503 (default 7 s). Strapi gives up after 10 s.
 	CommitTimeout time.Duration
 	// ProbeTimeout bounds what a health answer asks the database (default
-	// DefaultProbeTimeout).
+	// health.ProbeTimeout).
 	ProbeTimeout time.Duration
-	// ReconcileInterval is how often a reconciliation is due; health is degraded when
-	// none came for long (0: that is not judged).
+	// ReconcileInterval is how often a reconciliation is due. Health is degraded when
+	// one is overdue (0: health does not check it).
 	ReconcileInterval time.Duration
 	// Logger gets one line a request (default: none).
 	Logger *slog.Logger
 }
 
-// Stages are the parts of Dealbox that the routes lead to.
+// Stages are the parts of Dealbox that the routes call.
 type Stages struct {
 	// DB serves the reads and the health checks; ingest has connections of its own.
 	DB *pgxpool.Pool
-	// Verifier decides whether a delivery is authentic.
+	// Verifier checks whether a delivery is authentic.
 	Verifier *webhooksig.Verifier
 	// Receive commits a delivery: (*inbox.Receiver).Receive. Any error means
 	// that nothing was committed.
@@ -73,33 +74,19 @@ type Stages struct {
 	Alerts *alerting.Alerts
 	// Breaker is Strapi's, for the health answers.
 	Breaker *circuit.Breaker
-	// Forecast answers and recomputes the forecast.
+	// Forecast reads and recomputes the forecast.
 	Forecast *revenue.Forecast
 	// Reconcile requests a reconciliation in a transaction: (*reconcile.Queue).Request.
 	Reconcile func(context.Context, pgx.Tx, reconcile.Request) (int64, error)
 	// Types are the content types that may be named in a request.
 	Types []strapi.ContentType
-	// Replays asks for another look at the documents of stored events.
+	// Replays requests a refresh of the documents of stored events.
 	Replays *inbox.Replayer
 	// Groups is how many transactions committed deliveries, and how many deliveries
-	// those were: (*inbox.Receiver).Groups. Nil: not told.
+	// those were: (*inbox.Receiver).Groups. Nil: /metrics does not have them.
 	Groups func() (groups, deliveries int64)
-	// Readiness is what serve knows about starting and stopping.
-	Readiness *Readiness
-}
-
-func (s Stages) check() error {
-	missing := map[string]bool{
-		"DB": s.DB == nil, "Verifier": s.Verifier == nil, "Receive": s.Receive == nil,
-		"Breaker": s.Breaker == nil, "Forecast": s.Forecast == nil, "Readiness": s.Readiness == nil,
-		"Reconcile": s.Reconcile == nil, "Replays": s.Replays == nil, "Alerts": s.Alerts == nil,
-	}
-	for name, is := range missing {
-		if is {
-			return fmt.Errorf("make the HTTP API: Stages.%s is missing", name)
-		}
-	}
-	return nil
+	// Readiness knows whether the process starts or stops.
+	Readiness *health.Readiness
 }
 
 // API answers every HTTP request. Make it with New.
@@ -114,9 +101,9 @@ type API struct {
 	documents map[string]asset
 	logger    *slog.Logger
 	metrics   *metrics
-	// signatures is what the webhook accepted and refused of late.
+	// signatures counts what the webhook accepted and refused.
 	signatures signatures
-	health     cached[facts]
+	health     cached[measurement]
 	ready      cached[error]
 	handler    http.Handler
 }
@@ -132,7 +119,7 @@ func New(config Config, stages Stages) (*API, error) {
 	}
 	a.config.BodyTimeout = cmp.Or(config.BodyTimeout, 10*time.Second)
 	a.config.CommitTimeout = cmp.Or(config.CommitTimeout, 7*time.Second)
-	a.config.ProbeTimeout = cmp.Or(config.ProbeTimeout, DefaultProbeTimeout)
+	a.config.ProbeTimeout = cmp.Or(config.ProbeTimeout, health.ProbeTimeout)
 	for _, origin := range config.CORSOrigins {
 		if err := a.csrf.AddTrustedOrigin(origin); err != nil {
 			return nil, fmt.Errorf("CORS origin %q: %w", origin, err)
@@ -152,6 +139,20 @@ func New(config Config, stages Stages) (*API, error) {
 	a.metrics = newMetrics(config.Version, stages)
 	a.handler = a.observe(a.cors(a.Routes()))
 	return a, nil
+}
+
+func (s Stages) check() error {
+	missing := map[string]bool{
+		"DB": s.DB == nil, "Verifier": s.Verifier == nil, "Receive": s.Receive == nil,
+		"Breaker": s.Breaker == nil, "Forecast": s.Forecast == nil, "Readiness": s.Readiness == nil,
+		"Reconcile": s.Reconcile == nil, "Replays": s.Replays == nil, "Alerts": s.Alerts == nil,
+	}
+	for name, isNil := range missing {
+		if isNil {
+			return fmt.Errorf("make the HTTP API: Stages.%s is missing", name)
+		}
+	}
+	return nil
 }
 
 // Handler is the whole surface: the routes behind logging, panics and CORS.

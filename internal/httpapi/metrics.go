@@ -12,8 +12,8 @@ import (
 	"dealbox/internal/circuit"
 )
 
-// metrics are what this process counts itself. All else is read from the
-// database at each scrape, so that replicas agree and a restart loses nothing.
+// metrics holds what this process counts itself. Each scrape reads everything else
+// from the database, so that replicas agree and a restart loses nothing.
 type metrics struct {
 	registry *prometheus.Registry
 	webhook  *prometheus.HistogramVec
@@ -55,15 +55,13 @@ func (m *metrics) observe(r *http.Request, status int, took time.Duration) {
 	}
 }
 
-// showMetrics answers GET /metrics in the format of Prometheus. When the
-// database is away it answers what the process knows, and dealbox_database_up 0.
+// showMetrics serves GET /metrics in the format of Prometheus. When the database does
+// not answer, the metrics of the process remain, and dealbox_database_up is 0.
 func (a *API) showMetrics(w http.ResponseWriter, r *http.Request) error {
-	f := a.gather(r.Context())
-	if rec, ok := w.(*recorder); ok {
-		rec.err = f.err // a metric is missing; the log says why
-	}
+	m := a.measure(r.Context())
+	logCause(w, m.Err) // a metric is missing; the log says why
 	shared := prometheus.NewRegistry()
-	if err := shared.Register(scrape{f}); err != nil {
+	if err := shared.Register(scrape{m}); err != nil {
 		return err
 	}
 	w.Header()["Cache-Control"] = valueNoStore
@@ -71,8 +69,8 @@ func (a *API) showMetrics(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// scrape tells the facts of one probe, the same that health is judged by.
-type scrape struct{ facts }
+// scrape is one measurement as metrics. Health is evaluated from the same values.
+type scrape struct{ measurement }
 
 var (
 	descUp            = describe("database_up", "1 when the database answered this scrape.")
@@ -104,48 +102,48 @@ func (s scrape) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect implements prometheus.Collector. What could not be read is left out:
-// a missing metric alerts, a made-up 0 does not.
+// Collect implements prometheus.Collector. What could not be read is
+// missing: a monitor can alert on a missing metric, but not on an invented 0.
 func (s scrape) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	gauge(descUp, one(s.core != nil))
-	if s.core != nil {
-		ch <- prometheus.MustNewConstMetric(descReceived, prometheus.CounterValue, float64(s.core.Received))
-		gauge(descEvents, float64(s.core.Processed), "processed")
-		gauge(descEvents, float64(s.core.Pending), "pending")
-		gauge(descEvents, float64(s.core.Dead), "dead")
-		gauge(descEvents, float64(s.core.Ignored), "ignored")
-		gauge(descEvents, float64(s.core.Quarantined), "quarantined")
-		gauge(descPendingAge, s.core.OldestPendingAgeSeconds)
-		gauge(descPartitions, float64(s.core.PartitionDaysAhead))
+	gauge(descUp, one(s.Overview != nil))
+	if s.Overview != nil {
+		ch <- prometheus.MustNewConstMetric(descReceived, prometheus.CounterValue, float64(s.Overview.Received))
+		gauge(descEvents, float64(s.Overview.Processed), "processed")
+		gauge(descEvents, float64(s.Overview.Pending), "pending")
+		gauge(descEvents, float64(s.Overview.Dead), "dead")
+		gauge(descEvents, float64(s.Overview.Ignored), "ignored")
+		gauge(descEvents, float64(s.Overview.Quarantined), "quarantined")
+		gauge(descPendingAge, s.Overview.OldestPendingAgeSeconds)
+		gauge(descPartitions, float64(s.Overview.PartitionDaysAhead))
 	}
-	if s.breaker != nil {
+	if s.Breaker != nil {
 		for _, state := range []circuit.State{circuit.Closed, circuit.Open, circuit.HalfOpen} {
-			gauge(descBreaker, one(s.breaker.State == state), string(state))
+			gauge(descBreaker, one(s.Breaker.State == state), string(state))
 		}
-		gauge(descFailures, float64(s.breaker.FailureCount))
+		gauge(descFailures, float64(s.Breaker.FailureCount))
 	}
-	if s.queues != nil {
-		for queue, states := range renderQueues(s.queues) {
+	if s.Queues != nil {
+		for queue, states := range renderQueues(s.Queues) {
 			for state, jobs := range states {
 				gauge(descJobs, float64(*jobs), queue, state)
 			}
 		}
 	}
-	if s.outbox != nil {
-		gauge(descNotifications, float64(s.outbox.Pending))
-		gauge(descNotifyFailed, float64(s.outbox.Failed24h))
-		gauge(descNotifyAge, s.outbox.OldestPendingAge.Seconds())
+	if s.notifications != nil {
+		gauge(descNotifications, float64(s.notifications.Pending))
+		gauge(descNotifyFailed, float64(s.notifications.Failed24h))
+		gauge(descNotifyAge, s.notifications.OldestPendingAge.Seconds())
 	}
 	if s.alerts != nil {
 		for status, alerts := range s.alerts.ByStatus {
 			gauge(descAlerts, float64(alerts), string(status))
 		}
 	}
-	if s.outlook != nil {
-		gauge(descStale, one(s.outlook.Stale))
+	if s.forecast != nil {
+		gauge(descStale, one(s.forecast.Stale))
 	}
 }
 

@@ -10,14 +10,15 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"dealbox/internal/alerting"
+	"dealbox/internal/text"
 )
 
-// acknowledgeAlert answers POST /api/v1/alerts/{id}/acknowledge {"comment"}.
+// acknowledgeAlert serves POST /api/v1/alerts/{id}/acknowledge {"comment"}.
 func (a *API) acknowledgeAlert(w http.ResponseWriter, r *http.Request) error {
 	return a.operateAlert(w, r, a.stages.Alerts.Acknowledge)
 }
 
-// resolveAlert answers POST /api/v1/alerts/{id}/resolve {"comment"}.
+// resolveAlert serves POST /api/v1/alerts/{id}/resolve {"comment"}.
 func (a *API) resolveAlert(w http.ResponseWriter, r *http.Request) error {
 	return a.operateAlert(w, r, a.stages.Alerts.ResolveByHand)
 }
@@ -30,13 +31,13 @@ func (a *API) operateAlert(w http.ResponseWriter, r *http.Request, operate alert
 		return err
 	}
 	p := parseCommand(w, r, "comment")
-	by := alerting.Operator{Name: actor(w), Comment: p.one("comment")}
+	who := alerting.Operator{Name: actor(w), Comment: p.one("comment")}
 	if p.err != nil {
 		return p.err
 	}
 	var episode alerting.Episode
 	err = a.inTx(r.Context(), func(ctx context.Context, tx pgx.Tx) (err error) {
-		episode, err = operate(ctx, tx, id, by)
+		episode, err = operate(ctx, tx, id, who)
 		return err
 	})
 	if err != nil {
@@ -45,22 +46,22 @@ func (a *API) operateAlert(w http.ResponseWriter, r *http.Request, operate alert
 	return writeJSON(w, http.StatusOK, episode)
 }
 
-// addSilence answers POST /api/v1/silences {"rule","subject","expires_at","comment"}:
-// 201 with the silence. Without a subject it is about every subject of the rule.
+// addSilence serves POST /api/v1/silences {"rule","subject","expires_at","comment"}:
+// 201 with the silence. Without a subject it applies to every subject of the rule.
 func (a *API) addSilence(w http.ResponseWriter, r *http.Request) error {
 	p := parseCommand(w, r, "rule", "subject", "expires_at", "comment")
-	asked := alerting.NewSilence{Rule: p.one("rule"), ExpiresAt: p.moment("expires_at")}
+	silence := alerting.NewSilence{Rule: p.one("rule"), ExpiresAt: p.moment("expires_at")}
 	if _, given := p.values["subject"]; given {
 		subject := p.one("subject")
-		asked.Subject = &subject
+		silence.Subject = &subject
 	}
-	by := alerting.Operator{Name: actor(w), Comment: p.one("comment")}
+	who := alerting.Operator{Name: actor(w), Comment: p.one("comment")}
 	if p.err != nil {
 		return p.err
 	}
 	var made alerting.Silence
 	err := a.inTx(r.Context(), func(ctx context.Context, tx pgx.Tx) (err error) {
-		made, err = a.stages.Alerts.Silence(ctx, tx, asked, by)
+		made, err = a.stages.Alerts.Silence(ctx, tx, silence, who)
 		return err
 	})
 	if err != nil {
@@ -69,8 +70,8 @@ func (a *API) addSilence(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusCreated, made)
 }
 
-// endSilence answers DELETE /api/v1/silences/{id}: 200 with the silence, which is
-// kept for the history.
+// endSilence serves DELETE /api/v1/silences/{id}: 200 with the silence, which stays
+// in the history.
 func (a *API) endSilence(w http.ResponseWriter, r *http.Request) error {
 	id, err := rowID(r)
 	if err != nil {
@@ -87,7 +88,7 @@ func (a *API) endSilence(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, ended)
 }
 
-// listSilences answers GET /api/v1/silences: those in force.
+// listSilences serves GET /api/v1/silences: the silences in force.
 func (a *API) listSilences(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
 	defer cancel()
@@ -98,14 +99,15 @@ func (a *API) listSilences(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, map[string][]alerting.Silence{"silences": all})
 }
 
-// inTx makes an operator's change. It is kept also when the caller hangs up.
+// inTx makes an operator's change in a transaction. It does not stop when the client
+// disconnects.
 func (a *API) inTx(ctx context.Context, do func(context.Context, pgx.Tx) error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
 	defer cancel()
 	return pgx.BeginFunc(ctx, a.stages.DB, func(tx pgx.Tx) error { return do(ctx, tx) })
 }
 
-// actor is who operates, as the guard has recognised them.
+// actor returns the name of the token with which the guard operator let the request through.
 func actor(w http.ResponseWriter) string {
 	if rec, ok := w.(*recorder); ok {
 		return rec.actor
@@ -113,8 +115,8 @@ func actor(w http.ResponseWriter) string {
 	return ""
 }
 
-// parseCommand reads the JSON object in the body of an operator's action: the
-// given fields, each a string. A field that is null counts as not given.
+// parseCommand returns the given fields of the JSON object in the body, each a
+// string. A field that is null counts as not given.
 func parseCommand(w http.ResponseWriter, r *http.Request, fields ...string) *params {
 	p := &params{values: url.Values{}}
 	members, err := readObject(w, r)
@@ -122,15 +124,15 @@ func parseCommand(w http.ResponseWriter, r *http.Request, fields ...string) *par
 		p.err = err
 		return p
 	}
-	for name, value := range members {
-		var text *string
+	for name, member := range members {
+		var value *string
 		switch {
 		case !slices.Contains(fields, name):
-			p.fail(clip(name), "there is no such field")
-		case json.Unmarshal(value, &text) != nil:
+			p.fail(text.Line(name, maxShownText), "there is no such field")
+		case json.Unmarshal(member, &value) != nil:
 			p.fail(name, "it must be a string")
-		case text != nil:
-			p.values.Set(name, *text)
+		case value != nil:
+			p.values.Set(name, *value)
 		}
 	}
 	return p

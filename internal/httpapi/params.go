@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// params reads query parameters and keeps the first mistake. A parameter that
+// params holds query parameters and the first mistake that was found in them. A parameter that
 // is empty counts as not given; one that is unknown is ignored.
 type params struct {
 	values url.Values
@@ -23,35 +23,35 @@ func parseParams(r *http.Request) *params {
 	return &params{values: values}
 }
 
-// fail records a mistake in the field, unless there was one before.
-func (p *params) fail(field, why string) {
-	if p.err == nil {
-		p.err = invalidParameter(field, why)
-	}
-}
-
-// one is the value of a parameter that may be given once.
-func (p *params) one(field string) string {
-	given := p.values[field]
-	if len(given) > 1 {
-		p.fail(field, "it may be given once")
-		return ""
-	}
-	return p.values.Get(field)
-}
-
-// list is the comma-separated values of a parameter, which may also be repeated.
-func (p *params) list(field string) []string {
-	var all []string
-	for _, part := range strings.Split(strings.Join(p.values[field], ","), ",") {
-		if part = strings.TrimSpace(part); part != "" {
-			all = append(all, part)
+// each returns every value of a list, parsed.
+func each[T any](p *params, field string, parse func(string) (T, error)) []T {
+	var all []T
+	for _, text := range p.list(field) {
+		v, err := parse(text)
+		if err != nil {
+			p.fail(field, err.Error())
+			return nil
 		}
+		all = append(all, v)
 	}
 	return all
 }
 
-// integer is a whole number from least to most; 0 when it is not given.
+// single returns a value that may be given once, parsed, and nil when it is not given.
+func single[T any](p *params, field string, parse func(string) (T, error)) *T {
+	text := p.one(field)
+	if text == "" {
+		return nil
+	}
+	v, err := parse(text)
+	if err != nil {
+		p.fail(field, err.Error())
+		return nil
+	}
+	return &v
+}
+
+// integer returns a whole number from least to most, and 0 when it is not given.
 func (p *params) integer(field string, least, most int) int {
 	given := p.one(field)
 	if given == "" {
@@ -65,7 +65,7 @@ func (p *params) integer(field string, least, most int) int {
 	return n
 }
 
-// moment is a time, or a date for its midnight UTC; zero when it is not given.
+// moment returns a time, midnight UTC for a date, and zero when it is not given.
 func (p *params) moment(field string) time.Time {
 	given := p.one(field)
 	if given == "" {
@@ -80,30 +80,30 @@ func (p *params) moment(field string) time.Time {
 	return time.Time{}
 }
 
-// each parses every given value of a list.
-func each[T any](p *params, field string, parse func(string) (T, error)) []T {
-	var all []T
-	for _, text := range p.list(field) {
-		v, err := parse(text)
-		if err != nil {
-			p.fail(field, err.Error())
-			return nil
+// list returns the comma-separated values of a parameter, which may also be repeated.
+func (p *params) list(field string) []string {
+	var all []string
+	for _, part := range strings.Split(strings.Join(p.values[field], ","), ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			all = append(all, part)
 		}
-		all = append(all, v)
 	}
 	return all
 }
 
-// single parses a value that may be given once; nil when it is not given.
-func single[T any](p *params, field string, parse func(string) (T, error)) *T {
-	text := p.one(field)
-	if text == "" {
-		return nil
+// one returns the value of a parameter that may be given once.
+func (p *params) one(field string) string {
+	given := p.values[field]
+	if len(given) > 1 {
+		p.fail(field, "it may be given once")
+		return ""
 	}
-	v, err := parse(text)
-	if err != nil {
-		p.fail(field, err.Error())
-		return nil
+	return p.values.Get(field)
+}
+
+// fail keeps the mistake in a field, unless there was one before.
+func (p *params) fail(field, why string) {
+	if p.err == nil {
+		p.err = invalidParameter(field, why)
 	}
-	return &v
 }

@@ -17,15 +17,16 @@ var (
 const webhookPath = "/api/v1/webhooks/strapi"
 
 // Routes is the whole surface. Each route names who may call it: anybody, a
-// sender with a valid signature, a reader, an insider or an operator.
+// reader, an insider or an operator. The webhook is open to anybody whose delivery
+// is signed.
 func (a *API) Routes() http.Handler {
 	r := mux.NewRouter().SkipClean(true)
 	route := func(methods []string, path string, may guard, h handler) {
-		// Methods writes into what it is given, which two routers would share.
+		// Methods changes its argument, which two routers would share.
 		r.Handle(path, a.serve(may, h)).Methods(slices.Clone(methods)...)
 	}
 
-	route(post, webhookPath, a.signed, a.receiveWebhook)
+	route(post, webhookPath, a.anybody, a.signed(a.receiveWebhook))
 
 	route(get, "/api/v1/alerts", a.reader, a.listAlerts)
 	route(get, "/api/v1/alerts/summary", a.reader, a.summarizeAlerts)
@@ -59,11 +60,11 @@ func (a *API) Routes() http.Handler {
 	return r
 }
 
-// handler is one route's work: parse, call, render. An error that it returns
-// is answered and logged by serve.
+// handler does one route's work: parse, call, render. serve renders and logs the
+// error that it returns.
 type handler func(w http.ResponseWriter, r *http.Request) error
 
-// guard refuses requests that the route is not meant for.
+// guard returns an error for a request that the route is not meant for.
 type guard func(w http.ResponseWriter, r *http.Request) error
 
 func (a *API) serve(may guard, h handler) http.Handler {
@@ -78,11 +79,7 @@ func (a *API) serve(may guard, h handler) http.Handler {
 	})
 }
 
-func notFound(http.ResponseWriter, *http.Request) error {
-	return &Error{Status: http.StatusNotFound, Code: "not_found", Message: "there is nothing at this path"}
-}
-
-// methodNotAllowed names the methods that the path has in Allow.
+// methodNotAllowed lists the methods that the path has in the header Allow.
 func methodNotAllowed(r *mux.Router) handler {
 	return func(w http.ResponseWriter, req *http.Request) error {
 		var allowed []string

@@ -17,17 +17,15 @@ import (
 	"dealbox/internal/strapi"
 )
 
-// maxCommand bounds the body of an operator action, in bytes.
-const maxCommand = 64 << 10
-
-// runSync answers POST /api/v1/models/ingest/strapi-sync: 202 once a full
-// reconciliation is asked for, not when it is done. It is always of every type:
-// entity_types is checked, so that a mistake is told, and narrows nothing.
+// runSync serves POST /api/v1/models/ingest/strapi-sync: 202 once a full
+// reconciliation is queued, not when it is done. It always compares every type:
+// entity_types is checked, so that the caller learns of a mistake, but does not
+// narrow the run.
 func (a *API) runSync(w http.ResponseWriter, r *http.Request) error {
 	var body struct {
 		EntityTypes []string `json:"entity_types"`
 	}
-	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxCommand)).Decode(&body)
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxObject)).Decode(&body)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return &Error{
 			Status: http.StatusBadRequest, Code: "invalid_body", cause: err,
@@ -53,8 +51,8 @@ func (a *API) runSync(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// checkEntityTypes accepts what STRAPI_DEAL_TYPES and STRAPI_BILLING_TYPES name,
-// by the REST plural or by the uid.
+// checkEntityTypes returns an error unless each name is the REST plural or the uid of
+// a type in STRAPI_DEAL_TYPES or STRAPI_BILLING_TYPES.
 func (a *API) checkEntityTypes(names []string) error {
 	var known []string
 	for _, t := range a.stages.Types {

@@ -237,11 +237,9 @@ func TestWebhook_NotCommitted(t *testing.T) {
 	t.Run("DatabaseAway", func(t *testing.T) {
 		t.Parallel()
 		h := build(t, dead(t))
-		start := time.Now()
 		got := h.do(h.delivery(dealEvent("entry.update", "doc1")))
 		requireError(t, got, 503, "not_committed")
 		require.Equal(t, "5", got.Header.Get("Retry-After"))
-		require.Less(t, time.Since(start), 8*time.Second)
 		line := h.logs.of(t, got.Header.Get("X-Request-Id"))
 		require.Equal(t, "WARN", line["level"])
 		require.Contains(t, line["error"], "connect")
@@ -258,8 +256,8 @@ func TestWebhook_NotCommitted(t *testing.T) {
 	})
 }
 
-// Strapi never sends twice: what arrived is kept, though nobody waits for the answer.
-func TestWebhook_SenderHungUp(t *testing.T) {
+// Strapi never sends twice: what arrived is committed, though nobody waits for the answer.
+func TestWebhook_ClientDisconnects_DeliveryIsCommitted(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	gone, hangUp := context.WithCancel(t.Context())

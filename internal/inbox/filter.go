@@ -1,7 +1,6 @@
 package inbox
 
 import (
-	"encoding/base64"
 	"fmt"
 	"math"
 	"slices"
@@ -9,6 +8,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"dealbox/internal/paging"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -72,20 +73,11 @@ func (f Filter) Chooses() bool {
 	return len(f.Statuses) > 0 || f.Event != "" || f.Entity != "" || f.DocumentID != "" || !f.Since.IsZero() || !f.Until.IsZero()
 }
 
-// FilterError says which field of a filter is wrong. A caller's mistake, so its
-// text is for the caller.
-type FilterError struct {
-	Field   string
-	Problem string
-}
-
-func (e *FilterError) Error() string { return e.Field + ": " + e.Problem }
-
 // args are the named arguments of the SQL in select.go.
 func (f Filter) args() (pgx.NamedArgs, error) {
 	for _, text := range []struct{ field, value string }{{"event", f.Event}, {"entity", f.Entity}, {"document_id", f.DocumentID}} {
 		if len(text.value) > maxSought || !utf8.ValidString(text.value) || strings.ContainsFunc(text.value, unicode.IsControl) {
-			return nil, &FilterError{Field: text.field, Problem: "no event has such a value"}
+			return nil, &paging.FieldError{Field: text.field, Problem: "no event has such a value"}
 		}
 	}
 	from, err := parseCursor(f.Cursor)
@@ -96,7 +88,7 @@ func (f Filter) args() (pgx.NamedArgs, error) {
 		f.Limit = DefaultLimit
 	}
 	if f.Limit < 1 || f.Limit > MaxLimit {
-		return nil, &FilterError{Field: "limit", Problem: fmt.Sprintf("it must be 1 to %d", MaxLimit)}
+		return nil, &paging.FieldError{Field: "limit", Problem: fmt.Sprintf("it must be 1 to %d", MaxLimit)}
 	}
 	if f.Since.Before(oldestTime) {
 		f.Since = oldestTime
@@ -152,28 +144,26 @@ var (
 	newest     = position{on: newestTime, id: uuid.UUID(slices.Repeat([]byte{math.MaxUint8}, 16))}
 )
 
-// cursor is the text of a position. It is opaque to clients.
+// cursor returns the text of a position.
 func (p position) cursor() string {
-	return base64.RawURLEncoding.EncodeToString([]byte(p.on.Format(time.DateOnly) + "." + p.id.String()))
+	return paging.Cursor(p.on.Format(time.DateOnly), p.id.String())
 }
 
-// parseCursor reads what cursor wrote; "" is the newest position.
+// parseCursor returns the position that cursor wrote, and the newest for "".
 func parseCursor(s string) (position, error) {
 	if s == "" {
 		return newest, nil
 	}
-	broken := &FilterError{Field: "cursor", Problem: "it is not one that this list gave out; leave it out to start at the newest"}
-	text, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	on, id, err := paging.ParseCursor(s)
 	if err != nil {
-		return position{}, broken
+		return position{}, err
 	}
-	on, id, _ := strings.Cut(string(text), ".")
 	var p position
 	if p.on, err = time.Parse(time.DateOnly, on); err != nil {
-		return position{}, broken
+		return position{}, paging.ErrCursor
 	}
 	if p.id, err = uuid.Parse(id); err != nil {
-		return position{}, broken
+		return position{}, paging.ErrCursor
 	}
 	return p, nil
 }

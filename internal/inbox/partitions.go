@@ -11,6 +11,7 @@ import (
 
 	"dealbox/internal/alerting"
 	"dealbox/internal/dbsqlc"
+	"dealbox/internal/health"
 	"dealbox/internal/jobs"
 	"dealbox/internal/level"
 )
@@ -19,9 +20,6 @@ const (
 	// daysAhead is how far ahead partitions are made. A missing partition would
 	// fail all ingest, so two weeks are left to notice that they are not made.
 	daysAhead = 14
-	// MinDaysAhead is how many days of partitions there should be at least: with
-	// fewer there is an alert, and health and doctor warn.
-	MinDaysAhead = 7
 	// partitionInterval is how often the job runs.
 	partitionInterval = time.Hour
 )
@@ -75,7 +73,7 @@ func (w *PartitionWorker) Work(ctx context.Context, _ *river.Job[PartitionArgs])
 		if err != nil {
 			return fmt.Errorf("read how many partitions are left: %w", err)
 		}
-		if left >= MinDaysAhead {
+		if left >= health.MinPartitionDays {
 			_, err = w.alerts.Resolve(ctx, tx, alerting.RulePartitionsRunningOut, "", "partitions are made ahead again")
 			return err
 		}

@@ -56,7 +56,7 @@ type eventRow struct {
 
 // List reads events, the newest first: by the database's day, then by id. A page
 // holds together with the next whatever arrives in between. A filter that
-// cannot be used gives a *FilterError.
+// cannot be used gives a *paging.FieldError.
 func List(ctx context.Context, db dbsqlc.DBTX, f Filter) (Page, error) {
 	args, err := f.args()
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"dealbox/internal/jobs"
 	"dealbox/internal/mirror"
+	"dealbox/internal/paging"
 )
 
 const dealUID = "api::pipeline-deal.pipeline-deal"
@@ -178,7 +179,7 @@ func TestList_RefusesABadFilter(t *testing.T) {
 		"limit": {Limit: 1001}, "cursor": {Cursor: "MQ"}, "event": {Event: "a\x00"}, "entity": {Entity: "\xff"}, "document_id": {DocumentID: "a\nb"},
 	} {
 		_, err := List(t.Context(), h.Pool, f)
-		var wrong *FilterError
+		var wrong *paging.FieldError
 		require.ErrorAs(t, err, &wrong)
 		require.Equal(t, field, wrong.Field)
 	}

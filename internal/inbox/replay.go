@@ -65,7 +65,7 @@ func (r *Replayer) One(ctx context.Context, id uuid.UUID, dryRun bool) (Replayed
 }
 
 // All replays the events that the filter chooses; its Limit and Cursor do not count.
-// A filter that cannot be used gives a *FilterError.
+// A filter that cannot be used gives a *paging.FieldError.
 func (r *Replayer) All(ctx context.Context, f Filter, dryRun bool) (Replayed, error) {
 	f.Limit, f.Cursor = 0, ""
 	args, err := f.args()

@@ -44,7 +44,7 @@ type Summary struct {
 }
 
 // Base reads the latest forecast. The current month is the one of now. A window
-// that cannot be is a *WindowError. It reads Postgres at most twice, about one
+// that cannot be is a *paging.FieldError. It reads Postgres at most twice, about one
 // snapshot, so the answer is consistent without a transaction.
 func (f *Forecast) Base(ctx context.Context, db dbsqlc.DBTX, q Query, now time.Time) (View, error) {
 	start, end, err := f.window(q, now)

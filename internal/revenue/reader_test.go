@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
+	"dealbox/internal/paging"
 	"dealbox/internal/pgtest"
 )
 
@@ -135,10 +136,10 @@ func TestForecast_Window(t *testing.T) {
 			t.Parallel()
 			start, end, err := New(tc.config, nil).window(tc.query, now)
 			if tc.wrong != "" {
-				var wrong *WindowError
+				var wrong *paging.FieldError
 				require.ErrorAs(t, err, &wrong)
 				require.Equal(t, tc.wrong, wrong.Field)
-				require.ErrorContains(t, err, tc.wrong+" 2")
+				require.ErrorContains(t, err, tc.wrong+": 2")
 				return
 			}
 			require.NoError(t, err)
@@ -150,10 +151,10 @@ func TestForecast_Window(t *testing.T) {
 	}
 }
 
-func TestForecast_Base_WindowError(t *testing.T) {
+func TestForecast_Base_EndBeforeStart(t *testing.T) {
 	t.Parallel()
 	_, err := New(Config{}, nil).Base(t.Context(), nil, Query{Start: ask("2026-05"), End: ask("2026-04")}, now)
-	require.EqualError(t, err, "end_month 2026-04-01 is before start_month 2026-05-01")
+	require.EqualError(t, err, "end_month: 2026-04-01 is before start_month 2026-05-01")
 }
 
 func TestForecast_Status(t *testing.T) {

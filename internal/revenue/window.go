@@ -3,15 +3,9 @@ package revenue
 import (
 	"fmt"
 	"time"
+
+	"dealbox/internal/paging"
 )
-
-// WindowError names the field of a query that makes its window impossible.
-type WindowError struct {
-	Field   string // "start_month" or "end_month"
-	Problem string // for the caller, without the field's name
-}
-
-func (e *WindowError) Error() string { return e.Field + " " + e.Problem }
 
 // window returns the first and the last month of the query. Without a
 // start it is the current month, without an end HorizonMonths months in all.
@@ -26,11 +20,11 @@ func (f *Forecast) window(q Query, now time.Time) (start, end Month, err error) 
 	}
 	switch {
 	case end < start && q.Start == nil:
-		return 0, 0, &WindowError{"end_month", fmt.Sprintf("%s is before the current month %s: give start_month too", end, start)}
+		return 0, 0, &paging.FieldError{Field: "end_month", Problem: fmt.Sprintf("%s is before the current month %s: give start_month too", end, start)}
 	case end < start:
-		return 0, 0, &WindowError{"end_month", fmt.Sprintf("%s is before start_month %s", end, start)}
+		return 0, 0, &paging.FieldError{Field: "end_month", Problem: fmt.Sprintf("%s is before start_month %s", end, start)}
 	case end-start >= MaxMonths:
-		return 0, 0, &WindowError{"end_month", fmt.Sprintf("%s makes a window from %s of more than %d months", end, start, MaxMonths)}
+		return 0, 0, &paging.FieldError{Field: "end_month", Problem: fmt.Sprintf("%s makes a window from %s of more than %d months", end, start, MaxMonths)}
 	}
 	return start, end, nil
 }

@@ -17,21 +17,21 @@ export function alertLine(a) {
     el("span", { class: "meta" }, meta.join(" · ")));
 }
 
-// drawStory shows an alert with its history and notifications, the newest first,
+// drawDetail shows an alert with its history and notifications, the newest first,
 // or the problem with showing it.
-export function drawStory({ problem, ...a }) {
-  setText(byId("story-title"), `Alert ${a.id}`);
+export function drawDetail({ problem, ...a }) {
+  setText(byId("detail-title"), `Alert ${a.id}`);
   if (problem) {
-    byId("story-body").replaceChildren(el("p", { class: "empty" }, problem));
+    byId("detail-body").replaceChildren(el("p", { class: "empty" }, problem));
     return;
   }
   const line = alertLine(a);
   line.id = `alert-${a.id}`; // where the address points
-  byId("story-body").replaceChildren(
+  byId("detail-body").replaceChildren(
     el("ol", { class: "alerts" }, line),
-    ...part("History", ["at", "what", "level", "by", "why"],
+    ...part("History", ["at", "event", "level", "actor", "reason"],
       (a.history ?? []).map((e) => [clock(e.at), e.kind.replaceAll("_", " "), e.level, e.actor, e.reason || (e.details.message ?? "")])),
-    ...part("Notifications", ["at", "through", "what", "attempts", "status", "sent at", "why not"],
+    ...part("Notifications", ["at", "channel", "reason", "attempts", "status", "sent at", "not sent because"],
       a.notifications.map((n) => [clock(n.created_at), n.channel, n.reason, number(n.attempts), n.status,
         n.sent_at ? clock(n.sent_at) : "–", n.suppressed_by ?? n.last_error ?? ""])));
 }

@@ -1,18 +1,18 @@
-import { alertLine, drawStory, named } from "./alert.js";
+import { alertLine, drawDetail, named } from "./alert.js";
 import { byId, el, pair, setText, table } from "./dom.js";
 import { ago, clock, money, month, number, span, until } from "./format.js";
 import { chart } from "./chart.js";
-import { verdict } from "./verdict.js";
+import { diagnose, failed } from "./diagnosis.js";
 
 const every = 2000; // milliseconds between two rounds
-const patience = 5000; // milliseconds for one answer
+const timeout = 5000; // milliseconds for one answer
 let answeredAt = 0; // when the last good answer came, by this machine's clock
 let timer = 0;
 let shown = {}; // what is on the page, so that only changes are drawn
 
 // ask gets JSON. An unhealthy Dealbox answers 503 with a full body: that is an answer.
 async function ask(path) {
-  const response = await fetch(path, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(patience) });
+  const response = await fetch(path, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(timeout) });
   const body = await response.json();
   if (!response.ok && body.error) throw new Error(`${body.error.message} (${response.status})`);
   return body;
@@ -22,8 +22,8 @@ async function round() {
   clearTimeout(timer);
   if (document.hidden) return;
   const id = named();
-  const asked = [ask("api/v1/health/detailed"), ask("api/v1/alerts?limit=10"), ask("api/v1/models/forecast/base"), id && ask(`api/v1/alerts/${id}`)];
-  const [health, alerts, forecast, story] = await Promise.allSettled(asked);
+  const requests = [ask("api/v1/health/detailed"), ask("api/v1/alerts?limit=10"), ask("api/v1/models/forecast/base"), id && ask(`api/v1/alerts/${id}`)];
+  const [health, alerts, forecast, detail] = await Promise.allSettled(requests);
   if (health.status === "fulfilled") {
     answeredAt = Date.now();
     showHealth(health.value);
@@ -32,7 +32,7 @@ async function round() {
   }
   if (alerts.status === "fulfilled") once("alerts", alerts.value, showAlerts);
   if (forecast.status === "fulfilled") once("forecast", forecast.value, showForecast);
-  if (id === named()) showStory(id, story);
+  if (id === named()) showDetail(id, detail);
   showLive(health.status === "fulfilled");
   clearTimeout(timer);
   timer = setTimeout(round, every);
@@ -54,9 +54,9 @@ function showLive(live) {
 function showHealth(h) {
   const now = Date.parse(h.timestamp);
   setText(byId("version"), h.version);
-  showBanner(verdict(h, now));
+  showBanner(diagnose(h, now));
   showSides(h.services);
-  once("ledger", h.ledger, showLedger);
+  once("ledger", { ...h.ledger, late: failed(h, "ledger:oldest_pending") }, showLedger);
   showBreaker(h.circuit_breaker, now);
   once("queues", h.queues, showQueues);
   setText(byId("forecast-when"), h.forecast.computed_at ? `computed ${ago(h.forecast.computed_at, now)}${h.forecast.stale ? ", being computed again" : ""}` : "not computed yet");
@@ -76,8 +76,8 @@ function showBanner({ state, title, text, reasons }) {
 function showAway(reason) {
   showBanner({
     state: "unhealthy", title: "Dealbox does not answer",
-    text: answeredAt ? `What is shown below is ${span((Date.now() - answeredAt) / 1000)} old.` : "This page tries again every two seconds.",
-    reasons: [reason instanceof TypeError || reason?.name === "TimeoutError" ? "it is stopped, or the network between you and it is" : String(reason?.message ?? reason)],
+    text: answeredAt ? `The values below are ${span((Date.now() - answeredAt) / 1000)} old.` : "This page tries again every two seconds.",
+    reasons: [reason instanceof TypeError || reason?.name === "TimeoutError" ? "it is stopped, or the network between this browser and Dealbox fails" : String(reason?.message ?? reason)],
   });
   byId("sides").replaceChildren();
   delete shown.sides;
@@ -98,30 +98,30 @@ function showLedger(l) {
   const parts = [
     pair("received", number(l.received)), sum("="),
     pair("processed", number(l.processed)), sum("+"),
-    pair("pending", number(l.pending), { "data-tone": l.oldest_pending_age_seconds > 300 ? "warn" : null }), sum("+"),
+    pair("pending", number(l.pending), { "data-tone": l.late ? "warn" : null }), sum("+"),
     pair("dead", number(l.dead), { "data-tone": l.dead > 0 ? "bad" : null }), sum("+"),
     pair("ignored", number(l.ignored)), sum("+"),
     pair("quarantined", number(l.quarantined), { "data-tone": l.quarantined > 0 ? "warn" : null }),
   ];
   byId("ledger").replaceChildren(...parts);
-  byId("ledger-note").textContent = l.received === null ? "The database does not answer, so nothing is known." : balance(l);
+  byId("ledger-note").textContent = l.received === null ? "The counts are not known: the database does not answer." : balance(l);
 }
 
 function balance(l) {
   const total = l.processed + l.pending + l.dead + l.ignored + l.quarantined;
-  const adds = total === l.received ? `${number(total)} = ${number(l.received)}: it adds up.` : `The parts make ${number(total)}, not ${number(l.received)}: report this.`;
-  return l.pending > 0 ? `${adds} The oldest event has waited ${span(l.oldest_pending_age_seconds)}.` : `${adds} Nothing waits.`;
+  const adds = total === l.received ? `${number(total)} = ${number(l.received)}: it adds up.` : `The parts make ${number(total)}, not ${number(l.received)}: this is a bug in Dealbox, please report it.`;
+  return l.pending > 0 ? `${adds} The oldest pending event has been waiting for ${span(l.oldest_pending_age_seconds)}.` : `${adds} No event is pending.`;
 }
 
 function showBreaker(b, now) {
   const state = byId("breaker-state");
   state.dataset.state = b.state ?? "unknown";
   setText(state, { closed: "Closed", open: "Open", half_open: "Half open" }[b.state] ?? "Unknown");
-  const meaning = { closed: "calls go through", open: "no calls are made", half_open: "one probe is under way" }[b.state] ?? "–";
-  const facts = [["meaning", meaning], ["failures in a row", number(b.failure_count)]];
-  if (b.opened_at) facts.push(["open since", `${clock(b.opened_at)} (${ago(b.opened_at, now)})`]);
-  if (b.retry_at) facts.push(["next probe", until(b.retry_at, now)]);
-  once("breaker", facts, () => byId("breaker-facts").replaceChildren(...facts.flatMap(([t, d]) => [el("dt", {}, t), el("dd", {}, d)])));
+  const meaning = { closed: "calls go through", open: "no calls are made", half_open: "one probe decides whether it closes" }[b.state] ?? "–";
+  const details = [["meaning", meaning], ["failures in a row", number(b.failure_count)]];
+  if (b.opened_at) details.push(["open since", `${clock(b.opened_at)} (${ago(b.opened_at, now)})`]);
+  if (b.retry_at) details.push(["next probe", until(b.retry_at, now)]);
+  once("breaker", details, () => byId("breaker-details").replaceChildren(...details.flatMap(([t, d]) => [el("dt", {}, t), el("dd", {}, d)])));
 }
 
 function showQueues(queues) {
@@ -149,15 +149,15 @@ function showAlerts({ alerts, summary }) {
   byId("alerts").replaceChildren(...alerts.map(alertLine));
 }
 
-// showStory shows the alert that the address names on top of all. An answer that
+// showDetail shows the alert that the address names on top of all. An answer that
 // fails to come leaves the last one on the page.
-function showStory(id, { value, reason }) {
-  const section = byId("story");
+function showDetail(id, { value, reason }) {
+  const section = byId("detail");
   const opens = id && section.dataset.alert !== id;
   section.hidden = !id;
   section.dataset.alert = id ?? "";
-  if (value) once("story", value, drawStory);
-  else if (opens) once("story", { id, problem: reason.message }, drawStory);
+  if (value) once("detail", value, drawDetail);
+  else if (opens) once("detail", { id, problem: reason.message }, drawDetail);
   if (opens) section.focus();
 }
 
@@ -173,7 +173,7 @@ function showForecast({ forecast }) {
   table(byId("forecast"), ["month", "confirmed", "tentative", "total", "billed", "collected"],
     months.map((m) => [month(m.month), ...[m.confirmed, m.tentative, m.total, m.billed, m.collected].map((v) => money(v))]));
   const notes = [`Amounts in ${currency}, each deal weighted by its probability.`];
-  if (s.unscheduled > 0) notes.push(`${money(s.unscheduled, currency)} name no month.`);
+  if (s.unscheduled > 0) notes.push(`${money(s.unscheduled, currency)} belong to no month: their deals have no dates.`);
   if (s.deals_other_currency > 0) notes.push(`${number(s.deals_other_currency)} deals in other currencies are left out.`);
   setText(byId("forecast-note"), notes.join(" "));
 }

@@ -7,11 +7,117 @@ import (
 	"net/http"
 	"runtime/debug"
 	"time"
+
+	"dealbox/internal/text"
 )
 
-const requestIDHeader = "X-Request-Id"
+const (
+	requestIDHeader = "X-Request-Id"
+	// maxShownText bounds a stranger's text in the log and in an error, in bytes.
+	maxShownText = 200
+)
 
-// recorder remembers what was answered, for the access log.
+// observe gives every request an id, a deadline for its body and one line in the
+// log. It answers a panic with 500.
+func (a *API) observe(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		w := &recorder{ResponseWriter: rw}
+		w.Header()[requestIDHeader] = []string{requestID(r)}
+		if r.ContentLength != 0 {
+			a.limitBody(w)
+		}
+		defer func() {
+			if p := recover(); p != nil {
+				a.recovered(w, r, p)
+			}
+			took := time.Since(start)
+			a.metrics.observe(r, w.status, took)
+			a.logRequest(w, r, took)
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// requestID returns the caller's id if it is short printable ASCII, else a new one.
+func requestID(r *http.Request) string {
+	if id := r.Header.Get(requestIDHeader); validID(id) {
+		return id
+	}
+	return rand.Text()
+}
+
+func validID(id string) bool {
+	if id == "" || len(id) > 64 {
+		return false
+	}
+	for i := range len(id) {
+		if id[i] <= ' ' || id[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// limitBody bounds how long the body may take. A writer without deadlines
+// (a test's recorder) is left alone.
+func (a *API) limitBody(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(a.config.BodyTimeout))
+}
+
+// recovered answers 500 and logs the stack of the panic.
+func (a *API) recovered(w *recorder, r *http.Request, p any) {
+	a.logger.ErrorContext(r.Context(), "panic while answering a request",
+		"request_id", w.Header().Get(requestIDHeader), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	if w.status == 0 {
+		w.Header().Set("Connection", "close")
+		a.fail(w, &Error{Status: http.StatusInternalServerError, Code: "internal", Message: "internal error"})
+		return
+	}
+	panic(http.ErrAbortHandler) // half an answer is out: cut the connection
+}
+
+// logRequest writes one line. It never logs the query (somebody may have put a secret
+// there by mistake), a header or a body.
+func (a *API) logRequest(w *recorder, r *http.Request, took time.Duration) {
+	ctx, level := r.Context(), logLevel(w.status, w.code)
+	if !a.logger.Enabled(ctx, level) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("method", text.Line(r.Method, maxShownText)), slog.String("path", text.Line(r.URL.Path, maxShownText)), slog.Int("status", w.status),
+		slog.Float64("duration_ms", float64(took.Microseconds())/1000),
+		slog.String("client", clientIP(r, a.config.TrustedProxies)),
+		slog.String("request_id", w.Header().Get(requestIDHeader)),
+	}
+	if w.code != "" {
+		attrs = append(attrs, slog.String("code", w.code))
+	}
+	if w.actor != "" {
+		attrs = append(attrs, slog.String("actor", w.actor))
+	}
+	if w.err != nil {
+		attrs = append(attrs, slog.String("error", w.err.Error()))
+	}
+	a.logger.LogAttrs(ctx, level, "request", attrs...)
+}
+
+func logLevel(status int, code string) slog.Level {
+	switch {
+	case code == "starting" || code == "stopping":
+		return slog.LevelDebug // logged once, when it began
+	case status == http.StatusServiceUnavailable:
+		return slog.LevelWarn
+	case status >= 500:
+		return slog.LevelError
+	case status >= 400:
+		return slog.LevelInfo
+	default:
+		return slog.LevelDebug
+	}
+}
+
+// recorder keeps what the access log needs to know about an answer.
 type recorder struct {
 	http.ResponseWriter
 	status int
@@ -36,111 +142,3 @@ func (w *recorder) Write(b []byte) (int, error) {
 
 // Unwrap is for http.ResponseController.
 func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// observe gives every request an id, a deadline for its body and one line in
-// the log, and turns a panic into a 500.
-func (a *API) observe(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		start := time.Now()
-		w := &recorder{ResponseWriter: rw}
-		w.Header()[requestIDHeader] = []string{requestID(r)}
-		if r.ContentLength != 0 {
-			a.limitBody(w)
-		}
-		defer func() {
-			if p := recover(); p != nil {
-				a.recovered(w, r, p)
-			}
-			took := time.Since(start)
-			a.metrics.observe(r, w.status, took)
-			a.logRequest(w, r, took)
-		}()
-		next.ServeHTTP(w, r)
-	})
-}
-
-// limitBody bounds how long the body may take. A writer without deadlines
-// (a test's recorder) is left alone.
-func (a *API) limitBody(w http.ResponseWriter) {
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(a.config.BodyTimeout))
-}
-
-// requestID takes the caller's id when it is harmless, else makes one.
-func requestID(r *http.Request) string {
-	if id := r.Header.Get(requestIDHeader); harmlessID(id) {
-		return id
-	}
-	return rand.Text()
-}
-
-func harmlessID(id string) bool {
-	if id == "" || len(id) > 64 {
-		return false
-	}
-	for i := range len(id) {
-		if id[i] <= ' ' || id[i] > '~' {
-			return false
-		}
-	}
-	return true
-}
-
-// recovered answers 500 for a panic; its stack is logged, here and once.
-func (a *API) recovered(w *recorder, r *http.Request, p any) {
-	a.logger.ErrorContext(r.Context(), "panic while answering a request",
-		"request_id", w.Header().Get(requestIDHeader), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-	if w.status == 0 {
-		w.Header().Set("Connection", "close")
-		a.fail(w, &Error{Status: http.StatusInternalServerError, Code: "internal", Message: "internal error"})
-		return
-	}
-	panic(http.ErrAbortHandler) // half an answer is out: cut the connection
-}
-
-// logRequest writes the access log. Never the query (it may hold a secret that
-// was put there by mistake), a header or a body.
-func (a *API) logRequest(w *recorder, r *http.Request, took time.Duration) {
-	ctx, level := r.Context(), logLevel(w.status, w.code)
-	if !a.logger.Enabled(ctx, level) {
-		return
-	}
-	attrs := []slog.Attr{
-		slog.String("method", clip(r.Method)), slog.String("path", clip(r.URL.Path)), slog.Int("status", w.status),
-		slog.Float64("duration_ms", float64(took.Microseconds())/1000),
-		slog.String("client", clientIP(r, a.config.TrustedProxies)),
-		slog.String("request_id", w.Header().Get(requestIDHeader)),
-	}
-	if w.code != "" {
-		attrs = append(attrs, slog.String("code", w.code))
-	}
-	if w.actor != "" {
-		attrs = append(attrs, slog.String("actor", w.actor))
-	}
-	if w.err != nil {
-		attrs = append(attrs, slog.String("error", w.err.Error()))
-	}
-	a.logger.LogAttrs(ctx, level, "request", attrs...)
-}
-
-func logLevel(status int, code string) slog.Level {
-	switch {
-	case code == "starting" || code == "stopping":
-		return slog.LevelDebug // /readyz says what the log has said once
-	case status == http.StatusServiceUnavailable:
-		return slog.LevelWarn
-	case status >= 500:
-		return slog.LevelError
-	case status >= 400:
-		return slog.LevelInfo
-	default:
-		return slog.LevelDebug
-	}
-}
-
-// clip keeps a stranger's text in the log short.
-func clip(s string) string {
-	if len(s) > 200 {
-		return s[:200] + "…"
-	}
-	return s
-}

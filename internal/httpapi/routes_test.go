@@ -12,7 +12,7 @@ import (
 	"dealbox/internal/inbox"
 )
 
-func TestSurface_Unknown(t *testing.T) {
+func TestRoutes_Unknown(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	for _, path := range []string{"/nothing", "/api/v1/stream", "/api/v1/alerts/", "//healthz", "/healthz/", "/assets/", "/assets/nothing.js", "/assets/../httpapi.go"} {
@@ -30,7 +30,7 @@ func TestSurface_Unknown(t *testing.T) {
 	require.Equal(t, 200, h.do(h.request(http.MethodHead, "/healthz", nil)).StatusCode)
 }
 
-func TestSurface_RequestID(t *testing.T) {
+func TestRoutes_RequestID(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	for given, kept := range map[string]bool{
@@ -52,7 +52,7 @@ func TestSurface_RequestID(t *testing.T) {
 	require.NotEqual(t, first.Header.Get("X-Request-Id"), second.Header.Get("X-Request-Id"))
 }
 
-func TestSurface_Panic(t *testing.T) {
+func TestRoutes_Panic(t *testing.T) {
 	t.Parallel()
 	h := open(t, func(_ *httpapi.Config, s *httpapi.Stages) {
 		s.Receive = func(context.Context, inbox.Delivery) (inbox.Receipt, error) { panic("the roof is on fire") }
@@ -62,23 +62,23 @@ func TestSurface_Panic(t *testing.T) {
 	require.Equal(t, "internal error", e["message"])
 	require.Equal(t, "ERROR", h.logs.of(t, got.Header.Get("X-Request-Id"))["level"])
 	require.Equal(t, 1, strings.Count(h.logs.String(), "the roof is on fire"))
-	require.Contains(t, h.logs.String(), "surface_test.go")
+	require.Contains(t, h.logs.String(), "routes_test.go")
 	require.Equal(t, 200, h.get("/healthz").StatusCode)
 }
 
 // A stranger's path is one short, escaped value of one log line.
-func TestSurface_LogLine(t *testing.T) {
+func TestRoutes_LogLine(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	got := h.get("/x%0A%7B%22level%22:%22ERROR%22%7D" + strings.Repeat("y", 1000) + "?token=" + secret)
 	line := h.logs.of(t, got.Header.Get("X-Request-Id"))
-	require.True(t, strings.HasPrefix(line["path"].(string), "/x\n{\"level\":\"ERROR\"}y"))
+	require.True(t, strings.HasPrefix(line["path"].(string), "/x {\"level\":\"ERROR\"}y"))
 	require.Less(t, len(line["path"].(string)), 300)
 	require.Equal(t, 1, strings.Count(h.logs.String(), "\n"))
 	require.NotContains(t, h.logs.String(), secret)
 }
 
-func TestSurface_DatabaseAway(t *testing.T) {
+func TestRoutes_DatabaseAway(t *testing.T) {
 	t.Parallel()
 	h := build(t, dead(t), withTokens)
 	for _, path := range []string{"/api/v1/alerts", "/api/v1/models/forecast/base", "/api/v1/events"} {

@@ -9,8 +9,8 @@ import (
 	"dealbox/internal/webhooksig"
 )
 
-// signatures counts authentic and refused deliveries, in memory: a stranger's
-// request costs no statement and leaves no row. Its keys are a fixed set.
+// signatures counts authentic and refused deliveries in memory, so that a stranger's
+// request costs no statement and leaves no row. The number of keys is fixed.
 type signatures struct {
 	mu     sync.Mutex
 	window alerting.SignatureWindow
@@ -35,7 +35,7 @@ func (s *signatures) refused(err error, h http.Header) {
 	s.window.Refused[alerting.Refusal{Code: why.Code, Scheme: string(why.Scheme), Named: len(h["X-Strapi-Event"]) > 0}]++
 }
 
-// TakeSignatures answers what was counted since the last time, and starts anew.
+// TakeSignatures returns the counts since the last call, and starts again at 0.
 func (a *API) TakeSignatures() alerting.SignatureWindow {
 	a.signatures.mu.Lock()
 	defer a.signatures.mu.Unlock()

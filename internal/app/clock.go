@@ -1,0 +1,29 @@
+package app
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"dealbox/internal/alerting"
+	"dealbox/internal/health"
+)
+
+// clockConfig returns what raises and resolves the alert of clock skew. health itself
+// knows nothing of alerts: alerting imports it.
+func (s *Service) clockConfig(host string) health.ClockConfig {
+	return health.ClockConfig{
+		Host: host, Pool: s.pool, Clock: s.clock, Logger: s.log,
+		Raise: func(ctx context.Context, tx pgx.Tx, a health.SkewAlert) error {
+			_, err := s.alerts.Raise(ctx, tx, alerting.Alert{
+				Rule: alerting.RuleClockSkew, Subject: a.Host, Level: a.Level, Message: a.Message,
+				Details: map[string]any{"ahead_seconds": a.Ahead.Seconds()},
+			})
+			return err
+		},
+		Resolve: func(ctx context.Context, tx pgx.Tx, host, reason string) error {
+			_, err := s.alerts.Resolve(ctx, tx, alerting.RuleClockSkew, host, reason)
+			return err
+		},
+	}
+}

@@ -1,0 +1,69 @@
+package health
+
+import (
+	"context"
+	"sync/atomic"
+
+	"dealbox/internal/dbsqlc"
+)
+
+// NotReadyError says why no webhook can be committed here now.
+type NotReadyError struct {
+	// Code is starting, stopping, database_unavailable or no_partition.
+	Code    string
+	Message string // for the caller
+	Err     error  // for the log; nil when there is no more to say
+}
+
+// Error implements error.
+func (e *NotReadyError) Error() string {
+	if e.Err != nil {
+		return e.Message + ": " + e.Err.Error()
+	}
+	return e.Message
+}
+
+// Unwrap returns the cause.
+func (e *NotReadyError) Unwrap() error { return e.Err }
+
+// CheckReady returns a *NotReadyError when a webhook cannot be committed now. It
+// does not ask Strapi: while Strapi is away, webhooks are still accepted.
+func CheckReady(ctx context.Context, db dbsqlc.DBTX) error {
+	partition, err := dbsqlc.New().HealthReady(ctx, db)
+	if err != nil {
+		return &NotReadyError{Code: "database_unavailable", Message: "the database does not answer", Err: err}
+	}
+	if !partition {
+		return &NotReadyError{Code: "no_partition", Message: "inbox_event has no partition for today"}
+	}
+	return nil
+}
+
+// Readiness is what only this process knows: whether it has started and whether
+// it is stopping. The zero value is starting.
+type Readiness struct{ phase atomic.Int32 }
+
+const (
+	phaseStarting = iota
+	phaseReady
+	phaseStopping
+)
+
+// Ready marks the start as done: the schema is current and webhooks are accepted.
+func (r *Readiness) Ready() { r.phase.CompareAndSwap(phaseStarting, phaseReady) }
+
+// Stopping makes Check fail from now on, so that load balancers send no new
+// requests. There is no way back.
+func (r *Readiness) Stopping() { r.phase.Store(phaseStopping) }
+
+// Check returns a *NotReadyError while the process starts or stops.
+func (r *Readiness) Check() error {
+	switch r.phase.Load() {
+	case phaseReady:
+		return nil
+	case phaseStopping:
+		return &NotReadyError{Code: "stopping", Message: "Dealbox is shutting down"}
+	default:
+		return &NotReadyError{Code: "starting", Message: "Dealbox waits for its database"}
+	}
+}
