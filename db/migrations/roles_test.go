@@ -160,7 +160,7 @@ func TestRoles_AppCannotChangeHistory(t *testing.T) {
 		(SELECT count(*) FROM alert_event), (SELECT count(*) FROM mirror_change), (SELECT count(*) FROM circuit_breaker_event))`))
 }
 
-// A database that an earlier Dealbox granted too much in.
+// An earlier version of grants.sql gave the role more than this one does.
 func TestRoles_UpgradeTakesBackWiderGrants(t *testing.T) {
 	t.Parallel()
 	roles := pgtest.SeparateRoles(t)
@@ -168,7 +168,7 @@ func TestRoles_UpgradeTakesBackWiderGrants(t *testing.T) {
 	owner := connect(t, roles.Owner)
 	u, err := url.Parse(roles.App)
 	require.NoError(t, err)
-	for _, sql := range []string{ // as 00014 left it
+	for _, sql := range []string{
 		"GRANT SELECT, INSERT, UPDATE ON alert, notification, silence TO %s", "GRANT SELECT, INSERT, UPDATE, DELETE ON reconciliation_run TO %s",
 		"GRANT UPDATE (author) ON silence TO %s",
 	} {

@@ -8,136 +8,172 @@ import (
 	"time"
 )
 
-// One row an episode: from the first time that a rule fires for a subject until it resolves.
+// One row for each episode: from the first time that a rule fires for a subject until it resolves. Only the alerting package writes it, in the transaction of whatever happened.
 type Alert struct {
+	// The alert's id in the API, in notifications and in alert_event.
 	ID int64
-	// v1:rule:subject; at most one open episode has it.
+	// v1:rule:subject. At most one open episode has it.
 	Fingerprint string
-	Rule        string
-	Subject     string
-	// The highest level of this episode; it only rises.
-	Level  string
-	Status string
-	// Of the last time that the rule fired; alert_event keeps the earlier ones.
-	Message string
-	Details []byte
-	// How often the rule fired in this episode. Repeats within a minute have no alert_event row.
-	Occurrences int64
-	FirstSeen   time.Time
-	LastSeen    time.Time
-	ResolvedAt  *time.Time
-	// While suppressed: the silence that mutes it.
-	SilenceID *int64
-	// While suppressed: the episode that explains this one and is told in its place.
-	InhibitorID *int64
-	// When a notification of it was last asked for. Reminders count from here.
-	NotifiedAt *time.Time
-}
-
-// For rules that are judged by a look a minute: how many looks in a row were bad, or good.
-type AlertSample struct {
-	Rule    string
+	// Name of the rule, for example breaker_opened.
+	Rule string
+	// What the rule fired about, for example a document or a channel; empty for a rule without subjects.
 	Subject string
-	Bad     int32
-	Good    int32
+	// The highest level of this episode; it only rises.
+	Level string
+	// firing; acknowledged: an operator takes care of it; suppressed: muted by a silence or an inhibiting episode; resolved: over.
+	Status string
+	// While suppressed: the silence that mutes it. Null when none does.
+	SilenceID *int64
+	// While suppressed: the open episode that inhibits this one, because it is its cause. Null when none does.
+	InhibitorID *int64
+	// Text of the last time that the rule fired; alert_event keeps the earlier ones.
+	Message string
+	// Values of the last time that the rule fired, a JSON object.
+	Details []byte
+	// How often the rule fired in this episode. alert_event has fewer rows: repeats within a minute have none.
+	Occurrences int64
+	// When the rule first fired in this episode.
+	FirstSeen time.Time
+	// When the rule last fired in this episode.
+	LastSeen time.Time
+	// When a notification of the episode was last requested; reminders count from here. Null: never, because it is muted or its writer knows no channel.
+	NotifiedAt *time.Time
+	// When the episode ended; null while it is open.
+	ResolvedAt *time.Time
 }
 
-// State shared by all replicas. Every transition is one conditional UPDATE that raises generation.
+// For rules that are reviewed each minute: how many reviews in a row were bad, or good. The reviewing job writes it and deletes rows that it no longer needs.
+type AlertSample struct {
+	// Name of the rule.
+	Rule string
+	// Subject of the rule; empty when it has none.
+	Subject string
+	// Reviews in a row in which the rule's condition was true; 0 when the last one was good.
+	Bad int32
+	// Reviews in a row in which the rule's condition was false; 0 when the last one was bad.
+	Good int32
+}
+
+// State of the breaker in front of Strapi, shared by all replicas. Every transition is one conditional UPDATE that raises generation.
 type CircuitBreaker struct {
-	Name  string
+	// What the breaker protects; today only strapi.
+	Name string
+	// closed: requests pass; open: no request passes; half_open: one replica probes.
 	State string
 	// An operator holds this state: failures are not counted and no probe is made until a reset.
 	Forced bool
-	// Counts the transitions. Who acts on what it read earlier names the generation that it read; an older one changes nothing.
+	// Number of transitions. Whoever acts on an earlier read names the generation that it read; an older one changes nothing.
 	Generation int64
-	// Consecutive failures; a document counts once in a run of failures. While open or half_open: the count that opened it.
+	// Consecutive failures; a document counts once in a run of failures. While open or half_open: the count that opened the breaker.
 	FailureCount int32
-	// The documents that were counted in this run.
+	// The documents that were counted in this run of failures.
 	FailureKeys []string
 	// The last failure that was counted, or why the last probe failed; at most 500 bytes. Null after a success.
 	LastError *string
-	// When it left closed; kept while probes fail, so it is the start of the outage.
+	// When the breaker left closed: the start of the outage. Failed probes do not change it. Null while closed.
 	OpenedAt *time.Time
-	// While open: when one probe is let through. Null while forced open.
+	// While open: when one probe may pass. Null in every other state, and while forced open.
 	RetryAt *time.Time
-	// While half_open: the replica whose probe is under way.
+	// While half_open: the replica whose probe runs. Null in every other state.
 	ProbeHolder *string
-	// While half_open: when the lease ends. Past it the prober has died, and another may probe.
+	// While half_open: when the probe's lease ends. After that another replica may probe. Null in every other state.
 	ProbeUntil *time.Time
-	// When the state last changed; the time of its last row in circuit_breaker_event.
+	// When the state last changed: the time of its last row in circuit_breaker_event.
 	ChangedAt time.Time
 }
 
-// received = processed + pending + dead + ignored + quarantined, at every moment.
+// One row. received = processed + pending + dead + ignored + quarantined, at every moment.
 type InboxLedger struct {
-	Received           int64
-	Processed          int64
-	Pending            int64
-	Dead               int64
-	Ignored            int64
-	Quarantined        int64
+	// Events stored since the database was made, without duplicates; retention does not lower it.
+	Received int64
+	// Events that the mirror includes.
+	Processed int64
+	// Events whose document waits for a refresh.
+	Pending int64
+	// Events whose document is a dead letter.
+	Dead int64
+	// Events of a kind or a type that Dealbox does not process.
+	Ignored int64
+	// Events that could not be read.
+	Quarantined int64
+	// Since when the oldest document that is no dead letter waits; null when none does.
 	OldestPendingSince interface{}
 }
 
-// Comparisons of the mirror with Strapi. delta: what Strapi changed since the last one; full: every document and field.
+// One row for each comparison of the mirror with Strapi. One runs at a time over all replicas; after a crash another replica goes on from its cursor.
 type ReconciliationRun struct {
-	ID   int64
+	// The order of the requests.
+	ID int64
+	// delta: what Strapi changed since an earlier run; full: every document and field.
 	Kind string
-	// Why: at start, by schedule, asked for (actor says by whom), or after webhooks were refused.
+	// Why: start (Dealbox started), schedule, demand (actor requested it) or after_refusal (webhooks were answered 503).
 	Trigger string
-	Actor   string
-	Status  string
-	// An operator says that the deletions which the guard holds back are right.
+	// Who requested it: dealbox, cli:<os user> or the name of an admin token.
+	Actor string
+	// waiting, running, done or failed.
+	Status string
+	// An operator confirms the deletions that the guard holds back.
 	AllowDeletes bool
-	RequestedAt  time.Time
-	StartedAt    *time.Time
-	FinishedAt   *time.Time
-	// Raised by each claim. A runner whose generation is no longer this one writes nothing more.
+	// When the run was requested.
+	RequestedAt time.Time
+	// When a runner first claimed it; null while waiting.
+	StartedAt *time.Time
+	// When it was done or failed; null before.
+	FinishedAt *time.Time
+	// Each claim raises it by one. A runner that claimed an older generation writes nothing more.
 	Generation int64
-	Holder     *string
-	// While running: past it the runner has died and another goes on.
+	// The replica that claimed it last; null while waiting.
+	Holder *string
+	// Each step extends it. While running: after this time the runner counts as dead and another goes on. Null while waiting.
 	LeaseUntil *time.Time
-	// What is being worked: first each type's list, then, in a full run, each type's ghosts.
+	// Number of the part that is being worked: first the list of each type, then, in a full run, the ghosts of each type.
 	Stage int32
-	// Within the stage: the last documentId that was compared.
+	// Within the stage: the last documentId that was compared; empty at its start.
 	Cursor string
-	// delta: documents with updatedAt from here on are listed.
+	// Of a delta: documents with updatedAt from this time on are listed. Null for a full run, and when no run was done before.
 	Since *time.Time
-	// Strapi's clock (Date header) at the first answer: the next delta starts from here, less RECONCILE_OVERLAP.
+	// Watermark: Strapi's clock (its Date header) at the first answer. The next delta starts here, less RECONCILE_OVERLAP. Null before an answer came.
 	AnsweredAt *time.Time
-	// A full run was done before this one, so a difference means that something was missed, not that Dealbox is new.
+	// A full run was done before this one, so a difference means that a change was missed, not that Dealbox is new.
 	Baseline bool
 	// Documents to list, as far as Strapi has said.
 	Expected int64
-	Listed   int64
+	// Documents that Strapi listed and that were compared.
+	Listed int64
 	// Documents that Strapi has and the mirror has not.
 	Missing int64
 	// Documents with a field that differs.
 	Stale int64
-	// full: documents that the mirror has and Strapi has not.
+	// Of a full run: documents that the mirror has and Strapi has not.
 	Ghosts int64
-	// Ghosts that the guard holds back: nothing was done about them.
+	// Ghosts that the guard holds back: no refresh was requested for them.
 	Held int64
-	// Documents to which a look was asked for.
+	// Documents for which a refresh was requested.
 	Enqueued int64
-	// Differences that no webhook told of, neither before nor within a minute after. Known a minute after the run.
+	// Differences about which no webhook came, neither before nor within a minute after. Counted a minute after the difference was found.
 	LostWebhooks int64
-	Error        *string
+	// Why the run failed; null when it did not.
+	Error *string
 }
 
-// What an operator does not want to hear of for a while. Episodes are kept; their notifications are not sent.
+// What operators mute for a while. Episodes are recorded all the same; their notifications are not sent. Never removed.
 type Silence struct {
+	// The silence's id in the API.
 	ID int64
-	// The rule that is silenced; * is every rule.
+	// The rule that is muted; * is every rule.
 	Rule string
-	// Null is every subject of the rule; an empty text is the rule that has none.
+	// Null: every subject of the rule. Empty: the rule when it has no subject.
 	Subject *string
 	// Who made it: cli:<os user> or the name of an admin token.
-	Author    string
-	Comment   string
+	Author string
+	// Why, in the author's words.
+	Comment string
+	// When the silence began.
 	CreatedAt time.Time
+	// When the silence ends by itself.
 	ExpiresAt time.Time
 	// When somebody ended it early; null when it runs until expires_at.
 	EndedAt *time.Time
+	// Who ended it early: cli:<os user> or the name of an admin token. Null like ended_at.
 	EndedBy *string
 }
