@@ -35,7 +35,7 @@ type night struct {
 	pool    *pgxpool.Pool
 	alerts  *alerting.Alerts
 	breaker *circuit.Breaker
-	tend    *alerting.TendWorker
+	tend    *alerting.ReviewWorker
 	webhook *ear      // away for half of the outage
 	pager   *ear      // always there
 	minute  int       // since 22:00
@@ -100,7 +100,7 @@ func newNight(t *testing.T) *night {
 	}
 	outbox := notify.New(notify.Config{Channels: channels}, inserter)
 	n.alerts = alerting.New(alerting.Config{RemindEvery: 30 * time.Minute}, outbox)
-	n.tend = alerting.NewTendWorker(n.pool, n.alerts)
+	n.tend = alerting.NewReviewWorker(n.pool, n.alerts)
 	n.breaker = circuit.New(n.pool, circuit.Config{OnTransition: breakerAlerts(n.alerts)})
 	workers := river.NewWorkers()
 	river.AddWorker(workers, notify.NewSendWorker(n.pool, outbox, nil))

@@ -187,7 +187,7 @@ func (s *service) newWorker(outbox *notify.Outbox) (*jobs.Client, error) {
 	river.AddWorker(workers, revenue.NewRecomputeWorker(s.forecast, s.pool, s.log))
 	river.AddWorker(workers, notify.NewSendWorker(s.pool, outbox, s.log))
 	river.AddWorker(workers, inbox.NewPartitionWorker(s.pool, s.alerts))
-	river.AddWorker(workers, alerting.NewTendWorker(s.pool, s.alerts))
+	river.AddWorker(workers, alerting.NewReviewWorker(s.pool, s.alerts))
 	return jobs.NewWorker(s.pool, s.clock, s.log, jobs.Work{
 		Workers: workers,
 		Queues: map[string]river.QueueConfig{
@@ -198,7 +198,7 @@ func (s *service) newWorker(outbox *notify.Outbox) (*jobs.Client, error) {
 			jobs.QueueMaintenance: {MaxWorkers: 2},
 		},
 		Periodic: []*river.PeriodicJob{
-			inbox.PartitionSchedule(), mirror.ReconcileSchedule(), alerting.TendSchedule(), retention.Schedule(),
+			inbox.PartitionSchedule(), mirror.ReconcileSchedule(), alerting.ReviewSchedule(), retention.Schedule(),
 		},
 		SoftStop: s.share(softStopShare),
 	})

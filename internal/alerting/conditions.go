@@ -13,8 +13,8 @@ import (
 	"dealbox/internal/level"
 )
 
-// sampled is the hysteresis of the rules that the minute's look judges.
-var sampled = Hysteresis{RaiseAfter: 2, ClearAfter: 2}
+// reviewed is the hysteresis of the rules that the minute's look judges.
+var reviewed = Hysteresis{RaiseAfter: 2, ClearAfter: 2}
 
 const (
 	// maxPendingAge is how long an event may wait. A healthy one takes milliseconds,
@@ -55,12 +55,12 @@ type episodeKey struct{ rule, subject string }
 
 // sample takes the minute's look: it judges each rule, counts the looks in a row,
 // and raises or resolves.
-func (a *Alerts) sample(ctx context.Context, tx pgx.Tx) (int, error) {
+func (a *Alerts) reviewConditions(ctx context.Context, tx pgx.Tx) (int, error) {
 	before, err := a.queries.SampleLock(ctx, tx)
 	if err != nil {
 		return 0, fmt.Errorf("read the looks before: %w", err)
 	}
-	bad, err := a.look(ctx, tx)
+	bad, err := a.badConditions(ctx, tx)
 	if err != nil {
 		return 0, err
 	}
@@ -72,12 +72,12 @@ func (a *Alerts) sample(ctx context.Context, tx pgx.Tx) (int, error) {
 		key := episodeKey{alert.Rule, alert.Subject}
 		next := streaks[key].Next(true)
 		delete(streaks, key)
-		if err := a.judge(ctx, tx, key, next, &alert); err != nil {
+		if err := a.applyStreak(ctx, tx, key, next, &alert); err != nil {
 			return 0, err
 		}
 	}
 	for key, streak := range streaks { // what was known and is not bad now
-		if err := a.judge(ctx, tx, key, streak.Next(false), nil); err != nil {
+		if err := a.applyStreak(ctx, tx, key, streak.Next(false), nil); err != nil {
 			return 0, err
 		}
 	}
@@ -85,7 +85,7 @@ func (a *Alerts) sample(ctx context.Context, tx pgx.Tx) (int, error) {
 }
 
 // look lists what is bad now, in the order of rules and subjects.
-func (a *Alerts) look(ctx context.Context, tx pgx.Tx) ([]Alert, error) {
+func (a *Alerts) badConditions(ctx context.Context, tx pgx.Tx) ([]Alert, error) {
 	var bad []Alert
 	channels, err := a.queries.SampleChannels(ctx, tx, dbsqlc.SampleChannelsParams{
 		Rule: RuleNotificationFailing, Configured: a.outbox.Channels(),
@@ -107,12 +107,12 @@ func (a *Alerts) look(ctx context.Context, tx pgx.Tx) ([]Alert, error) {
 }
 
 // judge stores a streak and does what it asks for.
-func (a *Alerts) judge(ctx context.Context, tx pgx.Tx, key episodeKey, s Streak, alert *Alert) error {
-	if sampled.Resolves(s) {
+func (a *Alerts) applyStreak(ctx context.Context, tx pgx.Tx, key episodeKey, s Streak, alert *Alert) error {
+	if reviewed.Resolves(s) {
 		if err := a.queries.SampleForget(ctx, tx, dbsqlc.SampleForgetParams{Rule: key.rule, Subject: key.subject}); err != nil {
 			return fmt.Errorf("forget the looks at %s: %w", key.rule, err)
 		}
-		_, err := a.Resolve(ctx, tx, key.rule, key.subject, a.whyOver(key))
+		_, err := a.Resolve(ctx, tx, key.rule, key.subject, a.resolveReason(key))
 		return err
 	}
 	err := a.queries.SampleStore(ctx, tx, dbsqlc.SampleStoreParams{
@@ -121,14 +121,14 @@ func (a *Alerts) judge(ctx context.Context, tx pgx.Tx, key episodeKey, s Streak,
 	if err != nil {
 		return fmt.Errorf("store a look at %s: %w", key.rule, err)
 	}
-	if alert != nil && sampled.Raises(s) {
+	if alert != nil && reviewed.Raises(s) {
 		_, err = a.Raise(ctx, tx, *alert)
 	}
 	return err
 }
 
-// whyOver is the reason for which an episode of a sampled rule ends.
-func (a *Alerts) whyOver(key episodeKey) string {
+// resolveReason is the reason for which an episode of a reviewed rule ends.
+func (a *Alerts) resolveReason(key episodeKey) string {
 	if key.rule == RuleNotificationFailing && !slices.Contains(a.outbox.Channels(), key.subject) {
 		return "this channel is not configured any more"
 	}
@@ -151,11 +151,11 @@ var quietAfter = []struct {
 }
 
 // settle resolves what has not fired for long enough.
-func (a *Alerts) settle(ctx context.Context, tx pgx.Tx) (int, error) {
+func (a *Alerts) resolveQuiet(ctx context.Context, tx pgx.Tx) (int, error) {
 	most := 0
 	for _, q := range quietAfter {
 		rows, err := a.queries.AlertLockQuiet(ctx, tx, dbsqlc.AlertLockQuietParams{
-			Rule: q.rule, Subject: q.subject, QuietSeconds: q.after.Seconds(), MaxRows: tendBatch,
+			Rule: q.rule, Subject: q.subject, QuietSeconds: q.after.Seconds(), MaxRows: reviewBatch,
 		})
 		if err != nil {
 			return 0, fmt.Errorf("find episodes of %s that are quiet: %w", q.rule, err)

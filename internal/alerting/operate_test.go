@@ -15,7 +15,7 @@ import (
 
 var ada = alerting.Operator{Name: "ada", Comment: "I look after it"}
 
-func (b book) acknowledge(id int64, o alerting.Operator) {
+func (b env) acknowledge(id int64, o alerting.Operator) {
 	b.t.Helper()
 	b.inTx(func(ctx context.Context, tx pgx.Tx) error {
 		e, err := b.Acknowledge(ctx, tx, id, o)
@@ -25,13 +25,13 @@ func (b book) acknowledge(id int64, o alerting.Operator) {
 }
 
 // tend runs the minute's job once.
-func (b book) tend() {
+func (b env) review() {
 	b.t.Helper()
-	require.NoError(b.t, alerting.NewTendWorker(b.pool, b.Alerts).Work(b.t.Context(), nil))
+	require.NoError(b.t, alerting.NewReviewWorker(b.pool, b.Alerts).Work(b.t.Context(), nil))
 }
 
 // later moves every open episode and silence into the past.
-func (b book) later(d time.Duration) {
+func (b env) later(d time.Duration) {
 	b.t.Helper()
 	b.inTx(func(ctx context.Context, tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `SET LOCAL session_replication_role = replica`) // past the trigger: a silence is written once
@@ -47,13 +47,13 @@ func (b book) later(d time.Duration) {
 	})
 }
 
-func (b book) status(id int64) string {
+func (b env) status(id int64) string {
 	b.t.Helper()
 	return b.text("SELECT status FROM alert WHERE id = $1", id)
 }
 
 // outbox is an episode's notifications, such as "first/pending reminder/suppressed(silence)".
-func (b book) outbox(id int64) string {
+func (b env) outbox(id int64) string {
 	b.t.Helper()
 	return b.text(`SELECT coalesce(string_agg(reason || '/' || status || coalesce('(' || suppressed_by || ')', ''), ' ' ORDER BY id), '')
 		FROM notification WHERE alert_id = $1`, id)
@@ -61,14 +61,14 @@ func (b book) outbox(id int64) string {
 
 func TestAlerts_Acknowledge(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	id := b.raise(dead(level.Error, "m"))
 	b.acknowledge(id, ada)
 	require.Equal(t, "raised acknowledged", b.history(id))
 	require.Equal(t, "ada|I look after it|error", b.text("SELECT concat_ws('|', actor, reason, level) FROM alert_event WHERE kind = 'acknowledged'"))
 
 	b.later(24 * time.Hour)
-	b.tend()
+	b.review()
 	require.Equal(t, "first/pending", b.outbox(id), "no reminder of what somebody looks after")
 
 	b.raise(dead(level.Error, "once more"))
@@ -84,30 +84,30 @@ func TestAlerts_Acknowledge(t *testing.T) {
 
 func TestAlerts_Remind(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{RemindEvery: time.Hour})
+	b := newEnv(t, alerting.Config{RemindEvery: time.Hour})
 	id := b.raise(dead(level.Error, "m"))
-	b.tend()
+	b.review()
 	b.later(59 * time.Minute)
-	b.tend()
+	b.review()
 	require.Equal(t, "first/pending", b.outbox(id))
 	b.later(2 * time.Minute)
-	b.tend()
-	b.tend()
+	b.review()
+	b.review()
 	require.Equal(t, "first/pending reminder/pending", b.outbox(id), "once, however often it is looked at")
 	b.later(61 * time.Minute)
-	b.tend()
+	b.review()
 	require.Equal(t, "first/pending reminder/pending reminder/pending", b.outbox(id))
 
 	b.resolve(alerting.RuleEventDeadLettered, "api::billing.billing/abc")
 	b.later(24 * time.Hour)
-	b.tend()
+	b.review()
 	require.Equal(t, "first/pending reminder/pending reminder/pending resolved/pending", b.outbox(id))
 }
 
 // Many are due at once: each is reminded of once, over several transactions.
 func TestAlerts_RemindMany(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	b.inTx(func(ctx context.Context, tx pgx.Tx) error {
 		for i := range 250 {
 			_, err := b.Raise(ctx, tx, alerting.Alert{Rule: "r", Subject: strings.Repeat("x", i+1), Level: level.Error})
@@ -116,19 +116,19 @@ func TestAlerts_RemindMany(t *testing.T) {
 		return nil
 	})
 	b.later(5 * time.Hour)
-	b.tend()
+	b.review()
 	require.Equal(t, "250 250", b.text(`SELECT concat_ws(' ', count(*), count(DISTINCT alert_id)) FROM notification WHERE reason = 'reminder'`))
 }
 
 // A command knows no channel. What it raises is told by the service's next look.
 func TestAlerts_RaisedByACommand(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	command := newCommand(b)
 	id := command.raise(dead(level.Error, "m"))
 	require.Empty(t, b.outbox(id))
-	b.tend()
-	b.tend()
+	b.review()
+	b.review()
 	require.Equal(t, "first/pending", b.outbox(id))
 	command.inTx(func(ctx context.Context, tx pgx.Tx) error {
 		_, err := command.ResolveByHand(ctx, tx, id, ada)
@@ -139,7 +139,7 @@ func TestAlerts_RaisedByACommand(t *testing.T) {
 
 func TestAlerts_ResolveByHand(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	id := b.raise(dead(level.Error, "m"))
 	b.inTx(func(ctx context.Context, tx pgx.Tx) error {
 		e, err := b.ResolveByHand(ctx, tx, id, alerting.Operator{Name: "cli:root", Comment: "two\r\nlines\x00"})
@@ -155,7 +155,7 @@ func TestAlerts_ResolveByHand(t *testing.T) {
 
 func TestAlerts_OperatorsMistakes(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	id := b.raise(dead(level.Error, "m"))
 	b.resolve(alerting.RuleEventDeadLettered, "api::billing.billing/abc")
 	for _, do := range []func(context.Context, pgx.Tx, int64, alerting.Operator) (alerting.Episode, error){b.Acknowledge, b.ResolveByHand} {
@@ -176,7 +176,7 @@ func TestAlerts_OperatorsMistakes(t *testing.T) {
 
 func TestTell(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	id := b.raise(dead(level.Error, "m"))
 	b.acknowledge(id, ada)
 	story, err := alerting.Get(t.Context(), b.pool, id)

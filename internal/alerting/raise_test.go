@@ -25,25 +25,25 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-// book is Alerts on a database of their own, with one channel that hears of
+// env is Alerts on a database of their own, with one channel that hears of
 // errors. Nothing works its jobs: package notify has the tests of sending.
-type book struct {
+type env struct {
 	*alerting.Alerts
 	t    testing.TB
 	pool *pgxpool.Pool
 }
 
-func newBook(t testing.TB, config alerting.Config) book {
+func newEnv(t testing.TB, config alerting.Config) env {
 	t.Helper()
 	pool := pgtest.Pool(t)
 	inserter, err := jobs.NewInserter(pool, nil, nil)
 	require.NoError(t, err)
 	outbox := notify.New(notify.Config{Channels: []notify.Channel{{Name: "webhook", Floor: level.Error}}}, inserter)
-	return book{Alerts: alerting.New(config, outbox), t: t, pool: pool}
+	return env{Alerts: alerting.New(config, outbox), t: t, pool: pool}
 }
 
-// newCommand is the same book as a command has it: it knows no channel.
-func newCommand(b book) book {
+// newCommand is the same env as a command has it: it knows no channel.
+func newCommand(b env) env {
 	b.t.Helper()
 	inserter, err := jobs.NewInserter(b.pool, nil, nil)
 	require.NoError(b.t, err)
@@ -51,13 +51,13 @@ func newCommand(b book) book {
 	return b
 }
 
-func (b book) inTx(do func(ctx context.Context, tx pgx.Tx) error) {
+func (b env) inTx(do func(ctx context.Context, tx pgx.Tx) error) {
 	b.t.Helper()
 	ctx := b.t.Context()
 	require.NoError(b.t, pgx.BeginFunc(ctx, b.pool, func(tx pgx.Tx) error { return do(ctx, tx) }))
 }
 
-func (b book) raise(a alerting.Alert) (id int64) {
+func (b env) raise(a alerting.Alert) (id int64) {
 	b.t.Helper()
 	b.inTx(func(ctx context.Context, tx pgx.Tx) (err error) {
 		id, err = b.Raise(ctx, tx, a)
@@ -66,7 +66,7 @@ func (b book) raise(a alerting.Alert) (id int64) {
 	return id
 }
 
-func (b book) resolve(rule, subject string) (found bool) {
+func (b env) resolve(rule, subject string) (found bool) {
 	b.t.Helper()
 	b.inTx(func(ctx context.Context, tx pgx.Tx) (err error) {
 		found, err = b.Resolve(ctx, tx, rule, subject, "fixed")
@@ -75,14 +75,14 @@ func (b book) resolve(rule, subject string) (found bool) {
 	return found
 }
 
-func (b book) text(query string, args ...any) string {
+func (b env) text(query string, args ...any) string {
 	b.t.Helper()
 	var s string
 	require.NoError(b.t, b.pool.QueryRow(b.t.Context(), query, args...).Scan(&s))
 	return s
 }
 
-func (b book) episodes() []alerting.Episode {
+func (b env) episodes() []alerting.Episode {
 	b.t.Helper()
 	page, err := alerting.List(b.t.Context(), b.pool, alerting.Filter{Limit: alerting.MaxLimit})
 	require.NoError(b.t, err)
@@ -90,7 +90,7 @@ func (b book) episodes() []alerting.Episode {
 }
 
 // history is the kinds of an episode's history rows.
-func (b book) history(id int64) string {
+func (b env) history(id int64) string {
 	b.t.Helper()
 	return b.text(`SELECT coalesce(string_agg(kind, ' ' ORDER BY id), '') FROM alert_event WHERE alert_id = $1`, id)
 }
@@ -104,7 +104,7 @@ func dead(lvl level.Level, message string) alerting.Alert {
 
 func TestAlerts_Raise_OneEpisode(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	first := b.raise(dead(level.Error, "one"))
 	require.Equal(t, first, b.raise(dead(level.Error, "two")))
 
@@ -131,7 +131,7 @@ func TestAlerts_Raise_OneEpisode(t *testing.T) {
 
 func TestAlerts_Raise_LevelOnlyRises(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{RepeatEvery: time.Nanosecond})
+	b := newEnv(t, alerting.Config{RepeatEvery: time.Nanosecond})
 	id := b.raise(dead(level.Warning, "w"))
 	b.raise(dead(level.Critical, "c"))
 	b.raise(dead(level.Info, "i"))
@@ -146,7 +146,7 @@ func TestAlerts_Raise_LevelOnlyRises(t *testing.T) {
 
 func TestAlerts_Raise_RepeatsDoNotFillTheHistory(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{RepeatEvery: time.Hour}) // 1,000 take a busy machine long
+	b := newEnv(t, alerting.Config{RepeatEvery: time.Hour}) // 1,000 take a busy machine long
 	var id int64
 	b.inTx(func(ctx context.Context, tx pgx.Tx) (err error) {
 		for range 1000 {
@@ -172,7 +172,7 @@ func TestAlerts_Raise_RepeatsDoNotFillTheHistory(t *testing.T) {
 
 func TestAlerts_Resolve(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	require.False(t, b.resolve(alerting.RuleEventDeadLettered, "api::billing.billing/abc"))
 	first := b.raise(dead(level.Error, "one"))
 	b.raise(dead(level.Error, "one"))
@@ -196,7 +196,7 @@ func TestAlerts_Resolve(t *testing.T) {
 // Resolve is called on good news, which is nearly always: it must not scan.
 func TestAlerts_Resolve_UsesTheIndex(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	_, err := b.pool.Exec(t.Context(), `INSERT INTO alert (fingerprint, rule, level, message, first_seen, last_seen)
 		SELECT 'v1:r:' || i, 'r', 'error', 'm', now(), now() FROM generate_series(1, 20000) i`)
 	require.NoError(t, err)
@@ -214,7 +214,7 @@ func TestAlerts_Resolve_UsesTheIndex(t *testing.T) {
 // and adds to its episode.
 func TestAlerts_Raise_TwoAtOnce(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	ctx := t.Context()
 	one, err := b.pool.Begin(ctx)
 	require.NoError(t, err)
@@ -248,7 +248,7 @@ func TestAlerts_Raise_TwoAtOnce(t *testing.T) {
 // When the first transaction rolls back, the waiting one opens the episode.
 func TestAlerts_Raise_FirstOneRollsBack(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	ctx := t.Context()
 	one, err := b.pool.Begin(ctx)
 	require.NoError(t, err)
@@ -274,7 +274,7 @@ func TestAlerts_Raise_FirstOneRollsBack(t *testing.T) {
 // never more than one open episode, and each closed one has exactly one end.
 func TestAlerts_Concurrency(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	const workers, rounds = 8, 25
 	var group sync.WaitGroup
 	for w := range workers {
@@ -314,7 +314,7 @@ func TestAlerts_Raise_CallersMistakes(t *testing.T) {
 // Whatever the text, the transaction of the fact goes through.
 func TestAlerts_Raise_HostileText(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{RepeatEvery: time.Nanosecond})
+	b := newEnv(t, alerting.Config{RepeatEvery: time.Nanosecond})
 	hostile := []string{
 		"\x00", "a\x00b", "\xff\xfe", "\xed\xa0\x80", "two\nlines\r\n{\"level\":\"error\"}", "</script><svg onload=alert(1)>",
 		"\u202egnp.exe", "\ufeff", `\u0000`, "'; DROP TABLE alert; --", strings.Repeat("x", 1<<20), strings.Repeat("ร", 5000), strings.Repeat("\x00", 9000),
@@ -349,7 +349,7 @@ func TestAlerts_Raise_DetailsOfAnyKind(t *testing.T) {
 	for i := range 5000 {
 		many[strings.Repeat("k", i%50)+string(rune('a'+i%26))] = strings.Repeat("v", 900)
 	}
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	for name, c := range map[string]struct {
 		details map[string]any
 		want    string
@@ -379,7 +379,7 @@ func TestAlerts_Raise_DetailsOfAnyKind(t *testing.T) {
 
 func TestAlertEvent_IsAppendOnly(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	b.raise(dead(level.Error, "one"))
 	for _, statement := range []string{
 		"UPDATE alert_event SET reason = 'never happened'", "DELETE FROM alert_event", "TRUNCATE alert_event",

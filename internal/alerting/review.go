@@ -17,55 +17,55 @@ import (
 )
 
 const (
-	// tendEvery is how often open episodes are looked after. All that it decides by
+	// reviewInterval is how often open episodes are looked after. All that it decides by
 	// is in rows, so a leader that dies, or a deploy, costs a minute at most.
-	tendEvery = time.Minute
-	// aftermath is how long an episode stays muted when what explained it is over:
+	reviewInterval = time.Minute
+	// inhibitionGrace is how long an episode stays muted when what explained it is over:
 	// most consequences end with it, only later.
-	aftermath = 5 * time.Minute
-	// tendBatch bounds one transaction, in episodes.
-	tendBatch = 100
+	inhibitionGrace = 5 * time.Minute
+	// reviewBatch bounds one transaction, in episodes.
+	reviewBatch = 100
 )
 
-// TendArgs is the periodic job that looks after open episodes.
-type TendArgs struct{}
+// ReviewArgs is the periodic job that looks after open episodes.
+type ReviewArgs struct{}
 
 // Kind implements river.JobArgs.
-func (TendArgs) Kind() string { return "alert_tend" }
+func (ReviewArgs) Kind() string { return "alert_review" }
 
 // InsertOpts implements river.JobArgsWithInsertOpts.
-func (TendArgs) InsertOpts() river.InsertOpts {
+func (ReviewArgs) InsertOpts() river.InsertOpts {
 	opts := *jobs.LiveOnly() // one that is slow must not pile up
 	opts.Queue = jobs.QueueMaintenance
 	return opts
 }
 
-// TendSchedule runs the job every minute and at start.
-func TendSchedule() *river.PeriodicJob {
-	return river.NewPeriodicJob(river.PeriodicInterval(tendEvery),
-		func() (river.JobArgs, *river.InsertOpts) { return TendArgs{}, nil },
+// ReviewSchedule runs the job every minute and at start.
+func ReviewSchedule() *river.PeriodicJob {
+	return river.NewPeriodicJob(river.PeriodicInterval(reviewInterval),
+		func() (river.JobArgs, *river.InsertOpts) { return ReviewArgs{}, nil },
 		&river.PeriodicJobOpts{RunOnStart: true})
 }
 
-// TendWorker judges what shows in the tables, tells what is no longer muted, reminds of what goes on, and sums up
+// ReviewWorker judges what shows in the tables, tells what is no longer muted, reminds of what goes on, and sums up
 // what a storm held back.
-type TendWorker struct {
-	river.WorkerDefaults[TendArgs]
+type ReviewWorker struct {
+	river.WorkerDefaults[ReviewArgs]
 
 	pool   *pgxpool.Pool
 	alerts *Alerts
 }
 
-// NewTendWorker makes the worker.
-func NewTendWorker(pool *pgxpool.Pool, alerts *Alerts) *TendWorker {
-	return &TendWorker{pool: pool, alerts: alerts}
+// NewReviewWorker makes the worker.
+func NewReviewWorker(pool *pgxpool.Pool, alerts *Alerts) *ReviewWorker {
+	return &ReviewWorker{pool: pool, alerts: alerts}
 }
 
 // Work implements river.Worker. A step that fails does not keep the others from their turn.
-func (w *TendWorker) Work(ctx context.Context, _ *river.Job[TendArgs]) error {
+func (w *ReviewWorker) Work(ctx context.Context, _ *river.Job[ReviewArgs]) error {
 	var failed []error
 	for _, step := range []func(context.Context, pgx.Tx) (int, error){
-		w.alerts.sample, w.alerts.settle, w.alerts.release, w.alerts.remind, w.alerts.outbox.Digest, w.alerts.fold,
+		w.alerts.reviewConditions, w.alerts.resolveQuiet, w.alerts.unmute, w.alerts.remind, w.alerts.outbox.Digest, w.alerts.fold,
 	} {
 		failed = append(failed, w.untilDone(ctx, step))
 	}
@@ -73,7 +73,7 @@ func (w *TendWorker) Work(ctx context.Context, _ *river.Job[TendArgs]) error {
 }
 
 // untilDone repeats a step, a transaction each, until it finds less than a batch.
-func (w *TendWorker) untilDone(ctx context.Context, step func(context.Context, pgx.Tx) (int, error)) error {
+func (w *ReviewWorker) untilDone(ctx context.Context, step func(context.Context, pgx.Tx) (int, error)) error {
 	for {
 		var n int
 		err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) (err error) {
@@ -83,23 +83,23 @@ func (w *TendWorker) untilDone(ctx context.Context, step func(context.Context, p
 		if err != nil {
 			return fmt.Errorf("look after open alerts: %w", err)
 		}
-		if n < tendBatch {
+		if n < reviewBatch {
 			return nil
 		}
 	}
 }
 
-// release tells suppressed episodes that outlived what muted them, unless
+// unmute tells suppressed episodes that outlived what muted them, unless
 // something else mutes them by now.
-func (a *Alerts) release(ctx context.Context, tx pgx.Tx) (int, error) {
+func (a *Alerts) unmute(ctx context.Context, tx pgx.Tx) (int, error) {
 	rows, err := a.queries.AlertLockReleasable(ctx, tx, dbsqlc.AlertLockReleasableParams{
-		GraceSeconds: aftermath.Seconds(), MaxRows: tendBatch,
+		GraceSeconds: inhibitionGrace.Seconds(), MaxRows: reviewBatch,
 	})
 	if err != nil {
 		return 0, fmt.Errorf("find suppressed alerts to tell: %w", err)
 	}
 	for _, row := range rows {
-		if err := a.tell(ctx, tx, row, true); err != nil {
+		if err := a.renotify(ctx, tx, row, true); err != nil {
 			return 0, err
 		}
 	}
@@ -109,22 +109,22 @@ func (a *Alerts) release(ctx context.Context, tx pgx.Tx) (int, error) {
 // remind tells episodes again that nobody acknowledged.
 func (a *Alerts) remind(ctx context.Context, tx pgx.Tx) (int, error) {
 	rows, err := a.queries.AlertLockReminders(ctx, tx, dbsqlc.AlertLockRemindersParams{
-		EverySeconds: a.config.RemindEvery.Seconds(), MaxRows: tendBatch,
+		EverySeconds: a.config.RemindEvery.Seconds(), MaxRows: reviewBatch,
 	})
 	if err != nil {
 		return 0, fmt.Errorf("find alerts to remind of: %w", err)
 	}
 	for _, row := range rows {
-		if err := a.tell(ctx, tx, row, false); err != nil {
+		if err := a.renotify(ctx, tx, row, false); err != nil {
 			return 0, err
 		}
 	}
 	return len(rows), nil
 }
 
-// tell notifies of an open, locked episode that its channels may have heard of
+// renotify notifies of an open, locked episode that its channels may have heard of
 // before, or suppresses it when something mutes it now.
-func (a *Alerts) tell(ctx context.Context, tx pgx.Tx, row dbsqlc.Alert, released bool) error {
+func (a *Alerts) renotify(ctx context.Context, tx pgx.Tx, row dbsqlc.Alert, released bool) error {
 	lvl, err := level.Parse(row.Level)
 	if err != nil {
 		return fmt.Errorf("read alert %d: %w", row.ID, err)

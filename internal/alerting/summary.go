@@ -14,8 +14,8 @@ import (
 const (
 	// recentEpisodes is how many a summary shows.
 	recentEpisodes = 5
-	// defaultReview and maxReview are how far a review looks back.
-	defaultReview = 24 * time.Hour
+	// defaultWindow and maxReview are how far a review looks back.
+	defaultWindow = 24 * time.Hour
 	maxReview     = 31 * 24 * time.Hour
 )
 
@@ -63,8 +63,8 @@ func Summarize(ctx context.Context, db dbsqlc.DBTX) (Summary, error) {
 	return s, nil
 }
 
-// Review is what happened in a span of whole hours, UTC.
-type Review struct {
+// Window is what happened in a span of whole hours, UTC.
+type Window struct {
 	Since  time.Time `json:"since"`
 	Until  time.Time `json:"until"`
 	ByHour []Hour    `json:"by_hour"` // those in which something happened
@@ -96,16 +96,16 @@ type Outcomes struct {
 	Suppressed int64 `json:"suppressed"`
 }
 
-// Look reads the review of the hours from since to until; zero values are the
+// ReviewWindow reads the review of the hours from since to until; zero values are the
 // last 24 hours up to now. A span that cannot be used gives a *FieldError.
-func Look(ctx context.Context, db dbsqlc.DBTX, since, until time.Time) (Review, error) {
+func ReviewWindow(ctx context.Context, db dbsqlc.DBTX, since, until time.Time) (Window, error) {
 	if until.IsZero() {
 		until = time.Now()
 	}
 	if since.IsZero() {
-		since = until.Add(-defaultReview)
+		since = until.Add(-defaultWindow)
 	}
-	r := Review{Since: since.UTC().Truncate(time.Hour), Until: until.UTC().Add(time.Hour - 1).Truncate(time.Hour), ByHour: []Hour{}}
+	r := Window{Since: since.UTC().Truncate(time.Hour), Until: until.UTC().Add(time.Hour - 1).Truncate(time.Hour), ByHour: []Hour{}}
 	switch {
 	case !since.Before(until):
 		return r, &FieldError{Field: "since", Problem: "it must be before until"}

@@ -121,8 +121,8 @@ func TestHealth_ChannelFailing(t *testing.T) {
 		require.Equal(t, channels, c["observedValue"])
 	}
 	requireHealth("healthy", "pass", "none")
-	tend := alerting.NewTendWorker(h.pool, h.alerts)
-	look := func() { t.Helper(); require.NoError(t, tend.Work(t.Context(), &river.Job[alerting.TendArgs]{})) }
+	tend := alerting.NewReviewWorker(h.pool, h.alerts)
+	look := func() { t.Helper(); require.NoError(t, tend.Work(t.Context(), &river.Job[alerting.ReviewArgs]{})) }
 	look()
 	look()
 	requireHealth("degraded", "warn", "webhook")

@@ -20,7 +20,7 @@ import (
 // tend runs the minute's job once.
 func (h *env) tend() {
 	h.t.Helper()
-	require.NoError(h.t, alerting.NewTendWorker(h.pool, h.alerts).Work(h.t.Context(), nil))
+	require.NoError(h.t, alerting.NewReviewWorker(h.pool, h.alerts).Work(h.t.Context(), nil))
 }
 
 // pinMinute makes the minute last until nextMinute, so that no test depends on
