@@ -155,6 +155,12 @@ func printAlert(w io.Writer, s alerting.Detail) error {
 	fmt.Fprintf(w, "%d %s %s %s %s\n%s\n", s.ID, s.Level, s.Status, s.Rule, printable(s.Subject), printable(s.Message))
 	fmt.Fprintf(w, "first seen %s, last seen %s, %d times\n", moment(&s.FirstSeen), moment(&s.LastSeen), s.Occurrences)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	if len(s.Group) > 0 {
+		fmt.Fprintf(table, "\nJOINED\tMEMBER (%d of %d)\tNAME\tREASON\n", len(s.Group), max(s.Members, int64(len(s.Group))))
+	}
+	for _, m := range s.Group {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", moment(&m.JoinedAt), printable(m.Member), printable(m.Name), printable(m.Reason))
+	}
 	fmt.Fprintln(table, "\nAT\tWHAT\tLEVEL\tBY\tREASON")
 	for _, e := range s.History {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", moment(&e.At), e.Kind, e.Level, printable(e.Actor), printable(e.Reason))

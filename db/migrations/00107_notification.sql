@@ -9,6 +9,7 @@ CREATE TABLE notification (
     status          text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'sent', 'failed', 'suppressed')),
     suppressed_by   text CHECK (suppressed_by IN ('storm', 'silence', 'inhibition', 'acknowledged', 'resolved', 'untold')),
     digest_id       bigint,
+    members         bigint NOT NULL DEFAULT 0,
     attempts        integer NOT NULL DEFAULT 0,
     last_error      text,
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -46,6 +47,7 @@ COMMENT ON COLUMN notification.reason IS 'Why it is sent: first, escalated, remi
 COMMENT ON COLUMN notification.status IS 'pending: waits for an attempt; sent; failed: given up; suppressed: not to be sent, because of suppressed_by.';
 COMMENT ON COLUMN notification.suppressed_by IS 'Why it is not sent: storm (a digest contains it), silence, inhibition (the episode that is its cause is open), acknowledged or resolved (a reminder that is no longer needed), untold (the end of an episode of which nothing was sent). Null unless suppressed.';
 COMMENT ON COLUMN notification.digest_id IS 'Of one suppressed by a storm: the notification (reason digest) that contains it. Null for every other, and until that digest is made.';
+COMMENT ON COLUMN notification.members IS 'Of a group: how many members the episode had when this was sent (alert.members). 0 until then, and for every other rule.';
 COMMENT ON COLUMN notification.attempts IS 'Attempts that started, also those whose process died.';
 COMMENT ON COLUMN notification.last_error IS 'Why the last failed attempt failed; when sent, which receivers of the mail did not take it. Null when there is no such error. Never contains the channel''s path, query or secret.';
 COMMENT ON COLUMN notification.created_at IS 'When it was requested.';

@@ -5,17 +5,17 @@
 
 CREATE VIEW audit_alert AS
 SELECT e.alert_id, e.id AS event_id, e.at, e.kind, e.level, e.actor, e.reason, e.details->>'message' AS message, e.details,
-       a.rule, a.subject, a.status, a.occurrences, a.first_seen, a.last_seen, a.resolved_at
+       a.rule, a.subject, a.status, a.occurrences, a.first_seen, a.last_seen, a.resolved_at, e.details->>'member' AS member, a.members
 FROM alert_event e
 LEFT JOIN alert a ON a.id = e.alert_id;
 COMMENT ON VIEW audit_alert IS 'The history of alerts: one row for each thing that happened to an episode, beside the episode as it is now.';
 COMMENT ON COLUMN audit_alert.alert_id IS 'The episode: from the first time that a rule fires for a subject until it resolves.';
 COMMENT ON COLUMN audit_alert.event_id IS 'The order of what happened.';
 COMMENT ON COLUMN audit_alert.at IS 'When it happened, by the database''s clock.';
-COMMENT ON COLUMN audit_alert.kind IS 'What happened: raised; repeated (at most one row a minute for each episode); escalated; acknowledged; silenced and suppressed: muted, by a silence or for the given reason; released: nothing mutes it any more; resolved; notified; notification_failed.';
+COMMENT ON COLUMN audit_alert.kind IS 'What happened: raised; repeated (at most one row a minute for each episode); escalated; joined and left: a member of a group, with its reason; acknowledged; silenced and suppressed: muted, by a silence or for the given reason; released: nothing mutes it any more; resolved; notified; notification_failed.';
 COMMENT ON COLUMN audit_alert.level IS 'Level of the episode after this: info, warning, error or critical.';
 COMMENT ON COLUMN audit_alert.actor IS 'Who did it: dealbox, cli:<os user> or the name of an admin token.';
-COMMENT ON COLUMN audit_alert.reason IS 'The operator''s comment, the channel of a notification, or why Dealbox did it; empty when there is nothing to say.';
+COMMENT ON COLUMN audit_alert.reason IS 'The operator''s comment, the channel of a notification, why a member joined or left, or why Dealbox did it; empty when there is nothing to say.';
 COMMENT ON COLUMN audit_alert.message IS 'Text of the alert at this moment; null where the kind has none.';
 COMMENT ON COLUMN audit_alert.details IS 'Values of this moment, a JSON object.';
 COMMENT ON COLUMN audit_alert.rule IS 'Name of the rule that fired.';
@@ -25,6 +25,8 @@ COMMENT ON COLUMN audit_alert.occurrences IS 'How often the rule fired in this e
 COMMENT ON COLUMN audit_alert.first_seen IS 'When the rule first fired in this episode.';
 COMMENT ON COLUMN audit_alert.last_seen IS 'When the rule last fired in this episode until now.';
 COMMENT ON COLUMN audit_alert.resolved_at IS 'When the episode ended; null while it is open.';
+COMMENT ON COLUMN audit_alert.member IS 'Of joined and left: the member, for example a document; null for every other kind.';
+COMMENT ON COLUMN audit_alert.members IS 'How many members the episode has now; 0 for a rule that does not group.';
 
 CREATE VIEW audit_notification AS
 SELECT n.id AS notification_id, n.alert_id, a.rule, a.subject, a.level, n.channel, n.reason, n.sequence, n.status, n.attempts,

@@ -13,18 +13,6 @@ import (
 	"dealbox/internal/level"
 )
 
-// rule is "level status" of the newest episode of a rule, "" when there is none.
-func (b env) rule(rule string) string {
-	b.t.Helper()
-	return b.text(`SELECT coalesce((SELECT level || ' ' || status FROM alert WHERE rule = $1 ORDER BY id DESC LIMIT 1), '')`, rule)
-}
-
-func (b env) exec(sql string) {
-	b.t.Helper()
-	_, err := b.pool.Exec(b.t.Context(), sql)
-	require.NoError(b.t, err)
-}
-
 func TestHysteresis(t *testing.T) {
 	t.Parallel()
 	h := alerting.Hysteresis{RaiseAfter: 2, ClearAfter: 3}
@@ -70,7 +58,7 @@ func TestRule_OldestPending(t *testing.T) {
 func TestRule_NotificationFailing(t *testing.T) {
 	t.Parallel()
 	b := newEnv(t, alerting.Config{})
-	b.raise(dead(level.Error, "m"))
+	b.raise(unusable(level.Error, "m"))
 	b.exec(`UPDATE notification SET status = 'failed', failed_at = now() - interval '1 minute', last_error = 'HTTP 400'`)
 	b.review()
 	b.review()
@@ -80,8 +68,8 @@ func TestRule_NotificationFailing(t *testing.T) {
 
 	// What tells of the failing channel fails, too: that keeps nothing alive.
 	b.exec(`UPDATE notification SET status = 'failed', failed_at = now(), last_error = 'HTTP 400' WHERE status = 'pending'`)
-	other := dead(level.Error, "m")
-	other.Subject = "api::billing.billing/xyz"
+	other := unusable(level.Error, "m")
+	other.Subject = "deals"
 	b.raise(other)
 	b.exec(`UPDATE notification SET status = 'sent', sent_at = now() - interval '30 s' WHERE status = 'pending'`)
 	b.review()
@@ -102,7 +90,7 @@ func TestRule_NotificationFailing_Over(t *testing.T) {
 		"Sent": {func(_ *testing.T, b env) env {
 			b.exec(`UPDATE notification SET status = 'sent', sent_at = now() WHERE status = 'pending'`)
 			return b
-		}, "it is well again"},
+		}, "the channel sends again"},
 		"ByHand": {func(t *testing.T, b env) env {
 			var id int64
 			require.NoError(t, b.pool.QueryRow(t.Context(), `SELECT id FROM alert WHERE rule = 'notification_failing'`).Scan(&id))
@@ -118,7 +106,7 @@ func TestRule_NotificationFailing_Over(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newEnv(t, alerting.Config{})
-			b.raise(dead(level.Error, "m"))
+			b.raise(unusable(level.Error, "m"))
 			b.exec(`UPDATE notification SET status = 'failed', failed_at = now() - interval '1 minute', last_error = 'HTTP 404'`)
 			b.review()
 			b.review()
@@ -142,7 +130,7 @@ func TestRule_NotificationFailing_Over(t *testing.T) {
 func TestRule_NotificationStuck(t *testing.T) {
 	t.Parallel()
 	b := newEnv(t, alerting.Config{})
-	b.raise(dead(level.Error, "m"))
+	b.raise(unusable(level.Error, "m"))
 	b.exec(`UPDATE notification SET attempts = 3, last_error = 'no answer'`)
 	b.review()
 	b.review()
@@ -153,15 +141,15 @@ func TestRule_NotificationStuck(t *testing.T) {
 func TestRule_NotificationStuck_Died(t *testing.T) {
 	t.Parallel()
 	b := newEnv(t, alerting.Config{})
-	b.raise(dead(level.Error, "m"))
+	b.raise(unusable(level.Error, "m"))
 	b.exec(`UPDATE notification SET attempts = 3`)
 	b.review()
 	b.review()
-	require.Contains(t, b.text(`SELECT message FROM alert WHERE rule = 'notification_failing'`), "each attempt died before it had an answer")
+	require.Contains(t, b.text(`SELECT message FROM alert WHERE rule = 'notification_failing'`), "each attempt died before the channel answered")
 }
 
 // A step of the minute that fails is told, and the others have their turn.
-func TestTend_OneStepFails(t *testing.T) {
+func TestReview_OneStepFails(t *testing.T) {
 	t.Parallel()
 	b := newEnv(t, alerting.Config{})
 	b.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Subject: "a machine", Level: level.Warning})
@@ -175,14 +163,14 @@ func TestRule_QuietIsOver(t *testing.T) {
 	t.Parallel()
 	b := newEnv(t, alerting.Config{})
 	b.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Subject: "a machine that is gone", Level: level.Warning})
-	b.raise(dead(level.Error, "does not end by itself"))
+	b.raise(unusable(level.Error, "does not end by itself"))
 	b.later(4 * time.Minute)
 	b.review()
 	require.Equal(t, "warning firing", b.rule(alerting.RuleClockSkew))
 	b.later(2 * time.Minute)
 	b.review()
 	require.Equal(t, "warning resolved", b.rule(alerting.RuleClockSkew))
-	require.Equal(t, "error firing", b.rule(alerting.RuleEventDeadLettered))
+	require.Equal(t, "error firing", b.rule(alerting.RuleStrapiUnusable))
 }
 
 // A stranger who gave up is over soon; our own Strapi that says nothing is not.
@@ -263,11 +251,4 @@ func TestJudgeSignatures(t *testing.T) {
 		require.NotNil(t, alert, name)
 		require.Equal(t, c.want, alert.Subject+" "+alert.Level.String(), name)
 	}
-}
-
-// Every rule that mutes, is sampled or ends by itself is one of the list.
-func TestRules_Listed(t *testing.T) {
-	t.Parallel()
-	require.Len(t, alerting.Rules(), 15)
-	require.IsIncreasing(t, alerting.Rules())
 }

@@ -14,13 +14,13 @@ func TestInhibition(t *testing.T) {
 	t.Parallel()
 	b := newEnv(t, alerting.Config{})
 	cause := b.raise(alerting.Alert{Rule: alerting.RuleBreakerOpened, Subject: "strapi", Level: level.Critical})
-	effect := b.raise(dead(level.Error, "m"))
+	effect := b.raise(unusable(level.Error, "m"))
 	unrelated := b.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Level: level.Error})
 
 	require.Equal(t, "suppressed", b.status(effect))
 	require.Equal(t, "firing", b.status(unrelated))
 	require.Equal(t, "first/suppressed(inhibition)", b.outbox(effect))
-	require.Equal(t, "alert 1 (breaker_opened) explains it", b.text("SELECT reason FROM alert_event WHERE kind = 'suppressed'"))
+	require.Equal(t, "alert 1 (breaker_opened) is its cause", b.text("SELECT reason FROM alert_event WHERE kind = 'suppressed'"))
 	episode := b.episodes()[1]
 	require.Equal(t, effect, episode.ID)
 	require.Equal(t, cause, *episode.InhibitorID)
@@ -38,8 +38,8 @@ func TestInhibition(t *testing.T) {
 	require.Equal(t, "first/suppressed(inhibition) first/pending", b.outbox(effect))
 	require.Equal(t, "raised suppressed released", b.history(effect))
 
-	fresh := dead(level.Error, "m")
-	fresh.Subject = "api::billing.billing/xyz"
+	fresh := unusable(level.Error, "m")
+	fresh.Subject = "deals"
 	require.Equal(t, "first/pending", b.outbox(b.raise(fresh)), "what begins after the cause is news")
 }
 
@@ -47,7 +47,7 @@ func TestInhibition(t *testing.T) {
 func TestInhibition_OfReminders(t *testing.T) {
 	t.Parallel()
 	b := newEnv(t, alerting.Config{})
-	effect := b.raise(dead(level.Error, "m"))
+	effect := b.raise(unusable(level.Error, "m"))
 	b.later(5 * time.Hour)
 	b.raise(alerting.Alert{Rule: alerting.RuleBreakerOpened, Subject: "strapi", Level: level.Critical})
 	b.review()
@@ -62,9 +62,9 @@ func TestInhibition_OfReminders(t *testing.T) {
 func TestInhibition_OfEscalations(t *testing.T) {
 	t.Parallel()
 	b := newEnv(t, alerting.Config{})
-	effect := b.raise(dead(level.Error, "m"))
+	effect := b.raise(unusable(level.Error, "m"))
 	b.raise(alerting.Alert{Rule: alerting.RuleBreakerOpened, Subject: "strapi", Level: level.Critical})
-	b.raise(dead(level.Critical, "m"))
+	b.raise(unusable(level.Critical, "m"))
 	require.Equal(t, "first/pending escalated/suppressed(inhibition)", b.outbox(effect))
 	b.resolve(alerting.RuleBreakerOpened, "strapi")
 	b.later(6 * time.Minute)
@@ -77,10 +77,10 @@ func TestInhibition_ThenSilence(t *testing.T) {
 	t.Parallel()
 	b := newEnv(t, alerting.Config{})
 	b.raise(alerting.Alert{Rule: alerting.RuleBreakerOpened, Subject: "strapi", Level: level.Critical})
-	effect := b.raise(dead(level.Error, "m"))
-	b.silence(alerting.NewSilence{Rule: alerting.RuleEventDeadLettered, ExpiresAt: in(time.Hour)})
-	both := dead(level.Error, "m")
-	both.Subject = "api::billing.billing/xyz"
+	effect := b.raise(unusable(level.Error, "m"))
+	b.silence(alerting.NewSilence{Rule: alerting.RuleStrapiUnusable, ExpiresAt: in(time.Hour)})
+	both := unusable(level.Error, "m")
+	both.Subject = "deals"
 	require.Equal(t, "first/suppressed(silence)", b.outbox(b.raise(both)), "what a person wanted goes first")
 	require.Equal(t, "true", b.text(`SELECT (inhibitor_id IS NULL AND silence_id = 1)::text FROM alert ORDER BY id DESC LIMIT 1`))
 

@@ -1,13 +1,8 @@
-// Package alerting keeps what is wrong: one row an episode, from the first time
-// that a rule fires for a subject until it resolves, and an append-only history.
-// Alerts are raised in the transaction of the fact that they tell, and so are
-// their notifications: there is no fact without its alert, no alert without its
-// fact, and no notification of something that was rolled back.
 package alerting
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -19,40 +14,10 @@ import (
 	"dealbox/internal/text"
 )
 
-// Config of Alerts.
-type Config struct {
-	// RepeatEvery is how long an episode's history stays quiet about repeats.
-	// 5,000 repeats of one episode are one row whose occurrences grow, not 5,000
-	// rows of history: a repeat is recorded only when the episode's last history
-	// row is older than this. 0 means one minute.
-	RepeatEvery time.Duration
-	// RemindEvery is how long an episode that nobody acknowledged goes on before
-	// its channels hear of it again. 0 means 4 h.
-	RemindEvery time.Duration
-}
-
-// Alerts raises and resolves alerts.
-type Alerts struct {
-	config  Config
-	outbox  *notify.Outbox
-	queries *dbsqlc.Queries
-}
-
-// New makes Alerts that notify through the outbox.
-func New(c Config, outbox *notify.Outbox) *Alerts {
-	if c.RepeatEvery == 0 {
-		c.RepeatEvery = time.Minute
-	}
-	if c.RemindEvery == 0 {
-		c.RemindEvery = 4 * time.Hour
-	}
-	return &Alerts{config: c, outbox: outbox, queries: dbsqlc.New()}
-}
-
-// Raise opens an episode, or adds an occurrence to the one that is open, and
-// answers its id. A higher level escalates the episode; a lower one does not
-// calm it. The first time and each escalation are notified, unless a silence or
-// another episode mutes it.
+// Raise opens an episode of a rule and subject, or adds an occurrence to the open
+// one, and returns its id. A member joins the episode. A higher level escalates
+// it; a lower one does not calm it. The first occurrence and each escalation are
+// notified, unless a silence or another episode mutes them.
 //
 // It locks the episode's row until tx ends, so raise last in a transaction, and
 // several alerts in the order of their subjects.
@@ -60,155 +25,192 @@ func (a *Alerts) Raise(ctx context.Context, tx pgx.Tx, alert Alert) (int64, erro
 	if err := alert.check(); err != nil {
 		return 0, err
 	}
-	p := params(alert)
-	p.Told = a.outbox.HasChannels()
-	for {
-		open, err := a.queries.AlertLockOpen(ctx, tx, p.Fingerprint)
-		if err == nil {
-			return open.ID, a.again(ctx, tx, open, alert.Level, p)
-		}
-		if !errors.Is(err, pgx.ErrNoRows) {
-			return 0, fmt.Errorf("look for an open episode of %s: %w", p.Rule, err)
-		}
-		id, err := a.open(ctx, tx, alert.Level, p)
-		if err == nil {
-			return id, nil
-		}
-		if !errors.Is(err, pgx.ErrNoRows) {
-			return 0, fmt.Errorf("open an episode of %s: %w", p.Rule, err)
-		}
-		// Another transaction opened it between the two statements: look again.
+	row, err := a.queries.AlertLockOrOpen(ctx, tx, dbsqlc.AlertLockOrOpenParams{
+		Fingerprint: fingerprint(alert.Rule, alert.Subject), Rule: text.Line(alert.Rule, maxRule), Subject: fit(alert.Subject),
+		Level: alert.Level.String(), Message: text.Line(alert.Message, maxMessage),
+	})
+	if err != nil {
+		return 0, fmt.Errorf("lock or open the episode of %s: %w", alert.Rule, err)
 	}
-}
-
-func params(alert Alert) dbsqlc.AlertOpenParams {
-	return dbsqlc.AlertOpenParams{
-		Fingerprint: fingerprint(alert.Rule, alert.Subject),
-		Rule:        text.Line(alert.Rule, maxRule),
-		Subject:     fit(alert.Subject),
-		Level:       alert.Level.String(),
-		Status:      string(Firing),
-		Message:     text.Line(alert.Message, maxMessage),
-		Details:     encodeDetails(alert.Details),
-	}
-}
-
-// open begins an episode and tells the history and the channels. It answers
-// pgx.ErrNoRows when another transaction was faster.
-func (a *Alerts) open(ctx context.Context, tx pgx.Tx, lvl level.Level, p dbsqlc.AlertOpenParams) (int64, error) {
-	mute, err := a.muted(ctx, tx, p.Rule, p.Subject)
+	next, err := decide(row, alert.Level)
 	if err != nil {
 		return 0, err
 	}
-	if mute.is() {
-		p.Status, p.SilenceID, p.InhibitorID = string(Suppressed), mute.SilenceID, mute.InhibitorID
-	}
-	id, err := a.queries.AlertOpen(ctx, tx, p)
-	if err != nil {
-		return 0, err //nolint:wrapcheck // Raise tells a lost race from a failure
-	}
-	err = a.append(ctx, tx, id, "raised", lvl, actor{actor: service}, fact{Message: p.Message, Details: p.Details, Occurrences: 1})
-	if err != nil {
-		return 0, err
-	}
-	if mute.is() {
-		return id, a.recordMute(ctx, tx, id, lvl, notify.First, mute)
-	}
-	return id, a.outbox.Enqueue(ctx, tx, id, lvl, notify.First)
-}
-
-// again adds an occurrence to an open episode.
-func (a *Alerts) again(ctx context.Context, tx pgx.Tx, open dbsqlc.AlertLockOpenRow, lvl level.Level, p dbsqlc.AlertOpenParams) error {
-	before, err := level.Parse(open.Level)
-	if err != nil {
-		return fmt.Errorf("read alert %d: %w", open.ID, err)
-	}
-	now := max(before, lvl)
-	worse := now > before
 	var m mute
-	// What is suppressed is told with its new level if it outlives what mutes it.
-	tell := worse && Status(open.Status) != Suppressed
-	if tell {
-		if m, err = a.muted(ctx, tx, p.Rule, p.Subject); err != nil {
+	if next.notice != "" {
+		if m, err = a.muteOf(ctx, tx, row.Rule, row.Subject); err != nil {
+			return 0, err
+		}
+	}
+	joined, err := a.save(ctx, tx, &row, alert, next, m)
+	if err != nil {
+		return 0, err
+	}
+	return row.ID, a.report(ctx, tx, row, alert.Member, next, joined, m)
+}
+
+// change is what an occurrence does to an episode.
+type change struct {
+	kind        string      // of its history row
+	from, level level.Level // before and after
+	notice      notify.Reason
+}
+
+// decide compares the level of an occurrence with that of its episode. An episode
+// that is muted already escalates without a notice: if it outlives what mutes it,
+// it is notified with its new level.
+func decide(row dbsqlc.Alert, raised level.Level) (change, error) {
+	before, err := level.Parse(row.Level)
+	switch {
+	case err != nil:
+		return change{}, fmt.Errorf("read alert %d: %w", row.ID, err)
+	case row.Occurrences == 0:
+		return change{kind: "raised", level: raised, notice: notify.First}, nil
+	case raised <= before:
+		return change{kind: "repeated", level: before}, nil
+	case Status(row.Status) == Suppressed:
+		return change{kind: "escalated", from: before, level: raised}, nil
+	}
+	return change{kind: "escalated", from: before, level: raised, notice: notify.Escalated}, nil
+}
+
+// mute is what keeps an episode from being notified: a silence or, when there is
+// none, an open episode that inhibits it. The zero value is neither.
+type mute dbsqlc.AlertMuteRow
+
+func (m mute) exists() bool { return m.SilenceID != 0 || m.InhibitorID != 0 }
+
+func (a *Alerts) muteOf(ctx context.Context, tx pgx.Tx, rule, subject string) (mute, error) {
+	row, err := a.queries.AlertMute(ctx, tx, dbsqlc.AlertMuteParams{Rule: rule, Subject: subject, Inhibitors: inhibitorsOf(rule)})
+	if err != nil {
+		return mute{}, fmt.Errorf("read what mutes %s: %w", rule, err)
+	}
+	return mute(row), nil
+}
+
+// save writes the occurrence into the episode's row, which the caller has locked,
+// and reports whether the alert's member is a new one.
+func (a *Alerts) save(ctx context.Context, tx pgx.Tx, row *dbsqlc.Alert, alert Alert, next change, m mute) (joined bool, err error) {
+	row.Occurrences++
+	row.Level = next.level.String()
+	row.Message, row.Details = text.Line(alert.Message, maxMessage), encodeDetails(alert.Details)
+	if alert.Member != nil {
+		if joined, err = a.join(ctx, tx, row, *alert.Member); err != nil {
+			return false, err
+		}
+	}
+	switch {
+	case m.exists():
+		row.Status, row.SilenceID, row.InhibitorID = string(Suppressed), id(m.SilenceID), id(m.InhibitorID)
+	case next.notice == notify.Escalated: // what somebody had acknowledged was less
+		row.Status = string(Firing)
+	}
+	err = a.queries.AlertSave(ctx, tx, dbsqlc.AlertSaveParams{
+		ID: row.ID, Occurrences: row.Occurrences, Members: row.Members, Level: row.Level, Status: row.Status,
+		SilenceID: row.SilenceID, InhibitorID: row.InhibitorID, Message: row.Message, Details: row.Details,
+		Notified: next.notice != "" && !m.exists() && a.outbox.HasChannels(),
+	})
+	if err != nil {
+		return false, fmt.Errorf("save alert %d: %w", row.ID, err)
+	}
+	return joined, nil
+}
+
+// id returns null for 0.
+func id(n int64) *int64 {
+	if n == 0 {
+		return nil
+	}
+	return &n
+}
+
+// report appends what happened to the history and requests the notifications.
+func (a *Alerts) report(ctx context.Context, tx pgx.Tx, row dbsqlc.Alert, member *Member, next change, joined bool, m mute) error {
+	if next.kind != "repeated" || !joined {
+		v := values{Message: row.Message, Details: row.Details, Occurrences: row.Occurrences}
+		if next.from != 0 {
+			v.From = next.from.String()
+		}
+		if err := a.append(ctx, tx, row.ID, record{kind: next.kind, level: next.level, values: v}); err != nil {
 			return err
 		}
 	}
-	n, err := a.queries.AlertRepeat(ctx, tx, dbsqlc.AlertRepeatParams{
-		ID: open.ID, Level: now.String(), Message: p.Message, Details: p.Details, Worse: worse, Told: p.Told && !m.is(),
-	})
+	if joined {
+		if err := a.append(ctx, tx, row.ID, joinedRecord(*member, next.level)); err != nil {
+			return err
+		}
+	}
+	if next.notice == "" {
+		return nil
+	}
+	return a.notify(ctx, tx, row.ID, next.level, next.notice, m)
+}
+
+// record is a row of an episode's history.
+type record struct {
+	kind  string
+	level level.Level // of the episode afterwards
+	cause
+	values
+}
+
+// cause is who changed an episode, and why. No actor means Dealbox itself.
+type cause struct{ actor, reason string }
+
+// service is the actor of what Dealbox does by itself.
+const service = "dealbox"
+
+// values are those of the moment: the episode's row loses them when the rule
+// fires again.
+type values struct {
+	From        string          `json:"from,omitempty"` // the level before an escalation
+	Message     string          `json:"message,omitempty"`
+	Details     json.RawMessage `json:"details,omitempty"`
+	Occurrences int64           `json:"occurrences,omitempty"`
+	Member      string          `json:"member,omitempty"` // who joined or left
+	Name        string          `json:"name,omitempty"`
+	Seconds     *float64        `json:"seconds,omitempty"` // from first_seen to resolved_at
+	SilenceID   int64           `json:"silence_id,omitempty"`
+	InhibitorID int64           `json:"inhibitor_id,omitempty"`
+	ExpiresAt   *time.Time      `json:"expires_at,omitempty"` // of a silence
+}
+
+// append writes a row of history. A repeat that comes too soon is left out.
+func (a *Alerts) append(ctx context.Context, tx pgx.Tx, id int64, r record) error {
+	if r.actor == "" {
+		r.actor = service
+	}
+	encoded, err := json.Marshal(r.values) // Clean texts, numbers and JSON of our own.
+	if err == nil && r.kind == "repeated" {
+		err = a.queries.AlertEventAppendRepeat(ctx, tx, dbsqlc.AlertEventAppendRepeatParams{
+			AlertID: id, Level: r.level.String(), Actor: r.actor, Details: encoded, QuietSeconds: a.config.RepeatEvery.Seconds(),
+		})
+	} else if err == nil {
+		err = a.queries.AlertEventAppend(ctx, tx, dbsqlc.AlertEventAppendParams{
+			AlertID: id, Kind: r.kind, Level: r.level.String(), Actor: r.actor, Reason: r.reason, Details: encoded,
+		})
+	}
 	if err != nil {
-		return fmt.Errorf("repeat alert %d: %w", open.ID, err)
+		return fmt.Errorf("append to the history of alert %d: %w", id, err)
 	}
-	happened := fact{Message: p.Message, Details: p.Details, Occurrences: n}
-	if !worse {
-		return a.appendRepeat(ctx, tx, open.ID, now, happened)
+	return nil
+}
+
+// notify requests the notifications of an episode, or records what mutes them.
+func (a *Alerts) notify(ctx context.Context, tx pgx.Tx, id int64, lvl level.Level, reason notify.Reason, m mute) error {
+	if !m.exists() {
+		return a.outbox.Enqueue(ctx, tx, id, lvl, reason)
 	}
-	happened.From = before.String()
-	if err := a.append(ctx, tx, open.ID, "escalated", now, actor{actor: service}, happened); err != nil {
+	r, why := record{kind: "suppressed", level: lvl}, notify.Inhibition
+	r.SilenceID, r.InhibitorID = m.SilenceID, m.InhibitorID
+	if m.SilenceID != 0 {
+		r.kind, why = "silenced", notify.Silenced
+		r.cause, r.ExpiresAt = cause{actor: m.Author, reason: m.Comment}, &m.ExpiresAt
+	} else {
+		r.reason = fmt.Sprintf("alert %d (%s) is its cause", m.InhibitorID, m.Inhibitor)
+	}
+	if err := a.append(ctx, tx, id, r); err != nil {
 		return err
 	}
-	switch {
-	case !tell:
-		return nil
-	case m.is():
-		return a.suppress(ctx, tx, dbsqlc.Alert{ID: open.ID, Level: now.String()}, notify.Escalated, m)
-	}
-	return a.outbox.Enqueue(ctx, tx, open.ID, now, notify.Escalated)
-}
-
-// IsOpen says whether there is an open episode of a rule and subject.
-func (a *Alerts) IsOpen(ctx context.Context, db dbsqlc.DBTX, rule, subject string) (bool, error) {
-	_, err := a.queries.AlertLockOpen(ctx, db, fingerprint(rule, subject))
-	if errors.Is(err, pgx.ErrNoRows) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("look for an open episode of %s: %w", rule, err)
-	}
-	return true, nil
-}
-
-// Resolve closes the open episode of a rule and subject and answers whether
-// there was one. Without one it costs one indexed statement. Only channels that
-// were to hear of the firing hear of it.
-func (a *Alerts) Resolve(ctx context.Context, tx pgx.Tx, rule, subject, reason string) (bool, error) {
-	return a.resolve(ctx, tx, rule, subject, reason, func(time.Time) bool { return true })
-}
-
-// ResolveSeenBefore is Resolve for what a moment of the database's clock settles: an
-// episode that was seen at it or later stays open.
-func (a *Alerts) ResolveSeenBefore(ctx context.Context, tx pgx.Tx, rule, subject string, moment time.Time, reason string) (bool, error) {
-	return a.resolve(ctx, tx, rule, subject, reason, moment.After)
-}
-
-func (a *Alerts) resolve(ctx context.Context, tx pgx.Tx, rule, subject, reason string, over func(lastSeen time.Time) bool) (bool, error) {
-	open, err := a.queries.AlertLockOpen(ctx, tx, fingerprint(rule, subject))
-	if errors.Is(err, pgx.ErrNoRows) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("look for an open episode of %s: %w", rule, err)
-	}
-	if !over(open.LastSeen) {
-		return false, nil
-	}
-	_, err = a.close(ctx, tx, open.ID, actor{actor: service, reason: text.Line(reason, maxReason)})
-	return true, err
-}
-
-// close resolves an episode that the caller has locked.
-func (a *Alerts) close(ctx context.Context, tx pgx.Tx, id int64, who actor) (dbsqlc.Alert, error) {
-	done, err := a.queries.AlertClose(ctx, tx, id)
-	if err != nil {
-		return done, fmt.Errorf("resolve alert %d: %w", id, err)
-	}
-	lvl, err := level.Parse(done.Level)
-	if err != nil {
-		return done, fmt.Errorf("read alert %d: %w", id, err)
-	}
-	lasted := done.ResolvedAt.Sub(done.FirstSeen).Seconds()
-	if err := a.append(ctx, tx, id, "resolved", lvl, who, fact{Occurrences: done.Occurrences, Seconds: &lasted}); err != nil {
-		return done, err
-	}
-	return done, a.outbox.Enqueue(ctx, tx, id, lvl, notify.Resolved)
+	return a.outbox.EnqueueSuppressed(ctx, tx, id, lvl, reason, why)
 }

@@ -156,7 +156,7 @@ func TestSummarize_InATransaction(t *testing.T) {
 	t.Parallel()
 	b := newEnv(t, alerting.Config{})
 	b.inTx(func(ctx context.Context, tx pgx.Tx) error {
-		_, err := b.Raise(ctx, tx, dead(level.Error, "one"))
+		_, err := b.Raise(ctx, tx, unusable(level.Error, "one"))
 		require.NoError(t, err)
 		s, err := alerting.Summarize(ctx, tx)
 		require.Equal(t, int64(1), s.Total)

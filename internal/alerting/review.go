@@ -17,17 +17,17 @@ import (
 )
 
 const (
-	// reviewInterval is how often open episodes are looked after. All that it decides by
-	// is in rows, so a leader that dies, or a deploy, costs a minute at most.
+	// reviewInterval is how often open episodes are reviewed. All that a review
+	// decides by is in rows, so a leader that dies, or a deploy, costs a minute at most.
 	reviewInterval = time.Minute
-	// inhibitionGrace is how long an episode stays muted when what explained it is over:
-	// most consequences end with it, only later.
+	// inhibitionGrace is how long an episode stays muted when its inhibitor has
+	// ended: most effects end with their cause, only later.
 	inhibitionGrace = 5 * time.Minute
 	// reviewBatch bounds one transaction, in episodes.
 	reviewBatch = 100
 )
 
-// ReviewArgs is the periodic job that looks after open episodes.
+// ReviewArgs is the periodic job that reviews open episodes.
 type ReviewArgs struct{}
 
 // Kind implements river.JobArgs.
@@ -47,8 +47,8 @@ func ReviewSchedule() *river.PeriodicJob {
 		&river.PeriodicJobOpts{RunOnStart: true})
 }
 
-// ReviewWorker judges what shows in the tables, tells what is no longer muted, reminds of what goes on, and sums up
-// what a storm held back.
+// ReviewWorker checks the conditions that show in the tables, resolves what is
+// quiet, notifies episodes that nothing mutes any more, and reminds of the others.
 type ReviewWorker struct {
 	river.WorkerDefaults[ReviewArgs]
 
@@ -61,7 +61,7 @@ func NewReviewWorker(pool *pgxpool.Pool, alerts *Alerts) *ReviewWorker {
 	return &ReviewWorker{pool: pool, alerts: alerts}
 }
 
-// Work implements river.Worker. A step that fails does not keep the others from their turn.
+// Work implements river.Worker. A step that fails does not keep the others from running.
 func (w *ReviewWorker) Work(ctx context.Context, _ *river.Job[ReviewArgs]) error {
 	var failed []error
 	for _, step := range []func(context.Context, pgx.Tx) (int, error){
@@ -81,7 +81,7 @@ func (w *ReviewWorker) untilDone(ctx context.Context, step func(context.Context,
 			return err
 		})
 		if err != nil {
-			return fmt.Errorf("look after open alerts: %w", err)
+			return fmt.Errorf("review open alerts: %w", err)
 		}
 		if n < reviewBatch {
 			return nil
@@ -89,24 +89,25 @@ func (w *ReviewWorker) untilDone(ctx context.Context, step func(context.Context,
 	}
 }
 
-// unmute tells suppressed episodes that outlived what muted them, unless
+// unmute notifies suppressed episodes that outlived what muted them, unless
 // something else mutes them by now.
 func (a *Alerts) unmute(ctx context.Context, tx pgx.Tx) (int, error) {
-	rows, err := a.queries.AlertLockReleasable(ctx, tx, dbsqlc.AlertLockReleasableParams{
+	rows, err := a.queries.AlertLockUnmuted(ctx, tx, dbsqlc.AlertLockUnmutedParams{
 		GraceSeconds: inhibitionGrace.Seconds(), MaxRows: reviewBatch,
 	})
 	if err != nil {
-		return 0, fmt.Errorf("find suppressed alerts to tell: %w", err)
+		return 0, fmt.Errorf("find alerts that nothing mutes any more: %w", err)
 	}
 	for _, row := range rows {
-		if err := a.renotify(ctx, tx, row, true); err != nil {
+		if err := a.renotify(ctx, tx, row); err != nil {
 			return 0, err
 		}
 	}
 	return len(rows), nil
 }
 
-// remind tells episodes again that nobody acknowledged.
+// remind notifies again of episodes that nobody acknowledged, and of groups that
+// have doubled since their last notice.
 func (a *Alerts) remind(ctx context.Context, tx pgx.Tx) (int, error) {
 	rows, err := a.queries.AlertLockReminders(ctx, tx, dbsqlc.AlertLockRemindersParams{
 		EverySeconds: a.config.RemindEvery.Seconds(), MaxRows: reviewBatch,
@@ -115,35 +116,49 @@ func (a *Alerts) remind(ctx context.Context, tx pgx.Tx) (int, error) {
 		return 0, fmt.Errorf("find alerts to remind of: %w", err)
 	}
 	for _, row := range rows {
-		if err := a.renotify(ctx, tx, row, false); err != nil {
+		if err := a.renotify(ctx, tx, row); err != nil {
 			return 0, err
 		}
 	}
 	return len(rows), nil
 }
 
-// renotify notifies of an open, locked episode that its channels may have heard of
-// before, or suppresses it when something mutes it now.
-func (a *Alerts) renotify(ctx context.Context, tx pgx.Tx, row dbsqlc.Alert, released bool) error {
+// renotify notifies again of an open, locked episode, or suppresses it when
+// something mutes it now.
+func (a *Alerts) renotify(ctx context.Context, tx pgx.Tx, row dbsqlc.Alert) error {
+	m, err := a.muteOf(ctx, tx, row.Rule, row.Subject)
+	if err != nil {
+		return err
+	}
+	if m.exists() {
+		return a.suppress(ctx, tx, row, m)
+	}
 	lvl, err := level.Parse(row.Level)
 	if err != nil {
 		return fmt.Errorf("read alert %d: %w", row.ID, err)
 	}
-	m, err := a.muted(ctx, tx, row.Rule, row.Subject)
-	if err != nil {
-		return err
+	if err := a.queries.AlertNotified(ctx, tx, row.ID); err != nil {
+		return fmt.Errorf("notify again of alert %d: %w", row.ID, err)
 	}
-	if m.is() {
-		return a.suppress(ctx, tx, row, notify.Reminder, m)
-	}
-	if err := a.queries.AlertTold(ctx, tx, row.ID); err != nil {
-		return fmt.Errorf("tell alert %d: %w", row.ID, err)
-	}
-	if released {
-		who := actor{actor: service, reason: "what muted it is over, and it is still open"}
-		if err := a.append(ctx, tx, row.ID, "released", lvl, who, fact{Occurrences: row.Occurrences}); err != nil {
+	if Status(row.Status) == Suppressed {
+		r := record{kind: "released", level: lvl, values: values{Occurrences: row.Occurrences}}
+		r.reason = "nothing mutes it any more, and it is still open"
+		if err := a.append(ctx, tx, row.ID, r); err != nil {
 			return err
 		}
 	}
-	return a.outbox.Enqueue(ctx, tx, row.ID, lvl, notify.Reminder)
+	return a.notify(ctx, tx, row.ID, lvl, notify.Reminder, m)
+}
+
+// suppress mutes an open episode that the caller has locked.
+func (a *Alerts) suppress(ctx context.Context, tx pgx.Tx, row dbsqlc.Alert, m mute) error {
+	lvl, err := level.Parse(row.Level)
+	if err != nil {
+		return fmt.Errorf("read alert %d: %w", row.ID, err)
+	}
+	err = a.queries.AlertSuppress(ctx, tx, dbsqlc.AlertSuppressParams{ID: row.ID, SilenceID: m.SilenceID, InhibitorID: m.InhibitorID})
+	if err != nil {
+		return fmt.Errorf("suppress alert %d: %w", row.ID, err)
+	}
+	return a.notify(ctx, tx, row.ID, lvl, notify.Reminder, m)
 }

@@ -28,10 +28,10 @@ func in(d time.Duration) time.Time { return time.Now().Add(d) }
 func TestSilence(t *testing.T) {
 	t.Parallel()
 	b := newEnv(t, alerting.Config{})
-	before := b.raise(dead(level.Error, "before"))
-	silence := b.silence(alerting.NewSilence{Rule: alerting.RuleEventDeadLettered, ExpiresAt: in(time.Hour)})
-	other := dead(level.Error, "during")
-	other.Subject = "api::billing.billing/xyz"
+	before := b.raise(unusable(level.Error, "before"))
+	silence := b.silence(alerting.NewSilence{Rule: alerting.RuleStrapiUnusable, ExpiresAt: in(time.Hour)})
+	other := unusable(level.Error, "during")
+	other.Subject = "deals"
 	during := b.raise(other)
 
 	require.Equal(t, "suppressed", b.status(before))
@@ -71,15 +71,15 @@ func TestSilence(t *testing.T) {
 func TestSilence_EscalationOfAcknowledged(t *testing.T) {
 	t.Parallel()
 	b := newEnv(t, alerting.Config{})
-	id := b.raise(dead(level.Error, "m"))
+	id := b.raise(unusable(level.Error, "m"))
 	b.inTx(func(ctx context.Context, tx pgx.Tx) error {
 		_, err := b.Acknowledge(ctx, tx, id, alerting.Operator{Name: "ada"})
 		return err
 	})
-	b.silence(alerting.NewSilence{Rule: alerting.RuleEventDeadLettered, ExpiresAt: in(time.Hour)})
+	b.silence(alerting.NewSilence{Rule: alerting.RuleStrapiUnusable, ExpiresAt: in(time.Hour)})
 	require.Equal(t, "acknowledged", b.status(id))
 
-	b.raise(dead(level.Critical, "m"))
+	b.raise(unusable(level.Critical, "m"))
 	require.Equal(t, "suppressed", b.status(id))
 	require.Equal(t, "first/pending escalated/suppressed(silence)", b.outbox(id))
 	require.Equal(t, "raised acknowledged escalated silenced", b.history(id))
@@ -125,7 +125,7 @@ func TestSilence_EndedEarly(t *testing.T) {
 	t.Parallel()
 	b := newEnv(t, alerting.Config{})
 	id := b.silence(alerting.NewSilence{Rule: alerting.EveryRule, ExpiresAt: in(time.Hour)})
-	alert := b.raise(dead(level.Error, "m"))
+	alert := b.raise(unusable(level.Error, "m"))
 	end := func(want error) {
 		b.inTx(func(ctx context.Context, tx pgx.Tx) error {
 			_, err := b.EndSilence(ctx, tx, id, "bob")
@@ -144,8 +144,8 @@ func TestSilence_ResolvedMeanwhile(t *testing.T) {
 	t.Parallel()
 	b := newEnv(t, alerting.Config{})
 	b.silence(alerting.NewSilence{Rule: alerting.EveryRule, ExpiresAt: in(time.Hour)})
-	id := b.raise(dead(level.Error, "m"))
-	b.resolve(alerting.RuleEventDeadLettered, "api::billing.billing/abc")
+	id := b.raise(unusable(level.Error, "m"))
+	b.resolve(alerting.RuleStrapiUnusable, "billings")
 	b.later(2 * time.Hour)
 	b.review()
 	require.Equal(t, "first/suppressed(silence)", b.outbox(id))

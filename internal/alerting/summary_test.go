@@ -59,14 +59,14 @@ func TestSummarize_IsExact(t *testing.T) {
 	require.Equal(t, "true", b.text(`SELECT (count(*) = count(DISTINCT (rule, level, status)))::text FROM alert_tally`), "folded")
 }
 
-func TestLook(t *testing.T) {
+func TestReviewWindow(t *testing.T) {
 	t.Parallel()
 	b := newEnv(t, alerting.Config{})
-	id := b.raise(dead(level.Error, "m"))
-	b.raise(dead(level.Error, "m"))
+	id := b.raise(unusable(level.Error, "m"))
+	b.raise(unusable(level.Error, "m"))
 	_, err := b.pool.Exec(t.Context(), `UPDATE alert SET first_seen = first_seen - interval '90 s'`)
 	require.NoError(t, err)
-	b.resolve(alerting.RuleEventDeadLettered, "api::billing.billing/abc")
+	b.resolve(alerting.RuleStrapiUnusable, "billings")
 	b.raise(alerting.Alert{Rule: "other", Level: level.Critical})
 	b.silence(alerting.NewSilence{Rule: alerting.EveryRule, ExpiresAt: in(time.Hour)})
 	for _, kind := range []string{"notified", "notified", "notification_failed"} {
