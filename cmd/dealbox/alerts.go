@@ -174,8 +174,6 @@ func printAlert(w io.Writer, s alerting.Detail) error {
 // note says what is worth knowing about a notification beyond its status.
 func note(n notify.Notification) string {
 	switch {
-	case n.Digest != nil:
-		return fmt.Sprintf("storm; digest %d tells of it (%s)", n.Digest.ID, n.Digest.Status)
 	case n.SuppressedBy != nil:
 		return *n.SuppressedBy
 	case n.LastError != nil:

@@ -7,7 +7,7 @@ import (
 
 // notifyConfig makes the channels that the settings name.
 func notifyConfig(config Config, version string) (notify.Config, error) {
-	c := notify.Config{PerMinute: config.Alerts.PerMinute}
+	c := notify.Config{}
 	if config.Listen.PublicURL != nil {
 		c.PublicURL = config.Listen.PublicURL.String()
 	}

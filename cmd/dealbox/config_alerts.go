@@ -20,8 +20,6 @@ type AlertsConfig struct {
 	// RemindEvery is how long an alert that nobody acknowledged goes on before its
 	// channels hear of it again.
 	RemindEvery time.Duration
-	// PerMinute is how many notifications a channel is given in a minute.
-	PerMinute int
 }
 
 // EmailConfig is for alerts by e-mail.
@@ -44,7 +42,6 @@ func needAlerts(s *settings, c *Config) {
 	c.Alerts.WebhookLevel = s.choice("ALERT_WEBHOOK_LEVEL", lowest, levels...)
 	c.Alerts.WebhookFormat = s.choice("ALERT_WEBHOOK_FORMAT", "standard", "standard", "slack")
 	c.Alerts.RemindEvery = s.duration("ALERT_REPEAT_INTERVAL", 4*time.Hour, time.Minute, 30*24*time.Hour)
-	c.Alerts.PerMinute = s.integer("ALERT_MAX_PER_MINUTE", 10, 1, 1000)
 	if v := s.text("ALERT_WEBHOOK_URL"); v != "" {
 		if _, wrong := parseWebURL(v); wrong != "" {
 			s.wrong("ALERT_WEBHOOK_URL", wrong, "Give the http or https URL that takes alerts, without user and fragment.")

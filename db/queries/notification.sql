@@ -15,7 +15,7 @@ FROM (SELECT unnest(@channels::text[]) AS channel
       UNION SELECT heard.channel FROM notification heard WHERE heard.alert_id = @alert_id AND @reason = 'resolved') c
 CROSS JOIN LATERAL (
     SELECT max(n.sequence) AS last,
-           coalesce(bool_or(n.reason <> 'resolved' AND (n.status IN ('pending', 'sent') OR n.suppressed_by = 'storm')), false) AS firing
+           coalesce(bool_or(n.reason <> 'resolved' AND n.status IN ('pending', 'sent')), false) AS firing
     FROM notification n WHERE n.alert_id = @alert_id AND n.channel = c.channel) told
 WHERE @reason <> 'resolved' OR told.firing
 RETURNING id, channel, status;
@@ -36,54 +36,10 @@ CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE p.status = 'pending') AS waiting,
            max(p.next_attempt_at) FILTER (WHERE p.status = 'pending') AS next_attempt_at,
            count(*) FILTER (WHERE p.status = 'sent' AND p.reason <> 'resolved') AS notices,
-           count(*) FILTER (WHERE p.status IN ('pending', 'sent') OR p.suppressed_by = 'storm') AS told
+           count(*) FILTER (WHERE p.status IN ('pending', 'sent')) AS told
     FROM notification p
     WHERE p.alert_id = n.alert_id AND p.channel = n.channel AND p.sequence < n.sequence) ahead
 WHERE n.id = @id;
-
--- name: NotificationAdmit :execrows
--- Takes one of the notifications that a channel may be given in this minute; no
--- row when there is none left.
-INSERT INTO notification_rate AS r (channel, minute, sent)
-VALUES (@channel, date_trunc('minute', clock_timestamp()), 1)
-ON CONFLICT (channel) DO UPDATE SET
-    minute = excluded.minute,
-    sent = CASE WHEN r.minute = excluded.minute THEN r.sent + 1 ELSE 1 END
-WHERE r.minute <> excluded.minute OR r.sent < @max_sent;
-
--- name: NotificationStorms :many
--- The channels that held something back which no digest tells of yet, and the
--- worst and newest episode of each.
-SELECT DISTINCT ON (h.channel) h.channel, h.alert_id
-FROM notification h
-JOIN alert a ON a.id = h.alert_id
-WHERE h.suppressed_by = 'storm' AND h.digest_id IS NULL
-  AND NOT EXISTS (SELECT FROM notification d WHERE d.channel = h.channel AND d.reason = 'digest' AND d.status = 'pending')
-ORDER BY h.channel, array_position(ARRAY['critical', 'error', 'warning', 'info'], a.level), h.id DESC;
-
--- name: NotificationDigest :one
--- Makes the digest of a channel; no row when another process has. The caller holds
--- the lock of the alert's row.
-INSERT INTO notification (alert_id, channel, reason, sequence)
-SELECT @alert_id, @channel, 'digest', coalesce(max(n.sequence), 0) + 1
-FROM notification n WHERE n.alert_id = @alert_id AND n.channel = @channel
-ON CONFLICT DO NOTHING
-RETURNING id;
-
--- name: NotificationCollect :exec
--- Gives a digest all that its channel holds back by now: in the transaction that
--- makes it, so that every attempt tells the same.
-UPDATE notification SET digest_id = @digest_id
-WHERE channel = @channel AND suppressed_by = 'storm' AND digest_id IS NULL;
-
--- name: NotificationDigested :many
--- What a digest tells of, the worst first.
-SELECT a.rule, a.level, n.reason, count(*) AS notifications
-FROM notification n
-JOIN alert a ON a.id = n.alert_id
-WHERE n.digest_id = @digest_id
-GROUP BY a.rule, a.level, n.reason
-ORDER BY array_position(ARRAY['critical', 'error', 'warning', 'info'], a.level), count(*) DESC, a.rule, n.reason;
 
 -- name: NotificationBegin :one
 -- Counts an attempt before it is made; no row when the notification is settled.
@@ -114,14 +70,12 @@ UPDATE notification SET last_error = @last_error,
 WHERE id = @id AND status = 'pending';
 
 -- name: NotificationOf :many
--- The newest notifications of an episode, newest first, and what became of the
--- digest that tells of one.
-SELECT n.id, n.channel, n.reason, n.sequence, n.status, n.attempts, n.last_error, n.created_at, n.next_attempt_at,
-       n.sent_at, n.failed_at, n.suppressed_at, n.suppressed_by, n.digest_id, d.status AS digest_status, d.sent_at AS digest_sent_at
-FROM notification n
-LEFT JOIN notification d ON d.id = n.digest_id
-WHERE n.alert_id = @alert_id
-ORDER BY n.id DESC
+-- The newest notifications of an episode, newest first.
+SELECT id, channel, reason, sequence, status, attempts, last_error, created_at, next_attempt_at,
+       sent_at, failed_at, suppressed_at, suppressed_by
+FROM notification
+WHERE alert_id = @alert_id
+ORDER BY id DESC
 LIMIT @max_rows;
 
 -- name: NotificationStats :one

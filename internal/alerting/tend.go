@@ -47,8 +47,7 @@ func TendSchedule() *river.PeriodicJob {
 		&river.PeriodicJobOpts{RunOnStart: true})
 }
 
-// TendWorker judges what shows in the tables, tells what is no longer muted, reminds of what goes on, and sums up
-// what a storm held back.
+// TendWorker judges what shows in the tables, tells what is no longer muted, and reminds of what goes on.
 type TendWorker struct {
 	river.WorkerDefaults[TendArgs]
 
@@ -65,7 +64,7 @@ func NewTendWorker(pool *pgxpool.Pool, alerts *Alerts) *TendWorker {
 func (w *TendWorker) Work(ctx context.Context, _ *river.Job[TendArgs]) error {
 	var failed []error
 	for _, step := range []func(context.Context, pgx.Tx) (int, error){
-		w.alerts.sample, w.alerts.settle, w.alerts.release, w.alerts.remind, w.alerts.outbox.Digest, w.alerts.fold,
+		w.alerts.sample, w.alerts.settle, w.alerts.release, w.alerts.remind, w.alerts.fold,
 	} {
 		failed = append(failed, w.untilDone(ctx, step))
 	}

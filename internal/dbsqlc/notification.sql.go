@@ -10,30 +10,6 @@ import (
 	"time"
 )
 
-const notificationAdmit = `-- name: NotificationAdmit :execrows
-INSERT INTO notification_rate AS r (channel, minute, sent)
-VALUES ($1, date_trunc('minute', clock_timestamp()), 1)
-ON CONFLICT (channel) DO UPDATE SET
-    minute = excluded.minute,
-    sent = CASE WHEN r.minute = excluded.minute THEN r.sent + 1 ELSE 1 END
-WHERE r.minute <> excluded.minute OR r.sent < $2
-`
-
-type NotificationAdmitParams struct {
-	Channel string
-	MaxSent int32
-}
-
-// Takes one of the notifications that a channel may be given in this minute; no
-// row when there is none left.
-func (q *Queries) NotificationAdmit(ctx context.Context, db DBTX, arg NotificationAdmitParams) (int64, error) {
-	result, err := db.Exec(ctx, notificationAdmit, arg.Channel, arg.MaxSent)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
-}
-
 const notificationBegin = `-- name: NotificationBegin :one
 UPDATE notification SET attempts = attempts + 1
 WHERE id = $1 AND status = 'pending'
@@ -48,87 +24,6 @@ func (q *Queries) NotificationBegin(ctx context.Context, db DBTX, id int64) (int
 	return attempts, err
 }
 
-const notificationCollect = `-- name: NotificationCollect :exec
-UPDATE notification SET digest_id = $1
-WHERE channel = $2 AND suppressed_by = 'storm' AND digest_id IS NULL
-`
-
-type NotificationCollectParams struct {
-	DigestID *int64
-	Channel  string
-}
-
-// Gives a digest all that its channel holds back by now: in the transaction that
-// makes it, so that every attempt tells the same.
-func (q *Queries) NotificationCollect(ctx context.Context, db DBTX, arg NotificationCollectParams) error {
-	_, err := db.Exec(ctx, notificationCollect, arg.DigestID, arg.Channel)
-	return err
-}
-
-const notificationDigest = `-- name: NotificationDigest :one
-INSERT INTO notification (alert_id, channel, reason, sequence)
-SELECT $1, $2, 'digest', coalesce(max(n.sequence), 0) + 1
-FROM notification n WHERE n.alert_id = $1 AND n.channel = $2
-ON CONFLICT DO NOTHING
-RETURNING id
-`
-
-type NotificationDigestParams struct {
-	AlertID int64
-	Channel string
-}
-
-// Makes the digest of a channel; no row when another process has. The caller holds
-// the lock of the alert's row.
-func (q *Queries) NotificationDigest(ctx context.Context, db DBTX, arg NotificationDigestParams) (int64, error) {
-	row := db.QueryRow(ctx, notificationDigest, arg.AlertID, arg.Channel)
-	var id int64
-	err := row.Scan(&id)
-	return id, err
-}
-
-const notificationDigested = `-- name: NotificationDigested :many
-SELECT a.rule, a.level, n.reason, count(*) AS notifications
-FROM notification n
-JOIN alert a ON a.id = n.alert_id
-WHERE n.digest_id = $1
-GROUP BY a.rule, a.level, n.reason
-ORDER BY array_position(ARRAY['critical', 'error', 'warning', 'info'], a.level), count(*) DESC, a.rule, n.reason
-`
-
-type NotificationDigestedRow struct {
-	Rule          string
-	Level         string
-	Reason        string
-	Notifications int64
-}
-
-// What a digest tells of, the worst first.
-func (q *Queries) NotificationDigested(ctx context.Context, db DBTX, digestID *int64) ([]NotificationDigestedRow, error) {
-	rows, err := db.Query(ctx, notificationDigested, digestID)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []NotificationDigestedRow
-	for rows.Next() {
-		var i NotificationDigestedRow
-		if err := rows.Scan(
-			&i.Rule,
-			&i.Level,
-			&i.Reason,
-			&i.Notifications,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const notificationEnqueue = `-- name: NotificationEnqueue :many
 INSERT INTO notification (alert_id, channel, reason, sequence, status, suppressed_by, suppressed_at)
 SELECT $1, c.channel,
@@ -141,7 +36,7 @@ FROM (SELECT unnest($4::text[]) AS channel
       UNION SELECT heard.channel FROM notification heard WHERE heard.alert_id = $1 AND $2 = 'resolved') c
 CROSS JOIN LATERAL (
     SELECT max(n.sequence) AS last,
-           coalesce(bool_or(n.reason <> 'resolved' AND (n.status IN ('pending', 'sent') OR n.suppressed_by = 'storm')), false) AS firing
+           coalesce(bool_or(n.reason <> 'resolved' AND n.status IN ('pending', 'sent')), false) AS firing
     FROM notification n WHERE n.alert_id = $1 AND n.channel = c.channel) told
 WHERE $2 <> 'resolved' OR told.firing
 RETURNING id, channel, status
@@ -222,7 +117,7 @@ CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE p.status = 'pending') AS waiting,
            max(p.next_attempt_at) FILTER (WHERE p.status = 'pending') AS next_attempt_at,
            count(*) FILTER (WHERE p.status = 'sent' AND p.reason <> 'resolved') AS notices,
-           count(*) FILTER (WHERE p.status IN ('pending', 'sent') OR p.suppressed_by = 'storm') AS told
+           count(*) FILTER (WHERE p.status IN ('pending', 'sent')) AS told
     FROM notification p
     WHERE p.alert_id = n.alert_id AND p.channel = n.channel AND p.sequence < n.sequence) ahead
 WHERE n.id = $1
@@ -303,12 +198,11 @@ func (q *Queries) NotificationLeft(ctx context.Context, db DBTX, arg Notificatio
 }
 
 const notificationOf = `-- name: NotificationOf :many
-SELECT n.id, n.channel, n.reason, n.sequence, n.status, n.attempts, n.last_error, n.created_at, n.next_attempt_at,
-       n.sent_at, n.failed_at, n.suppressed_at, n.suppressed_by, n.digest_id, d.status AS digest_status, d.sent_at AS digest_sent_at
-FROM notification n
-LEFT JOIN notification d ON d.id = n.digest_id
-WHERE n.alert_id = $1
-ORDER BY n.id DESC
+SELECT id, channel, reason, sequence, status, attempts, last_error, created_at, next_attempt_at,
+       sent_at, failed_at, suppressed_at, suppressed_by
+FROM notification
+WHERE alert_id = $1
+ORDER BY id DESC
 LIMIT $2
 `
 
@@ -331,13 +225,9 @@ type NotificationOfRow struct {
 	FailedAt      *time.Time
 	SuppressedAt  *time.Time
 	SuppressedBy  *string
-	DigestID      *int64
-	DigestStatus  *string
-	DigestSentAt  *time.Time
 }
 
-// The newest notifications of an episode, newest first, and what became of the
-// digest that tells of one.
+// The newest notifications of an episode, newest first.
 func (q *Queries) NotificationOf(ctx context.Context, db DBTX, arg NotificationOfParams) ([]NotificationOfRow, error) {
 	rows, err := db.Query(ctx, notificationOf, arg.AlertID, arg.MaxRows)
 	if err != nil {
@@ -361,9 +251,6 @@ func (q *Queries) NotificationOf(ctx context.Context, db DBTX, arg NotificationO
 			&i.FailedAt,
 			&i.SuppressedAt,
 			&i.SuppressedBy,
-			&i.DigestID,
-			&i.DigestStatus,
-			&i.DigestSentAt,
 		); err != nil {
 			return nil, err
 		}
@@ -473,42 +360,6 @@ func (q *Queries) NotificationStats(ctx context.Context, db DBTX) (NotificationS
 		&i.LastSentAt,
 	)
 	return i, err
-}
-
-const notificationStorms = `-- name: NotificationStorms :many
-SELECT DISTINCT ON (h.channel) h.channel, h.alert_id
-FROM notification h
-JOIN alert a ON a.id = h.alert_id
-WHERE h.suppressed_by = 'storm' AND h.digest_id IS NULL
-  AND NOT EXISTS (SELECT FROM notification d WHERE d.channel = h.channel AND d.reason = 'digest' AND d.status = 'pending')
-ORDER BY h.channel, array_position(ARRAY['critical', 'error', 'warning', 'info'], a.level), h.id DESC
-`
-
-type NotificationStormsRow struct {
-	Channel string
-	AlertID int64
-}
-
-// The channels that held something back which no digest tells of yet, and the
-// worst and newest episode of each.
-func (q *Queries) NotificationStorms(ctx context.Context, db DBTX) ([]NotificationStormsRow, error) {
-	rows, err := db.Query(ctx, notificationStorms)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []NotificationStormsRow
-	for rows.Next() {
-		var i NotificationStormsRow
-		if err := rows.Scan(&i.Channel, &i.AlertID); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
 const notificationSuppressed = `-- name: NotificationSuppressed :execrows

@@ -30,7 +30,7 @@ type standing struct {
 	reason   Reason
 	status   string // of the alert
 	silenced bool   // while the alert is suppressed: by a silence, else inhibited
-	told     bool   // the channel was told of the episode before, or a digest tells it
+	told     bool   // the channel was told of the episode before
 }
 
 // withhold says why a notification that was right when it was enqueued is not

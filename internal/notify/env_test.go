@@ -56,9 +56,6 @@ func newEnvOn(t *testing.T, pool *pgxpool.Pool, config notify.Config) *env {
 	if config.Backoff == (retry.Policy{}) {
 		config.Backoff = fast
 	}
-	if config.PerMinute == 0 {
-		config.PerMinute = 1000 // The attempts of a fast backoff are many.
-	}
 	outbox := notify.New(config, inserter)
 	h.alerts = alerting.New(alerting.Config{}, outbox)
 

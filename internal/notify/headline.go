@@ -1,7 +1,6 @@
 package notify
 
 import (
-	"fmt"
 	"strconv"
 	"time"
 )
@@ -10,9 +9,6 @@ import (
 // since it was enqueued, that too.
 func headline(m Message) string {
 	a := m.Alert
-	if m.Digest != nil {
-		return fmt.Sprintf("%d notifications held back, too many for one minute", m.Digest.Count)
-	}
 	if m.Reason == Resolved && a.ResolvedAt != nil {
 		return "resolved after " + lasted(a)
 	}
@@ -58,13 +54,4 @@ func ordinal(n int) string {
 		}
 	}
 	return strconv.Itoa(n) + suffix
-}
-
-// lines tell what a digest is about, a line each.
-func (d *Digest) lines() []string {
-	all := make([]string, len(d.Groups))
-	for i, g := range d.Groups {
-		all[i] = fmt.Sprintf("%d × %s, %s, %s", g.Count, g.Rule, g.Level, g.Reason)
-	}
-	return all
 }

@@ -40,9 +40,6 @@ func (e *Email) letter(m Message) (*gomail.Msg, error) {
 }
 
 func subject(m Message) string {
-	if m.Digest != nil {
-		return fmt.Sprintf("[%s] %s", strings.ToUpper(m.Alert.Level), headline(m))
-	}
 	return text.Line(fmt.Sprintf("[%s] %s: %s", strings.ToUpper(m.Alert.Level), title(m), m.Alert.Message), maxSubjectLine)
 }
 
@@ -55,7 +52,6 @@ func title(m Message) string {
 // view is what both bodies show. Every text in it is one line.
 type view struct {
 	Level, Headline, Message string
-	Held                     []string // what a digest tells of
 	Facts                    []named
 	Details                  string // indented JSON, "" when there are none
 	URL, Runbook             string
@@ -66,10 +62,6 @@ type named struct{ Name, Value string }
 func newView(m Message) view {
 	a := m.Alert
 	v := view{Level: strings.ToUpper(a.Level), Headline: headline(m), Message: text.Line(a.Message, 2000), URL: m.URL, Runbook: m.Runbook}
-	if m.Digest != nil {
-		v.Message = "The worst of them: " + v.Message
-		v.Held = m.Digest.lines()
-	}
 	v.add("Rule", a.Rule)
 	v.add("Subject", a.Subject)
 	v.add("Since", clock(a.FirstSeen))
@@ -91,9 +83,6 @@ func (v *view) add(name, value string) {
 
 func writeText(b *bytes.Buffer, v view) {
 	fmt.Fprintf(b, "[%s] %s\n\n", v.Level, v.Headline)
-	for _, line := range v.Held {
-		fmt.Fprintf(b, "%s\n", line)
-	}
 	fmt.Fprintf(b, "%s\n\n", v.Message)
 	for _, f := range v.Facts {
 		fmt.Fprintf(b, "%-10s %s\n", f.Name, f.Value)
@@ -113,8 +102,7 @@ func writeText(b *bytes.Buffer, v view) {
 var letterHTML = template.Must(template.New("letter").Parse(`<!doctype html>
 <html lang="en"><body style="font-family: sans-serif">
 <p><b>[{{.Level}}] {{.Headline}}</b></p>
-{{with .Held}}<p>{{range .}}{{.}}<br>{{end}}</p>
-{{end}}<p>{{.Message}}</p>
+<p>{{.Message}}</p>
 <table>{{range .Facts}}
 <tr><td style="padding-right: 1em; color: #666">{{.Name}}</td><td>{{.Value}}</td></tr>{{end}}
 </table>

@@ -27,15 +27,6 @@ type Notification struct {
 	FailedAt      *time.Time `json:"failed_at"`
 	SuppressedAt  *time.Time `json:"suppressed_at"`
 	SuppressedBy  *string    `json:"suppressed_by"`
-	// Digest tells of a notification that a storm suppressed; nil until there is one.
-	Digest *Digested `json:"digest"`
-}
-
-// Digested is the digest that tells of a notification, and what became of it.
-type Digested struct {
-	ID     int64      `json:"id,string"`
-	Status string     `json:"status"`
-	SentAt *time.Time `json:"sent_at"`
 }
 
 // ListByAlert reads the notifications of an episode, oldest first; of more than limit the
@@ -47,15 +38,11 @@ func ListByAlert(ctx context.Context, db dbsqlc.DBTX, alertID int64, limit int) 
 	}
 	all := make([]Notification, 0, len(rows))
 	for _, r := range slices.Backward(rows) {
-		n := Notification{
+		all = append(all, Notification{
 			ID: r.ID, Channel: r.Channel, Reason: Reason(r.Reason), Sequence: int(r.Sequence), Status: r.Status,
 			Attempts: int(r.Attempts), LastError: r.LastError, CreatedAt: r.CreatedAt.UTC(), NextAttemptAt: utc(r.NextAttemptAt),
 			SentAt: utc(r.SentAt), FailedAt: utc(r.FailedAt), SuppressedAt: utc(r.SuppressedAt), SuppressedBy: r.SuppressedBy,
-		}
-		if r.DigestID != nil && r.DigestStatus != nil {
-			n.Digest = &Digested{ID: *r.DigestID, Status: *r.DigestStatus, SentAt: utc(r.DigestSentAt)}
-		}
-		all = append(all, n)
+		})
 	}
 	return all, nil
 }

@@ -30,8 +30,6 @@ const (
 	Reminder Reason = "reminder"
 	// Resolved says that an episode that the channel knows is over.
 	Resolved Reason = "resolved"
-	// digest tells of many that were held back, so that a storm is one message.
-	digest Reason = "digest"
 )
 
 // Suppression says why a notification is not sent.
@@ -47,8 +45,6 @@ const (
 	Acknowledged Suppression = "acknowledged"
 	// AlreadyResolved: a reminder of what has ended meanwhile.
 	AlreadyResolved Suppression = "resolved"
-	// Storm: its channel was given enough this minute. A digest tells of it.
-	Storm Suppression = "storm"
 	// NeverSent: the end of an episode whose beginning was never sent.
 	NeverSent Suppression = "untold"
 )
@@ -71,8 +67,6 @@ type Message struct {
 	// At is when the notification was enqueued.
 	At    time.Time
 	Alert Alert
-	// Digest is what a digest tells of; its Alert is the worst of them.
-	Digest *Digest
 	// To are the receivers of a mail that it is for, when not for all that are configured.
 	To []string
 	// URL is where people see the alert; "" without a public address.

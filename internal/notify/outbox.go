@@ -26,10 +26,6 @@ type Config struct {
 	// GiveUpAfter is the age at which a notification that still cannot be sent
 	// becomes failed. 0 means 24 h.
 	GiveUpAfter time.Duration
-	// PerMinute is how many notifications a channel is given in a minute of the
-	// database's clock, over all replicas. Past it they are held back, and one
-	// digest tells of them. 0 means 10.
-	PerMinute int
 }
 
 // defaultBackoff: a channel that hiccups hears from us within a minute, and one
@@ -39,12 +35,9 @@ var defaultBackoff = retry.Policy{InitialDelay: 30 * time.Second, MaxDelay: 10 *
 // defaultGiveUpAfter: older news is for the history, not for a pager.
 const defaultGiveUpAfter = 24 * time.Hour
 
-// defaultPerMinute is what a person can read, and far below what Slack takes (one a second).
-const defaultPerMinute = 10
-
 // River works jobs of a lower number first.
 const (
-	first  = 1 // what is critical, and digests
+	first  = 1 // what is critical
 	second = 2
 	rest   = 3 // who put a mail off waits behind those who take theirs
 )
@@ -62,9 +55,6 @@ func New(c Config, inserter *jobs.Client) *Outbox {
 	}
 	if c.GiveUpAfter == 0 {
 		c.GiveUpAfter = defaultGiveUpAfter
-	}
-	if c.PerMinute == 0 {
-		c.PerMinute = defaultPerMinute
 	}
 	return &Outbox{config: c, jobs: inserter}
 }

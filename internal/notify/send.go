@@ -92,18 +92,8 @@ func (w *SendWorker) Work(ctx context.Context, job *river.Job[SendArgs]) error {
 	if n.Ahead > 0 {
 		return river.JobSnooze(w.waitBehind(seconds(n.AheadSeconds)))
 	}
-	if Reason(n.Reason) == digest {
-		return w.try(ctx, job, n)
-	}
 	if why := withhold(standingOf(n)); why != "" {
 		return w.withhold(ctx, job, n, why)
-	}
-	admitted, err := w.admit(ctx, n)
-	if err != nil {
-		return err
-	}
-	if !admitted {
-		return w.withhold(ctx, job, n, Storm)
 	}
 	return w.try(ctx, job, n)
 }
@@ -172,12 +162,6 @@ func (w *SendWorker) send(ctx context.Context, n dbsqlc.NotificationGetRow, to [
 	}
 	m := message(n, w.outbox.config.PublicURL)
 	m.To = to
-	if m.Reason == digest {
-		var err error
-		if m.Digest, err = w.digested(ctx, n.ID); err != nil {
-			return true, err
-		}
-	}
 	return channel.Notify(ctx, m)
 }
 

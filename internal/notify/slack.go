@@ -19,14 +19,8 @@ func slackBody(m Message) ([]byte, error) {
 	a := m.Alert
 	var b strings.Builder
 	fmt.Fprintf(&b, "*[%s] %s*", strings.ToUpper(a.Level), headline(m))
-	if m.Digest != nil {
-		for _, line := range m.Digest.lines() {
-			b.WriteString("\n" + slackText.Replace(line))
-		}
-	} else {
-		fmt.Fprintf(&b, " %s\n%s", slackText.Replace(a.Rule), slackText.Replace(a.Message))
-		fmt.Fprintf(&b, "\nsince %s, %d×", clock(a.FirstSeen), a.Occurrences)
-	}
+	fmt.Fprintf(&b, " %s\n%s", slackText.Replace(a.Rule), slackText.Replace(a.Message))
+	fmt.Fprintf(&b, "\nsince %s, %d×", clock(a.FirstSeen), a.Occurrences)
 	if m.URL != "" {
 		fmt.Fprintf(&b, " · <%s|open Dealbox>", slackLink.Replace(m.URL))
 	}

@@ -20,7 +20,6 @@ type standardData struct {
 	Sequence int           `json:"sequence"`
 	URL      *string       `json:"url"`
 	Runbook  *string       `json:"runbook"`
-	Digest   *Digest       `json:"digest,omitempty"`
 }
 
 // standardAlert has the fields of an alert in GET /api/v1/alerts.
@@ -46,8 +45,6 @@ func eventType(r Reason) string {
 		return "alert.escalated"
 	case Reminder:
 		return "alert.reminder"
-	case digest:
-		return "alert.digest"
 	case Resolved:
 		return "alert.resolved"
 	default:
@@ -61,7 +58,7 @@ func standardBody(m Message) ([]byte, error) {
 		Type:      eventType(m.Reason),
 		Timestamp: m.At.UTC(),
 		Data: standardData{
-			Reason: m.Reason, Sequence: m.Sequence, Digest: m.Digest,
+			Reason: m.Reason, Sequence: m.Sequence,
 			Alert: standardAlert{
 				ID: strconv.FormatInt(a.ID, 10), Level: a.Level, Message: a.Message, Details: a.Details,
 				Timestamp: a.LastSeen.UTC(), Rule: a.Rule, Subject: a.Subject, Status: a.Status,
