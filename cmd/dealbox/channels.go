@@ -3,6 +3,7 @@ package main
 import (
 	"dealbox/internal/level"
 	"dealbox/internal/notify"
+	"dealbox/internal/notify/webhook"
 )
 
 // notifyConfig makes the channels that the settings name.
@@ -12,14 +13,14 @@ func notifyConfig(config Config, version string) (notify.Config, error) {
 		c.PublicURL = config.Listen.PublicURL.String()
 	}
 	if url := config.Alerts.WebhookURL.reveal(); url != "" {
-		webhook, err := notify.NewWebhook(notify.WebhookConfig{
-			URL: url, Secret: config.Alerts.WebhookSecret.reveal(), Format: notify.Format(config.Alerts.WebhookFormat),
+		client, err := webhook.New(webhook.Config{
+			URL: url, Secret: config.Alerts.WebhookSecret.reveal(), Format: webhook.Format(config.Alerts.WebhookFormat),
 			UserAgent: "dealbox/" + version,
 		})
 		if err != nil {
 			return c, err
 		}
-		c.Channels = append(c.Channels, notify.Channel{Name: notify.ChannelWebhook, Floor: floor(config.Alerts.WebhookLevel), Notify: webhook.Notify})
+		c.Channels = append(c.Channels, notify.Channel{Name: notify.ChannelWebhook, Floor: floor(config.Alerts.WebhookLevel), Notify: client.Notify})
 	}
 	if config.Alerts.Email != nil {
 		email, err := newEmail(*config.Alerts.Email, version)

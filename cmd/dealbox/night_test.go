@@ -24,6 +24,7 @@ import (
 	"dealbox/internal/jobs"
 	"dealbox/internal/level"
 	"dealbox/internal/notify"
+	"dealbox/internal/notify/webhook"
 	"dealbox/internal/pgtest"
 )
 
@@ -94,7 +95,7 @@ func newNight(t *testing.T) *night {
 	require.NoError(t, err)
 	var channels []notify.Channel
 	for name, e := range map[string]*ear{notify.ChannelWebhook: n.webhook, "pager": n.pager} {
-		w, err := notify.NewWebhook(notify.WebhookConfig{URL: e.url, Format: notify.FormatSlack})
+		w, err := webhook.New(webhook.Config{URL: e.url, Format: webhook.Slack})
 		require.NoError(t, err)
 		channels = append(channels, notify.Channel{Name: name, Floor: level.Error, Notify: w.Notify})
 	}

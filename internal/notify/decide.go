@@ -64,9 +64,9 @@ func decide(a attempt, backoff retry.Policy, giveUpAfter time.Duration, rnd func
 		return verdict{failed: true}
 	}
 	wait := backoff.Delay(a.number-1, rnd)
-	var answer *sendError
+	var answer *SendError
 	if errors.As(a.err, &answer) {
-		wait = max(wait, min(answer.retryAfter, maxRetryAfter))
+		wait = max(wait, min(answer.RetryAfter, maxRetryAfter))
 	}
 	return verdict{wait: wait}
 }

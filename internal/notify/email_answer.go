@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/textproto"
 	"strconv"
-	"time"
 
 	"dealbox/internal/text"
 )
@@ -19,17 +18,14 @@ type stepError struct {
 func (e *stepError) Error() string { return e.step + ": " + e.err.Error() }
 func (e *stepError) Unwrap() error { return e.err }
 
-func (e *Email) timedOut() *sendError {
-	return &sendError{text: e.server + " did not take the mail within " + e.config.Timeout.String() + ", the limit for one attempt"}
+func (e *Email) timedOut() *SendError {
+	return &SendError{Text: e.server + " did not take the mail within " + e.config.Timeout.String() + ", the limit for one attempt"}
 }
 
 // judge tells from a failure whether to try again. Like Webhook.judge it wraps
 // nothing: what it shows holds neither password nor message.
 func (e *Email) judge(ctx context.Context, err error) (retry bool, _ error) {
-	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
-		<-ctx.Done()
-	}
-	if ended := context.Cause(ctx); ended != nil {
+	if ended := Ended(ctx); ended != nil {
 		return true, ended
 	}
 	var (
@@ -39,17 +35,17 @@ func (e *Email) judge(ctx context.Context, err error) (retry bool, _ error) {
 	if errors.As(err, &step) {
 		// Without an answer the connection broke off.
 		final := errors.As(err, &answer) && answer.Code >= 500
-		return !final, &sendError{text: e.server + ": " + text.Line(step.Error(), maxLastError/2)}
+		return !final, &SendError{Text: e.server + ": " + text.Line(step.Error(), maxLastError/2)}
 	}
 	if errors.As(err, &answer) {
 		// Before the mail: the greeting, EHLO, STARTTLS, AUTH. The server's words may
 		// repeat what it was sent, so the code has to do.
-		return answer.Code < 500, &sendError{text: e.server + " answered " + strconv.Itoa(answer.Code) + phase(answer.Code)}
+		return answer.Code < 500, &SendError{Text: e.server + " answered " + strconv.Itoa(answer.Code) + phase(answer.Code)}
 	}
-	if text, ok := networkCause(err); ok {
-		return true, &sendError{text: "no answer from " + e.server + ": " + text}
+	if text, ok := NetworkFailure(err); ok {
+		return true, &SendError{Text: "no answer from " + e.server + ": " + text}
 	}
-	return false, &sendError{text: e.server + " cannot be used: " + text.Line(err.Error(), maxLastError/2)}
+	return false, &SendError{Text: e.server + " cannot be used: " + text.Line(err.Error(), maxLastError/2)}
 }
 
 // phase explains the codes that speak about the settings (RFC 4954, RFC 5321).

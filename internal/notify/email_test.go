@@ -26,6 +26,7 @@ import (
 	"dealbox/internal/alerting"
 	"dealbox/internal/level"
 	"dealbox/internal/notify"
+	"dealbox/internal/notify/webhook"
 )
 
 const mailPassword = "a-mail-password-that-nobody-may-see"
@@ -424,7 +425,7 @@ func TestEmail_TarpitHoldsNothingUp(t *testing.T) {
 	held := p.email(t, func(c *notify.EmailConfig) { c.Timeout = time.Minute })
 	h := newEnv(t, notify.Config{Channels: []notify.Channel{
 		{Name: "email", Floor: level.Info, Notify: held.Notify},
-		webhook(t, level.Info, notify.WebhookConfig{URL: s.url}),
+		webhookChannel(t, level.Info, webhook.Config{URL: s.url}),
 	}})
 	for _, subject := range strings.Split("abcdefgh", "") {
 		h.raise(alerting.Alert{Rule: "r", Subject: subject, Level: level.Critical})

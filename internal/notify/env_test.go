@@ -21,6 +21,7 @@ import (
 	"dealbox/internal/jobs"
 	"dealbox/internal/level"
 	"dealbox/internal/notify"
+	"dealbox/internal/notify/webhook"
 	"dealbox/internal/pgtest"
 	"dealbox/internal/retry"
 )
@@ -74,10 +75,10 @@ func newEnvOn(t *testing.T, pool *pgxpool.Pool, config notify.Config) *env {
 	return h
 }
 
-// webhook is a channel that posts to url.
-func webhook(t *testing.T, floor level.Level, c notify.WebhookConfig) notify.Channel {
+// webhookChannel is a channel that posts to url.
+func webhookChannel(t *testing.T, floor level.Level, c webhook.Config) notify.Channel {
 	t.Helper()
-	w, err := notify.NewWebhook(c)
+	w, err := webhook.New(c)
 	require.NoError(t, err)
 	return notify.Channel{Name: "webhook", Floor: floor, Notify: w.Notify}
 }
@@ -208,7 +209,7 @@ func redirect(code int, location string) func(http.ResponseWriter) {
 	}
 }
 
-// event is the body of FormatStandard as a receiver reads it.
+// event is the body of webhook.Standard as a receiver reads it.
 type event struct {
 	Type      string    `json:"type"`
 	Timestamp time.Time `json:"timestamp"`

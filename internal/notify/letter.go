@@ -45,7 +45,7 @@ func subject(m Message) string {
 
 // title is the headline without its times, which the body has.
 func title(m Message) string {
-	words, _, _ := strings.Cut(headline(m), ",")
+	words, _, _ := strings.Cut(m.Headline(), ",")
 	return words
 }
 
@@ -61,11 +61,11 @@ type named struct{ Name, Value string }
 
 func newView(m Message) view {
 	a := m.Alert
-	v := view{Level: strings.ToUpper(a.Level), Headline: headline(m), Message: text.Line(a.Message, 2000), URL: m.URL, Runbook: m.Runbook}
+	v := view{Level: strings.ToUpper(a.Level), Headline: m.Headline(), Message: text.Line(a.Message, 2000), URL: m.URL, Runbook: m.Runbook}
 	v.add("Rule", a.Rule)
 	v.add("Subject", a.Subject)
-	v.add("Since", clock(a.FirstSeen))
-	v.add("Last seen", clock(a.LastSeen))
+	v.add("Since", Clock(a.FirstSeen))
+	v.add("Last seen", Clock(a.LastSeen))
 	v.add("Times", fmt.Sprint(a.Occurrences))
 	v.add("Status", a.Status)
 	var pretty bytes.Buffer

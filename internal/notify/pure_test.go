@@ -1,9 +1,7 @@
 package notify
 
 import (
-	"encoding/json"
 	"errors"
-	"net/http"
 	"testing"
 	"time"
 
@@ -15,7 +13,7 @@ import (
 func TestDecide(t *testing.T) {
 	t.Parallel()
 	longest := func() float64 { return 1 } // The upper end of the jitter.
-	asked := func(d time.Duration) error { return &sendError{text: "busy", retryAfter: d} }
+	asked := func(d time.Duration) error { return &SendError{Text: "busy", RetryAfter: d} }
 	for name, c := range map[string]struct {
 		attempt attempt
 		want    verdict
@@ -44,34 +42,6 @@ func TestDecide_JitterSpreads(t *testing.T) {
 	half := func() float64 { return 0.5 }
 	got := decide(attempt{number: 1, retry: true, err: errors.New("no")}, retry.Policy{InitialDelay: time.Minute}, time.Hour, half)
 	require.Equal(t, 30*time.Second, got.wait)
-}
-
-func TestRetryAfter(t *testing.T) {
-	t.Parallel()
-	now := time.Date(2026, 11, 24, 5, 0, 0, 0, time.UTC)
-	for value, want := range map[string]time.Duration{
-		"":                              0,
-		"0":                             0,
-		"120":                           2 * time.Minute,
-		" 7 ":                           7 * time.Second,
-		"-1":                            0,
-		"1.5":                           0,
-		"soon":                          0,
-		"99999999999999999999":          0,
-		"2147483647":                    2147483647 * time.Second,
-		"Tue, 24 Nov 2026 05:01:00 GMT": time.Minute,
-		"Tue, 24 Nov 2026 04:00:00 GMT": 0,
-	} {
-		require.Equal(t, want, retryAfter(http.Header{"Retry-After": {value}}, now), value)
-	}
-}
-
-func FuzzRetryAfter(f *testing.F) {
-	f.Add("120")
-	f.Add("Tue, 24 Nov 2026 05:01:00 GMT")
-	f.Fuzz(func(t *testing.T, value string) {
-		require.GreaterOrEqual(t, retryAfter(http.Header{"Retry-After": {value}}, time.Now()), time.Duration(0))
-	})
 }
 
 func TestWithhold(t *testing.T) {
@@ -109,22 +79,17 @@ func TestHeadline(t *testing.T) {
 		"resolved after 1h4m10s":                                    {Reason: Resolved, Alert: over},
 		"firing, resolved since, after 1h4m10s":                     {Reason: First, Alert: over},
 	} {
-		require.Equal(t, want, headline(m))
+		require.Equal(t, want, m.Headline())
 	}
 	for n, want := range map[int]string{1: "first", 9: "ninth", 10: "10th", 11: "11th", 12: "12th", 21: "21st", 22: "22nd", 43: "43rd", 111: "111th"} {
 		require.Equal(t, want, ordinal(n))
 	}
 }
 
-func TestSlack_Links(t *testing.T) {
+func TestLinks(t *testing.T) {
 	t.Parallel()
-	const public = "https://box.example/dealbox/"
-	m := Message{Reason: First, Alert: Alert{ID: 7, Rule: "breaker_opened"}, URL: link(public, 7), Runbook: runbook(public, "breaker_opened")}
-	body, err := slackBody(m)
-	require.NoError(t, err)
-	var slack map[string]string
-	require.NoError(t, json.Unmarshal(body, &slack))
-	require.Contains(t, slack["text"], "<https://box.example/dealbox/#alert-7|open Dealbox> · "+
-		"<https://box.example/dealbox/docs/operations.md#breaker_opened|what to do>")
+	require.Equal(t, "https://box.example/dealbox/#alert-7", link("https://box.example/dealbox/", 7))
+	require.Equal(t, "https://box.example/dealbox/docs/operations.md#breaker_opened", runbook("https://box.example/dealbox", "breaker_opened"))
+	require.Empty(t, link("", 7), "without a public address there is no link")
 	require.Empty(t, runbook("", "breaker_opened"), "without a public address there is no link")
 }

@@ -11,6 +11,7 @@ import (
 	"dealbox/internal/jobs"
 	"dealbox/internal/level"
 	"dealbox/internal/notify"
+	"dealbox/internal/notify/webhook"
 	"dealbox/internal/pgtest"
 )
 
@@ -19,7 +20,7 @@ import (
 func TestOutbox_Rescue(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
-	config := notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: s.url})}}
+	config := notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}}
 	pool := pgtest.Pool(t)
 	inserter, err := jobs.NewInserter(pool, nil, nil)
 	require.NoError(t, err)

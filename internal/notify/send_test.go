@@ -18,13 +18,14 @@ import (
 	"dealbox/internal/jobs"
 	"dealbox/internal/level"
 	"dealbox/internal/notify"
+	"dealbox/internal/notify/webhook"
 )
 
 func TestNotification_Reasons(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
 	h := newEnv(t, notify.Config{
-		Channels:  []notify.Channel{webhook(t, level.Error, notify.WebhookConfig{URL: s.url})},
+		Channels:  []notify.Channel{webhookChannel(t, level.Error, webhook.Config{URL: s.url})},
 		PublicURL: "https://box.example/dealbox/",
 	})
 
@@ -70,7 +71,7 @@ func TestNotification_Reasons(t *testing.T) {
 func TestNotification_StandardBody(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: s.url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}})
 	h.raise(alerting.Alert{Rule: "r", Level: level.Info, Message: "m"})
 	h.settled(1)
 
@@ -90,7 +91,7 @@ func TestNotification_StandardBody(t *testing.T) {
 func TestNotification_Floor(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Error, notify.WebhookConfig{URL: s.url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Error, webhook.Config{URL: s.url})}})
 
 	h.raise(breakerOpened(level.Warning))
 	h.resolve("over")
@@ -105,7 +106,7 @@ func TestNotification_Floor(t *testing.T) {
 
 func TestNotification_RollsBackWithTheFact(t *testing.T) {
 	t.Parallel()
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: newSink(t).url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: newSink(t).url})}})
 	tx, err := h.pool.Begin(t.Context())
 	require.NoError(t, err)
 	_, err = h.alerts.Raise(t.Context(), tx, breakerOpened(level.Critical))
@@ -118,7 +119,7 @@ func TestNotification_RollsBackWithTheFact(t *testing.T) {
 func TestNotification_TriedAgain(t *testing.T) {
 	t.Parallel()
 	s := newSink(t, status(500), status(503))
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: s.url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}})
 	id := h.raise(breakerOpened(level.Critical))
 	rows := h.settled(1)
 
@@ -137,7 +138,7 @@ func TestNotification_TriedAgain(t *testing.T) {
 func TestNotification_Final(t *testing.T) {
 	t.Parallel()
 	s := newSink(t, status(400))
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: s.url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}})
 	h.raise(breakerOpened(level.Critical))
 	rows := h.settled(1)
 
@@ -156,7 +157,7 @@ func TestNotification_RedirectIsFinal(t *testing.T) {
 	t.Parallel()
 	target := newSink(t)
 	s := newSink(t, redirect(307, target.url))
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: s.url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}})
 	h.raise(breakerOpened(level.Critical))
 	rows := h.settled(1)
 	require.Equal(t, "failed", rows[0].Status)
@@ -170,7 +171,7 @@ func TestNotification_HangingReceiver(t *testing.T) {
 	s := newSink(t, func(http.ResponseWriter) { <-release })
 	defer close(release)
 	h := newEnv(t, notify.Config{Channels: []notify.Channel{
-		webhook(t, level.Info, notify.WebhookConfig{URL: s.url, Timeout: 2 * time.Second}),
+		webhookChannel(t, level.Info, webhook.Config{URL: s.url, Timeout: 2 * time.Second}),
 	}})
 	h.raise(breakerOpened(level.Critical))
 	rows := h.settled(1)
@@ -188,7 +189,7 @@ func TestNotification_ReceiverAwayForAWhile(t *testing.T) {
 	address := listener.Addr().String()
 	require.NoError(t, listener.Close())
 
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: "http://" + address})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: "http://" + address})}})
 	h.raise(breakerOpened(level.Error))
 	h.raise(breakerOpened(level.Critical))
 	h.resolve("over")
@@ -229,7 +230,7 @@ func TestNotification_GivesUp(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
 	h := newEnv(t, notify.Config{
-		Channels:    []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: "http://127.0.0.1:1"})},
+		Channels:    []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: "http://127.0.0.1:1"})},
 		GiveUpAfter: 100 * time.Millisecond,
 	})
 	h.raise(breakerOpened(level.Critical))
@@ -248,7 +249,7 @@ func TestNotification_RetryAfterIsHonoured(t *testing.T) {
 		w.Header().Set("Retry-After", "1200")
 		w.WriteHeader(http.StatusTooManyRequests)
 	})
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: s.url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}})
 	h.raise(breakerOpened(level.Critical))
 	h.eventually(`SELECT state = 'scheduled' AND scheduled_at BETWEEN now() + interval '19 min' AND now() + interval '20 min'
 		FROM river.river_job WHERE kind = 'notification_send'`)
@@ -260,7 +261,7 @@ func TestNotification_RetryAfterIsHonoured(t *testing.T) {
 func TestNotification_SentButNotMarked(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: s.url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}})
 	sabotage := `CREATE FUNCTION sabotage() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
 		CREATE TRIGGER sabotage BEFORE UPDATE ON notification FOR EACH ROW WHEN (NEW.status = 'sent') EXECUTE FUNCTION sabotage()`
 	_, err := h.pool.Exec(t.Context(), sabotage)
@@ -284,7 +285,7 @@ func TestNotification_SentButNotMarked(t *testing.T) {
 func TestNotification_SecondJobFindsItSent(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: s.url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}})
 	h.raise(breakerOpened(level.Critical))
 	rows := h.settled(1)
 	inserter, err := jobs.NewInserter(h.pool, nil, nil)
@@ -303,7 +304,7 @@ func TestNotification_TwoWorkersAtOnce(t *testing.T) {
 	t.Parallel()
 	both := make(chan struct{})
 	s := newSink(t, func(http.ResponseWriter) { <-both }, func(http.ResponseWriter) { close(both) })
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: s.url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}})
 	h.raise(breakerOpened(level.Critical))
 	inserter, err := jobs.NewInserter(h.pool, nil, nil)
 	require.NoError(t, err)
@@ -321,7 +322,7 @@ func TestNotification_TwoWorkersAtOnce(t *testing.T) {
 func TestNotification_ChannelUnknownHere(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
-	channel := webhook(t, level.Info, notify.WebhookConfig{URL: s.url})
+	channel := webhookChannel(t, level.Info, webhook.Config{URL: s.url})
 	without := newEnv(t, notify.Config{})
 	inserter, err := jobs.NewInserter(without.pool, nil, nil)
 	require.NoError(t, err)
@@ -345,7 +346,7 @@ func TestNotification_Signed(t *testing.T) {
 			t.Parallel()
 			s := newSink(t)
 			h := newEnv(t, notify.Config{Channels: []notify.Channel{
-				webhook(t, level.Info, notify.WebhookConfig{URL: s.url, Secret: secret}),
+				webhookChannel(t, level.Info, webhook.Config{URL: s.url, Secret: secret}),
 			}})
 			h.raise(breakerOpened(level.Critical))
 			h.settled(1)
@@ -367,8 +368,8 @@ func TestNotification_HostileTextIsInert(t *testing.T) {
 	hostile := "</script><svg onload=alert(1)> <!channel> @channel \x00\xff\xfe\xed\xa0\x80 x\r\nBcc: a@b\n{\"level\":\"error\"}\u2028\u202egnp.exe"
 	slackSink, jsonSink := newSink(t), newSink(t)
 	h := newEnv(t, notify.Config{Channels: []notify.Channel{
-		{Name: "slack", Floor: 1, Notify: webhook(t, 1, notify.WebhookConfig{URL: slackSink.url, Format: notify.FormatSlack}).Notify},
-		{Name: "webhook", Floor: 1, Notify: webhook(t, 1, notify.WebhookConfig{URL: jsonSink.url}).Notify},
+		{Name: "slack", Floor: 1, Notify: webhookChannel(t, 1, webhook.Config{URL: slackSink.url, Format: webhook.Slack}).Notify},
+		{Name: "webhook", Floor: 1, Notify: webhookChannel(t, 1, webhook.Config{URL: jsonSink.url}).Notify},
 	}})
 	h.raise(alerting.Alert{
 		Rule: alerting.RuleBodyQuarantined, Subject: hostile, Level: level.Warning, Message: hostile,

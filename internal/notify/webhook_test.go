@@ -17,11 +17,12 @@ import (
 
 	"dealbox/internal/level"
 	"dealbox/internal/notify"
+	"dealbox/internal/notify/webhook"
 )
 
 func TestNewWebhook_RefusesWithoutRepeating(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]notify.WebhookConfig{
+	for name, c := range map[string]webhook.Config{
 		"NoURL":       {},
 		"OtherScheme": {URL: "ftp://canary@host/canary"},
 		"NoHost":      {URL: "https:///canary"},
@@ -32,7 +33,7 @@ func TestNewWebhook_RefusesWithoutRepeating(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := notify.NewWebhook(c)
+			_, err := webhook.New(c)
 			require.Error(t, err)
 			require.NotContains(t, err.Error(), "canary")
 		})
@@ -47,14 +48,14 @@ func TestWebhook_WhatIsWorthAnotherAttempt(t *testing.T) {
 		301: false, 302: false, 304: false, 307: false, 308: false,
 		400: false, 401: false, 403: false, 404: false, 410: false, 413: false, 422: false,
 	} {
-		w, err := notify.NewWebhook(notify.WebhookConfig{URL: newSink(t, redirect(code, target.url)).url})
+		w, err := webhook.New(webhook.Config{URL: newSink(t, redirect(code, target.url)).url})
 		require.NoError(t, err)
 		got, err := w.Notify(t.Context(), notify.Message{ID: 1, Alert: notify.Alert{Details: []byte("{}")}})
 		require.Error(t, err, code)
 		require.Equal(t, again, got, code)
 	}
 	for _, code := range []int{200, 201, 202, 204} {
-		w, err := notify.NewWebhook(notify.WebhookConfig{URL: newSink(t, status(code)).url})
+		w, err := webhook.New(webhook.Config{URL: newSink(t, status(code)).url})
 		require.NoError(t, err)
 		_, err = w.Notify(t.Context(), notify.Message{ID: 1, Alert: notify.Alert{Details: []byte("{}")}})
 		require.NoError(t, err, code)
@@ -104,7 +105,7 @@ func TestWebhook_ErrorsHoldNoSecret(t *testing.T) {
 			u, err := url.Parse(base + "/services/canary_path/x%2Fcanary%20two?token=canary_query")
 			require.NoError(t, err)
 			u.User = url.UserPassword("canary_user", "canary_password")
-			w, err := notify.NewWebhook(notify.WebhookConfig{URL: u.String(), Secret: "canary_secret_of_24_bytes", Timeout: time.Second})
+			w, err := webhook.New(webhook.Config{URL: u.String(), Secret: "canary_secret_of_24_bytes", Timeout: time.Second})
 			require.NoError(t, err)
 			_, err = w.Notify(t.Context(), notify.Message{ID: 1, Alert: notify.Alert{Details: []byte("{}")}})
 			require.Error(t, err)
@@ -119,7 +120,7 @@ func TestWebhook_ErrorsHoldNoSecret(t *testing.T) {
 func TestNotification_SecretsStayOutOfTablesAndLogs(t *testing.T) {
 	t.Parallel()
 	s := newSink(t, status(500), status(404))
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{
 		URL: strings.Replace(s.url, "://", "://canary:canary@", 1) + "/canary?canary", Secret: "canary_secret_of_24_bytes",
 	})}})
 	h.raise(breakerOpened(level.Critical))
@@ -137,7 +138,7 @@ func TestWebhook_SlackSaysWhatIsWrong(t *testing.T) {
 		w.WriteHeader(http.StatusGone)
 		_, _ = io.WriteString(w, "channel_is_archived\n")
 	})
-	w, err := notify.NewWebhook(notify.WebhookConfig{URL: s.url})
+	w, err := webhook.New(webhook.Config{URL: s.url})
 	require.NoError(t, err)
 	again, err := w.Notify(t.Context(), notify.Message{ID: 1, Alert: notify.Alert{Details: []byte("{}")}})
 	require.EqualError(t, err, s.url+" answered 410 Gone (channel_is_archived)")
@@ -147,7 +148,7 @@ func TestWebhook_SlackSaysWhatIsWrong(t *testing.T) {
 // A caller that gives up is not told that the receiver was slow.
 func TestWebhook_CallerGivesUp(t *testing.T) {
 	t.Parallel()
-	w, err := notify.NewWebhook(notify.WebhookConfig{URL: "http://" + silent(t)})
+	w, err := webhook.New(webhook.Config{URL: "http://" + silent(t)})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -165,7 +166,7 @@ func TestWebhook_EndlessAnswer(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	w, err := notify.NewWebhook(notify.WebhookConfig{URL: server.URL, Timeout: 5 * time.Minute})
+	w, err := webhook.New(webhook.Config{URL: server.URL, Timeout: 5 * time.Minute})
 	require.NoError(t, err)
 	started := time.Now()
 	_, err = w.Notify(t.Context(), notify.Message{ID: 1, Alert: notify.Alert{Details: []byte("{}")}})

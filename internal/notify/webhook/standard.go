@@ -1,13 +1,15 @@
-package notify
+package webhook
 
 import (
 	"encoding/json"
 	"strconv"
 	"time"
+
+	"dealbox/internal/notify"
 )
 
-// standardEvent is the body of FormatStandard: the envelope that Standard
-// Webhooks proposes (type, timestamp, data). Times are RFC 3339 in UTC.
+// standardEvent is the body of Standard: the envelope that Standard Webhooks
+// proposes (type, timestamp, data). Times are RFC 3339 in UTC.
 type standardEvent struct {
 	Type      string       `json:"type"`
 	Timestamp time.Time    `json:"timestamp"` // When it was enqueued, so the same over all attempts.
@@ -16,7 +18,7 @@ type standardEvent struct {
 
 type standardData struct {
 	Alert    standardAlert `json:"alert"`
-	Reason   Reason        `json:"reason"`
+	Reason   notify.Reason `json:"reason"`
 	Sequence int           `json:"sequence"`
 	URL      *string       `json:"url"`
 	Runbook  *string       `json:"runbook"`
@@ -38,21 +40,7 @@ type standardAlert struct {
 	ResolvedAt  *time.Time      `json:"resolved_at"`
 }
 
-// eventType is what the message is called in FormatStandard.
-func eventType(r Reason) string {
-	switch r {
-	case Escalated:
-		return "alert.escalated"
-	case Reminder:
-		return "alert.reminder"
-	case Resolved:
-		return "alert.resolved"
-	default:
-		return "alert.firing"
-	}
-}
-
-func standardBody(m Message) ([]byte, error) {
+func standardBody(m notify.Message) ([]byte, error) {
 	a := m.Alert
 	event := standardEvent{
 		Type:      eventType(m.Reason),
@@ -63,9 +51,12 @@ func standardBody(m Message) ([]byte, error) {
 				ID: strconv.FormatInt(a.ID, 10), Level: a.Level, Message: a.Message, Details: a.Details,
 				Timestamp: a.LastSeen.UTC(), Rule: a.Rule, Subject: a.Subject, Status: a.Status,
 				Occurrences: a.Occurrences, FirstSeen: a.FirstSeen.UTC(), LastSeen: a.LastSeen.UTC(),
-				ResolvedAt: utc(a.ResolvedAt),
 			},
 		},
+	}
+	if a.ResolvedAt != nil {
+		at := a.ResolvedAt.UTC()
+		event.Data.Alert.ResolvedAt = &at
 	}
 	if m.URL != "" {
 		event.Data.URL = &m.URL
@@ -74,4 +65,18 @@ func standardBody(m Message) ([]byte, error) {
 		event.Data.Runbook = &m.Runbook
 	}
 	return json.Marshal(event)
+}
+
+// eventType returns the type of a notification in Standard.
+func eventType(r notify.Reason) string {
+	switch r {
+	case notify.Escalated:
+		return "alert.escalated"
+	case notify.Reminder:
+		return "alert.reminder"
+	case notify.Resolved:
+		return "alert.resolved"
+	default:
+		return "alert.firing"
+	}
 }
