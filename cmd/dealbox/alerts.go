@@ -163,7 +163,7 @@ func printAlert(w io.Writer, s alerting.Detail) error {
 		fmt.Fprintln(table, "\nMADE\tCHANNEL\tREASON\tSTATUS\tATTEMPTS\tNOTE")
 	}
 	for _, n := range s.Notifications {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\n", moment(&n.CreatedAt), n.Channel, n.Reason, n.Status, n.Attempts, printable(note(n)))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\n", moment(&n.CreatedAt), strings.TrimSpace(n.Channel+" "+n.Receiver), n.Reason, n.Status, n.Attempts, printable(note(n)))
 	}
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("print the alert: %w", err)

@@ -3,6 +3,7 @@ package main
 import (
 	"dealbox/internal/level"
 	"dealbox/internal/notify"
+	"dealbox/internal/notify/email"
 	"dealbox/internal/notify/webhook"
 )
 
@@ -23,17 +24,19 @@ func notifyConfig(config Config, version string) (notify.Config, error) {
 		c.Channels = append(c.Channels, notify.Channel{Name: notify.ChannelWebhook, Floor: floor(config.Alerts.WebhookLevel), Notify: client.Notify})
 	}
 	if config.Alerts.Email != nil {
-		email, err := newEmail(*config.Alerts.Email, version)
+		client, err := newEmail(*config.Alerts.Email, version)
 		if err != nil {
 			return c, err
 		}
-		c.Channels = append(c.Channels, notify.Channel{Name: notify.ChannelEmail, Floor: floor(config.Alerts.Email.Level), Notify: email.Notify})
+		c.Channels = append(c.Channels, notify.Channel{
+			Name: notify.ChannelEmail, Floor: floor(config.Alerts.Email.Level), Receivers: client.Receivers(), Notify: client.Notify,
+		})
 	}
 	return c, nil
 }
 
-func newEmail(e EmailConfig, version string) (*notify.Email, error) {
-	return notify.NewEmail(notify.EmailConfig{
+func newEmail(e EmailConfig, version string) (*email.Client, error) {
+	return email.New(email.Config{
 		Host: e.Host, Port: e.Port, Security: e.Security, User: e.User, Password: e.Password.reveal(),
 		From: e.From, To: e.To, UserAgent: "dealbox/" + version,
 	})

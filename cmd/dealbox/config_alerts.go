@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"dealbox/internal/notify"
+	"dealbox/internal/notify/email"
 )
 
 // AlertsConfig says who is told.
@@ -26,7 +26,7 @@ type AlertsConfig struct {
 type EmailConfig struct {
 	Host     string
 	Port     int
-	Security notify.Security
+	Security email.Security
 	User     string
 	Password secret
 	From     string
@@ -105,9 +105,9 @@ func (e *EmailConfig) parseServer(v string) (wrong string) {
 	e.Host, e.User = u.Hostname(), u.User.Username()
 	password, _ := u.User.Password()
 	e.Password = secret(password)
-	e.Security, e.Port = notify.StartTLS, 587
+	e.Security, e.Port = email.StartTLS, 587
 	if u.Scheme == "smtps" {
-		e.Security, e.Port = notify.ImplicitTLS, 465
+		e.Security, e.Port = email.ImplicitTLS, 465
 	}
 	if u.Port() != "" {
 		e.Port, _ = strconv.Atoi(u.Port())
@@ -130,6 +130,6 @@ func (e *EmailConfig) parseOptions(u *url.URL) (wrong string) {
 	if e.Password != "" {
 		return "has a password and tls=none: a password is never sent without TLS"
 	}
-	e.Security = notify.NoTLS
+	e.Security = email.NoTLS
 	return ""
 }

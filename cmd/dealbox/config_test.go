@@ -12,7 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dealbox/internal/notify"
+	"dealbox/internal/notify/email"
 	"dealbox/internal/retention"
 	"dealbox/internal/webhooksig"
 )
@@ -113,7 +113,7 @@ func TestLoadConfig_EverySetting(t *testing.T) {
 		WebhookURL: "https://hooks.example.com/T0/B0?x=y", WebhookSecret: goodAlert,
 		WebhookFormat: "slack", WebhookLevel: "critical", RemindEvery: 90 * time.Minute,
 		Email: &EmailConfig{
-			Host: "mail.example.com", Port: 2525, Security: notify.StartTLS, User: "dealbox", Password: "p@ss",
+			Host: "mail.example.com", Port: 2525, Security: email.StartTLS, User: "dealbox", Password: "p@ss",
 			From: "alerts@example.com", To: []string{"ops@example.com", "Ann <ann@example.com>"}, Level: "warning",
 		},
 	}, c.Alerts)
@@ -389,10 +389,10 @@ func TestLoadConfig_RetryDelays(t *testing.T) {
 func TestParseServer(t *testing.T) {
 	t.Parallel()
 	for url, want := range map[string]EmailConfig{
-		"smtp://mail.example.com":              {Host: "mail.example.com", Port: 587, Security: notify.StartTLS},
-		"smtps://a:b@mail.example.com":         {Host: "mail.example.com", Port: 465, Security: notify.ImplicitTLS, User: "a", Password: "b"},
-		"smtp://mailpit:1025?tls=none":         {Host: "mailpit", Port: 1025, Security: notify.NoTLS},
-		"smtp://a%40b.example:c%2Fd@[::1]:25/": {Host: "::1", Port: 25, Security: notify.StartTLS, User: "a@b.example", Password: "c/d"},
+		"smtp://mail.example.com":              {Host: "mail.example.com", Port: 587, Security: email.StartTLS},
+		"smtps://a:b@mail.example.com":         {Host: "mail.example.com", Port: 465, Security: email.ImplicitTLS, User: "a", Password: "b"},
+		"smtp://mailpit:1025?tls=none":         {Host: "mailpit", Port: 1025, Security: email.NoTLS},
+		"smtp://a%40b.example:c%2Fd@[::1]:25/": {Host: "::1", Port: 25, Security: email.StartTLS, User: "a@b.example", Password: "c/d"},
 	} {
 		var e EmailConfig
 		require.Empty(t, e.parseServer(url), url)

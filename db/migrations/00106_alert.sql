@@ -12,6 +12,7 @@ CREATE TABLE alert (
     message      text NOT NULL,
     details      jsonb NOT NULL DEFAULT '{}',
     occurrences  bigint NOT NULL DEFAULT 1,
+    members      bigint NOT NULL DEFAULT 0,
     first_seen   timestamptz NOT NULL,
     last_seen    timestamptz NOT NULL,
     notified_at  timestamptz,
@@ -45,6 +46,7 @@ COMMENT ON COLUMN alert.inhibitor_id IS 'While suppressed: the open episode that
 COMMENT ON COLUMN alert.message IS 'Text of the last time that the rule fired; alert_event keeps the earlier ones.';
 COMMENT ON COLUMN alert.details IS 'Values of the last time that the rule fired, a JSON object.';
 COMMENT ON COLUMN alert.occurrences IS 'How often the rule fired in this episode. alert_event has fewer rows: repeats within a minute have none.';
+COMMENT ON COLUMN alert.members IS 'Of a rule that groups, such as event_dead_lettered: how many members the open episode has now (rows of alert_member). 0 for every other rule.';
 COMMENT ON COLUMN alert.first_seen IS 'When the rule first fired in this episode.';
 COMMENT ON COLUMN alert.last_seen IS 'When the rule last fired in this episode.';
 COMMENT ON COLUMN alert.notified_at IS 'When a notification of the episode was last requested; reminders count from here. Null: never, because it is muted or its writer knows no channel.';

@@ -41,7 +41,7 @@ BEGIN
                 ('alert',                     'SELECT, INSERT, UPDATE (level, status, message, details, occurrences, last_seen, resolved_at, '
                                               'silence_id, inhibitor_id, notified_at)'),
                 ('notification',              'SELECT, INSERT, UPDATE (status, attempts, last_error, next_attempt_at, sent_at, failed_at, '
-                                              'suppressed_by, suppressed_at)'),
+                                              'suppressed_by, suppressed_at, members)'),
                 ('silence',                   'SELECT, INSERT, UPDATE (ended_at, ended_by)'),
                 ('alert_sample',              'SELECT, INSERT, UPDATE, DELETE'),
                 -- Changes to counts, appended by triggers and folded once a minute.

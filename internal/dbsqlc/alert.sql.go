@@ -11,7 +11,7 @@ import (
 )
 
 const alertAcknowledge = `-- name: AlertAcknowledge :one
-UPDATE alert SET status = 'acknowledged', silence_id = NULL, inhibitor_id = NULL WHERE id = $1 RETURNING id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, first_seen, last_seen, notified_at, resolved_at
+UPDATE alert SET status = 'acknowledged', silence_id = NULL, inhibitor_id = NULL WHERE id = $1 RETURNING id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, members, first_seen, last_seen, notified_at, resolved_at
 `
 
 func (q *Queries) AlertAcknowledge(ctx context.Context, db DBTX, id int64) (Alert, error) {
@@ -29,6 +29,7 @@ func (q *Queries) AlertAcknowledge(ctx context.Context, db DBTX, id int64) (Aler
 		&i.Message,
 		&i.Details,
 		&i.Occurrences,
+		&i.Members,
 		&i.FirstSeen,
 		&i.LastSeen,
 		&i.NotifiedAt,
@@ -40,7 +41,7 @@ func (q *Queries) AlertAcknowledge(ctx context.Context, db DBTX, id int64) (Aler
 const alertClose = `-- name: AlertClose :one
 UPDATE alert SET status = 'resolved', resolved_at = greatest(last_seen, clock_timestamp()), silence_id = NULL, inhibitor_id = NULL
 WHERE id = $1
-RETURNING id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, first_seen, last_seen, notified_at, resolved_at
+RETURNING id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, members, first_seen, last_seen, notified_at, resolved_at
 `
 
 // Resolves an episode that the caller has locked.
@@ -59,6 +60,7 @@ func (q *Queries) AlertClose(ctx context.Context, db DBTX, id int64) (Alert, err
 		&i.Message,
 		&i.Details,
 		&i.Occurrences,
+		&i.Members,
 		&i.FirstSeen,
 		&i.LastSeen,
 		&i.NotifiedAt,
@@ -212,7 +214,7 @@ func (q *Queries) AlertEvents(ctx context.Context, db DBTX, arg AlertEventsParam
 }
 
 const alertGet = `-- name: AlertGet :one
-SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, first_seen, last_seen, notified_at, resolved_at FROM alert WHERE id = $1
+SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, members, first_seen, last_seen, notified_at, resolved_at FROM alert WHERE id = $1
 `
 
 func (q *Queries) AlertGet(ctx context.Context, db DBTX, id int64) (Alert, error) {
@@ -230,6 +232,7 @@ func (q *Queries) AlertGet(ctx context.Context, db DBTX, id int64) (Alert, error
 		&i.Message,
 		&i.Details,
 		&i.Occurrences,
+		&i.Members,
 		&i.FirstSeen,
 		&i.LastSeen,
 		&i.NotifiedAt,
@@ -306,7 +309,7 @@ func (q *Queries) AlertHours(ctx context.Context, db DBTX, arg AlertHoursParams)
 }
 
 const alertList = `-- name: AlertList :many
-SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, first_seen, last_seen, notified_at, resolved_at FROM alert
+SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, members, first_seen, last_seen, notified_at, resolved_at FROM alert
 WHERE alert.id IN (
     SELECT found.id
     FROM unnest($1::text[]) AS s (status)
@@ -362,6 +365,7 @@ func (q *Queries) AlertList(ctx context.Context, db DBTX, arg AlertListParams) (
 			&i.Message,
 			&i.Details,
 			&i.Occurrences,
+			&i.Members,
 			&i.FirstSeen,
 			&i.LastSeen,
 			&i.NotifiedAt,
@@ -378,7 +382,7 @@ func (q *Queries) AlertList(ctx context.Context, db DBTX, arg AlertListParams) (
 }
 
 const alertListOfRule = `-- name: AlertListOfRule :many
-SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, first_seen, last_seen, notified_at, resolved_at FROM alert
+SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, members, first_seen, last_seen, notified_at, resolved_at FROM alert
 WHERE alert.id IN (
     SELECT found.id
     FROM unnest($1::text[]) AS s (status)
@@ -435,6 +439,7 @@ func (q *Queries) AlertListOfRule(ctx context.Context, db DBTX, arg AlertListOfR
 			&i.Message,
 			&i.Details,
 			&i.Occurrences,
+			&i.Members,
 			&i.FirstSeen,
 			&i.LastSeen,
 			&i.NotifiedAt,
@@ -451,7 +456,7 @@ func (q *Queries) AlertListOfRule(ctx context.Context, db DBTX, arg AlertListOfR
 }
 
 const alertLock = `-- name: AlertLock :one
-SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, first_seen, last_seen, notified_at, resolved_at FROM alert WHERE id = $1 FOR NO KEY UPDATE
+SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, members, first_seen, last_seen, notified_at, resolved_at FROM alert WHERE id = $1 FOR NO KEY UPDATE
 `
 
 // An episode, locked until the transaction ends.
@@ -470,6 +475,7 @@ func (q *Queries) AlertLock(ctx context.Context, db DBTX, id int64) (Alert, erro
 		&i.Message,
 		&i.Details,
 		&i.Occurrences,
+		&i.Members,
 		&i.FirstSeen,
 		&i.LastSeen,
 		&i.NotifiedAt,
@@ -505,7 +511,7 @@ func (q *Queries) AlertLockOpen(ctx context.Context, db DBTX, fingerprint string
 }
 
 const alertLockQuiet = `-- name: AlertLockQuiet :many
-SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, first_seen, last_seen, notified_at, resolved_at FROM alert
+SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, members, first_seen, last_seen, notified_at, resolved_at FROM alert
 WHERE rule = $1 AND ($2::text = '' OR subject = $2) AND status IN ('firing', 'acknowledged', 'suppressed')
   AND last_seen < statement_timestamp() - make_interval(secs => $3::float8)
 ORDER BY id
@@ -548,6 +554,7 @@ func (q *Queries) AlertLockQuiet(ctx context.Context, db DBTX, arg AlertLockQuie
 			&i.Message,
 			&i.Details,
 			&i.Occurrences,
+			&i.Members,
 			&i.FirstSeen,
 			&i.LastSeen,
 			&i.NotifiedAt,
@@ -564,7 +571,7 @@ func (q *Queries) AlertLockQuiet(ctx context.Context, db DBTX, arg AlertLockQuie
 }
 
 const alertLockReleasable = `-- name: AlertLockReleasable :many
-SELECT alert.id, alert.fingerprint, alert.rule, alert.subject, alert.level, alert.status, alert.silence_id, alert.inhibitor_id, alert.message, alert.details, alert.occurrences, alert.first_seen, alert.last_seen, alert.notified_at, alert.resolved_at FROM alert
+SELECT alert.id, alert.fingerprint, alert.rule, alert.subject, alert.level, alert.status, alert.silence_id, alert.inhibitor_id, alert.message, alert.details, alert.occurrences, alert.members, alert.first_seen, alert.last_seen, alert.notified_at, alert.resolved_at FROM alert
 WHERE alert.status = 'suppressed'
   AND NOT EXISTS (SELECT FROM silence s WHERE s.id = alert.silence_id
                   AND s.ended_at IS NULL AND s.expires_at > statement_timestamp())
@@ -603,6 +610,7 @@ func (q *Queries) AlertLockReleasable(ctx context.Context, db DBTX, arg AlertLoc
 			&i.Message,
 			&i.Details,
 			&i.Occurrences,
+			&i.Members,
 			&i.FirstSeen,
 			&i.LastSeen,
 			&i.NotifiedAt,
@@ -619,7 +627,7 @@ func (q *Queries) AlertLockReleasable(ctx context.Context, db DBTX, arg AlertLoc
 }
 
 const alertLockReminders = `-- name: AlertLockReminders :many
-SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, first_seen, last_seen, notified_at, resolved_at FROM alert
+SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, members, first_seen, last_seen, notified_at, resolved_at FROM alert
 WHERE status = 'firing'
   AND (notified_at IS NULL OR notified_at < statement_timestamp() - make_interval(secs => $1::float8))
 ORDER BY notified_at NULLS FIRST
@@ -655,6 +663,7 @@ func (q *Queries) AlertLockReminders(ctx context.Context, db DBTX, arg AlertLock
 			&i.Message,
 			&i.Details,
 			&i.Occurrences,
+			&i.Members,
 			&i.FirstSeen,
 			&i.LastSeen,
 			&i.NotifiedAt,
@@ -671,7 +680,7 @@ func (q *Queries) AlertLockReminders(ctx context.Context, db DBTX, arg AlertLock
 }
 
 const alertLockSilenced = `-- name: AlertLockSilenced :many
-SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, first_seen, last_seen, notified_at, resolved_at FROM alert
+SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, members, first_seen, last_seen, notified_at, resolved_at FROM alert
 WHERE status = 'firing' AND ($1::text = '*' OR rule = $1) AND ($2::text IS NULL OR subject = $2)
 ORDER BY id
 FOR NO KEY UPDATE
@@ -704,6 +713,7 @@ func (q *Queries) AlertLockSilenced(ctx context.Context, db DBTX, arg AlertLockS
 			&i.Message,
 			&i.Details,
 			&i.Occurrences,
+			&i.Members,
 			&i.FirstSeen,
 			&i.LastSeen,
 			&i.NotifiedAt,

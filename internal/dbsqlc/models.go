@@ -32,6 +32,8 @@ type Alert struct {
 	Details []byte
 	// How often the rule fired in this episode. alert_event has fewer rows: repeats within a minute have none.
 	Occurrences int64
+	// Of a rule that groups, such as event_dead_lettered: how many members the open episode has now (rows of alert_member). 0 for every other rule.
+	Members int64
 	// When the rule first fired in this episode.
 	FirstSeen time.Time
 	// When the rule last fired in this episode.

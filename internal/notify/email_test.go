@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -13,6 +14,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/mail"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,8 +26,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/alerting"
+	"dealbox/internal/dbsqlc"
+	"dealbox/internal/jobs"
 	"dealbox/internal/level"
 	"dealbox/internal/notify"
+	"dealbox/internal/notify/email"
 	"dealbox/internal/notify/webhook"
 )
 
@@ -74,16 +79,16 @@ func (p *post) letters() []string {
 	return append([]string(nil), p.got...)
 }
 
-func (p *post) email(t *testing.T, change ...func(*notify.EmailConfig)) *notify.Email {
+func (p *post) email(t *testing.T, change ...func(*email.Config)) *email.Client {
 	t.Helper()
-	c := notify.EmailConfig{
+	c := email.Config{
 		Host: p.host, Port: p.port, User: "dealbox", Password: mailPassword, TLS: p.roots,
-		From: "Dealbox <alerts@box.example>", To: []string{"ops@example.com", "Ann <ann@example.com>"},
+		From: "Dealbox <alerts@box.example>", To: []string{"ops@example.com"},
 	}
 	for _, f := range change {
 		f(&c)
 	}
-	e, err := notify.NewEmail(c)
+	e, err := email.New(c)
 	require.NoError(t, err)
 	return e
 }
@@ -136,8 +141,8 @@ func (v *visit) Data(r io.Reader) error {
 func (v *visit) Reset()        { v.to = nil }
 func (v *visit) Logout() error { return nil }
 
-func mailChannel(e *notify.Email) notify.Config {
-	return notify.Config{Channels: []notify.Channel{{Name: "email", Floor: level.Info, Notify: e.Notify}}, PublicURL: "https://box.example"}
+func mailChannel(e *email.Client) notify.Config {
+	return notify.Config{Channels: []notify.Channel{{Name: "email", Floor: level.Info, Receivers: e.Receivers(), Notify: e.Notify}}, PublicURL: "https://box.example"}
 }
 
 // bodies are the two parts of a mail, decoded.
@@ -171,9 +176,9 @@ func TestEmail_Letter(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newPost(t, implicit)
-			h := newEnv(t, mailChannel(p.email(t, func(c *notify.EmailConfig) {
+			h := newEnv(t, mailChannel(p.email(t, func(c *email.Config) {
 				if implicit {
-					c.Security = notify.ImplicitTLS
+					c.Security = email.ImplicitTLS
 				}
 			})))
 			h.raise(breakerOpened(level.Critical))
@@ -183,7 +188,7 @@ func TestEmail_Letter(t *testing.T) {
 			got := p.letters()
 			require.Len(t, got, 2)
 			header, text, html := bodies(t, got[0])
-			require.Equal(t, "ops@example.com,ann@example.com", header.Get("Envelope-To"))
+			require.Equal(t, "ops@example.com", header.Get("Envelope-To"))
 			require.Equal(t, "[CRITICAL] firing: calls to Strapi fail", header.Get("Subject"))
 			require.Equal(t, "auto-generated", header.Get("Auto-Submitted"))
 			require.Equal(t, h.text(`SELECT '<ntf-' || id || '-' || (extract(epoch FROM created_at) * 1000000)::bigint || '@box.example>'
@@ -202,7 +207,7 @@ func TestEmail_Letter(t *testing.T) {
 	}
 }
 
-func TestEmail_PutOffThenTaken(t *testing.T) {
+func TestEmail_SentAfter4xx(t *testing.T) {
 	t.Parallel()
 	p := newPost(t, false, &smtp.SMTPError{Code: 451, Message: "greylisted"}, &smtp.SMTPError{Code: 421, Message: "busy"})
 	h := newEnv(t, mailChannel(p.email(t)))
@@ -227,10 +232,12 @@ func TestEmail_Refused(t *testing.T) {
 	require.Equal(t, *row.LastError, h.text(`SELECT details->>'error' FROM alert_event WHERE kind = 'notification_failed'`))
 }
 
-// mailbox answers for one address, and takes all others.
-func mailbox(address string, answer func() error) func(string) error {
+func two(c *email.Config) { c.To = []string{"ops@example.com", "Ann <ann@example.com>"} }
+
+// annOnly makes the answer to RCPT TO for Ann's mailbox; all others are taken.
+func annOnly(answer func() error) func(string) error {
 	return func(to string) error {
-		if to != address {
+		if to != "ann@example.com" {
 			return nil
 		}
 		return answer()
@@ -240,111 +247,165 @@ func mailbox(address string, answer func() error) func(string) error {
 func noSuchUser() error { return &smtp.SMTPError{Code: 550, Message: "no such user"} }
 func greylisted() error { return &smtp.SMTPError{Code: 450, Message: "greylisted"} }
 
-// envelopes are the receivers of each letter that p took, and that it is one letter.
+// envelopes returns the receivers of each letter that p took, sorted.
 func (p *post) envelopes(t *testing.T) (to []string) {
 	t.Helper()
-	ids := map[string]bool{}
 	for _, letter := range p.letters() {
 		header, _, _ := bodies(t, letter)
+		require.Contains(t, header.Get("To"), header.Get("Envelope-To"))
 		to = append(to, header.Get("Envelope-To"))
-		ids[header.Get("Message-Id")] = true
 	}
-	require.LessOrEqual(t, len(ids), 1, "whoever gets it twice sees it once")
+	slices.Sort(to)
 	return to
 }
 
-// A dead mailbox keeps nobody else from the mail, and the row says whose it is.
-func TestEmail_OneReceiverRefused(t *testing.T) {
-	t.Parallel()
-	p := newPost(t, false)
-	p.rcpt = mailbox("ann@example.com", noSuchUser)
-	h := newEnv(t, mailChannel(p.email(t)))
-	id := h.raise(breakerOpened(level.Critical))
-	h.settled(1)
-	require.Equal(t, []string{"ops@example.com"}, p.envelopes(t))
-	all, err := notify.ListByAlert(t.Context(), h.pool, id, 10)
-	require.NoError(t, err)
-	require.Equal(t, "sent", all[0].Status)
-	require.Equal(t, 1, all[0].Attempts)
-	require.Contains(t, *all[0].LastError, "sent, but refused for ann@example.com: 550 ")
-	require.Contains(t, *all[0].LastError, "no such user")
-	require.Equal(t, *all[0].LastError, h.text(`SELECT details->>'error' FROM alert_event WHERE kind = 'notified'`))
-	require.Contains(t, h.log.String(), "a notification was sent, but not to everybody")
-	require.Equal(t, "1", h.text(`SELECT count(*)::text FROM river.river_job WHERE kind = 'notification_send'`), "nobody is left to try again")
+// fates returns what became of the notifications, such as "1 ann@example.com first failed".
+func (h *env) fates() (all []string) {
+	for _, r := range h.rows() {
+		all = append(all, fmt.Sprintf("%d %s %s %s", r.Sequence, r.Receiver, r.Reason, r.Status))
+	}
+	slices.Sort(all)
+	return all
 }
 
-func TestEmail_AllReceiversRefused(t *testing.T) {
+// A dead mailbox keeps nobody else from the mail, and its own row says why. The end
+// goes to those who know of the beginning.
+func TestEmail_DeadMailboxKeepsNobodyFromTheMail(t *testing.T) {
+	t.Parallel()
+	p := newPost(t, false)
+	p.rcpt = annOnly(noSuchUser)
+	h := newEnv(t, mailChannel(p.email(t, two)))
+	h.raise(breakerOpened(level.Critical))
+	h.settled(2)
+	h.resolve("over")
+	h.settled(3)
+	require.Equal(t, []string{"1 ann@example.com first failed", "1 ops@example.com first sent", "2 ops@example.com resolved sent"}, h.fates())
+	require.Equal(t, []string{"ops@example.com", "ops@example.com"}, p.envelopes(t))
+	reason := h.text(`SELECT last_error FROM notification WHERE receiver = 'ann@example.com'`)
+	require.Contains(t, reason, "550 ")
+	require.Contains(t, reason, "no such user")
+	require.Equal(t, reason, h.text(`SELECT details->>'error' FROM alert_event WHERE kind = 'notification_failed'`))
+	require.Equal(t, "ann@example.com", h.text(`SELECT details->>'receiver' FROM alert_event WHERE kind = 'notification_failed'`))
+	require.Contains(t, h.log.String(), `"receiver":"ann@example.com"`)
+
+	failing, err := dbsqlc.New().SampleChannels(t.Context(), h.pool, dbsqlc.SampleChannelsParams{
+		Rule: alerting.RuleNotificationFailing, Configured: []string{"email"},
+	})
+	require.NoError(t, err)
+	require.Empty(t, failing, "the channel works: the others get their mail")
+}
+
+func TestEmail_AllMailboxesDead(t *testing.T) {
 	t.Parallel()
 	p := newPost(t, false)
 	p.rcpt = func(string) error { return noSuchUser() }
-	h := newEnv(t, mailChannel(p.email(t)))
+	h := newEnv(t, mailChannel(p.email(t, two)))
 	h.raise(breakerOpened(level.Critical))
-	row := h.settled(1)[0]
-	require.Equal(t, "failed", row.Status)
-	require.Equal(t, 1, row.Attempts)
-	require.Contains(t, *row.LastError, "refused for ops@example.com: 550 ")
-	require.Contains(t, *row.LastError, "refused for ann@example.com: 550 ")
+	h.settled(2)
+	require.Equal(t, []string{"1 ann@example.com first failed", "1 ops@example.com first failed"}, h.fates())
 	require.Empty(t, p.letters())
+	failing, err := dbsqlc.New().SampleChannels(t.Context(), h.pool, dbsqlc.SampleChannelsParams{
+		Rule: alerting.RuleNotificationFailing, Configured: []string{"email"},
+	})
+	require.NoError(t, err)
+	require.Len(t, failing, 1)
+	require.Equal(t, "email", failing[0].Channel)
 }
 
-// Who puts a mail off gets it later, alone. It is sent meanwhile: what the others
-// are told next does not wait for it.
-func TestEmail_OneReceiverPutsOff(t *testing.T) {
+// A mailbox that is greylisted is tried again alone, and gets its mails later in
+// their order. The others wait for nothing.
+func TestEmail_GreylistedMailboxIsTriedAgainAlone(t *testing.T) {
 	t.Parallel()
 	p := newPost(t, false)
 	var ready atomic.Bool
-	var asked atomic.Int32
-	p.rcpt = mailbox("ann@example.com", func() error {
-		asked.Add(1)
+	p.rcpt = annOnly(func() error {
 		if ready.Load() {
 			return nil
 		}
 		return greylisted()
 	})
-	h := newEnv(t, mailChannel(p.email(t)))
+	h := newEnv(t, mailChannel(p.email(t, two)))
 	h.raise(breakerOpened(level.Critical))
-	h.settled(1)
-	require.Eventually(t, func() bool { return asked.Load() >= 3 }, patience, 5*time.Millisecond)
-	require.Equal(t, []string{"ops@example.com"}, p.envelopes(t))
-	require.Contains(t, *h.rows()[0].LastError, "sent, but put off for ann@example.com: 450 ")
+	h.eventually(`SELECT status = 'sent' FROM notification WHERE receiver = 'ops@example.com'`)
+	h.resolve("over")
+	h.eventually(`SELECT count(*) = 2 FROM notification WHERE receiver = 'ops@example.com' AND status = 'sent'`)
+	h.eventually(`SELECT max(attempts) >= 3 FROM notification WHERE receiver = 'ann@example.com'`)
+	require.Equal(t, []string{"ops@example.com", "ops@example.com"}, p.envelopes(t))
+	require.Contains(t, h.text(`SELECT last_error FROM notification WHERE receiver = 'ann@example.com' AND sequence = 1`), "greylisted")
 
 	ready.Store(true)
-	h.eventually(`SELECT last_error IS NULL FROM notification`)
-	require.Equal(t, []string{"ops@example.com", "ann@example.com"}, p.envelopes(t))
-	require.Equal(t, "1", h.text(`SELECT count(*)::text FROM alert_event WHERE kind = 'notified'`))
-	h.eventually(`SELECT bool_and(state = 'completed') FROM river.river_job WHERE kind = 'notification_send'`)
+	h.settled(4)
+	require.Equal(t, []string{
+		"1 ann@example.com first sent", "1 ops@example.com first sent", "2 ann@example.com resolved sent", "2 ops@example.com resolved sent",
+	}, h.fates())
+	require.Equal(t, []string{"ann@example.com", "ann@example.com", "ops@example.com", "ops@example.com"}, p.envelopes(t))
+	require.Equal(t, "first resolved", h.text(`SELECT string_agg(reason, ' ' ORDER BY sent_at) FROM notification WHERE receiver = 'ann@example.com'`))
 }
 
-func TestEmail_OneReceiverPutsOffForEver(t *testing.T) {
+func TestEmail_GreylistedForEver(t *testing.T) {
 	t.Parallel()
 	p := newPost(t, false)
-	p.rcpt = mailbox("ann@example.com", greylisted)
-	c := mailChannel(p.email(t))
+	p.rcpt = annOnly(greylisted)
+	c := mailChannel(p.email(t, two))
 	c.GiveUpAfter = 200 * time.Millisecond
 	h := newEnv(t, c)
 	h.raise(breakerOpened(level.Critical))
-	h.settled(1)
-	h.eventually(`SELECT count(*) > 1 AND bool_and(state = 'completed') FROM river.river_job WHERE kind = 'notification_send'`)
-	require.Contains(t, *h.rows()[0].LastError, "sent, but refused for ann@example.com: 450 ")
+	h.settled(2)
+	require.Equal(t, []string{"1 ann@example.com first failed", "1 ops@example.com first sent"}, h.fates())
+	require.Contains(t, h.text(`SELECT last_error FROM notification WHERE status = 'failed'`), "greylisted")
+}
+
+// Whoever takes a mailbox out of the settings does not want its notifications. A
+// process that has the old settings leaves a new mailbox to those that know it.
+func TestEmail_MailboxOutOfTheSettings(t *testing.T) {
+	t.Parallel()
+	p := newPost(t, false)
+	p.rcpt = annOnly(greylisted)
+	h := newEnv(t, mailChannel(p.email(t)))
+	inserter, err := jobs.NewInserter(h.pool, nil, nil)
+	require.NoError(t, err)
+	before := mailChannel(p.email(t, two))
+	before.FirstNoticeDelay = time.Nanosecond
+	elsewhere := &env{t: t, pool: h.pool, alerts: alerting.New(alerting.Config{}, notify.New(before, inserter))}
+	elsewhere.raise(breakerOpened(level.Critical))
+	h.eventually(`SELECT status = 'sent' FROM notification WHERE receiver = 'ops@example.com'`)
+	h.eventually(`SELECT state IN ('scheduled', 'available') AND (metadata->>'snoozes')::int > 2 FROM river.river_job
+		WHERE (args->>'notification_id')::bigint = (SELECT id FROM notification WHERE receiver = 'ann@example.com')`)
+	require.Equal(t, "pending 0", h.text(`SELECT status || ' ' || attempts FROM notification WHERE receiver = 'ann@example.com'`))
+
+	_, err = h.pool.Exec(t.Context(), `UPDATE notification SET created_at = created_at - interval '10 minutes' WHERE receiver = 'ann@example.com'`)
+	require.NoError(t, err)
+	h.settled(2)
+	require.Equal(t, "suppressed unconfigured", h.text(`SELECT status || ' ' || suppressed_by FROM notification WHERE receiver = 'ann@example.com'`))
+	require.Equal(t, "unconfigured", h.text(`SELECT reason FROM alert_event WHERE kind = 'suppressed'`))
 	require.Equal(t, []string{"ops@example.com"}, p.envelopes(t))
+}
+
+// An address that stands twice in the settings gets one mail.
+func TestEmail_ReceiversAreListedOnce(t *testing.T) {
+	t.Parallel()
+	e := (&post{host: "mail.example", port: 587}).email(t, func(c *email.Config) {
+		c.To = []string{"ops@example.com", "Ann <ann@example.com>", "Ops <ops@example.com>"}
+	})
+	require.Equal(t, []string{"ops@example.com", "ann@example.com"}, e.Receivers())
 }
 
 func TestEmail_Attempt(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		change func(*notify.EmailConfig)
+		change func(*email.Config)
 		retry  bool
 		says   string
 	}{
-		"WrongPassword": {func(c *notify.EmailConfig) { c.Password = "wrong-" + mailPassword }, false, "answered 535: it refuses user or password"},
-		"NobodyThere":   {func(c *notify.EmailConfig) { c.Port = 1 }, true, "connection refused"},
-		"UnknownRoot":   {func(c *notify.EmailConfig) { c.TLS = nil }, true, "certificate"},
-		"TLSTooSoon":    {func(c *notify.EmailConfig) { c.Security = notify.ImplicitTLS }, true, "does not speak TLS on that port"},
+		"WrongPassword": {func(c *email.Config) { c.Password = "wrong-" + mailPassword }, false, "answered 535: it refuses user or password"},
+		"NobodyThere":   {func(c *email.Config) { c.Port = 1 }, true, "connection refused"},
+		"UnknownRoot":   {func(c *email.Config) { c.TLS = nil }, true, "certificate"},
+		"TLSTooSoon":    {func(c *email.Config) { c.Security = email.ImplicitTLS }, true, "does not speak TLS on that port"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := newPost(t, false).email(t, c.change)
-			retry, err := e.Notify(t.Context(), notify.Message{ID: 1, At: time.Now(), Alert: notify.Alert{Level: "error"}})
+			retry, err := e.Notify(t.Context(), notify.Message{ID: 1, Receiver: "ops@example.com", At: time.Now(), Alert: notify.Alert{Level: "error"}})
 			require.ErrorContains(t, err, c.says)
 			require.Equal(t, c.retry, retry)
 			require.NotContains(t, err.Error(), mailPassword)
@@ -352,7 +413,7 @@ func TestEmail_Attempt(t *testing.T) {
 		})
 	}
 	require.NoError(t, newPost(t, false).email(t).Check(t.Context()))
-	require.NoError(t, newPost(t, true).email(t, func(c *notify.EmailConfig) { c.Security = notify.ImplicitTLS }).Check(t.Context()))
+	require.NoError(t, newPost(t, true).email(t, func(c *email.Config) { c.Security = email.ImplicitTLS }).Check(t.Context()))
 }
 
 // A server without STARTTLS gets neither password nor alert.
@@ -369,7 +430,7 @@ func TestEmail_NeverInTheClear(t *testing.T) {
 		heard <- all.String()
 	})
 	p := &post{host: host, port: port}
-	retry, err := p.email(t).Notify(t.Context(), notify.Message{ID: 1, At: time.Now(), Alert: notify.Alert{Level: "error"}})
+	retry, err := p.email(t).Notify(t.Context(), notify.Message{ID: 1, Receiver: "ops@example.com", At: time.Now(), Alert: notify.Alert{Level: "error"}})
 	require.ErrorContains(t, err, "does not support STARTTLS")
 	require.False(t, retry)
 	require.NotContains(t, <-heard, "AUTH")
@@ -415,16 +476,16 @@ func TestEmail_TarpitHoldsNothingUp(t *testing.T) {
 		}
 	})
 	p := &post{host: host, port: port}
-	e := p.email(t, func(c *notify.EmailConfig) { c.Timeout = 300 * time.Millisecond })
-	retry, err := e.Notify(t.Context(), notify.Message{ID: 1, At: time.Now(), Alert: notify.Alert{Level: "error"}})
+	e := p.email(t, func(c *email.Config) { c.Timeout = 300 * time.Millisecond })
+	retry, err := e.Notify(t.Context(), notify.Message{ID: 1, Receiver: "ops@example.com", At: time.Now(), Alert: notify.Alert{Level: "error"}})
 	require.True(t, retry)
 	require.ErrorContains(t, err, "within 300ms, the limit for one attempt")
 
 	// Eight mails hang at once, more than any queue has workers.
 	s := newSink(t)
-	held := p.email(t, func(c *notify.EmailConfig) { c.Timeout = time.Minute })
+	held := p.email(t, func(c *email.Config) { c.Timeout = time.Minute })
 	h := newEnv(t, notify.Config{Channels: []notify.Channel{
-		{Name: "email", Floor: level.Info, Notify: held.Notify},
+		{Name: "email", Floor: level.Info, Receivers: held.Receivers(), Notify: held.Notify},
 		webhookChannel(t, level.Info, webhook.Config{URL: s.url}),
 	}})
 	for _, subject := range strings.Split("abcdefgh", "") {
@@ -442,25 +503,25 @@ func TestEmail_Cancelled(t *testing.T) {
 		_, _ = io.Copy(io.Discard, conn)
 	})
 	p := &post{host: host, port: port}
-	_, err := p.email(t, func(c *notify.EmailConfig) { c.Timeout = time.Hour }).Notify(ctx, notify.Message{At: time.Now()})
+	_, err := p.email(t, func(c *email.Config) { c.Timeout = time.Hour }).Notify(ctx, notify.Message{Receiver: "ops@example.com", At: time.Now()})
 	require.ErrorIs(t, err, context.Canceled)
 }
 
 func TestNewEmail_Mistakes(t *testing.T) {
 	t.Parallel()
 	p := &post{host: "mail.example", port: 587}
-	for name, change := range map[string]func(*notify.EmailConfig){
-		"NoHost":          func(c *notify.EmailConfig) { c.Host = "" },
-		"NoPort":          func(c *notify.EmailConfig) { c.Port = 0 },
-		"UnknownSecurity": func(c *notify.EmailConfig) { c.Security = "ssl" },
-		"PasswordInClear": func(c *notify.EmailConfig) { c.Security = notify.NoTLS },
-		"NobodyToTell":    func(c *notify.EmailConfig) { c.To = nil },
-		"BadSender":       func(c *notify.EmailConfig) { c.From = "x@y\r\nBcc: a@b" },
-		"BadReceiver":     func(c *notify.EmailConfig) { c.To = []string{"ops"} },
+	for name, change := range map[string]func(*email.Config){
+		"NoHost":          func(c *email.Config) { c.Host = "" },
+		"NoPort":          func(c *email.Config) { c.Port = 0 },
+		"UnknownSecurity": func(c *email.Config) { c.Security = "ssl" },
+		"PasswordInClear": func(c *email.Config) { c.Security = email.NoTLS },
+		"NobodyToTell":    func(c *email.Config) { c.To = nil },
+		"BadSender":       func(c *email.Config) { c.From = "x@y\r\nBcc: a@b" },
+		"BadReceiver":     func(c *email.Config) { c.To = []string{"ops"} },
 	} {
-		c := notify.EmailConfig{Host: p.host, Port: p.port, Password: mailPassword, From: "a@b.example", To: []string{"c@d.example"}}
+		c := email.Config{Host: p.host, Port: p.port, Password: mailPassword, From: "a@b.example", To: []string{"c@d.example"}}
 		change(&c)
-		_, err := notify.NewEmail(c)
+		_, err := email.New(c)
 		require.Error(t, err, name)
 		require.NotContains(t, err.Error(), mailPassword)
 	}
@@ -488,7 +549,7 @@ func TestEmail_HostileTextIsInert(t *testing.T) {
 
 	// Nor do texts that did not come by way of the table.
 	p = newPost(t, false)
-	_, err = p.email(t).Notify(t.Context(), notify.Message{ID: 1, At: time.Now(), Alert: notify.Alert{
+	_, err = p.email(t).Notify(t.Context(), notify.Message{ID: 1, Receiver: "ops@example.com", At: time.Now(), Alert: notify.Alert{
 		Level: "error\r\nBcc: a@b", Rule: hostile, Subject: hostile, Message: hostile, Status: hostile,
 	}})
 	require.NoError(t, err)

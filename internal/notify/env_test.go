@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/alerting"
+	"dealbox/internal/dbsqlc"
 	"dealbox/internal/jobs"
 	"dealbox/internal/level"
 	"dealbox/internal/notify"
@@ -57,11 +58,14 @@ func newEnvOn(t *testing.T, pool *pgxpool.Pool, config notify.Config) *env {
 	if config.Backoff == (retry.Policy{}) {
 		config.Backoff = fast
 	}
+	if config.FirstNoticeDelay == 0 {
+		config.FirstNoticeDelay = time.Nanosecond
+	}
 	outbox := notify.New(config, inserter)
 	h.alerts = alerting.New(alerting.Config{}, outbox)
 
 	workers := river.NewWorkers()
-	river.AddWorker(workers, notify.NewSendWorker(h.pool, outbox, slog.New(slog.NewJSONHandler(h.log, nil))))
+	river.AddWorker(workers, notify.NewSendWorker(h.pool, outbox, record, slog.New(slog.NewJSONHandler(h.log, nil))))
 	client, err := jobs.NewWorker(h.pool, nil, nil, jobs.Work{
 		Workers: workers, Queues: map[string]river.QueueConfig{jobs.QueueNotify: {MaxWorkers: 4}, jobs.QueueMail: {MaxWorkers: 2}},
 	})
@@ -73,6 +77,17 @@ func newEnvOn(t *testing.T, pool *pgxpool.Pool, config notify.Config) *env {
 		require.NoError(t, client.StopAndCancel(ctx))
 	})
 	return h
+}
+
+// record writes the history as alerting does.
+func record(ctx context.Context, tx pgx.Tx, o notify.Outcome) error {
+	details, err := json.Marshal(o.Details)
+	if err != nil {
+		return err
+	}
+	return dbsqlc.New().AlertEventAppend(ctx, tx, dbsqlc.AlertEventAppendParams{
+		AlertID: o.AlertID, Kind: o.Kind, Level: o.Level, Actor: "dealbox", Reason: o.Reason, Details: details,
+	})
 }
 
 // webhookChannel is a channel that posts to url.
@@ -113,6 +128,7 @@ type row struct {
 	ID        int64
 	AlertID   int64
 	Channel   string
+	Receiver  string
 	Reason    string
 	Sequence  int
 	Status    string
@@ -122,7 +138,7 @@ type row struct {
 
 func (h *env) rows() []row {
 	h.t.Helper()
-	found, err := h.pool.Query(h.t.Context(), `SELECT id, alert_id, channel, reason, sequence, status, attempts, last_error
+	found, err := h.pool.Query(h.t.Context(), `SELECT id, alert_id, channel, receiver, reason, sequence, status, attempts, last_error
 		FROM notification ORDER BY id`)
 	require.NoError(h.t, err)
 	all, err := pgx.CollectRows(found, pgx.RowToStructByPos[row])

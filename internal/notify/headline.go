@@ -2,6 +2,7 @@ package notify
 
 import (
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -15,6 +16,15 @@ func (m Message) Headline() string {
 	words := m.firingWords()
 	if a.ResolvedAt != nil {
 		return words + ", resolved since, after " + a.lasted()
+	}
+	return words
+}
+
+// Title returns the headline without its times, which a mail has in its body.
+func (m Message) Title() string {
+	words, _, _ := strings.Cut(m.Headline(), ",")
+	if m.Reason != Resolved && m.Alert.ResolvedAt != nil {
+		words += ", resolved since"
 	}
 	return words
 }

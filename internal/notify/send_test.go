@@ -67,6 +67,69 @@ func TestNotification_Reasons(t *testing.T) {
 	h.eventually(`SELECT count(*) = 3 FROM river.river_job WHERE kind = 'notification_send' AND state = 'completed'`)
 }
 
+// The first notice waits, so that a burst is one notice that says how it stands
+// when it is sent.
+func TestNotification_FirstNoticeWaits(t *testing.T) {
+	t.Parallel()
+	s := newSink(t)
+	h := newEnv(t, notify.Config{
+		Channels:         []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})},
+		FirstNoticeDelay: time.Hour,
+	})
+	h.raise(breakerOpened(level.Error))
+	h.raise(breakerOpened(level.Critical))
+	require.Equal(t, "first escalated", h.text(`SELECT string_agg(reason, ' ' ORDER BY sequence) FROM notification`))
+	h.eventually(`SELECT next_attempt_at BETWEEN now() + interval '55 minutes' AND now() + interval '60 minutes' FROM notification WHERE reason = 'first'`)
+	h.eventually(`SELECT state = 'scheduled' AND scheduled_at BETWEEN now() + interval '55 minutes' AND now() + interval '61 minutes'
+		FROM river.river_job WHERE (args->>'notification_id')::bigint = (SELECT id FROM notification WHERE reason = 'first')`)
+	require.Empty(t, s.got())
+
+	_, err := h.pool.Exec(t.Context(), `UPDATE notification SET next_attempt_at = now() WHERE reason = 'first';
+		UPDATE river.river_job SET state = 'available', scheduled_at = now() WHERE kind = 'notification_send'`)
+	require.NoError(t, err)
+	h.settled(2)
+	got := s.got()
+	require.Len(t, got, 1)
+	require.Equal(t, "alert.firing", got[0].event(t).Type)
+	require.Equal(t, "critical", got[0].event(t).Data.Alert.Level)
+	require.Equal(t, "sent superseded", h.text(`SELECT string_agg(coalesce(suppressed_by, status), ' ' ORDER BY sequence) FROM notification`))
+}
+
+// An episode that is over before its first notice is due notifies nobody.
+func TestNotification_OverBeforeTheFirstNotice(t *testing.T) {
+	t.Parallel()
+	s := newSink(t)
+	h := newEnv(t, notify.Config{
+		Channels:         []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})},
+		FirstNoticeDelay: time.Hour,
+	})
+	h.raise(breakerOpened(level.Critical))
+	h.resolve("it was a hiccup")
+	_, err := h.pool.Exec(t.Context(), `UPDATE river.river_job SET state = 'available', scheduled_at = now() WHERE kind = 'notification_send'`)
+	require.NoError(t, err)
+	h.settled(2)
+	require.Empty(t, s.got())
+	require.Equal(t, "first resolved, resolved never_sent",
+		h.text(`SELECT string_agg(reason || ' ' || suppressed_by, ', ' ORDER BY sequence) FROM notification`))
+	require.Equal(t, "2", h.text(`SELECT count(*)::text FROM alert_event WHERE kind = 'suppressed'`))
+}
+
+// A group's notification keeps how many members it had when it was sent.
+func TestNotification_Members(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: newSink(t).url})}})
+	h.inTx(func(ctx context.Context, tx pgx.Tx) error {
+		id, err := h.alerts.Raise(ctx, tx, breakerOpened(level.Critical))
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `UPDATE alert SET members = 4990 WHERE id = $1`, id)
+		return err
+	})
+	h.settled(1)
+	require.Equal(t, "4990", h.text(`SELECT members::text FROM notification`))
+}
+
 // The contract's fields, byte by byte: receivers depend on them.
 func TestNotification_StandardBody(t *testing.T) {
 	t.Parallel()
@@ -180,8 +243,8 @@ func TestNotification_HangingReceiver(t *testing.T) {
 	require.Contains(t, h.log.String(), "did not answer within 2s, the limit for one attempt")
 }
 
-// While the receiver is away an episode opens, worsens and ends. All of it
-// arrives when the receiver is back, in that order.
+// While the receiver is away an episode opens, worsens and ends. When it is back it
+// is notified of the beginning, as bad as it was, and of the end, in that order.
 func TestNotification_ReceiverAwayForAWhile(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -210,13 +273,14 @@ func TestNotification_ReceiverAwayForAWhile(t *testing.T) {
 	rows := h.settled(3)
 
 	var types []string
-	for i, r := range s.got() {
+	for _, r := range s.got() {
 		types = append(types, r.event(t).Type)
-		require.Equal(t, "sent", rows[i].Status)
 	}
-	require.Equal(t, []string{"alert.firing", "alert.escalated", "alert.resolved"}, types)
+	require.Equal(t, []string{"alert.firing", "alert.resolved"}, types)
+	require.Equal(t, "sent superseded sent", h.text(`SELECT string_agg(coalesce(suppressed_by, status), ' ' ORDER BY sequence) FROM notification`))
 	first := s.got()[0].event(t)
-	require.Equal(t, "resolved", first.Data.Alert.Status, "the alert is as it is when the message is sent")
+	require.Equal(t, "critical", first.Data.Alert.Level)
+	require.Equal(t, "resolved", first.Data.Alert.Status, "the alert is as it is when the notification is sent")
 	require.Equal(t, 1, rows[2].Attempts, "waiting for those before it is no attempt")
 
 	stats, err = notify.ReadStats(t.Context(), h.pool)
