@@ -182,9 +182,9 @@ func TestEmail_Letter(t *testing.T) {
 				}
 			})))
 			h.raise(breakerOpened(level.Critical))
-			h.settled(1)
+			h.finished(1)
 			h.resolve("over")
-			require.Equal(t, "sent", h.settled(2)[1].Status)
+			require.Equal(t, "sent", h.finished(2)[1].Status)
 			got := p.letters()
 			require.Len(t, got, 2)
 			header, text, html := bodies(t, got[0])
@@ -212,7 +212,7 @@ func TestEmail_SentAfter4xx(t *testing.T) {
 	p := newPost(t, false, &smtp.SMTPError{Code: 451, Message: "greylisted"}, &smtp.SMTPError{Code: 421, Message: "busy"})
 	h := newEnv(t, mailChannel(p.email(t)))
 	h.raise(breakerOpened(level.Critical))
-	row := h.settled(1)[0]
+	row := h.finished(1)[0]
 	require.Equal(t, "sent", row.Status)
 	require.Equal(t, 3, row.Attempts)
 	require.Len(t, p.letters(), 1)
@@ -224,7 +224,7 @@ func TestEmail_Refused(t *testing.T) {
 	p := newPost(t, false, &smtp.SMTPError{Code: 550, Message: "we do not want it"})
 	h := newEnv(t, mailChannel(p.email(t)))
 	h.raise(breakerOpened(level.Critical))
-	row := h.settled(1)[0]
+	row := h.finished(1)[0]
 	require.Equal(t, "failed", row.Status)
 	require.Equal(t, 1, row.Attempts)
 	require.Contains(t, *row.LastError, "550")
@@ -276,9 +276,9 @@ func TestEmail_DeadMailboxKeepsNobodyFromTheMail(t *testing.T) {
 	p.rcpt = annOnly(noSuchUser)
 	h := newEnv(t, mailChannel(p.email(t, two)))
 	h.raise(breakerOpened(level.Critical))
-	h.settled(2)
+	h.finished(2)
 	h.resolve("over")
-	h.settled(3)
+	h.finished(3)
 	require.Equal(t, []string{"1 ann@example.com first failed", "1 ops@example.com first sent", "2 ops@example.com resolved sent"}, h.fates())
 	require.Equal(t, []string{"ops@example.com", "ops@example.com"}, p.envelopes(t))
 	reason := h.text(`SELECT last_error FROM notification WHERE receiver = 'ann@example.com'`)
@@ -301,7 +301,7 @@ func TestEmail_AllMailboxesDead(t *testing.T) {
 	p.rcpt = func(string) error { return noSuchUser() }
 	h := newEnv(t, mailChannel(p.email(t, two)))
 	h.raise(breakerOpened(level.Critical))
-	h.settled(2)
+	h.finished(2)
 	require.Equal(t, []string{"1 ann@example.com first failed", "1 ops@example.com first failed"}, h.fates())
 	require.Empty(t, p.letters())
 	failing, err := dbsqlc.New().SampleChannels(t.Context(), h.pool, dbsqlc.SampleChannelsParams{
@@ -334,7 +334,7 @@ func TestEmail_GreylistedMailboxIsTriedAgainAlone(t *testing.T) {
 	require.Contains(t, h.text(`SELECT last_error FROM notification WHERE receiver = 'ann@example.com' AND sequence = 1`), "greylisted")
 
 	ready.Store(true)
-	h.settled(4)
+	h.finished(4)
 	require.Equal(t, []string{
 		"1 ann@example.com first sent", "1 ops@example.com first sent", "2 ann@example.com resolved sent", "2 ops@example.com resolved sent",
 	}, h.fates())
@@ -350,7 +350,7 @@ func TestEmail_GreylistedForEver(t *testing.T) {
 	c.GiveUpAfter = 200 * time.Millisecond
 	h := newEnv(t, c)
 	h.raise(breakerOpened(level.Critical))
-	h.settled(2)
+	h.finished(2)
 	require.Equal(t, []string{"1 ann@example.com first failed", "1 ops@example.com first sent"}, h.fates())
 	require.Contains(t, h.text(`SELECT last_error FROM notification WHERE status = 'failed'`), "greylisted")
 }
@@ -375,7 +375,7 @@ func TestEmail_MailboxOutOfTheSettings(t *testing.T) {
 
 	_, err = h.pool.Exec(t.Context(), `UPDATE notification SET created_at = created_at - interval '10 minutes' WHERE receiver = 'ann@example.com'`)
 	require.NoError(t, err)
-	h.settled(2)
+	h.finished(2)
 	require.Equal(t, "suppressed unconfigured", h.text(`SELECT status || ' ' || suppressed_by FROM notification WHERE receiver = 'ann@example.com'`))
 	require.Equal(t, "unconfigured", h.text(`SELECT reason FROM alert_event WHERE kind = 'suppressed'`))
 	require.Equal(t, []string{"ops@example.com"}, p.envelopes(t))
@@ -536,7 +536,7 @@ func TestEmail_HostileTextIsInert(t *testing.T) {
 	h.raise(alerting.Alert{
 		Rule: alerting.RuleBodyQuarantined, Subject: hostile, Level: level.Warning, Message: hostile, Details: map[string]any{"name": hostile},
 	})
-	h.settled(1)
+	h.finished(1)
 	header, text, html := bodies(t, p.letters()[0])
 	require.Empty(t, header.Get("Bcc"))
 	decoded, err := (&mime.WordDecoder{}).DecodeHeader(header.Get("Subject"))

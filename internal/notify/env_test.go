@@ -35,7 +35,7 @@ const patience = time.Minute
 // fast is a backoff that tests can wait for.
 var fast = retry.Policy{InitialDelay: 5 * time.Millisecond, MaxDelay: 20 * time.Millisecond}
 
-// env is the whole road of a notification: alerts, outbox, a working River client.
+// env has all that a notification passes: alerts, outbox, a working River client.
 type env struct {
 	t      *testing.T
 	pool   *pgxpool.Pool
@@ -146,14 +146,14 @@ func (h *env) rows() []row {
 	return all
 }
 
-// settled waits until n notifications are there and none is pending.
-func (h *env) settled(n int) []row {
+// finished waits until n notifications are there and none is pending.
+func (h *env) finished(n int) []row {
 	h.t.Helper()
 	h.eventually(`SELECT count(*) = $1 AND count(*) FILTER (WHERE status = 'pending') = 0 FROM notification`, n)
 	return h.rows()
 }
 
-// eventually waits for a query to answer true.
+// eventually waits until a query returns true.
 func (h *env) eventually(query string, args ...any) {
 	h.t.Helper()
 	require.Eventually(h.t, func() bool {
@@ -163,7 +163,7 @@ func (h *env) eventually(query string, args ...any) {
 	}, patience, 5*time.Millisecond, query)
 }
 
-// text is what a query answers as one text.
+// text returns the one text of a query.
 func (h *env) text(query string, args ...any) string {
 	h.t.Helper()
 	var s string

@@ -52,7 +52,7 @@ func TestOutbox_Rescue(t *testing.T) {
 	require.Equal(t, "1", rescue(), "once")
 
 	awake := newEnvOn(t, pool, config)
-	require.Equal(t, "sent", awake.settled(1)[0].Status)
+	require.Equal(t, "sent", awake.finished(1)[0].Status)
 	require.Len(t, s.got(), 1)
 	exec("DELETE FROM river.river_job")
 	require.Equal(t, "0", rescue(), "it was sent")

@@ -30,12 +30,12 @@ func TestNotification_Reasons(t *testing.T) {
 	})
 
 	id := h.raise(breakerOpened(level.Error))
-	h.settled(1)
+	h.finished(1)
 	h.raise(breakerOpened(level.Error)) // A repeat notifies nobody.
 	h.raise(breakerOpened(level.Critical))
-	h.settled(2)
+	h.finished(2)
 	h.resolve("a probe succeeded")
-	rows := h.settled(3)
+	rows := h.finished(3)
 
 	got := s.got()
 	require.Len(t, got, 3)
@@ -87,7 +87,7 @@ func TestNotification_FirstNoticeWaits(t *testing.T) {
 	_, err := h.pool.Exec(t.Context(), `UPDATE notification SET next_attempt_at = now() WHERE reason = 'first';
 		UPDATE river.river_job SET state = 'available', scheduled_at = now() WHERE kind = 'notification_send'`)
 	require.NoError(t, err)
-	h.settled(2)
+	h.finished(2)
 	got := s.got()
 	require.Len(t, got, 1)
 	require.Equal(t, "alert.firing", got[0].event(t).Type)
@@ -107,7 +107,7 @@ func TestNotification_OverBeforeTheFirstNotice(t *testing.T) {
 	h.resolve("it was a hiccup")
 	_, err := h.pool.Exec(t.Context(), `UPDATE river.river_job SET state = 'available', scheduled_at = now() WHERE kind = 'notification_send'`)
 	require.NoError(t, err)
-	h.settled(2)
+	h.finished(2)
 	require.Empty(t, s.got())
 	require.Equal(t, "first resolved, resolved never_sent",
 		h.text(`SELECT string_agg(reason || ' ' || suppressed_by, ', ' ORDER BY sequence) FROM notification`))
@@ -126,7 +126,7 @@ func TestNotification_Members(t *testing.T) {
 		_, err = tx.Exec(ctx, `UPDATE alert SET members = 4990 WHERE id = $1`, id)
 		return err
 	})
-	h.settled(1)
+	h.finished(1)
 	require.Equal(t, "4990", h.text(`SELECT members::text FROM notification`))
 }
 
@@ -136,7 +136,7 @@ func TestNotification_StandardBody(t *testing.T) {
 	s := newSink(t)
 	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}})
 	h.raise(alerting.Alert{Rule: "r", Level: level.Info, Message: "m"})
-	h.settled(1)
+	h.finished(1)
 
 	stamp := func(column string) string {
 		var at time.Time
@@ -162,12 +162,12 @@ func TestNotification_Floor(t *testing.T) {
 
 	h.raise(breakerOpened(level.Warning))
 	h.raise(breakerOpened(level.Error))
-	rows := h.settled(1)
+	rows := h.finished(1)
 	require.Equal(t, "first", rows[0].Reason, "the channel hears of this episode for the first time")
 	require.Equal(t, "alert.firing", s.got()[0].event(t).Type)
 }
 
-func TestNotification_RollsBackWithTheFact(t *testing.T) {
+func TestNotification_RollsBackWithTheAlert(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: newSink(t).url})}})
 	tx, err := h.pool.Begin(t.Context())
@@ -184,7 +184,7 @@ func TestNotification_TriedAgain(t *testing.T) {
 	s := newSink(t, status(500), status(503))
 	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}})
 	id := h.raise(breakerOpened(level.Critical))
-	rows := h.settled(1)
+	rows := h.finished(1)
 
 	require.Equal(t, "sent", rows[0].Status)
 	require.Equal(t, 3, rows[0].Attempts)
@@ -203,7 +203,7 @@ func TestNotification_Final(t *testing.T) {
 	s := newSink(t, status(400))
 	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}})
 	h.raise(breakerOpened(level.Critical))
-	rows := h.settled(1)
+	rows := h.finished(1)
 
 	require.Equal(t, "failed", rows[0].Status)
 	require.Equal(t, 1, rows[0].Attempts)
@@ -222,7 +222,7 @@ func TestNotification_RedirectIsFinal(t *testing.T) {
 	s := newSink(t, redirect(307, target.url))
 	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}})
 	h.raise(breakerOpened(level.Critical))
-	rows := h.settled(1)
+	rows := h.finished(1)
 	require.Equal(t, "failed", rows[0].Status)
 	require.Contains(t, *rows[0].LastError, "a redirect, which is never followed")
 	require.Empty(t, target.got())
@@ -237,7 +237,7 @@ func TestNotification_HangingReceiver(t *testing.T) {
 		webhookChannel(t, level.Info, webhook.Config{URL: s.url, Timeout: 2 * time.Second}),
 	}})
 	h.raise(breakerOpened(level.Critical))
-	rows := h.settled(1)
+	rows := h.finished(1)
 	require.Equal(t, "sent", rows[0].Status)
 	require.GreaterOrEqual(t, rows[0].Attempts, 2) // a busy machine may need more for an answer within 2 s
 	require.Contains(t, h.log.String(), "did not answer within 2s, the limit for one attempt")
@@ -270,7 +270,7 @@ func TestNotification_ReceiverAwayForAWhile(t *testing.T) {
 	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: s}}
 	server.Start()
 	defer server.Close()
-	rows := h.settled(3)
+	rows := h.finished(3)
 
 	var types []string
 	for _, r := range s.got() {
@@ -298,7 +298,7 @@ func TestNotification_GivesUp(t *testing.T) {
 		GiveUpAfter: 100 * time.Millisecond,
 	})
 	h.raise(breakerOpened(level.Critical))
-	rows := h.settled(1)
+	rows := h.finished(1)
 	require.Equal(t, "failed", rows[0].Status)
 	require.Empty(t, s.got())
 	stats, err := notify.ReadStats(t.Context(), h.pool)
@@ -338,7 +338,7 @@ func TestNotification_SentButNotMarked(t *testing.T) {
 	})
 
 	h.raise(breakerOpened(level.Critical))
-	rows := h.settled(1)
+	rows := h.finished(1)
 	require.Equal(t, 2, rows[0].Attempts)
 	got := s.got()
 	require.Len(t, got, 2)
@@ -351,7 +351,7 @@ func TestNotification_SecondJobFindsItSent(t *testing.T) {
 	s := newSink(t)
 	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}})
 	h.raise(breakerOpened(level.Critical))
-	rows := h.settled(1)
+	rows := h.finished(1)
 	inserter, err := jobs.NewInserter(h.pool, nil, nil)
 	require.NoError(t, err)
 	_, err = inserter.Insert(t.Context(), notify.SendArgs{NotificationID: rows[0].ID}, nil)
@@ -375,7 +375,7 @@ func TestNotification_TwoWorkersAtOnce(t *testing.T) {
 	_, err = inserter.Insert(t.Context(), notify.SendArgs{NotificationID: h.rows()[0].ID}, nil)
 	require.NoError(t, err)
 	h.eventually(`SELECT count(*) = 2 FROM river.river_job WHERE kind = 'notification_send' AND state = 'completed'`)
-	require.Equal(t, "sent", h.settled(1)[0].Status)
+	require.Equal(t, "sent", h.finished(1)[0].Status)
 	got := s.got()
 	require.Len(t, got, 2)
 	require.Equal(t, got[0].header.Get("Webhook-Id"), got[1].header.Get("Webhook-Id"))
@@ -397,7 +397,7 @@ func TestNotification_ChannelUnknownHere(t *testing.T) {
 	})
 	without.eventually(`SELECT status = 'pending' AND last_error LIKE 'channel webhook is not configured%' FROM notification`)
 	newEnvOn(t, without.pool, notify.Config{Channels: []notify.Channel{channel}})
-	require.Equal(t, "sent", without.settled(1)[0].Status)
+	require.Equal(t, "sent", without.finished(1)[0].Status)
 }
 
 func TestNotification_Signed(t *testing.T) {
@@ -413,7 +413,7 @@ func TestNotification_Signed(t *testing.T) {
 				webhookChannel(t, level.Info, webhook.Config{URL: s.url, Secret: secret}),
 			}})
 			h.raise(breakerOpened(level.Critical))
-			h.settled(1)
+			h.finished(1)
 			oracle, err := standardwebhooks.NewWebhookRaw([]byte(secret))
 			if strings.HasPrefix(secret, "whsec_") {
 				oracle, err = standardwebhooks.NewWebhook(secret)
@@ -439,7 +439,7 @@ func TestNotification_HostileTextIsInert(t *testing.T) {
 		Rule: alerting.RuleBodyQuarantined, Subject: hostile, Level: level.Warning, Message: hostile,
 		Details: map[string]any{hostile: hostile},
 	})
-	h.settled(2)
+	h.finished(2)
 
 	body := slackSink.got()[0].body
 	var slack map[string]string

@@ -124,7 +124,7 @@ func TestNotification_SecretsStayOutOfTablesAndLogs(t *testing.T) {
 		URL: strings.Replace(s.url, "://", "://canary:canary@", 1) + "/canary?canary", Secret: "canary_secret_of_24_bytes",
 	})}})
 	h.raise(breakerOpened(level.Critical))
-	require.Equal(t, "failed", h.settled(1)[0].Status)
+	require.Equal(t, "failed", h.finished(1)[0].Status)
 	require.NotContains(t, h.log.String(), "canary")
 	for _, table := range []string{"alert", "alert_event", "notification", "river.river_job"} {
 		require.NotContains(t, h.text("SELECT coalesce(string_agg(x::text, ' '), '') FROM "+table+" x"), "canary", table)
