@@ -400,6 +400,22 @@ func TestNotification_ChannelUnknownHere(t *testing.T) {
 	require.Equal(t, "sent", without.finished(1)[0].Status)
 }
 
+// What of a webhook's URL may be a secret is in no table, no history and no log.
+func TestNotification_SecretsStayOutOfTablesAndLogs(t *testing.T) {
+	t.Parallel()
+	s := newSink(t, status(500), status(404))
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{
+		URL: strings.Replace(s.url, "://", "://canary:canary@", 1) + "/canary?canary", Secret: "canary_secret_of_24_bytes",
+	})}})
+	h.raise(breakerOpened(level.Critical))
+	require.Equal(t, "failed", h.finished(1)[0].Status)
+	require.NotContains(t, h.log.String(), "canary")
+	for _, table := range []string{"alert", "alert_event", "notification", "river.river_job"} {
+		require.NotContains(t, h.text("SELECT coalesce(string_agg(x::text, ' '), '') FROM "+table+" x"), "canary", table)
+	}
+	require.Equal(t, "Basic Y2FuYXJ5OmNhbmFyeQ==", s.got()[0].header.Get("Authorization"), "the receiver does get it")
+}
+
 func TestNotification_Signed(t *testing.T) {
 	t.Parallel()
 	for name, secret := range map[string]string{
