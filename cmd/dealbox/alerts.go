@@ -169,7 +169,7 @@ func printAlert(w io.Writer, s alerting.Detail) error {
 		fmt.Fprintln(table, "\nMADE\tCHANNEL\tREASON\tSTATUS\tATTEMPTS\tNOTE")
 	}
 	for _, n := range s.Notifications {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\n", moment(&n.CreatedAt), n.Channel, n.Reason, n.Status, n.Attempts, printable(note(n)))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\n", moment(&n.CreatedAt), strings.TrimSpace(n.Channel+" "+n.Receiver), n.Reason, n.Status, n.Attempts, printable(note(n)))
 	}
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("print the alert: %w", err)
@@ -180,8 +180,6 @@ func printAlert(w io.Writer, s alerting.Detail) error {
 // note says what is worth knowing about a notification beyond its status.
 func note(n notify.Notification) string {
 	switch {
-	case n.Digest != nil:
-		return fmt.Sprintf("storm; digest %d tells of it (%s)", n.Digest.ID, n.Digest.Status)
 	case n.SuppressedBy != nil:
 		return *n.SuppressedBy
 	case n.LastError != nil:

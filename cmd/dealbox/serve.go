@@ -185,7 +185,7 @@ func (s *service) newWorker(outbox *notify.Outbox) (*jobs.Client, error) {
 	}))
 	river.AddWorker(workers, retention.NewWorker(s.pool, s.config.Retention))
 	river.AddWorker(workers, revenue.NewRecomputeWorker(s.forecast, s.pool, s.log))
-	river.AddWorker(workers, notify.NewSendWorker(s.pool, outbox, s.log))
+	river.AddWorker(workers, notify.NewSendWorker(s.pool, outbox, s.alerts.RecordNotification, s.log))
 	river.AddWorker(workers, inbox.NewPartitionWorker(s.pool, s.alerts))
 	river.AddWorker(workers, alerting.NewReviewWorker(s.pool, s.alerts))
 	return jobs.NewWorker(s.pool, s.clock, s.log, jobs.Work{

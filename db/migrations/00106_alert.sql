@@ -38,7 +38,7 @@ COMMENT ON TABLE alert IS 'One row for each episode: from the first time that a 
 COMMENT ON COLUMN alert.id IS 'The alert''s id in the API, in notifications and in alert_event.';
 COMMENT ON COLUMN alert.fingerprint IS 'v1:rule:subject. At most one open episode has it.';
 COMMENT ON COLUMN alert.rule IS 'Name of the rule, for example breaker_opened.';
-COMMENT ON COLUMN alert.subject IS 'What the rule fired about, for example a document or a channel; empty for a rule without subjects.';
+COMMENT ON COLUMN alert.subject IS 'What the rule fired about, for example a content type or a channel; empty for a rule without subjects.';
 COMMENT ON COLUMN alert.level IS 'The highest level of this episode; it only rises.';
 COMMENT ON COLUMN alert.status IS 'firing; acknowledged: an operator takes care of it; suppressed: muted by a silence or an inhibiting episode; resolved: over.';
 COMMENT ON COLUMN alert.silence_id IS 'While suppressed: the silence that mutes it. Null when none does.';

@@ -30,28 +30,29 @@ COMMENT ON COLUMN audit_alert.members IS 'How many members the episode has now; 
 
 CREATE VIEW audit_notification AS
 SELECT n.id AS notification_id, n.alert_id, a.rule, a.subject, a.level, n.channel, n.reason, n.sequence, n.status, n.attempts,
-       n.last_error, n.created_at, n.next_attempt_at, n.sent_at, n.failed_at, n.suppressed_by, n.suppressed_at, n.digest_id
+       n.last_error, n.created_at, n.next_attempt_at, n.sent_at, n.failed_at, n.suppressed_by, n.suppressed_at, n.receiver, n.members
 FROM notification n
 LEFT JOIN alert a ON a.id = n.alert_id;
-COMMENT ON VIEW audit_notification IS 'Who was notified: one row for each notification of an episode on a channel.';
+COMMENT ON VIEW audit_notification IS 'Who was notified: one row for each notification of an episode to a receiver on a channel.';
 COMMENT ON COLUMN audit_notification.notification_id IS 'The receiver of a webhook sees it as the header Webhook-Id: ntf_<notification_id>.';
-COMMENT ON COLUMN audit_notification.alert_id IS 'The episode; of a digest the worst of the episodes that it contains.';
+COMMENT ON COLUMN audit_notification.alert_id IS 'The episode.';
 COMMENT ON COLUMN audit_notification.rule IS 'Name of the rule of the episode.';
 COMMENT ON COLUMN audit_notification.subject IS 'What the rule fired about; empty for a rule without subjects.';
 COMMENT ON COLUMN audit_notification.level IS 'Of the episode, now.';
 COMMENT ON COLUMN audit_notification.channel IS 'webhook or email.';
-COMMENT ON COLUMN audit_notification.reason IS 'Why it is sent: first, escalated, reminder, resolved or digest.';
-COMMENT ON COLUMN audit_notification.sequence IS 'Number of the notification among those of its episode and channel, from 1.';
+COMMENT ON COLUMN audit_notification.reason IS 'Why it is sent: first, escalated, reminder or resolved.';
+COMMENT ON COLUMN audit_notification.sequence IS 'Number of the notification among those of its episode, channel and receiver, from 1.';
 COMMENT ON COLUMN audit_notification.status IS 'pending: waits for an attempt; sent: a receiver took it; failed: given up; suppressed: not to be sent, because of suppressed_by.';
 COMMENT ON COLUMN audit_notification.attempts IS 'Attempts that started, also those whose process died.';
-COMMENT ON COLUMN audit_notification.last_error IS 'Why the last failed attempt failed; when sent, which receivers of the mail did not take it, and null when all did.';
+COMMENT ON COLUMN audit_notification.last_error IS 'Why the last failed attempt failed; null when there is none, and when sent.';
 COMMENT ON COLUMN audit_notification.created_at IS 'When it was requested.';
-COMMENT ON COLUMN audit_notification.next_attempt_at IS 'After a failed attempt: when the next one is due. Null before the first attempt, and when no other follows.';
+COMMENT ON COLUMN audit_notification.next_attempt_at IS 'When the next attempt is due. Null when it is due at once, and when no attempt follows.';
 COMMENT ON COLUMN audit_notification.sent_at IS 'When a receiver took it; null unless sent.';
 COMMENT ON COLUMN audit_notification.failed_at IS 'When it was given up; null unless failed.';
-COMMENT ON COLUMN audit_notification.suppressed_by IS 'Why it is not sent: storm (a digest contains it), silence, inhibition (the episode that is its cause is open), acknowledged or resolved (a reminder that is no longer needed), untold (the end of an episode of which nothing was sent). Null unless suppressed.';
+COMMENT ON COLUMN audit_notification.suppressed_by IS 'Why it is not sent: silence; inhibition: the episode that is its cause is open; acknowledged or resolved: it is no longer needed; never_sent: the end of an episode of which nothing was sent; superseded: an earlier notification, sent later, has said it; unconfigured: the mailbox is no longer in the settings. Null unless suppressed.';
 COMMENT ON COLUMN audit_notification.suppressed_at IS 'When it was suppressed; null unless suppressed.';
-COMMENT ON COLUMN audit_notification.digest_id IS 'Of one suppressed by a storm: the notification_id of the digest that contains it. Null for every other, and until that digest is made.';
+COMMENT ON COLUMN audit_notification.receiver IS 'Address of the mailbox; empty for the webhook.';
+COMMENT ON COLUMN audit_notification.members IS 'Of a group: how many members the episode had when this was sent; 0 until then, and for every other rule.';
 
 CREATE VIEW audit_silence AS
 SELECT id AS silence_id, rule, subject, author, comment, created_at, expires_at, ended_at, ended_by FROM silence;

@@ -65,7 +65,7 @@ func NewReviewWorker(pool *pgxpool.Pool, alerts *Alerts) *ReviewWorker {
 func (w *ReviewWorker) Work(ctx context.Context, _ *river.Job[ReviewArgs]) error {
 	var failed []error
 	for _, step := range []func(context.Context, pgx.Tx) (int, error){
-		w.alerts.reviewConditions, w.alerts.resolveQuiet, w.alerts.unmute, w.alerts.remind, w.alerts.outbox.Digest, w.alerts.fold,
+		w.alerts.reviewConditions, w.alerts.resolveQuiet, w.alerts.unmute, w.alerts.remind, w.alerts.fold,
 	} {
 		failed = append(failed, w.untilDone(ctx, step))
 	}

@@ -16,7 +16,7 @@ type Alert struct {
 	Fingerprint string
 	// Name of the rule, for example breaker_opened.
 	Rule string
-	// What the rule fired about, for example a document or a channel; empty for a rule without subjects.
+	// What the rule fired about, for example a content type or a channel; empty for a rule without subjects.
 	Subject string
 	// The highest level of this episode; it only rises.
 	Level string
