@@ -39,8 +39,8 @@ type night struct {
 	review  *alerting.ReviewWorker
 	webhook *slackServer // away for half of the outage
 	pager   *slackServer // always there
-	minute  int       // since 22:00
-	began   time.Time // the minute, by the real clock
+	minute  int          // since 22:00
+	began   time.Time    // the minute, by the real clock
 }
 
 // slackServer takes Slack messages.
@@ -290,15 +290,15 @@ func TestNight_Outage(t *testing.T) {
 // and one when it is over; each document keeps its row, which says why.
 func TestNight_Burst(t *testing.T) {
 	t.Parallel()
-	n := newNight(t, time.Hour) // so that it is a burst on a slow machine, too
+	n := newNight(t, 20*time.Minute) // so that it is a burst on a slow machine, too
 	const documents = 5000
-	got := n.until(90, func(minute int) {
+	got := n.until(40, func(minute int) {
 		switch {
 		case minute == 1:
 			n.die(0, documents)
-		case minute >= 70 && minute < 75:
-			n.recover((minute-70)*1000, (minute-69)*1000-2, "synchronised")
-			n.recover((minute-69)*1000-2, (minute-69)*1000, "deleted in Strapi")
+		case minute >= 25 && minute < 30:
+			n.recover((minute-25)*1000, (minute-24)*1000-2, "synchronised")
+			n.recover((minute-24)*1000-2, (minute-24)*1000, "deleted in Strapi")
 		}
 	})
 	for _, channel := range []string{"pager", "webhook"} {

@@ -42,7 +42,7 @@ func (w *signatureWatch) run(ctx context.Context) {
 // judge raises what the window tells, and ends what an accepted delivery proves over. Failure policy: open. If the database is away
 // it is not told; a secret that is wrong is so in the next one, too.
 func (w *signatureWatch) judge(ctx context.Context, window alerting.SignatureWindow) {
-	alert, suspect := alerting.JudgeSignatures(w.suspect, window)
+	alert, suspect := alerting.EvaluateSignatures(w.suspect, window)
 	w.suspect = suspect
 	if alert == nil && window.Accepted == 0 {
 		return

@@ -66,7 +66,7 @@ func TestRule_NotificationFailing(t *testing.T) {
 	require.Equal(t, "webhook", b.text(`SELECT subject FROM alert WHERE rule = 'notification_failing'`))
 	require.Contains(t, b.text(`SELECT message FROM alert WHERE rule = 'notification_failing'`), "HTTP 400")
 
-	// What tells of the failing channel fails, too: that keeps nothing alive.
+	// The notification about the failing channel fails, too: that keeps nothing alive.
 	b.exec(`UPDATE notification SET status = 'failed', failed_at = now(), last_error = 'HTTP 400' WHERE status = 'pending'`)
 	other := unusable(level.Error, "m")
 	other.Subject = "deals"
@@ -148,7 +148,7 @@ func TestRule_NotificationStuck_Died(t *testing.T) {
 	require.Contains(t, b.text(`SELECT message FROM alert WHERE rule = 'notification_failing'`), "each attempt died before the channel answered")
 }
 
-// A step of the minute that fails is told, and the others have their turn.
+// A step of the review that fails is reported, and the others run.
 func TestReview_OneStepFails(t *testing.T) {
 	t.Parallel()
 	b := newEnv(t, alerting.Config{})
@@ -194,7 +194,7 @@ func TestRule_QuietSignatures(t *testing.T) {
 	require.Empty(t, open())
 }
 
-func TestJudgeSignatures(t *testing.T) {
+func TestEvaluateSignatures(t *testing.T) {
 	t.Parallel()
 	const mismatch, missing, malformed, late = "signature_mismatch", "signature_missing", "signature_malformed", "timestamp_out_of_tolerance"
 	// "named" stands before the code of deliveries that name their event.
@@ -242,7 +242,7 @@ func TestJudgeSignatures(t *testing.T) {
 		var alert *alerting.Alert
 		var suspect alerting.Suspect
 		for _, w := range c.windows {
-			alert, suspect = alerting.JudgeSignatures(suspect, w)
+			alert, suspect = alerting.EvaluateSignatures(suspect, w)
 		}
 		if c.want == "" {
 			require.Nil(t, alert, name)

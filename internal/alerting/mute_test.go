@@ -58,7 +58,7 @@ func TestInhibition_OfReminders(t *testing.T) {
 	require.Equal(t, "first/pending reminder/suppressed(inhibition) reminder/pending", b.outbox(effect))
 }
 
-// Nor is its escalation told.
+// Nor is its escalation notified.
 func TestInhibition_OfEscalations(t *testing.T) {
 	t.Parallel()
 	b := newEnv(t, alerting.Config{})
@@ -94,7 +94,7 @@ func TestInhibition_ThenSilence(t *testing.T) {
 	require.Equal(t, "raised suppressed silenced released", b.history(effect))
 }
 
-// Refused webhooks are over when a full reconciliation ended well: that none does is told.
+// Refused webhooks are over when a full reconciliation ended well: that none does is notified.
 func TestInhibition_ReconciliationFailsAfterRefusal(t *testing.T) {
 	t.Parallel()
 	b := newEnv(t, alerting.Config{})

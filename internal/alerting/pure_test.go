@@ -27,7 +27,7 @@ func TestFingerprint(t *testing.T) {
 	require.Equal(t, "v1:strapi_token_refused:", fingerprint(RuleStrapiTokenRefused, ""))
 	long := strings.Repeat("x", 9000)
 	require.LessOrEqual(t, len(fingerprint("r", long)), 310)
-	require.NotEqual(t, fingerprint("r", long+"1"), fingerprint("r", long+"2"), "what was cut still tells them apart")
+	require.NotEqual(t, fingerprint("r", long+"1"), fingerprint("r", long+"2"), "a hash of what was cut keeps them different")
 	require.NotEqual(t, fingerprint("r", "a\nb"), fingerprint("r", "a b"))
 	require.NotEqual(t, fingerprint("r", "a\nb"), fingerprint("r", "a\rb"))
 }

@@ -74,7 +74,7 @@ var rules = []Rule{
 		// Strapi is away: what calls it fails, and what waits for it grows old.
 		Inhibits: []string{RuleEventDeadLettered, RuleOldestPending, RuleReconciliationFailing, RuleStrapiUnusable},
 		Clears:   "the breaker closes",
-		First:    "look whether Strapi runs and can be reached from here",
+		First:    "check that Strapi runs and can be reached from here",
 	},
 	{
 		Name: RuleClockSkew, Levels: []level.Level{level.Warning, level.Critical}, Subject: "the machine",
@@ -106,7 +106,7 @@ var rules = []Rule{
 		Name: RuleMassDeleteGuard, Levels: []level.Level{level.Critical}, Subject: "the type's REST plural",
 		Means:  "more documents vanished from Strapi than is plausible; Dealbox does not delete them",
 		Clears: "a full reconciliation finds few missing again, or an operator allows the deletions",
-		First:  "look in Strapi whether they are really deleted; if so: dealbox sync --full --allow-deletes",
+		First:  "check in Strapi whether they are really deleted; if so: dealbox sync --full --allow-deletes",
 	},
 	{
 		Name: RuleNotificationFailing, Levels: []level.Level{level.Error}, Subject: "the channel",
@@ -124,7 +124,7 @@ var rules = []Rule{
 		Name: RulePartitionsRunningOut, Levels: []level.Level{level.Critical},
 		Means:  "the day partitions of inbox_event end soon; without one no webhook can be stored",
 		Clears: "there are enough again",
-		First:  "run a worker; look in its log why it makes none",
+		First:  "run a worker; its log says why it makes none",
 	},
 	{
 		Name: RuleReconciliationFailing, Levels: []level.Level{level.Error},
@@ -163,7 +163,7 @@ var rules = []Rule{
 		// be written while Postgres is away.
 		Inhibits: []string{RuleLostWebhooks},
 		Clears:   "a full reconciliation that began after the last refusal ends well",
-		First:    "look at Postgres: disk, connections, failover",
+		First:    "check Postgres: disk, connections, failover",
 	},
 }
 

@@ -59,7 +59,7 @@ func TestSilence(t *testing.T) {
 	b.later(61 * time.Minute)
 	b.review()
 	require.Equal(t, "firing", b.status(during))
-	require.Equal(t, "first/suppressed(silence) first/pending", b.outbox(during), "now it is told, for the first time")
+	require.Equal(t, "first/suppressed(silence) first/pending", b.outbox(during), "now it is notified, for the first time")
 	require.Equal(t, "first/pending reminder/suppressed(silence) reminder/pending", b.outbox(before))
 	require.Equal(t, "raised silenced escalated released", b.history(during))
 	all, err = alerting.Silences(t.Context(), b.pool)
@@ -139,7 +139,7 @@ func TestSilence_EndedEarly(t *testing.T) {
 	require.Equal(t, "first/suppressed(silence) first/pending", b.outbox(alert))
 }
 
-// What ends while it is muted is not told of: nobody heard of its beginning.
+// An episode that ends while it is muted notifies nobody: nobody knows of its beginning.
 func TestSilence_ResolvedMeanwhile(t *testing.T) {
 	t.Parallel()
 	b := newEnv(t, alerting.Config{})

@@ -14,9 +14,9 @@ import (
 const (
 	// recentEpisodes is how many a summary shows.
 	recentEpisodes = 5
-	// defaultWindow and maxReview are how far a review looks back.
+	// defaultWindow and maxWindow are how far back a review window begins.
 	defaultWindow = 24 * time.Hour
-	maxReview     = 31 * 24 * time.Hour
+	maxWindow     = 31 * 24 * time.Hour
 )
 
 // Summary counts the episodes that are kept, whatever a list's filters.
@@ -31,7 +31,7 @@ type Summary struct {
 	Recent []Episode
 }
 
-// Summarize reads the summary. Its counts come from one statement, so they
+// Summarize returns the summary. Its counts come from one statement, so they
 // always add up.
 func Summarize(ctx context.Context, db dbsqlc.DBTX) (Summary, error) {
 	s := Summary{ByLevel: map[level.Level]int64{}, ByStatus: map[Status]int64{}, ByRule: map[string]int64{}}
@@ -63,7 +63,7 @@ func Summarize(ctx context.Context, db dbsqlc.DBTX) (Summary, error) {
 	return s, nil
 }
 
-// Window is what happened in a span of whole hours, UTC.
+// Window is what happened to alerts in a span of whole hours, UTC.
 type Window struct {
 	Since  time.Time `json:"since"`
 	Until  time.Time `json:"until"`
@@ -96,7 +96,7 @@ type Outcomes struct {
 	Suppressed int64 `json:"suppressed"`
 }
 
-// ReviewWindow reads the review of the hours from since to until; zero values are the
+// ReviewWindow returns what happened in the hours from since to until; zero values are the
 // last 24 hours up to now. A span that cannot be used gives a *FieldError.
 func ReviewWindow(ctx context.Context, db dbsqlc.DBTX, since, until time.Time) (Window, error) {
 	if until.IsZero() {
@@ -109,8 +109,8 @@ func ReviewWindow(ctx context.Context, db dbsqlc.DBTX, since, until time.Time) (
 	switch {
 	case !since.Before(until):
 		return r, &FieldError{Field: "since", Problem: "it must be before until"}
-	case until.Sub(since) > maxReview:
-		return r, &FieldError{Field: "since", Problem: "a summary looks back 31 days at most"}
+	case until.Sub(since) > maxWindow:
+		return r, &FieldError{Field: "since", Problem: "a summary goes back 31 days at most"}
 	}
 	rows, err := dbsqlc.New().AlertHours(ctx, db, dbsqlc.AlertHoursParams{Since: r.Since, Until: r.Until})
 	if err != nil {

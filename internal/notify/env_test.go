@@ -18,7 +18,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/alerting"
-	"dealbox/internal/dbsqlc"
 	"dealbox/internal/jobs"
 	"dealbox/internal/level"
 	"dealbox/internal/notify"
@@ -65,7 +64,7 @@ func newEnvOn(t *testing.T, pool *pgxpool.Pool, config notify.Config) *env {
 	h.alerts = alerting.New(alerting.Config{}, outbox)
 
 	workers := river.NewWorkers()
-	river.AddWorker(workers, notify.NewSendWorker(h.pool, outbox, record, slog.New(slog.NewJSONHandler(h.log, nil))))
+	river.AddWorker(workers, notify.NewSendWorker(h.pool, outbox, h.alerts.RecordNotification, slog.New(slog.NewJSONHandler(h.log, nil))))
 	client, err := jobs.NewWorker(h.pool, nil, nil, jobs.Work{
 		Workers: workers, Queues: map[string]river.QueueConfig{jobs.QueueNotify: {MaxWorkers: 4}, jobs.QueueMail: {MaxWorkers: 2}},
 	})
@@ -77,17 +76,6 @@ func newEnvOn(t *testing.T, pool *pgxpool.Pool, config notify.Config) *env {
 		require.NoError(t, client.StopAndCancel(ctx))
 	})
 	return h
-}
-
-// record writes the history as alerting does.
-func record(ctx context.Context, tx pgx.Tx, o notify.Outcome) error {
-	details, err := json.Marshal(o.Details)
-	if err != nil {
-		return err
-	}
-	return dbsqlc.New().AlertEventAppend(ctx, tx, dbsqlc.AlertEventAppendParams{
-		AlertID: o.AlertID, Kind: o.Kind, Level: o.Level, Actor: "dealbox", Reason: o.Reason, Details: details,
-	})
 }
 
 // webhookChannel is a channel that posts to url.
