@@ -18,7 +18,7 @@ const maxSilence = 366 * 24 * time.Hour
 // EveryRule is the rule of a silence that mutes all of them.
 const EveryRule = "*"
 
-// ErrNoSilence: no silence with that id is in force.
+// ErrNoSilence is the error when no silence with that id is in force.
 var ErrNoSilence = errors.New("there is no silence in force with this id")
 
 // NewSilence is the silence that an operator makes.

@@ -32,7 +32,7 @@ export function drawStory({ problem, ...a }) {
     ...part("History", ["at", "what", "level", "by", "why"],
       (a.history ?? []).map((e) => [clock(e.at), e.kind.replaceAll("_", " "), e.level, e.actor, e.reason || (e.details.message ?? "")])),
     ...part("Notifications", ["at", "through", "what", "attempts", "status", "sent at", "why not"],
-      a.notifications.map((n) => [clock(n.created_at), `${n.channel} ${n.receiver}`, n.reason, number(n.attempts), n.status,
+      a.notifications.map((n) => [clock(n.created_at), `${n.channel} ${n.receiver}`.trim(), n.reason, number(n.attempts), n.status,
         n.sent_at ? clock(n.sent_at) : "–", n.suppressed_by ?? n.last_error ?? ""])));
 }
 
