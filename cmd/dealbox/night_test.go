@@ -112,8 +112,6 @@ func newNight(t *testing.T) *night {
 	return n
 }
 
-func (n *night) url() string { return n.pool.Config().ConnString() }
-
 // pass ends a minute: the periodic job runs, what is due is sent, and the clock of
 // the rows that time matters to moves on. It tells what the operator received.
 func (n *night) pass() {
