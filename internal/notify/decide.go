@@ -27,8 +27,6 @@ func suppression(n dbsqlc.NotificationGetRow, firstNoticeDelay time.Duration) Su
 		return Acknowledged
 	case n.AlertStatus == "resolved" && (reason == Reminder || endedBeforeDue(n, firstNoticeDelay)):
 		return AlreadyResolved
-	case n.Superseded && reason != First:
-		return Superseded
 	}
 	return ""
 }
