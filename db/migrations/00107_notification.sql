@@ -8,7 +8,7 @@ CREATE TABLE notification (
     sequence        integer NOT NULL,
     reason          text NOT NULL CHECK (reason IN ('first', 'escalated', 'reminder', 'resolved')),
     status          text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'sent', 'failed', 'suppressed')),
-    suppressed_by   text CHECK (suppressed_by IN ('silence', 'inhibition', 'acknowledged', 'resolved', 'never_sent', 'superseded', 'unconfigured')),
+    suppressed_by   text CHECK (suppressed_by IN ('silence', 'inhibition', 'acknowledged', 'resolved', 'never_sent', 'unconfigured')),
     members         bigint NOT NULL DEFAULT 0,
     attempts        integer NOT NULL DEFAULT 0,
     last_error      text,
@@ -42,7 +42,7 @@ COMMENT ON COLUMN notification.receiver IS 'Address of the mailbox; empty for th
 COMMENT ON COLUMN notification.sequence IS 'Number of the notification among those of its episode, channel and receiver, from 1. They are sent in this order.';
 COMMENT ON COLUMN notification.reason IS 'Why it is sent: first, escalated, reminder or resolved. The first of an episode to a receiver is always first.';
 COMMENT ON COLUMN notification.status IS 'pending: waits for an attempt; sent; failed: given up; suppressed: not to be sent, because of suppressed_by.';
-COMMENT ON COLUMN notification.suppressed_by IS 'Why it is not sent: silence; inhibition: the episode that is its cause is open; acknowledged or resolved: it is no longer needed; never_sent: the end of an episode of which nothing was sent; superseded: an earlier notification, sent later, has said it; unconfigured: the mailbox is no longer in the settings. Null unless suppressed.';
+COMMENT ON COLUMN notification.suppressed_by IS 'Why it is not sent: silence; inhibition: the episode that is its cause is open; acknowledged or resolved: it is no longer needed; never_sent: the end of an episode of which nothing was sent; unconfigured: the mailbox is no longer in the settings. Null unless suppressed.';
 COMMENT ON COLUMN notification.members IS 'Of a group: how many members the episode had when this was sent (alert.members). 0 until then, and for every other rule.';
 COMMENT ON COLUMN notification.attempts IS 'Attempts that started, also those whose process died.';
 COMMENT ON COLUMN notification.last_error IS 'Why the last failed attempt failed; null when there is none, and when sent. Never contains the channel''s path, query or secret.';

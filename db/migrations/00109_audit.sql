@@ -49,7 +49,7 @@ COMMENT ON COLUMN audit_notification.created_at IS 'When it was requested.';
 COMMENT ON COLUMN audit_notification.next_attempt_at IS 'When the next attempt is due. Null when it is due at once, and when no attempt follows.';
 COMMENT ON COLUMN audit_notification.sent_at IS 'When a receiver took it; null unless sent.';
 COMMENT ON COLUMN audit_notification.failed_at IS 'When it was given up; null unless failed.';
-COMMENT ON COLUMN audit_notification.suppressed_by IS 'Why it is not sent: silence; inhibition: the episode that is its cause is open; acknowledged or resolved: it is no longer needed; never_sent: the end of an episode of which nothing was sent; superseded: an earlier notification, sent later, has said it; unconfigured: the mailbox is no longer in the settings. Null unless suppressed.';
+COMMENT ON COLUMN audit_notification.suppressed_by IS 'Why it is not sent: silence; inhibition: the episode that is its cause is open; acknowledged or resolved: it is no longer needed; never_sent: the end of an episode of which nothing was sent; unconfigured: the mailbox is no longer in the settings. Null unless suppressed.';
 COMMENT ON COLUMN audit_notification.suppressed_at IS 'When it was suppressed; null unless suppressed.';
 COMMENT ON COLUMN audit_notification.receiver IS 'Address of the mailbox; empty for the webhook.';
 COMMENT ON COLUMN audit_notification.members IS 'Of a group: how many members the episode had when this was sent; 0 until then, and for every other rule.';

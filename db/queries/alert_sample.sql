@@ -21,7 +21,7 @@ WHERE a.rule <> @rule
        OR (n.status = 'failed' AND n.failed_at > coalesce(e.ended, '-infinity')
            AND (n.failed_at > now() - interval '1 hour' OR (e.open AND n.channel = ANY(@configured::text[])))))
   AND NOT EXISTS (SELECT FROM notification s WHERE s.channel = n.channel AND s.status = 'sent'
-                  AND (s.sent_at > coalesce(n.failed_at, n.created_at) OR (s.receiver <> n.receiver AND s.sent_at > n.created_at)))
+                  AND s.sent_at > least(n.created_at, n.failed_at) AND (s.sent_at > coalesce(n.failed_at, n.created_at) OR s.receiver <> n.receiver))
 GROUP BY n.channel
 ORDER BY n.channel;
 

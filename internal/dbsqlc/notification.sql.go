@@ -114,7 +114,7 @@ SELECT n.id, n.alert_id, n.channel, n.receiver, n.reason, n.sequence, n.status, 
        extract(epoch FROM clock_timestamp() - n.created_at)::float8 AS age_seconds,
        before.waiting,
        coalesce(extract(epoch FROM before.next_attempt_at - clock_timestamp()), 0)::float8 AS waiting_seconds,
-       before.notices, coalesce(before.last_sent_at > n.created_at, false)::boolean AS superseded,
+       before.notices,
        a.rule, a.subject, a.level, a.status AS alert_status, a.message, a.details, a.members,
        a.occurrences, a.first_seen, a.last_seen, a.resolved_at, (a.silence_id IS NOT NULL)::boolean AS silenced
 FROM notification n
@@ -122,8 +122,7 @@ JOIN alert a ON a.id = n.alert_id
 CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE p.status = 'pending') AS waiting,
            max(p.next_attempt_at) FILTER (WHERE p.status = 'pending') AS next_attempt_at,
-           count(*) FILTER (WHERE p.status = 'sent' AND p.reason <> 'resolved') AS notices,
-           max(p.sent_at) FILTER (WHERE p.status = 'sent') AS last_sent_at
+           count(*) FILTER (WHERE p.status = 'sent' AND p.reason <> 'resolved') AS notices
     FROM notification p
     WHERE p.alert_id = n.alert_id AND p.channel = n.channel AND p.receiver = n.receiver AND p.sequence < n.sequence) before
 WHERE n.id = $1
@@ -142,7 +141,6 @@ type NotificationGetRow struct {
 	Waiting        int64
 	WaitingSeconds float64
 	Notices        int64
-	Superseded     bool
 	Rule           string
 	Subject        string
 	Level          string
@@ -158,8 +156,7 @@ type NotificationGetRow struct {
 }
 
 // A notification with its alert as it is now, and what came before it to the same receiver of the same
-// episode: how many wait, when the next of them is due, how many notices were sent, and whether one was sent since
-// this one was enqueued, which said it already.
+// episode: how many wait, when the next of them is due, and how many notices were sent.
 func (q *Queries) NotificationGet(ctx context.Context, db DBTX, id int64) (NotificationGetRow, error) {
 	row := db.QueryRow(ctx, notificationGet, id)
 	var i NotificationGetRow
@@ -176,7 +173,6 @@ func (q *Queries) NotificationGet(ctx context.Context, db DBTX, id int64) (Notif
 		&i.Waiting,
 		&i.WaitingSeconds,
 		&i.Notices,
-		&i.Superseded,
 		&i.Rule,
 		&i.Subject,
 		&i.Level,

@@ -16,26 +16,31 @@ const maxRetryAfter = time.Hour
 // was due notifies nobody. One that lasted longer is notified even if it is over: an
 // outage of the channel or of Dealbox must not hide it.
 func suppression(n dbsqlc.NotificationGetRow, firstNoticeDelay time.Duration) Suppression {
-	over := n.AlertStatus == "resolved"
 	switch reason := Reason(n.Reason); {
 	case reason == Resolved && n.Notices == 0:
 		return NeverSent
 	case reason == Resolved:
 		return ""
-	case n.AlertStatus == "suppressed" && n.Silenced:
-		return Silenced
 	case n.AlertStatus == "suppressed":
-		return Inhibition
-	case reason == Reminder && n.AlertStatus == "acknowledged":
+		return mutedBy(n)
+	case n.AlertStatus == "acknowledged" && reason == Reminder:
 		return Acknowledged
-	case reason == Reminder && over:
+	case n.AlertStatus == "resolved" && (reason == Reminder || endedBeforeDue(n, firstNoticeDelay)):
 		return AlreadyResolved
-	case reason == First && over && n.ResolvedAt != nil && n.ResolvedAt.Sub(n.CreatedAt) <= firstNoticeDelay:
-		return AlreadyResolved
-	case reason != First && n.Superseded:
-		return Superseded
 	}
 	return ""
+}
+
+func mutedBy(n dbsqlc.NotificationGetRow) Suppression {
+	if n.Silenced {
+		return Silenced
+	}
+	return Inhibition
+}
+
+// endedBeforeDue reports whether the episode ended before its first notice was due.
+func endedBeforeDue(n dbsqlc.NotificationGetRow, firstNoticeDelay time.Duration) bool {
+	return Reason(n.Reason) == First && n.ResolvedAt != nil && n.ResolvedAt.Sub(n.CreatedAt) <= firstNoticeDelay
 }
 
 // attempt is one try to send a notification.

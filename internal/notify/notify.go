@@ -49,9 +49,6 @@ const (
 	AlreadyResolved Suppression = "resolved"
 	// NeverSent: the end of an episode whose beginning was never sent.
 	NeverSent Suppression = "never_sent"
-	// Superseded: an escalation or a reminder that waited while an earlier notice of
-	// the episode did, too: that one was sent since, and said it.
-	Superseded Suppression = "superseded"
 	// Unconfigured: its mailbox is no longer in the settings.
 	Unconfigured Suppression = "unconfigured"
 )

@@ -64,13 +64,11 @@ func TestSuppression(t *testing.T) {
 		"FirstSilenced":         {row{Reason: "first", AlertStatus: "suppressed", Silenced: true}, Silenced},
 		"EscalatedInhibited":    {row{Reason: "escalated", AlertStatus: "suppressed", Notices: 1}, Inhibition},
 		"EscalatedAcknowledged": {row{Reason: "escalated", AlertStatus: "acknowledged", Notices: 1}, ""},
-		"EscalatedSaidBefore":   {row{Reason: "escalated", AlertStatus: "firing", Notices: 1, Superseded: true}, Superseded},
 		"Reminder":              {row{Reason: "reminder", AlertStatus: "firing", Notices: 1}, ""},
 		"ReminderAcknowledged":  {row{Reason: "reminder", AlertStatus: "acknowledged", Notices: 1}, Acknowledged},
 		"ReminderOver":          {row{Reason: "reminder", AlertStatus: "resolved", Notices: 1}, AlreadyResolved},
 		"ReminderSilenced":      {row{Reason: "reminder", AlertStatus: "suppressed", Silenced: true, Notices: 1}, Silenced},
-		"ReminderSaidBefore":    {row{Reason: "reminder", AlertStatus: "firing", Notices: 1, Superseded: true}, Superseded},
-		"Resolved":              {row{Reason: "resolved", AlertStatus: "resolved", Notices: 1, Superseded: true}, ""},
+		"Resolved":              {row{Reason: "resolved", AlertStatus: "resolved", Notices: 1}, ""},
 		"ResolvedNeverSent":     {row{Reason: "resolved", AlertStatus: "resolved"}, NeverSent},
 	} {
 		c.n.CreatedAt = enqueued

@@ -188,3 +188,44 @@ func TestNotify_UnknownReceiver(t *testing.T) {
 	require.False(t, retry)
 	require.Empty(t, p.Letters())
 }
+
+// The server's answer to the mail decides: once it has taken the mail, a connection
+// that breaks changes nothing; without an answer the mail goes out again.
+func TestNotify_ConnectionBreaksAfterTheMail(t *testing.T) {
+	t.Parallel()
+	for name, taken := range map[string]bool{"Taken": true, "NoAnswer": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := smtptest.Listen(t, func(conn net.Conn) { talk(conn, taken) })
+			retry, err := p.Client(t, func(c *email.Config) { c.Security, c.User, c.Password = email.NoTLS, "", "" }).
+				Notify(t.Context(), message(notify.Alert{Level: "error"}))
+			if taken {
+				require.NoError(t, err)
+				return
+			}
+			require.Error(t, err)
+			require.True(t, retry)
+		})
+	}
+}
+
+// talk takes a mail, answers it or not, and hangs up.
+func talk(conn net.Conn, answer bool) {
+	_, _ = io.WriteString(conn, "220 plain.example ESMTP\r\n")
+	inMail := false
+	for lines := bufio.NewScanner(conn); lines.Scan(); {
+		switch line := lines.Text(); {
+		case inMail && line == ".":
+			if answer {
+				_, _ = io.WriteString(conn, "250 taken\r\n")
+			}
+			return
+		case inMail:
+		case line == "DATA":
+			inMail = true
+			_, _ = io.WriteString(conn, "354 go on\r\n")
+		default:
+			_, _ = io.WriteString(conn, "250 plain.example\r\n")
+		}
+	}
+}

@@ -51,7 +51,7 @@ func New(t *testing.T, implicit bool, answers ...error) *Server {
 	p := &Server{roots: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, answers: answers}
 	server := smtp.NewServer(p)
 	server.TLSConfig = &tls.Config{Certificates: certified.TLS.Certificates, MinVersion: tls.VersionTLS12}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	p.host, p.port = "127.0.0.1", listener.Addr().(*net.TCPAddr).Port
 	if implicit {
@@ -138,7 +138,7 @@ func (s *session) Logout() error { return nil }
 // Listen returns a Server that hands each connection to treat.
 func Listen(t *testing.T, treat func(net.Conn)) *Server {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = listener.Close() })
 	go func() {
