@@ -17,7 +17,7 @@ export function alertLine(a) {
     el("span", { class: "meta" }, meta.join(" · ")));
 }
 
-// drawStory shows an alert with its history and notifications, the newest first,
+// drawStory shows an alert with its members, history and notifications, the newest first,
 // or the problem with showing it.
 export function drawStory({ problem, ...a }) {
   setText(byId("story-title"), `Alert ${a.id}`);
@@ -29,6 +29,8 @@ export function drawStory({ problem, ...a }) {
   line.id = `alert-${a.id}`; // where the address points
   byId("story-body").replaceChildren(
     el("ol", { class: "alerts" }, line),
+    ...((a.group ?? []).length ? part(`Members (${number(a.members)})`, ["joined", "member", "name", "why"],
+      a.group.map((m) => [clock(m.joined_at), m.member, m.name, m.reason])) : []),
     ...part("History", ["at", "what", "level", "by", "why"],
       (a.history ?? []).map((e) => [clock(e.at), e.kind.replaceAll("_", " "), e.level, e.actor, e.reason || (e.details.message ?? "")])),
     ...part("Notifications", ["at", "through", "what", "attempts", "status", "sent at", "why not"],
