@@ -143,6 +143,12 @@ func (c *AlertsShowCmd) Run(ctx context.Context, p *program) error {
 func printAlert(w io.Writer, d alerting.Detail) {
 	fmt.Fprintf(w, "%d %s %s %s %s\n%s\n", d.ID, d.Level, d.Status, d.Rule, oneLine(d.Subject), oneLine(d.Message))
 	fmt.Fprintf(w, "first seen %s, last seen %s, %s\n", moment(&d.FirstSeen), moment(&d.LastSeen), plural(d.Occurrences, "time", "times"))
+	if len(d.Group) > 0 {
+		fmt.Fprintf(w, "\nJOINED\tMEMBER (%d of %d)\tNAME\tREASON\n", len(d.Group), max(d.Members, int64(len(d.Group))))
+	}
+	for _, m := range d.Group {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", moment(&m.JoinedAt), oneLine(m.Member), oneLine(m.Name), oneLine(m.Reason))
+	}
 	fmt.Fprintln(w, "\nAT\tWHAT\tLEVEL\tBY\tREASON")
 	for _, e := range d.History {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", moment(&e.At), e.Kind, e.Level, oneLine(e.Actor), oneLine(e.Reason))
@@ -151,15 +157,13 @@ func printAlert(w io.Writer, d alerting.Detail) {
 		fmt.Fprintln(w, "\nMADE\tCHANNEL\tREASON\tSTATUS\tATTEMPTS\tNOTE")
 	}
 	for _, n := range d.Notifications {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", moment(&n.CreatedAt), n.Channel, n.Reason, n.Status, n.Attempts, oneLine(note(n)))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", moment(&n.CreatedAt), strings.TrimSpace(n.Channel+" "+n.Receiver), n.Reason, n.Status, n.Attempts, oneLine(note(n)))
 	}
 }
 
 // note returns what an operator should know about a notification beyond its status.
 func note(n notify.Notification) string {
 	switch {
-	case n.Digest != nil:
-		return fmt.Sprintf("storm: part of digest %d (%s)", n.Digest.ID, n.Digest.Status)
 	case n.SuppressedBy != nil:
 		return *n.SuppressedBy
 	case n.LastError != nil:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"dealbox/internal/alerting"
@@ -163,11 +164,11 @@ type AlertsTestCmd struct {
 
 // Help is shown by `dealbox alerts test --help`.
 func (AlertsTestCmd) Help() string {
-	return "Sends one notification of rule 'test' through each channel that the settings name, whatever its level. " +
-		"It needs no database and leaves no row. It fails if any channel does."
+	return "Sends one notification of rule 'test' to each receiver that the settings name, whatever its channel's level. " +
+		"It needs no database and leaves no row. It fails if any receiver does not take it."
 }
 
-// Run sends one notification through every channel.
+// Run sends one notification to every receiver.
 func (c *AlertsTestCmd) Run(ctx context.Context, p *program) error {
 	tests, err := app.TestChannels(ctx, p.getenv, p.version)
 	if err != nil {
@@ -181,20 +182,21 @@ func (c *AlertsTestCmd) Run(ctx context.Context, p *program) error {
 		}
 	}
 	if err == nil && failures > 0 {
-		return fmt.Errorf("%d of %d channels failed", failures, len(tests))
+		return fmt.Errorf("%d of %d receivers failed", failures, len(tests))
 	}
 	return err
 }
 
 func printChannelTests(w io.Writer, tests []app.ChannelTest) {
 	for _, t := range tests {
+		who := strings.TrimSpace(t.Channel + " " + t.Receiver)
 		switch {
 		case t.OK:
-			fmt.Fprintf(w, "ok    %s accepted the test\n", t.Channel)
+			fmt.Fprintf(w, "ok    %s accepted the test\n", who)
 		case t.Retry:
-			fmt.Fprintf(w, "fail  %s: %s (temporary: the service would try again)\n", t.Channel, oneLine(*t.Error))
+			fmt.Fprintf(w, "fail  %s: %s (temporary: the service would try again)\n", who, oneLine(*t.Error))
 		default:
-			fmt.Fprintf(w, "fail  %s: %s\n", t.Channel, oneLine(*t.Error))
+			fmt.Fprintf(w, "fail  %s: %s\n", who, oneLine(*t.Error))
 		}
 	}
 }

@@ -101,6 +101,7 @@ func TestAlerts_Test(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(out.stdout), &answer))
 	require.True(t, answer.Channels[0].OK)
 	require.Equal(t, "email", answer.Channels[1].Channel)
+	require.Equal(t, "c@d.example", answer.Channels[1].Receiver)
 	require.Contains(t, *answer.Channels[1].Error, "connection refused")
 	require.True(t, answer.Channels[1].Retry)
 
@@ -134,6 +135,8 @@ func TestAlerts_TestOfADeadMailbox(t *testing.T) {
 		"ALERT_EMAIL_FROM": "a@b.example", "ALERT_EMAIL_TO": "c@d.example,gone@d.example",
 	}, "", "alerts test")
 	require.Equal(t, exitFailed, out.code)
-	require.Contains(t, out.stdout, "fail  email: sent, but refused for gone@d.example: 550 ")
+	require.Contains(t, out.stdout, "ok    email c@d.example took it\n")
+	require.Contains(t, out.stdout, "fail  email gone@d.example: ")
+	require.Contains(t, out.stdout, "550 ")
 	require.Contains(t, out.stdout, "no such user")
 }

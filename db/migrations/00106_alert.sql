@@ -12,6 +12,7 @@ CREATE TABLE alert (
     message      text NOT NULL,
     details      jsonb NOT NULL DEFAULT '{}',
     occurrences  bigint NOT NULL DEFAULT 1,
+    members      bigint NOT NULL DEFAULT 0,
     first_seen   timestamptz NOT NULL,
     last_seen    timestamptz NOT NULL,
     notified_at  timestamptz,
@@ -37,7 +38,7 @@ COMMENT ON TABLE alert IS 'One row for each episode: from the first time that a 
 COMMENT ON COLUMN alert.id IS 'The alert''s id in the API, in notifications and in alert_event.';
 COMMENT ON COLUMN alert.fingerprint IS 'v1:rule:subject. At most one open episode has it.';
 COMMENT ON COLUMN alert.rule IS 'Name of the rule, for example breaker_opened.';
-COMMENT ON COLUMN alert.subject IS 'What the rule fired about, for example a document or a channel; empty for a rule without subjects.';
+COMMENT ON COLUMN alert.subject IS 'What the rule fired about, for example a content type or a channel; empty for a rule without subjects.';
 COMMENT ON COLUMN alert.level IS 'The highest level of this episode; it only rises.';
 COMMENT ON COLUMN alert.status IS 'firing; acknowledged: an operator takes care of it; suppressed: muted by a silence or an inhibiting episode; resolved: over.';
 COMMENT ON COLUMN alert.silence_id IS 'While suppressed: the silence that mutes it. Null when none does.';
@@ -45,6 +46,7 @@ COMMENT ON COLUMN alert.inhibitor_id IS 'While suppressed: the open episode that
 COMMENT ON COLUMN alert.message IS 'Text of the last time that the rule fired; alert_event keeps the earlier ones.';
 COMMENT ON COLUMN alert.details IS 'Values of the last time that the rule fired, a JSON object.';
 COMMENT ON COLUMN alert.occurrences IS 'How often the rule fired in this episode. alert_event has fewer rows: repeats within a minute have none.';
+COMMENT ON COLUMN alert.members IS 'Of a rule that groups, such as event_dead_lettered: how many members the open episode has now (rows of alert_member). 0 for every other rule.';
 COMMENT ON COLUMN alert.first_seen IS 'When the rule first fired in this episode.';
 COMMENT ON COLUMN alert.last_seen IS 'When the rule last fired in this episode.';
 COMMENT ON COLUMN alert.notified_at IS 'When a notification of the episode was last requested; reminders count from here. Null: never, because it is muted or its writer knows no channel.';
@@ -54,7 +56,7 @@ CREATE TABLE alert_event (
     id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     alert_id bigint NOT NULL,
     at       timestamptz NOT NULL DEFAULT clock_timestamp(),
-    kind     text NOT NULL CHECK (kind IN ('raised', 'repeated', 'escalated', 'acknowledged', 'silenced', 'released',
+    kind     text NOT NULL CHECK (kind IN ('raised', 'repeated', 'escalated', 'joined', 'left', 'acknowledged', 'silenced', 'released',
                                            'resolved', 'notified', 'notification_failed', 'suppressed')),
     level    text NOT NULL,
     actor    text NOT NULL,
@@ -70,11 +72,28 @@ COMMENT ON TABLE alert_event IS 'Append-only history of every episode, inserted 
 COMMENT ON COLUMN alert_event.id IS 'The order of what happened.';
 COMMENT ON COLUMN alert_event.alert_id IS 'The episode (alert.id).';
 COMMENT ON COLUMN alert_event.at IS 'When it happened, by the database''s clock.';
-COMMENT ON COLUMN alert_event.kind IS 'raised; repeated (at most one row a minute for each episode); escalated; acknowledged; silenced and suppressed: muted, by a silence or for the given reason; released: nothing mutes it any more; resolved; notified; notification_failed.';
+COMMENT ON COLUMN alert_event.kind IS 'raised; repeated (at most one row a minute for each episode); escalated; joined and left: a member of a group, with its reason; acknowledged; silenced and suppressed: muted, by a silence or for the given reason; released: nothing mutes it any more; resolved; notified; notification_failed.';
 COMMENT ON COLUMN alert_event.level IS 'Level of the episode after this event.';
 COMMENT ON COLUMN alert_event.actor IS 'Who did it: dealbox, cli:<os user> or the name of an admin token.';
-COMMENT ON COLUMN alert_event.reason IS 'The operator''s comment, the channel of a notification, or why Dealbox did it; empty when there is nothing to say.';
-COMMENT ON COLUMN alert_event.details IS 'Values of this moment, a JSON object: message, details and occurrences of the episode; from: the level before an escalation; seconds: how long a resolved episode was open.';
+COMMENT ON COLUMN alert_event.reason IS 'The operator''s comment, the channel of a notification, why a member joined or left, or why Dealbox did it; empty when there is nothing to say.';
+COMMENT ON COLUMN alert_event.details IS 'Values of this moment, a JSON object: message, details and occurrences of the episode; from: the level before an escalation; member and name: who joined or left; seconds: how long a resolved episode was open.';
+
+CREATE TABLE alert_member (
+    alert_id  bigint NOT NULL,
+    member    text COLLATE "C" NOT NULL,
+    name      text NOT NULL,
+    reason    text NOT NULL,
+    joined_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (alert_id, member)
+);
+-- The first members of an episode, which its message and its details name.
+CREATE INDEX alert_member_joined_idx ON alert_member (alert_id, joined_at, member);
+COMMENT ON TABLE alert_member IS 'The members of an episode of a rule that groups: one episode for all dead letters of a content type, with a row for each document. Only the alerting package writes it. A member that leaves is deleted; alert_event keeps that it joined and left.';
+COMMENT ON COLUMN alert_member.alert_id IS 'The episode (alert.id).';
+COMMENT ON COLUMN alert_member.member IS 'Key of the member: of a document its uid, documentId and locale.';
+COMMENT ON COLUMN alert_member.name IS 'Name of the member for people, for example the deal''s; empty when it has none.';
+COMMENT ON COLUMN alert_member.reason IS 'Why it joined, in the words of the last time.';
+COMMENT ON COLUMN alert_member.joined_at IS 'When it joined the episode.';
 
 CREATE TABLE silence (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

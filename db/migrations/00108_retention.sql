@@ -120,6 +120,7 @@ BEGIN
     GET DIAGNOSTICS notifications = ROW_COUNT;
     DELETE FROM alert_event WHERE alert_id = ANY (ids);
     GET DIAGNOSTICS history = ROW_COUNT;
+    DELETE FROM alert_member WHERE alert_id = ANY (ids);
     DELETE FROM alert WHERE id = ANY (ids);
     PERFORM set_config('dealbox.retention', 'off', true);
     INSERT INTO retention_event (subject, removed, older_than, details)
@@ -127,7 +128,7 @@ BEGIN
     RETURN cardinality(ids);
 END $$;
 -- +goose StatementEnd
-COMMENT ON FUNCTION alert_prune IS 'Removes episodes that resolved longer ago than keep (at least 30 days), at most batch of them, with their history and notifications. Returns how many; fewer than batch when none is left.';
+COMMENT ON FUNCTION alert_prune IS 'Removes episodes that resolved longer ago than keep (at least 30 days), at most batch of them, with their history, members and notifications. Returns how many; fewer than batch when none is left.';
 
 -- The last transition of each breaker stays: it says since when the state lasts.
 -- +goose StatementBegin

@@ -5,17 +5,17 @@
 
 CREATE VIEW audit_alert AS
 SELECT e.alert_id, e.id AS event_id, e.at, e.kind, e.level, e.actor, e.reason, e.details->>'message' AS message, e.details,
-       a.rule, a.subject, a.status, a.occurrences, a.first_seen, a.last_seen, a.resolved_at
+       a.rule, a.subject, a.status, a.occurrences, a.first_seen, a.last_seen, a.resolved_at, e.details->>'member' AS member, a.members
 FROM alert_event e
 LEFT JOIN alert a ON a.id = e.alert_id;
 COMMENT ON VIEW audit_alert IS 'The history of alerts: one row for each thing that happened to an episode, beside the episode as it is now.';
 COMMENT ON COLUMN audit_alert.alert_id IS 'The episode: from the first time that a rule fires for a subject until it resolves.';
 COMMENT ON COLUMN audit_alert.event_id IS 'The order of what happened.';
 COMMENT ON COLUMN audit_alert.at IS 'When it happened, by the database''s clock.';
-COMMENT ON COLUMN audit_alert.kind IS 'What happened: raised; repeated (at most one row a minute for each episode); escalated; acknowledged; silenced and suppressed: muted, by a silence or for the given reason; released: nothing mutes it any more; resolved; notified; notification_failed.';
+COMMENT ON COLUMN audit_alert.kind IS 'What happened: raised; repeated (at most one row a minute for each episode); escalated; joined and left: a member of a group, with its reason; acknowledged; silenced and suppressed: muted, by a silence or for the given reason; released: nothing mutes it any more; resolved; notified; notification_failed.';
 COMMENT ON COLUMN audit_alert.level IS 'Level of the episode after this: info, warning, error or critical.';
 COMMENT ON COLUMN audit_alert.actor IS 'Who did it: dealbox, cli:<os user> or the name of an admin token.';
-COMMENT ON COLUMN audit_alert.reason IS 'The operator''s comment, the channel of a notification, or why Dealbox did it; empty when there is nothing to say.';
+COMMENT ON COLUMN audit_alert.reason IS 'The operator''s comment, the channel of a notification, why a member joined or left, or why Dealbox did it; empty when there is nothing to say.';
 COMMENT ON COLUMN audit_alert.message IS 'Text of the alert at this moment; null where the kind has none.';
 COMMENT ON COLUMN audit_alert.details IS 'Values of this moment, a JSON object.';
 COMMENT ON COLUMN audit_alert.rule IS 'Name of the rule that fired.';
@@ -25,31 +25,34 @@ COMMENT ON COLUMN audit_alert.occurrences IS 'How often the rule fired in this e
 COMMENT ON COLUMN audit_alert.first_seen IS 'When the rule first fired in this episode.';
 COMMENT ON COLUMN audit_alert.last_seen IS 'When the rule last fired in this episode until now.';
 COMMENT ON COLUMN audit_alert.resolved_at IS 'When the episode ended; null while it is open.';
+COMMENT ON COLUMN audit_alert.member IS 'Of joined and left: the member, for example a document; null for every other kind.';
+COMMENT ON COLUMN audit_alert.members IS 'How many members the episode has now; 0 for a rule that does not group.';
 
 CREATE VIEW audit_notification AS
 SELECT n.id AS notification_id, n.alert_id, a.rule, a.subject, a.level, n.channel, n.reason, n.sequence, n.status, n.attempts,
-       n.last_error, n.created_at, n.next_attempt_at, n.sent_at, n.failed_at, n.suppressed_by, n.suppressed_at, n.digest_id
+       n.last_error, n.created_at, n.next_attempt_at, n.sent_at, n.failed_at, n.suppressed_by, n.suppressed_at, n.receiver, n.members
 FROM notification n
 LEFT JOIN alert a ON a.id = n.alert_id;
-COMMENT ON VIEW audit_notification IS 'Who was notified: one row for each notification of an episode on a channel.';
+COMMENT ON VIEW audit_notification IS 'Who was notified: one row for each notification of an episode to a receiver on a channel.';
 COMMENT ON COLUMN audit_notification.notification_id IS 'The receiver of a webhook sees it as the header Webhook-Id: ntf_<notification_id>.';
-COMMENT ON COLUMN audit_notification.alert_id IS 'The episode; of a digest the worst of the episodes that it contains.';
+COMMENT ON COLUMN audit_notification.alert_id IS 'The episode.';
 COMMENT ON COLUMN audit_notification.rule IS 'Name of the rule of the episode.';
 COMMENT ON COLUMN audit_notification.subject IS 'What the rule fired about; empty for a rule without subjects.';
 COMMENT ON COLUMN audit_notification.level IS 'Of the episode, now.';
 COMMENT ON COLUMN audit_notification.channel IS 'webhook or email.';
-COMMENT ON COLUMN audit_notification.reason IS 'Why it is sent: first, escalated, reminder, resolved or digest.';
-COMMENT ON COLUMN audit_notification.sequence IS 'Number of the notification among those of its episode and channel, from 1.';
+COMMENT ON COLUMN audit_notification.reason IS 'Why it is sent: first, escalated, reminder or resolved.';
+COMMENT ON COLUMN audit_notification.sequence IS 'Number of the notification among those of its episode, channel and receiver, from 1.';
 COMMENT ON COLUMN audit_notification.status IS 'pending: waits for an attempt; sent: a receiver took it; failed: given up; suppressed: not to be sent, because of suppressed_by.';
 COMMENT ON COLUMN audit_notification.attempts IS 'Attempts that started, also those whose process died.';
-COMMENT ON COLUMN audit_notification.last_error IS 'Why the last failed attempt failed; when sent, which receivers of the mail did not take it, and null when all did.';
+COMMENT ON COLUMN audit_notification.last_error IS 'Why the last failed attempt failed; null when there is none, and when sent.';
 COMMENT ON COLUMN audit_notification.created_at IS 'When it was requested.';
-COMMENT ON COLUMN audit_notification.next_attempt_at IS 'After a failed attempt: when the next one is due. Null before the first attempt, and when no other follows.';
+COMMENT ON COLUMN audit_notification.next_attempt_at IS 'When the next attempt is due. Null when it is due at once, and when no attempt follows.';
 COMMENT ON COLUMN audit_notification.sent_at IS 'When a receiver took it; null unless sent.';
 COMMENT ON COLUMN audit_notification.failed_at IS 'When it was given up; null unless failed.';
-COMMENT ON COLUMN audit_notification.suppressed_by IS 'Why it is not sent: storm (a digest contains it), silence, inhibition (the episode that is its cause is open), acknowledged or resolved (a reminder that is no longer needed), untold (the end of an episode of which nothing was sent). Null unless suppressed.';
+COMMENT ON COLUMN audit_notification.suppressed_by IS 'Why it is not sent: silence; inhibition: the episode that is its cause is open; acknowledged or resolved: it is no longer needed; never_sent: the end of an episode of which nothing was sent; unconfigured: the mailbox is no longer in the settings. Null unless suppressed.';
 COMMENT ON COLUMN audit_notification.suppressed_at IS 'When it was suppressed; null unless suppressed.';
-COMMENT ON COLUMN audit_notification.digest_id IS 'Of one suppressed by a storm: the notification_id of the digest that contains it. Null for every other, and until that digest is made.';
+COMMENT ON COLUMN audit_notification.receiver IS 'Address of the mailbox; empty for the webhook.';
+COMMENT ON COLUMN audit_notification.members IS 'Of a group: how many members the episode had when this was sent; 0 until then, and for every other rule.';
 
 CREATE VIEW audit_silence AS
 SELECT id AS silence_id, rule, subject, author, comment, created_at, expires_at, ended_at, ended_by FROM silence;

@@ -54,12 +54,12 @@ INSERT INTO alert_event (alert_id, at, kind, level, actor, reason, details) VALU
     (42, now() - interval '3 hours' + interval '10 minutes', 'acknowledged', 'critical', 'ann', 'called the hoster', '{}'),
     (42, now() - interval '2 hours', 'resolved', 'critical', 'dealbox', 'the breaker closed', '{}'),
     (43, now() - interval '1 hour', 'raised', 'error', 'dealbox', '', '{"message": "given up"}');
-INSERT INTO notification (id, alert_id, channel, reason, sequence, status, attempts, last_error, created_at, sent_at, failed_at) OVERRIDING SYSTEM VALUE VALUES
-    (1, 42, 'webhook', 'first', 1, 'sent', 2, NULL, now() - interval '3 hours', now() - interval '3 hours', NULL),
-    (2, 42, 'email', 'first', 1, 'failed', 12, '535 authentication failed', now() - interval '3 hours', NULL, now()),
-    (3, 42, 'webhook', 'resolved', 3, 'sent', 1, NULL, now() - interval '2 hours', now() - interval '2 hours', NULL),
-    (4, 43, 'webhook', 'first', 1, 'pending', 9, 'answered 503', now() - interval '1 hour', NULL, NULL),
-    (5, 43, 'email', 'first', 1, 'pending', 0, NULL, now(), NULL, NULL);
+INSERT INTO notification (id, alert_id, channel, receiver, reason, sequence, status, attempts, last_error, created_at, sent_at, failed_at) OVERRIDING SYSTEM VALUE VALUES
+    (1, 42, 'webhook', '', 'first', 1, 'sent', 2, NULL, now() - interval '3 hours', now() - interval '3 hours', NULL),
+    (2, 42, 'email', 'ops@example.com', 'first', 1, 'failed', 12, '535 authentication failed', now() - interval '3 hours', NULL, now()),
+    (3, 42, 'webhook', '', 'resolved', 3, 'sent', 1, NULL, now() - interval '2 hours', now() - interval '2 hours', NULL),
+    (4, 43, 'webhook', '', 'first', 1, 'pending', 9, 'answered 503', now() - interval '1 hour', NULL, NULL),
+    (5, 43, 'email', 'ops@example.com', 'first', 1, 'pending', 0, NULL, now(), NULL, NULL);
 INSERT INTO notification (id, alert_id, channel, reason, sequence, status, suppressed_by, suppressed_at) OVERRIDING SYSTEM VALUE VALUES
     (6, 42, 'webhook', 'reminder', 2, 'suppressed', 'acknowledged', now());
 -- In eighths of the month until now: an outage that began before it, one within it, and one that somebody ordered.
@@ -104,14 +104,14 @@ func expected(outages string) map[string][]string {
 		},
 		"3": {"42|breaker_opened|strapi|ann|called the hoster|00:10:00"},
 		"4": {
-			"email|1|first|failed|12|-|535 authentication failed|-",
-			"webhook|1|first|sent|2|<time>|-|-",
-			"webhook|2|reminder|suppressed|0|-|-|acknowledged",
-			"webhook|3|resolved|sent|1|<time>|-|-",
+			"email|ops@example.com|1|first|failed|12|-|535 authentication failed|-",
+			"webhook||1|first|sent|2|<time>|-|-",
+			"webhook||2|reminder|suppressed|0|-|-|acknowledged",
+			"webhook||3|resolved|sent|1|<time>|-|-",
 		},
 		"5": {
-			"2|42|breaker_opened|email|failed|12|535 authentication failed",
-			"4|43|event_dead_lettered|webhook|pending|9|answered 503",
+			"2|42|breaker_opened|email|ops@example.com|failed|12|535 authentication failed",
+			"4|43|event_dead_lettered|webhook||pending|9|answered 503",
 		},
 		"6": {outages},
 		"7": {"<time>|strapi|closed|open|ann|Strapi is upgraded|<time>"},

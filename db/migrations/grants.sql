@@ -38,12 +38,12 @@ BEGIN
                 ('billing',                   'SELECT, INSERT, UPDATE'),
                 ('forecast_scope',            'SELECT, UPDATE'),
                 -- What they are is written once; what becomes of them is state.
-                ('alert',                     'SELECT, INSERT, UPDATE (level, status, message, details, occurrences, last_seen, resolved_at, '
-                                              'silence_id, inhibitor_id, notified_at)'),
+                ('alert',                     'SELECT, INSERT, UPDATE (level, status, message, details, occurrences, members, last_seen, '
+                                              'resolved_at, silence_id, inhibitor_id, notified_at)'),
+                ('alert_member',              'SELECT, INSERT, UPDATE (name, reason), DELETE'),
                 ('notification',              'SELECT, INSERT, UPDATE (status, attempts, last_error, next_attempt_at, sent_at, failed_at, '
-                                              'suppressed_by, suppressed_at, digest_id)'),
+                                              'suppressed_by, suppressed_at, members)'),
                 ('silence',                   'SELECT, INSERT, UPDATE (ended_at, ended_by)'),
-                ('notification_rate',         'SELECT, INSERT, UPDATE'),
                 ('alert_sample',              'SELECT, INSERT, UPDATE, DELETE'),
                 -- Changes to counts, appended by triggers and folded once a minute.
                 ('alert_tally',               'SELECT, INSERT, DELETE'),

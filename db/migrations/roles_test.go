@@ -109,7 +109,7 @@ func tampering() []string {
 // one. What becomes of them is state.
 var misattributing = []string{
 	"UPDATE alert SET fingerprint = 'x'", "UPDATE alert SET rule = 'x'", "UPDATE alert SET subject = 'x'", "UPDATE alert SET first_seen = now()",
-	"UPDATE notification SET alert_id = 2", "UPDATE notification SET channel = 'x'", "UPDATE notification SET reason = 'reminder'",
+	"UPDATE notification SET alert_id = 2", "UPDATE notification SET channel = 'x'", "UPDATE notification SET receiver = 'x'", "UPDATE notification SET reason = 'reminder'",
 	"UPDATE notification SET sequence = 2", "UPDATE notification SET status = 'sent', sent_at = now(), created_at = now()",
 }
 

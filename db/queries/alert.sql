@@ -1,48 +1,65 @@
+-- name: AlertLockOrOpen :one
+-- The open episode of a fingerprint, locked until the transaction ends; opened when there is none, with
+-- occurrences 0, which AlertSave makes 1. Two transactions that meet here get the same episode, one after
+-- the other.
+INSERT INTO alert (fingerprint, rule, subject, level, message, occurrences, first_seen, last_seen)
+VALUES (@fingerprint, @rule, @subject, @level, @message, 0, statement_timestamp(), statement_timestamp())
+ON CONFLICT (fingerprint) WHERE resolved_at IS NULL DO UPDATE SET occurrences = alert.occurrences
+RETURNING *;
+
 -- name: AlertLockOpen :one
 -- The open episode of a fingerprint, locked until the transaction ends.
-SELECT id, level, status, last_seen FROM alert
+SELECT * FROM alert
 WHERE fingerprint = @fingerprint AND resolved_at IS NULL
 FOR NO KEY UPDATE;
+
+-- name: AlertLockOfMember :one
+-- The open episode of a fingerprint if it has the member, locked until the transaction ends. Whoever is no
+-- member takes no lock.
+SELECT a.* FROM alert a
+JOIN alert_member m ON m.alert_id = a.id AND m.member = @member
+WHERE a.fingerprint = @fingerprint AND a.resolved_at IS NULL
+FOR NO KEY UPDATE OF a;
 
 -- name: AlertLock :one
 -- An episode, locked until the transaction ends.
 SELECT * FROM alert WHERE id = @id FOR NO KEY UPDATE;
 
+-- name: AlertIsOpen :one
+SELECT EXISTS (SELECT FROM alert WHERE fingerprint = @fingerprint AND resolved_at IS NULL);
+
 -- name: AlertMute :one
--- What keeps a rule and subject from being told, if anything: a silence, or an
--- open episode of a rule that explains it.
-SELECT coalesce((SELECT s.id FROM silence s
-                 WHERE s.rule IN (@rule::text, '*') AND (s.subject IS NULL OR s.subject = @subject::text)
-                   AND s.ended_at IS NULL AND s.expires_at > statement_timestamp()
-                 ORDER BY s.expires_at DESC, s.id LIMIT 1), 0)::bigint AS silence_id,
-       coalesce((SELECT a.id FROM alert a
-                 WHERE a.rule = ANY(@inhibitors::text[]) AND a.status IN ('firing', 'acknowledged', 'suppressed')
-                 ORDER BY a.id LIMIT 1), 0)::bigint AS inhibitor_id;
+-- What mutes a rule and subject, if anything: a silence, or else an open episode of a rule that inhibits
+-- it. An id is 0 when there is none; expires_at is of the silence.
+SELECT coalesce(s.id, 0)::bigint AS silence_id, coalesce(s.author, '')::text AS author, coalesce(s.comment, '')::text AS comment,
+       coalesce(s.expires_at, statement_timestamp())::timestamptz AS expires_at, coalesce(i.id, 0)::bigint AS inhibitor_id, coalesce(i.rule, '')::text AS inhibitor
+FROM (VALUES (1)) AS one (row)
+LEFT JOIN (SELECT * FROM silence
+           WHERE silence.rule IN (@rule::text, '*') AND (silence.subject IS NULL OR silence.subject = @subject::text)
+             AND silence.ended_at IS NULL AND silence.expires_at > statement_timestamp()
+           ORDER BY silence.expires_at DESC, silence.id LIMIT 1) s ON true
+LEFT JOIN (SELECT alert.id, alert.rule FROM alert
+           WHERE alert.rule = ANY(@inhibitors::text[]) AND alert.status IN ('firing', 'acknowledged', 'suppressed')
+           ORDER BY alert.id LIMIT 1) i ON s.id IS NULL;
 
--- name: AlertOpen :one
--- Opens an episode. No row when another transaction has just opened it. The ids
--- of what mutes it are 0 when nothing does. Told: the caller knows the channels.
-INSERT INTO alert (fingerprint, rule, subject, level, status, message, details, first_seen, last_seen,
-                   silence_id, inhibitor_id, notified_at)
-VALUES (@fingerprint, @rule, @subject, @level, @status, @message, @details, statement_timestamp(), statement_timestamp(),
-        nullif(@silence_id::bigint, 0), nullif(@inhibitor_id::bigint, 0),
-        CASE WHEN @told::boolean AND @status <> 'suppressed' THEN statement_timestamp() END)
-ON CONFLICT (fingerprint) WHERE resolved_at IS NULL DO NOTHING
-RETURNING id;
-
--- name: AlertRepeat :one
--- One more occurrence of an episode that the caller has locked. One that worsens
--- is told, so it is firing again when somebody had acknowledged what it was.
+-- name: AlertSave :exec
+-- One more occurrence of an episode that the caller has locked. notified: its channels are notified of it now.
 UPDATE alert SET
-    occurrences = occurrences + 1,
+    occurrences = @occurrences,
+    members = @members,
     level = @level,
+    status = @status,
+    silence_id = sqlc.narg(silence_id),
+    inhibitor_id = sqlc.narg(inhibitor_id),
     message = @message,
     details = @details,
-    last_seen = statement_timestamp(),
-    status = CASE WHEN @worse::boolean AND status = 'acknowledged' THEN 'firing' ELSE status END,
-    notified_at = CASE WHEN @worse AND @told::boolean AND status <> 'suppressed' THEN statement_timestamp() ELSE notified_at END
-WHERE id = @id
-RETURNING occurrences;
+    last_seen = CASE WHEN occurrences = 0 THEN first_seen ELSE statement_timestamp() END,
+    notified_at = CASE WHEN @notified::boolean THEN statement_timestamp() ELSE notified_at END
+WHERE id = @id;
+
+-- name: AlertRegroup :exec
+-- A member left an episode that the caller has locked.
+UPDATE alert SET members = @members, message = @message, details = @details WHERE id = @id;
 
 -- name: AlertClose :one
 -- Resolves an episode that the caller has locked.
@@ -58,8 +75,8 @@ UPDATE alert SET status = 'acknowledged', silence_id = NULL, inhibitor_id = NULL
 UPDATE alert SET status = 'suppressed', silence_id = nullif(@silence_id::bigint, 0), inhibitor_id = nullif(@inhibitor_id::bigint, 0)
 WHERE id = @id;
 
--- name: AlertTold :exec
--- An open episode that the caller has locked is told (again).
+-- name: AlertNotified :exec
+-- The channels of an open episode that the caller has locked are notified (again).
 UPDATE alert SET status = 'firing', silence_id = NULL, inhibitor_id = NULL, notified_at = statement_timestamp() WHERE id = @id;
 
 -- name: AlertLockSilenced :many
@@ -69,9 +86,9 @@ WHERE status = 'firing' AND (@rule::text = '*' OR rule = @rule) AND (sqlc.narg(s
 ORDER BY id
 FOR NO KEY UPDATE;
 
--- name: AlertLockReleasable :many
--- Suppressed episodes whose silence is over, or whose inhibitor ended long enough
--- ago for them to have ended, too. Those that a transaction holds are left for later.
+-- name: AlertLockUnmuted :many
+-- Suppressed episodes whose silence is over, or whose inhibitor ended longer ago than the grace. Those that
+-- another transaction holds are skipped: the next review finds them.
 SELECT alert.* FROM alert
 WHERE alert.status = 'suppressed'
   AND NOT EXISTS (SELECT FROM silence s WHERE s.id = alert.silence_id
@@ -83,11 +100,15 @@ LIMIT @max_rows
 FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: AlertLockReminders :many
--- Episodes that were last told longer ago than the given seconds, or never, as a
--- command knows no channel; locked.
+-- Firing episodes to remind of, locked: those last notified longer ago than the given seconds, or never, as
+-- a command knows no channel; and groups that have doubled since the largest notice that was sent, unless
+-- one waits that no channel was offered yet, as it will count the members itself.
 SELECT * FROM alert
 WHERE status = 'firing'
-  AND (notified_at IS NULL OR notified_at < statement_timestamp() - make_interval(secs => @every_seconds::float8))
+  AND (notified_at IS NULL OR notified_at < statement_timestamp() - make_interval(secs => @every_seconds::float8)
+       OR (members > 1
+           AND members >= 2 * (SELECT max(n.members) FROM notification n WHERE n.alert_id = alert.id AND n.status = 'sent')
+           AND NOT EXISTS (SELECT FROM notification n WHERE n.alert_id = alert.id AND n.status = 'pending' AND n.attempts = 0)))
 ORDER BY notified_at NULLS FIRST
 LIMIT @max_rows
 FOR NO KEY UPDATE SKIP LOCKED;
@@ -101,6 +122,32 @@ WHERE rule = @rule AND (@subject::text = '' OR subject = @subject) AND status IN
 ORDER BY id
 LIMIT @max_rows
 FOR NO KEY UPDATE SKIP LOCKED;
+
+-- name: AlertMemberJoin :execrows
+-- Adds a member to an episode that the caller has locked; no row when it was one already, which then only
+-- gets its new reason.
+WITH known AS (UPDATE alert_member SET name = @name, reason = @reason WHERE alert_id = @alert_id AND member = @member RETURNING member)
+INSERT INTO alert_member (alert_id, member, name, reason)
+SELECT @alert_id, @member, @name, @reason WHERE NOT EXISTS (SELECT FROM known);
+
+-- name: AlertMemberLeave :one
+DELETE FROM alert_member WHERE alert_id = @alert_id AND member = @member RETURNING name;
+
+-- name: AlertMembers :many
+-- The members of an episode, those that joined first first.
+SELECT member, name, reason, joined_at FROM alert_member
+WHERE alert_id = @alert_id
+ORDER BY joined_at, member
+LIMIT @max_rows;
+
+-- name: AlertLeavers :many
+-- What became of the members of an episode: how many left for each reason, by the last time that each left.
+SELECT reason, count(*) AS members
+FROM (SELECT DISTINCT ON (details->>'member') reason FROM alert_event
+      WHERE alert_id = @alert_id AND kind = 'left'
+      ORDER BY details->>'member', id DESC) AS last
+GROUP BY reason
+ORDER BY count(*) DESC, reason;
 
 -- name: AlertEventAppend :exec
 INSERT INTO alert_event (alert_id, kind, level, actor, reason, details)

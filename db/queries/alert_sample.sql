@@ -4,11 +4,10 @@ SELECT coalesce(greatest(extract(epoch FROM clock_timestamp() - l.oldest_pending
 FROM inbox_ledger l;
 
 -- name: SampleChannels :many
--- Channels that failed or are stuck, and have sent nothing since. What tells of
--- such a channel does not count, else it would keep itself alive. A failure counts
--- for an hour; while an episode is open and its channel is configured, until
--- something is sent. What an episode was about is over with it. No error: each
--- attempt died before it had an answer.
+-- Channels that failed or are stuck, and have sent nothing since. Notifications about a failing channel do
+-- not count, else the alert would keep itself alive. A failure counts for an hour, and longer while an
+-- episode is open and its channel is configured: until something is sent. The failures of an ended episode
+-- do not open another. No last_error: each attempt died before the channel answered.
 WITH episode AS (
     SELECT subject AS channel, bool_or(resolved_at IS NULL) AS open, coalesce(max(resolved_at), '-infinity') AS ended
     FROM alert WHERE rule = @rule GROUP BY subject)
@@ -22,12 +21,12 @@ WHERE a.rule <> @rule
        OR (n.status = 'failed' AND n.failed_at > coalesce(e.ended, '-infinity')
            AND (n.failed_at > now() - interval '1 hour' OR (e.open AND n.channel = ANY(@configured::text[])))))
   AND NOT EXISTS (SELECT FROM notification s WHERE s.channel = n.channel AND s.status = 'sent'
-                  AND s.sent_at > coalesce(n.failed_at, n.created_at))
+                  AND s.sent_at > least(n.created_at, n.failed_at) AND (s.sent_at > coalesce(n.failed_at, n.created_at) OR s.receiver <> n.receiver))
 GROUP BY n.channel
 ORDER BY n.channel;
 
 -- name: SampleLock :many
--- The looks before this one. The lock keeps two replicas from counting one minute twice.
+-- The streaks before this review. The lock keeps two replicas from counting one minute twice.
 SELECT rule, subject, bad, good FROM alert_sample ORDER BY rule, subject FOR UPDATE;
 
 -- name: SampleStore :exec

@@ -36,3 +36,7 @@ RETURNING to_jsonb(d) AS after;
 -- name: DealUID :one
 -- The type of a deal, where several types of deals are configured.
 SELECT uid FROM deal WHERE document_id = @document_id ORDER BY deleted_at IS NOT NULL, uid LIMIT 1;
+
+-- name: DealName :one
+-- The name of a document for people; empty when it is no deal of the mirror, or has none.
+SELECT coalesce((SELECT name FROM deal WHERE uid = @uid AND document_id = @document_id AND locale = @locale), '')::text AS name;

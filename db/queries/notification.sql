@@ -1,104 +1,56 @@
 -- name: NotificationEnqueue :many
--- One row for each of the channels; 'resolved' asks for none, as it goes to those
--- that heard of the episode, whoever ends it. The caller holds the lock of the alert's row,
--- so two transactions cannot take the same sequence. What a channel hears first of
--- an episode is always 'first'; 'resolved' goes only where a firing was enqueued
--- that has not failed for good. With suppressed_by the rows say what is not sent.
-INSERT INTO notification (alert_id, channel, reason, sequence, status, suppressed_by, suppressed_at)
-SELECT @alert_id, c.channel,
-       CASE WHEN @reason::text IN ('escalated', 'reminder') AND NOT told.firing THEN 'first' ELSE @reason END,
-       coalesce(told.last, 0) + 1,
+-- One row for each receiver of the channels: receivers[i] belongs to channels[i]. 'resolved' takes none, as it
+-- goes to those who were notified of the episode, whoever ends it. The caller holds the lock of the alert's
+-- row, so two transactions cannot take the same sequence. What a receiver hears first of an episode is always
+-- 'first', and waits for the delay; 'resolved' goes only where a firing was enqueued that has not failed for
+-- good. With suppressed_by the rows say what is not sent.
+INSERT INTO notification (alert_id, channel, receiver, reason, sequence, status, suppressed_by, suppressed_at, next_attempt_at)
+SELECT @alert_id, c.channel, c.receiver, c.reason, c.sequence,
        CASE WHEN @suppressed_by::text = '' THEN 'pending' ELSE 'suppressed' END,
        nullif(@suppressed_by, ''),
-       CASE WHEN @suppressed_by <> '' THEN clock_timestamp() END
-FROM (SELECT unnest(@channels::text[]) AS channel
-      UNION SELECT heard.channel FROM notification heard WHERE heard.alert_id = @alert_id AND @reason = 'resolved') c
-CROSS JOIN LATERAL (
-    SELECT max(n.sequence) AS last,
-           coalesce(bool_or(n.reason <> 'resolved' AND (n.status IN ('pending', 'sent') OR n.suppressed_by = 'storm')), false) AS firing
-    FROM notification n WHERE n.alert_id = @alert_id AND n.channel = c.channel) told
-WHERE @reason <> 'resolved' OR told.firing
-RETURNING id, channel, status;
+       CASE WHEN @suppressed_by <> '' THEN clock_timestamp() END,
+       CASE WHEN @suppressed_by = '' AND c.reason = 'first' THEN clock_timestamp() + make_interval(secs => @first_delay_seconds::float8) END
+FROM (
+    SELECT r.channel, r.receiver, coalesce(before.last, 0) + 1 AS sequence, before.notified,
+           CASE WHEN @reason::text IN ('escalated', 'reminder') AND NOT before.notified THEN 'first' ELSE @reason END AS reason
+    FROM (SELECT unnest(@channels::text[]) AS channel, unnest(@receivers::text[]) AS receiver
+          UNION SELECT n.channel, n.receiver FROM notification n WHERE n.alert_id = @alert_id AND @reason = 'resolved') r
+    CROSS JOIN LATERAL (
+        SELECT max(n.sequence) AS last,
+               coalesce(bool_or(n.reason <> 'resolved' AND n.status IN ('pending', 'sent')), false) AS notified
+        FROM notification n WHERE n.alert_id = @alert_id AND n.channel = r.channel AND n.receiver = r.receiver) before) c
+WHERE @reason <> 'resolved' OR c.notified
+RETURNING id, channel, coalesce(extract(epoch FROM next_attempt_at - clock_timestamp()), 0)::float8 AS due_seconds;
 
 -- name: NotificationGet :one
--- A notification with its alert as it is now, how many of the same episode and
--- channel must go before it, and how many notices of it went out.
-SELECT n.id, n.alert_id, n.channel, n.reason, n.sequence, n.status, n.created_at,
+-- A notification with its alert as it is now, and what came before it to the same receiver of the same
+-- episode: how many wait, when the next of them is due, and how many notices were sent.
+SELECT n.id, n.alert_id, n.channel, n.receiver, n.reason, n.sequence, n.status, n.created_at,
        extract(epoch FROM clock_timestamp() - n.created_at)::float8 AS age_seconds,
-       ahead.waiting AS ahead,
-       coalesce(extract(epoch FROM ahead.next_attempt_at - clock_timestamp()), 0)::float8 AS ahead_seconds,
-       ahead.notices, ahead.told,
-       a.rule, a.subject, a.level, a.status AS alert_status, a.message, a.details,
+       before.waiting,
+       coalesce(extract(epoch FROM before.next_attempt_at - clock_timestamp()), 0)::float8 AS waiting_seconds,
+       before.notices,
+       a.rule, a.subject, a.level, a.status AS alert_status, a.message, a.details, a.members,
        a.occurrences, a.first_seen, a.last_seen, a.resolved_at, (a.silence_id IS NOT NULL)::boolean AS silenced
 FROM notification n
 JOIN alert a ON a.id = n.alert_id
 CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE p.status = 'pending') AS waiting,
            max(p.next_attempt_at) FILTER (WHERE p.status = 'pending') AS next_attempt_at,
-           count(*) FILTER (WHERE p.status = 'sent' AND p.reason <> 'resolved') AS notices,
-           count(*) FILTER (WHERE p.status IN ('pending', 'sent') OR p.suppressed_by = 'storm') AS told
+           count(*) FILTER (WHERE p.status = 'sent' AND p.reason <> 'resolved') AS notices
     FROM notification p
-    WHERE p.alert_id = n.alert_id AND p.channel = n.channel AND p.sequence < n.sequence) ahead
+    WHERE p.alert_id = n.alert_id AND p.channel = n.channel AND p.receiver = n.receiver AND p.sequence < n.sequence) before
 WHERE n.id = @id;
 
--- name: NotificationAdmit :execrows
--- Takes one of the notifications that a channel may be given in this minute; no
--- row when there is none left.
-INSERT INTO notification_rate AS r (channel, minute, sent)
-VALUES (@channel, date_trunc('minute', clock_timestamp()), 1)
-ON CONFLICT (channel) DO UPDATE SET
-    minute = excluded.minute,
-    sent = CASE WHEN r.minute = excluded.minute THEN r.sent + 1 ELSE 1 END
-WHERE r.minute <> excluded.minute OR r.sent < @max_sent;
-
--- name: NotificationStorms :many
--- The channels that held something back which no digest tells of yet, and the
--- worst and newest episode of each.
-SELECT DISTINCT ON (h.channel) h.channel, h.alert_id
-FROM notification h
-JOIN alert a ON a.id = h.alert_id
-WHERE h.suppressed_by = 'storm' AND h.digest_id IS NULL
-  AND NOT EXISTS (SELECT FROM notification d WHERE d.channel = h.channel AND d.reason = 'digest' AND d.status = 'pending')
-ORDER BY h.channel, array_position(ARRAY['critical', 'error', 'warning', 'info'], a.level), h.id DESC;
-
--- name: NotificationDigest :one
--- Makes the digest of a channel; no row when another process has. The caller holds
--- the lock of the alert's row.
-INSERT INTO notification (alert_id, channel, reason, sequence)
-SELECT @alert_id, @channel, 'digest', coalesce(max(n.sequence), 0) + 1
-FROM notification n WHERE n.alert_id = @alert_id AND n.channel = @channel
-ON CONFLICT DO NOTHING
-RETURNING id;
-
--- name: NotificationCollect :exec
--- Gives a digest all that its channel holds back by now: in the transaction that
--- makes it, so that every attempt tells the same.
-UPDATE notification SET digest_id = @digest_id
-WHERE channel = @channel AND suppressed_by = 'storm' AND digest_id IS NULL;
-
--- name: NotificationDigested :many
--- What a digest tells of, the worst first.
-SELECT a.rule, a.level, n.reason, count(*) AS notifications
-FROM notification n
-JOIN alert a ON a.id = n.alert_id
-WHERE n.digest_id = @digest_id
-GROUP BY a.rule, a.level, n.reason
-ORDER BY array_position(ARRAY['critical', 'error', 'warning', 'info'], a.level), count(*) DESC, a.rule, n.reason;
-
 -- name: NotificationBegin :one
--- Counts an attempt before it is made; no row when the notification is settled.
+-- Counts an attempt before it is made; no row when the notification is no longer pending.
 UPDATE notification SET attempts = attempts + 1
 WHERE id = @id AND status = 'pending'
 RETURNING attempts;
 
 -- name: NotificationSent :execrows
--- The error says which receivers did not take what others took.
-UPDATE notification SET status = 'sent', sent_at = clock_timestamp(), last_error = @last_error, next_attempt_at = NULL
+UPDATE notification SET status = 'sent', sent_at = clock_timestamp(), members = @members, last_error = NULL, next_attempt_at = NULL
 WHERE id = @id AND status = 'pending';
-
--- name: NotificationLeft :exec
--- Which receivers still have not got what others took.
-UPDATE notification SET last_error = @last_error WHERE id = @id AND status = 'sent';
 
 -- name: NotificationFailed :execrows
 UPDATE notification SET status = 'failed', failed_at = clock_timestamp(), last_error = @last_error, next_attempt_at = NULL
@@ -114,14 +66,12 @@ UPDATE notification SET last_error = @last_error,
 WHERE id = @id AND status = 'pending';
 
 -- name: NotificationOf :many
--- The newest notifications of an episode, newest first, and what became of the
--- digest that tells of one.
-SELECT n.id, n.channel, n.reason, n.sequence, n.status, n.attempts, n.last_error, n.created_at, n.next_attempt_at,
-       n.sent_at, n.failed_at, n.suppressed_at, n.suppressed_by, n.digest_id, d.status AS digest_status, d.sent_at AS digest_sent_at
-FROM notification n
-LEFT JOIN notification d ON d.id = n.digest_id
-WHERE n.alert_id = @alert_id
-ORDER BY n.id DESC
+-- The newest notifications of an episode, newest first.
+SELECT id, channel, receiver, reason, sequence, status, attempts, last_error, created_at, next_attempt_at,
+       sent_at, failed_at, suppressed_at, suppressed_by
+FROM notification
+WHERE alert_id = @alert_id
+ORDER BY id DESC
 LIMIT @max_rows;
 
 -- name: NotificationStats :one

@@ -16,26 +16,40 @@ const (
 	maxSubject = 300 // It stands in an index, whose entries have at most 2,704 bytes.
 	maxMessage = 1000
 	maxReason  = 500
+	maxName    = 100
 )
 
 // Alert is a rule that fires for a subject.
 type Alert struct {
-	// Rule is one of the Rule constants.
+	// Rule is the name of one of Rules.
 	Rule string
-	// Subject is what the rule fires for, such as a document; "" when there is
+	// Subject is what the rule fires for, such as a content type; "" when there is
 	// only one thing that it can fire for.
 	Subject string
 	Level   level.Level
 	// Message is one sentence for people. It may change within an episode. It is
-	// cut at 1,000 bytes; line ends and control characters become spaces.
+	// cut at 1,000 bytes; line ends and control characters become spaces. A rule
+	// with members words its own.
 	Message string
 	// Details are values for people and programs; see encodeDetails for bounds.
 	Details map[string]any
+	// Member joins the episode of the rule and subject; nil for a rule without members.
+	Member *Member
+}
+
+// Member is one of those that an episode groups, such as a dead document.
+type Member struct {
+	// Key identifies it, such as mirror.Key.String().
+	Key string
+	// Name is for people; "" when it has none.
+	Name string
+	// Reason is why it joins, at most 500 bytes.
+	Reason string
 }
 
 // check finds mistakes of the caller. Whatever comes from outside (subject,
 // message, details) is made to fit instead: an alert must never fail the
-// transaction of the fact that it tells.
+// transaction that raises it.
 func (a Alert) check() error {
 	if a.Rule == "" {
 		return errors.New("raise an alert: it names no rule")
@@ -51,8 +65,8 @@ func fingerprint(rule, subject string) string {
 	return "v1:" + text.Line(rule, maxRule) + ":" + fit(subject)
 }
 
-// fit makes a subject safe. When that changed it, a hash keeps two different
-// subjects different.
+// fit makes a subject or a member's key safe. When that changed it, a hash keeps
+// two different ones different.
 func fit(subject string) string {
 	clean := text.Line(subject, maxSubject)
 	if clean == subject {

@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Answers to an operator whose action cannot be done.
+// Errors of an operator's action that cannot be done.
 var (
 	// ErrNoAlert: no episode has that id.
 	ErrNoAlert = errors.New("there is no alert with this id")
@@ -26,9 +26,9 @@ type Operator struct {
 	Comment string
 }
 
-func (o Operator) by() (actor, error) {
+func (o Operator) cause() (cause, error) {
 	comment, err := parseComment(o.Comment)
-	return actor{actor: o.Name, reason: comment}, err
+	return cause{actor: o.Name, reason: comment}, err
 }
 
 // parseComment bounds a comment and makes it one safe line. It is refused rather
@@ -40,10 +40,10 @@ func parseComment(s string) (string, error) {
 	return text.Line(s, maxReason), nil
 }
 
-// Acknowledge says that somebody looks after an open episode: it stays open, and
-// no reminder is sent until it resolves or worsens.
+// Acknowledge records that an operator takes care of an open episode: it stays
+// open, and no reminder is sent until it resolves or worsens.
 func (a *Alerts) Acknowledge(ctx context.Context, tx pgx.Tx, id int64, o Operator) (Episode, error) {
-	who, err := a.lockOpen(ctx, tx, id, o)
+	why, err := a.lockOpen(ctx, tx, id, o)
 	if err != nil {
 		return Episode{}, err
 	}
@@ -55,36 +55,38 @@ func (a *Alerts) Acknowledge(ctx context.Context, tx pgx.Tx, id int64, o Operato
 	if err != nil {
 		return Episode{}, err
 	}
-	return e, a.append(ctx, tx, id, "acknowledged", e.Level, who, fact{Occurrences: row.Occurrences})
+	return e, a.append(ctx, tx, id, record{
+		kind: "acknowledged", level: e.Level, cause: why, values: values{Occurrences: row.Occurrences},
+	})
 }
 
 // ResolveByHand closes an open episode. If its rule fires again, that is a new one.
 func (a *Alerts) ResolveByHand(ctx context.Context, tx pgx.Tx, id int64, o Operator) (Episode, error) {
-	who, err := a.lockOpen(ctx, tx, id, o)
+	why, err := a.lockOpen(ctx, tx, id, o)
 	if err != nil {
 		return Episode{}, err
 	}
-	row, err := a.close(ctx, tx, id, who)
+	row, err := a.close(ctx, tx, id, why)
 	if err != nil {
 		return Episode{}, err
 	}
 	return episode(row)
 }
 
-// lockOpen takes the lock of an open episode, and says who acts.
-func (a *Alerts) lockOpen(ctx context.Context, tx pgx.Tx, id int64, o Operator) (actor, error) {
-	who, err := o.by()
+// lockOpen locks an open episode and returns who acts, and why.
+func (a *Alerts) lockOpen(ctx context.Context, tx pgx.Tx, id int64, o Operator) (cause, error) {
+	why, err := o.cause()
 	if err != nil {
-		return who, err
+		return why, err
 	}
 	row, err := a.queries.AlertLock(ctx, tx, id)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return who, ErrNoAlert
+		return why, ErrNoAlert
 	case err != nil:
-		return who, fmt.Errorf("lock alert %d: %w", id, err)
+		return why, fmt.Errorf("lock alert %d: %w", id, err)
 	case row.ResolvedAt != nil:
-		return who, ErrResolved
+		return why, ErrResolved
 	}
-	return who, nil
+	return why, nil
 }

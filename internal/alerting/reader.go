@@ -32,9 +32,12 @@ type Episode struct {
 	Subject     string          `json:"subject"`
 	Status      Status          `json:"status"`
 	Occurrences int64           `json:"occurrences"`
-	FirstSeen   time.Time       `json:"first_seen"`
-	LastSeen    time.Time       `json:"last_seen"`
-	ResolvedAt  *time.Time      `json:"resolved_at"`
+	// Members is how many members it groups now, such as dead documents; 0 for a
+	// rule without members.
+	Members    int64      `json:"members"`
+	FirstSeen  time.Time  `json:"first_seen"`
+	LastSeen   time.Time  `json:"last_seen"`
+	ResolvedAt *time.Time `json:"resolved_at"`
 	// SilenceID or InhibitorID is what mutes it while it is suppressed.
 	SilenceID   *int64 `json:"silence_id,string"`
 	InhibitorID *int64 `json:"inhibitor_id,string"`
@@ -60,7 +63,7 @@ type Page struct {
 	NextCursor string
 }
 
-// List reads episodes, the one that fired last first. An episode that fires
+// List returns episodes, the one that fired last first. An episode that fires
 // while a client turns pages moves to the front, so that client does not see it
 // again. A filter that cannot be used gives a *FieldError.
 func List(ctx context.Context, db dbsqlc.DBTX, f Filter) (Page, error) {
@@ -72,7 +75,7 @@ func List(ctx context.Context, db dbsqlc.DBTX, f Filter) (Page, error) {
 	if err != nil {
 		return Page{}, fmt.Errorf("list alerts: %w", err)
 	}
-	// One more was asked for than fits: it says that there is another page.
+	// The query returns one more than fits when there is another page.
 	more := len(rows) == int(p.MaxRows)
 	if more {
 		rows = rows[:len(rows)-1]
@@ -85,7 +88,7 @@ func List(ctx context.Context, db dbsqlc.DBTX, f Filter) (Page, error) {
 	}
 	if more {
 		last := rows[len(rows)-1]
-		page.NextCursor = position{seen: last.LastSeen, id: last.ID}.cursor()
+		page.NextCursor = cursor{seen: last.LastSeen, id: last.ID}.String()
 	}
 	return page, nil
 }
@@ -115,7 +118,7 @@ func (f Filter) params() (dbsqlc.AlertListParams, error) {
 		return dbsqlc.AlertListParams{}, &FieldError{Field: "rule", Problem: "no rule has such a name"}
 	}
 	if !f.Until.IsZero() && f.Until.Before(from.seen) {
-		from = position{seen: f.Until} // Ids count from 1: everything before that moment.
+		from = cursor{seen: f.Until} // Ids count from 1: everything before that moment.
 	}
 	return dbsqlc.AlertListParams{
 		Levels: f.levels(), Statuses: f.statuses(), Since: f.Since,
@@ -152,7 +155,7 @@ func episode(row dbsqlc.Alert) (Episode, error) {
 	}
 	e := Episode{
 		ID: row.ID, Rule: row.Rule, Subject: row.Subject, Level: lvl, Status: Status(row.Status),
-		Message: row.Message, Details: row.Details, Occurrences: row.Occurrences,
+		Message: row.Message, Details: row.Details, Occurrences: row.Occurrences, Members: row.Members,
 		Timestamp: row.LastSeen.UTC(), FirstSeen: row.FirstSeen.UTC(), LastSeen: row.LastSeen.UTC(), ResolvedAt: utc(row.ResolvedAt),
 		SilenceID: row.SilenceID, InhibitorID: row.InhibitorID,
 	}

@@ -16,9 +16,9 @@ import (
 
 // stocked has 40 episodes: every level and status, two rules, and ten that
 // share each last_seen, a minute apart.
-func stocked(t *testing.T) book {
+func stocked(t *testing.T) env {
 	t.Helper()
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	_, err := b.pool.Exec(t.Context(), `INSERT INTO alert (fingerprint, rule, level, status, message, first_seen, last_seen, resolved_at)
 		SELECT 'v1:' || i, CASE WHEN i % 2 = 0 THEN 'even' ELSE 'odd' END,
 		       (ARRAY['info', 'warning', 'error', 'critical'])[1 + i % 4],
@@ -30,7 +30,7 @@ func stocked(t *testing.T) book {
 }
 
 // ids lists every id that a filter finds, page by page.
-func (b book) ids(f alerting.Filter) (ids []int64) {
+func (b env) ids(f alerting.Filter) (ids []int64) {
 	b.t.Helper()
 	for {
 		page, err := alerting.List(b.t.Context(), b.pool, f)
@@ -47,7 +47,7 @@ func (b book) ids(f alerting.Filter) (ids []int64) {
 }
 
 // want lists the ids that a condition in SQL finds.
-func (b book) want(where string) []int64 {
+func (b env) want(where string) []int64 {
 	b.t.Helper()
 	rows, err := b.pool.Query(b.t.Context(), "SELECT id FROM alert WHERE "+where+" ORDER BY last_seen DESC, id DESC")
 	require.NoError(b.t, err)
@@ -138,7 +138,7 @@ func TestSummarize(t *testing.T) {
 
 func TestSummarize_Empty(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	s, err := alerting.Summarize(t.Context(), b.pool)
 	require.NoError(t, err)
 	require.Zero(t, s.Total)
@@ -154,9 +154,9 @@ func TestSummarize_Empty(t *testing.T) {
 // Readers take any connection: a transaction here.
 func TestSummarize_InATransaction(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	b.inTx(func(ctx context.Context, tx pgx.Tx) error {
-		_, err := b.Raise(ctx, tx, dead(level.Error, "one"))
+		_, err := b.Raise(ctx, tx, unusable(level.Error, "one"))
 		require.NoError(t, err)
 		s, err := alerting.Summarize(ctx, tx)
 		require.Equal(t, int64(1), s.Total)

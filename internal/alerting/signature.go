@@ -6,8 +6,8 @@ import (
 	"dealbox/internal/level"
 )
 
-// SignatureWindow counts what came to the webhook within some minutes. It is kept
-// in memory: what is not authentic must cost no statement.
+// SignatureWindow counts the deliveries to the webhook within some minutes. It is
+// kept in memory: what is not authentic must cost no statement.
 type SignatureWindow struct {
 	Accepted int64
 	Refused  Refusals
@@ -18,7 +18,7 @@ type Refusals map[Refusal]int64
 
 // Refusal is why a delivery is not authentic.
 type Refusal struct {
-	// Code is that of the answer (signature_mismatch, …).
+	// Code is the error code of the 401 (signature_mismatch, …).
 	Code string
 	// Scheme is "" when the delivery carried none.
 	Scheme string
@@ -35,8 +35,8 @@ const (
 	subjectForged      = "forged"
 )
 
-// OwnSignatureFailures are the subjects of RuleSignatureFailures that speak about our
-// own Strapi: they are over when a delivery is accepted.
+// OwnSignatureFailures returns the subjects of RuleSignatureFailures that are about
+// our own Strapi: they clear when a delivery is accepted.
 func OwnSignatureFailures() []string {
 	return []string{subjectWrongSecret, subjectWrongClock, subjectUnsigned, subjectMalformed}
 }
@@ -48,7 +48,7 @@ const (
 	codeLate     = "timestamp_out_of_tolerance"
 )
 
-// maybeOwn tells whether our own Strapi may have sent it: nobody else makes
+// maybeOwn reports whether our own Strapi may have sent it: nobody else makes
 // well-formed signatures by chance, or names the event.
 func (r Refusal) maybeOwn() bool { return r.Named || r.Code == codeMismatch || r.Code == codeLate }
 
@@ -62,7 +62,7 @@ func (r Refusals) maybeOwn() Refusals {
 	return own
 }
 
-// Total is how many there are.
+// Total returns how many there are.
 func (r Refusals) Total() (total int64) {
 	for _, n := range r {
 		total += n
@@ -70,7 +70,7 @@ func (r Refusals) Total() (total int64) {
 	return total
 }
 
-// most is the most frequent one.
+// most returns the most frequent one.
 func (r Refusals) most() (most Refusal) {
 	for refusal, n := range r {
 		if n > r[most] || (n == r[most] && refusal.Code+refusal.Scheme < most.Code+most.Scheme) {
@@ -81,11 +81,11 @@ func (r Refusals) most() (most Refusal) {
 }
 
 const (
-	// minOwn is how many refusals of one kind, with nothing accepted, look like our
-	// own Strapi. A quiet one takes several windows to send them.
+	// minOwn is how many refusals of one kind, with nothing accepted, are probably our
+	// own Strapi's. A quiet one takes several windows to send them.
 	minOwn = 3
-	// minForged is how many refusals in a window are worth a word at all. The
-	// internet knocks on every door now and then.
+	// minForged is how many refusals in a window are worth an alert. Scanners of the
+	// internet try every address now and then.
 	minForged = 50
 )
 
@@ -97,7 +97,7 @@ type Suspect struct {
 	Deliveries int64
 }
 
-// next is the suspect after one more window.
+// next returns the suspect after one more window.
 func (s Suspect) next(w SignatureWindow) Suspect {
 	own := w.Refused.maybeOwn()
 	kind := own.most()
@@ -113,11 +113,11 @@ func (s Suspect) next(w SignatureWindow) Suspect {
 	return Suspect{Refusal: kind, Deliveries: n}
 }
 
-// JudgeSignatures is RuleSignatureFailures; nil when there is nothing to tell. It
-// takes the suspect of the windows before, and answers the one to give it next. A
-// setting that is wrong refuses everything, and in one way; whoever tries to forge
+// EvaluateSignatures returns RuleSignatureFailures, nil when nothing is wrong, and
+// the suspect for the next call; it takes the suspect of the windows before. A
+// setting that is wrong refuses everything, and in one way. Whoever tries to forge
 // comes on top of what is accepted, or in many ways, or without a known signature.
-func JudgeSignatures(before Suspect, w SignatureWindow) (*Alert, Suspect) {
+func EvaluateSignatures(before Suspect, w SignatureWindow) (*Alert, Suspect) {
 	s := before.next(w)
 	n := w.Refused[s.Refusal]
 	if others := w.Refused.Total() - n; n > 0 && s.Deliveries >= minOwn && s.Deliveries >= others*9 {
@@ -126,30 +126,36 @@ func JudgeSignatures(before Suspect, w SignatureWindow) (*Alert, Suspect) {
 	return forged(w), s
 }
 
-// alert tells what is wrong between our own Strapi and Dealbox.
+// alert returns the alert about what is wrong between our own Strapi and Dealbox.
 func (s Suspect) alert() *Alert {
 	alert := &Alert{Rule: RuleSignatureFailures, Level: level.Critical, Details: map[string]any{
 		"refused": s.Deliveries, "accepted": 0, "most": s.Code, "scheme": s.Scheme,
 	}}
+	var what, do string
 	switch s.Code {
 	case codeMismatch:
 		alert.Subject = subjectWrongSecret
-		alert.Message = fmt.Sprintf("%d deliveries carry a well-formed signature (%s) that does not match, and none that does: "+
-			"the secret in Strapi and STRAPI_WEBHOOK_SECRET differ", s.Deliveries, s.Scheme)
+		what = fmt.Sprintf("with a well-formed signature (%s) that does not match: the secret in Strapi and STRAPI_WEBHOOK_SECRET differ", s.Scheme)
+		do = "Set the same secret on both sides"
 	case codeLate:
 		alert.Subject = subjectWrongClock
-		alert.Message = fmt.Sprintf("%d deliveries are signed for another time than now, and none is in time: set the clocks of Strapi's machine and this one by NTP", s.Deliveries)
+		what = "signed for another time than now: a clock is wrong, Strapi's or this machine's"
+		do = "Set both clocks by NTP"
 	case codeMissing:
 		alert.Subject, alert.Level = subjectUnsigned, level.Error
-		alert.Message = fmt.Sprintf("%d deliveries of a Strapi arrived unsigned, and none signed: is the plugin loaded, does STRAPI_WEBHOOK_URLS name this URL?", s.Deliveries)
+		what = "without a signature: Strapi does not sign them"
+		do = "Check in Strapi that the plugin is loaded and that STRAPI_WEBHOOK_URLS names this URL"
 	default: // signature_malformed
 		alert.Subject, alert.Level = subjectMalformed, level.Error
-		alert.Message = fmt.Sprintf("%d deliveries of a Strapi carry a signature that is not in form, and none that is: does a proxy double headers or encode bodies?", s.Deliveries)
+		what = "with a signature that is not in form: mostly a proxy between Strapi and Dealbox that doubles headers or encodes bodies"
+		do = "Check that proxy"
 	}
+	alert.Message = fmt.Sprintf("Dealbox refused %d webhooks of our Strapi and accepted none; they came %s. "+
+		"Reconciliation still brings the changes, minutes later. %s", s.Deliveries, what, do)
 	return alert
 }
 
-// forged tells of many refusals that are not our own Strapi's.
+// forged returns the alert about many refusals that are not our own Strapi's.
 func forged(w SignatureWindow) *Alert {
 	total, most := w.Refused.Total(), w.Refused.most()
 	if total < minForged {
@@ -157,7 +163,8 @@ func forged(w SignatureWindow) *Alert {
 	}
 	return &Alert{
 		Rule: RuleSignatureFailures, Subject: subjectForged, Level: level.Warning,
-		Message: fmt.Sprintf("%d deliveries were refused as not authentic (most: %s) while %d were accepted: somebody tries, or a second sender is set up wrongly",
+		Message: fmt.Sprintf("Dealbox refused %d webhooks as not authentic (most: %s) and accepted %d: somebody tries to forge them, "+
+			"or a second Strapi has other settings. Refused ones change nothing. If it is no Strapi of yours, let a firewall or proxy stop it",
 			total, most.Code, w.Accepted),
 		Details: map[string]any{"refused": total, "accepted": w.Accepted, "most": most.Code, "scheme": most.Scheme},
 	}

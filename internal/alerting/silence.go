@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"dealbox/internal/dbsqlc"
-	"dealbox/internal/notify"
 )
 
 // maxSilence is how far ahead a silence may end: one that nobody remembers hides
@@ -20,12 +18,12 @@ const maxSilence = 366 * 24 * time.Hour
 // EveryRule is the rule of a silence that mutes all of them.
 const EveryRule = "*"
 
-// ErrNoSilence says that no silence with that id is in force.
+// ErrNoSilence is the error when no silence with that id is in force.
 var ErrNoSilence = errors.New("there is no silence in force with this id")
 
-// NewSilence is what an operator asks for.
+// NewSilence is the silence that an operator makes.
 type NewSilence struct {
-	// Rule is one of Rules or EveryRule.
+	// Rule is the name of one of Rules, or EveryRule.
 	Rule string
 	// Subject nil is every subject of the rule; "" is the rule that has none.
 	Subject *string
@@ -46,28 +44,28 @@ type Silence struct {
 	EndedBy   *string    `json:"ended_by"`
 }
 
-// Silence begins one. The operator's comment says why; it may not be empty. Open
-// episodes that it is about are suppressed at once, acknowledged ones are left.
+// Silence begins a silence. The operator's comment says why; it may not be empty.
+// Firing episodes that it matches are suppressed at once; acknowledged ones stay.
 func (a *Alerts) Silence(ctx context.Context, tx pgx.Tx, s NewSilence, o Operator) (Silence, error) {
-	who, err := o.by()
+	why, err := o.cause()
 	if err != nil {
 		return Silence{}, err
 	}
-	if err := s.check(who.reason); err != nil {
+	if err := s.check(why.reason); err != nil {
 		return Silence{}, err
 	}
 	row, err := a.queries.SilenceInsert(ctx, tx, dbsqlc.SilenceInsertParams{
-		Rule: s.Rule, Subject: s.subject(), Author: who.actor, Comment: who.reason, ExpiresAt: s.ExpiresAt,
+		Rule: s.Rule, Subject: s.subject(), Author: why.actor, Comment: why.reason, ExpiresAt: s.ExpiresAt,
 	})
 	if err != nil {
 		return Silence{}, fmt.Errorf("silence %s: %w", s.Rule, err)
 	}
 	open, err := a.queries.AlertLockSilenced(ctx, tx, dbsqlc.AlertLockSilencedParams{Rule: row.Rule, Subject: row.Subject})
 	if err != nil {
-		return Silence{}, fmt.Errorf("lock what silence %d is about: %w", row.ID, err)
+		return Silence{}, fmt.Errorf("lock the episodes of silence %d: %w", row.ID, err)
 	}
 	for _, e := range open {
-		if err := a.suppress(ctx, tx, e, notify.Reminder, mute{SilenceID: row.ID}); err != nil {
+		if err := a.suppress(ctx, tx, e, mute{SilenceID: row.ID, Author: row.Author, Comment: row.Comment, ExpiresAt: row.ExpiresAt}); err != nil {
 			return Silence{}, err
 		}
 	}
@@ -78,7 +76,7 @@ func (s NewSilence) check(comment string) error {
 	switch {
 	case s.Rule == "":
 		return &FieldError{Field: "rule", Problem: "say which rule, or * for every rule"}
-	case s.Rule != EveryRule && !slices.Contains(Rules(), s.Rule):
+	case s.Rule != EveryRule && ruleOf(s.Rule).Name == "":
 		return &FieldError{Field: "rule", Problem: "no rule has such a name"}
 	case s.Subject != nil && len(*s.Subject) > maxSubject:
 		return &FieldError{Field: "subject", Problem: fmt.Sprintf("it is over %d bytes", maxSubject)}
@@ -103,8 +101,8 @@ func (s NewSilence) subject() *string {
 	return &clean
 }
 
-// EndSilence ends a silence before it expires. What it muted and is still open is
-// told within a minute.
+// EndSilence ends a silence before it expires. Episodes that it muted and that are
+// still open are notified within a minute.
 func (a *Alerts) EndSilence(ctx context.Context, tx pgx.Tx, id int64, who string) (Silence, error) {
 	row, err := a.queries.SilenceEnd(ctx, tx, dbsqlc.SilenceEndParams{ID: id, EndedBy: &who})
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -116,7 +114,7 @@ func (a *Alerts) EndSilence(ctx context.Context, tx pgx.Tx, id int64, who string
 	return silence(row), nil
 }
 
-// Silences lists those in force, the one that ends first first.
+// Silences returns those in force, the one that ends first first.
 func Silences(ctx context.Context, db dbsqlc.DBTX) ([]Silence, error) {
 	rows, err := dbsqlc.New().SilenceActive(ctx, db)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"dealbox/internal/level"
 )
 
-func (b book) silence(s alerting.NewSilence) (id int64) {
+func (b env) silence(s alerting.NewSilence) (id int64) {
 	b.t.Helper()
 	b.inTx(func(ctx context.Context, tx pgx.Tx) error {
 		made, err := b.Silence(ctx, tx, s, alerting.Operator{Name: "ada", Comment: "planned work"})
@@ -27,11 +27,11 @@ func in(d time.Duration) time.Time { return time.Now().Add(d) }
 
 func TestSilence(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
-	before := b.raise(dead(level.Error, "before"))
-	silence := b.silence(alerting.NewSilence{Rule: alerting.RuleEventDeadLettered, ExpiresAt: in(time.Hour)})
-	other := dead(level.Error, "during")
-	other.Subject = "api::billing.billing/xyz"
+	b := newEnv(t, alerting.Config{})
+	before := b.raise(unusable(level.Error, "before"))
+	silence := b.silence(alerting.NewSilence{Rule: alerting.RuleStrapiUnusable, ExpiresAt: in(time.Hour)})
+	other := unusable(level.Error, "during")
+	other.Subject = "deals"
 	during := b.raise(other)
 
 	require.Equal(t, "suppressed", b.status(before))
@@ -47,7 +47,7 @@ func TestSilence(t *testing.T) {
 	other.Level = level.Critical
 	b.raise(other)
 	require.Equal(t, "first/suppressed(silence)", b.outbox(during), "a silence holds at every level")
-	b.tend()
+	b.review()
 	require.Equal(t, "suppressed", b.status(during))
 
 	all, err := alerting.Silences(t.Context(), b.pool)
@@ -57,9 +57,9 @@ func TestSilence(t *testing.T) {
 	require.Equal(t, "ada", all[0].Author)
 
 	b.later(61 * time.Minute)
-	b.tend()
+	b.review()
 	require.Equal(t, "firing", b.status(during))
-	require.Equal(t, "first/suppressed(silence) first/pending", b.outbox(during), "now it is told, for the first time")
+	require.Equal(t, "first/suppressed(silence) first/pending", b.outbox(during), "now it is notified, for the first time")
 	require.Equal(t, "first/pending reminder/suppressed(silence) reminder/pending", b.outbox(before))
 	require.Equal(t, "raised silenced escalated released", b.history(during))
 	all, err = alerting.Silences(t.Context(), b.pool)
@@ -70,29 +70,29 @@ func TestSilence(t *testing.T) {
 // A silence holds for what somebody had acknowledged and that worsens.
 func TestSilence_EscalationOfAcknowledged(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
-	id := b.raise(dead(level.Error, "m"))
+	b := newEnv(t, alerting.Config{})
+	id := b.raise(unusable(level.Error, "m"))
 	b.inTx(func(ctx context.Context, tx pgx.Tx) error {
 		_, err := b.Acknowledge(ctx, tx, id, alerting.Operator{Name: "ada"})
 		return err
 	})
-	b.silence(alerting.NewSilence{Rule: alerting.RuleEventDeadLettered, ExpiresAt: in(time.Hour)})
+	b.silence(alerting.NewSilence{Rule: alerting.RuleStrapiUnusable, ExpiresAt: in(time.Hour)})
 	require.Equal(t, "acknowledged", b.status(id))
 
-	b.raise(dead(level.Critical, "m"))
+	b.raise(unusable(level.Critical, "m"))
 	require.Equal(t, "suppressed", b.status(id))
 	require.Equal(t, "first/pending escalated/suppressed(silence)", b.outbox(id))
 	require.Equal(t, "raised acknowledged escalated silenced", b.history(id))
 
 	b.later(61 * time.Minute)
-	b.tend()
+	b.review()
 	require.Equal(t, "firing", b.status(id))
 	require.Equal(t, "first/pending escalated/suppressed(silence) reminder/pending", b.outbox(id))
 }
 
 func TestSilence_WhatItIsAbout(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	subject, none := "pipeline-deals", ""
 	for name, c := range map[string]struct {
 		silence alerting.NewSilence
@@ -123,9 +123,9 @@ func TestSilence_WhatItIsAbout(t *testing.T) {
 
 func TestSilence_EndedEarly(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	id := b.silence(alerting.NewSilence{Rule: alerting.EveryRule, ExpiresAt: in(time.Hour)})
-	alert := b.raise(dead(level.Error, "m"))
+	alert := b.raise(unusable(level.Error, "m"))
 	end := func(want error) {
 		b.inTx(func(ctx context.Context, tx pgx.Tx) error {
 			_, err := b.EndSilence(ctx, tx, id, "bob")
@@ -135,25 +135,25 @@ func TestSilence_EndedEarly(t *testing.T) {
 	}
 	end(nil)
 	end(alerting.ErrNoSilence)
-	b.tend()
+	b.review()
 	require.Equal(t, "first/suppressed(silence) first/pending", b.outbox(alert))
 }
 
-// What ends while it is muted is not told of: nobody heard of its beginning.
+// An episode that ends while it is muted notifies nobody: nobody knows of its beginning.
 func TestSilence_ResolvedMeanwhile(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	b.silence(alerting.NewSilence{Rule: alerting.EveryRule, ExpiresAt: in(time.Hour)})
-	id := b.raise(dead(level.Error, "m"))
-	b.resolve(alerting.RuleEventDeadLettered, "api::billing.billing/abc")
+	id := b.raise(unusable(level.Error, "m"))
+	b.resolve(alerting.RuleStrapiUnusable, "billings")
 	b.later(2 * time.Hour)
-	b.tend()
+	b.review()
 	require.Equal(t, "first/suppressed(silence)", b.outbox(id))
 }
 
 func TestSilence_Mistakes(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	long := strings.Repeat("x", 301)
 	good := alerting.NewSilence{Rule: alerting.RuleClockSkew, ExpiresAt: in(time.Hour)}
 	with := func(change func(*alerting.NewSilence)) alerting.NewSilence { s := good; change(&s); return s }

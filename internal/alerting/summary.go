@@ -14,9 +14,9 @@ import (
 const (
 	// recentEpisodes is how many a summary shows.
 	recentEpisodes = 5
-	// defaultReview and maxReview are how far a review looks back.
-	defaultReview = 24 * time.Hour
-	maxReview     = 31 * 24 * time.Hour
+	// defaultWindow and maxWindow are how far back a review window begins.
+	defaultWindow = 24 * time.Hour
+	maxWindow     = 31 * 24 * time.Hour
 )
 
 // Summary counts the episodes that are kept, whatever a list's filters.
@@ -31,7 +31,7 @@ type Summary struct {
 	Recent []Episode
 }
 
-// Summarize reads the summary. Its counts come from one statement, so they
+// Summarize returns the summary. Its counts come from one statement, so they
 // always add up.
 func Summarize(ctx context.Context, db dbsqlc.DBTX) (Summary, error) {
 	s := Summary{ByLevel: map[level.Level]int64{}, ByStatus: map[Status]int64{}, ByRule: map[string]int64{}}
@@ -63,8 +63,8 @@ func Summarize(ctx context.Context, db dbsqlc.DBTX) (Summary, error) {
 	return s, nil
 }
 
-// Review is what happened in a span of whole hours, UTC.
-type Review struct {
+// Window is what happened to alerts in a span of whole hours, UTC.
+type Window struct {
 	Since  time.Time `json:"since"`
 	Until  time.Time `json:"until"`
 	ByHour []Hour    `json:"by_hour"` // those in which something happened
@@ -96,21 +96,21 @@ type Outcomes struct {
 	Suppressed int64 `json:"suppressed"`
 }
 
-// Look reads the review of the hours from since to until; zero values are the
+// ReviewWindow returns what happened in the hours from since to until; zero values are the
 // last 24 hours up to now. A span that cannot be used gives a *FieldError.
-func Look(ctx context.Context, db dbsqlc.DBTX, since, until time.Time) (Review, error) {
+func ReviewWindow(ctx context.Context, db dbsqlc.DBTX, since, until time.Time) (Window, error) {
 	if until.IsZero() {
 		until = time.Now()
 	}
 	if since.IsZero() {
-		since = until.Add(-defaultReview)
+		since = until.Add(-defaultWindow)
 	}
-	r := Review{Since: since.UTC().Truncate(time.Hour), Until: until.UTC().Add(time.Hour - 1).Truncate(time.Hour), ByHour: []Hour{}}
+	r := Window{Since: since.UTC().Truncate(time.Hour), Until: until.UTC().Add(time.Hour - 1).Truncate(time.Hour), ByHour: []Hour{}}
 	switch {
 	case !since.Before(until):
 		return r, &FieldError{Field: "since", Problem: "it must be before until"}
-	case until.Sub(since) > maxReview:
-		return r, &FieldError{Field: "since", Problem: "a summary looks back 31 days at most"}
+	case until.Sub(since) > maxWindow:
+		return r, &FieldError{Field: "since", Problem: "a summary goes back 31 days at most"}
 	}
 	rows, err := dbsqlc.New().AlertHours(ctx, db, dbsqlc.AlertHoursParams{Since: r.Since, Until: r.Until})
 	if err != nil {

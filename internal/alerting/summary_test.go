@@ -16,7 +16,7 @@ import (
 // Whatever is done at once, by whatever road, the counts are those of the rows.
 func TestSummarize_IsExact(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	var group sync.WaitGroup
 	for w := range 4 {
 		group.Go(func() {
@@ -34,7 +34,7 @@ func TestSummarize_IsExact(t *testing.T) {
 					t.Error(err)
 				}
 				if i%7 == 0 {
-					b.tend()
+					b.review()
 				}
 			}
 		})
@@ -50,7 +50,7 @@ func TestSummarize_IsExact(t *testing.T) {
 	_, err := b.pool.Exec(t.Context(), `SET dealbox.retention = 'on'; DELETE FROM alert WHERE id % 5 = 0; RESET dealbox.retention`) // as retention does
 	require.NoError(t, err)
 	same()
-	b.tend()
+	b.review()
 	same()
 	s, err := alerting.Summarize(t.Context(), b.pool)
 	require.NoError(t, err)
@@ -59,14 +59,14 @@ func TestSummarize_IsExact(t *testing.T) {
 	require.Equal(t, "true", b.text(`SELECT (count(*) = count(DISTINCT (rule, level, status)))::text FROM alert_tally`), "folded")
 }
 
-func TestLook(t *testing.T) {
+func TestReviewWindow(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
-	id := b.raise(dead(level.Error, "m"))
-	b.raise(dead(level.Error, "m"))
+	b := newEnv(t, alerting.Config{})
+	id := b.raise(unusable(level.Error, "m"))
+	b.raise(unusable(level.Error, "m"))
 	_, err := b.pool.Exec(t.Context(), `UPDATE alert SET first_seen = first_seen - interval '90 s'`)
 	require.NoError(t, err)
-	b.resolve(alerting.RuleEventDeadLettered, "api::billing.billing/abc")
+	b.resolve(alerting.RuleStrapiUnusable, "billings")
 	b.raise(alerting.Alert{Rule: "other", Level: level.Critical})
 	b.silence(alerting.NewSilence{Rule: alerting.EveryRule, ExpiresAt: in(time.Hour)})
 	for _, kind := range []string{"notified", "notified", "notification_failed"} {
@@ -74,7 +74,7 @@ func TestLook(t *testing.T) {
 		require.NoError(t, err)
 	}
 	for range 2 { // folding changes nothing
-		r, err := alerting.Look(t.Context(), b.pool, time.Time{}, time.Time{})
+		r, err := alerting.ReviewWindow(t.Context(), b.pool, time.Time{}, time.Time{})
 		require.NoError(t, err)
 		require.Equal(t, alerting.Outcomes{Sent: 2, Failed: 1, Suppressed: 1}, r.Notifications)
 		require.Equal(t, int64(1), r.TimeToResolve.Resolved)
@@ -85,14 +85,14 @@ func TestLook(t *testing.T) {
 			raised += h.Raised
 		}
 		require.Equal(t, int64(2), raised)
-		b.tend()
+		b.review()
 	}
-	r, err := alerting.Look(t.Context(), b.pool, time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour))
+	r, err := alerting.ReviewWindow(t.Context(), b.pool, time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour))
 	require.NoError(t, err)
 	require.Empty(t, r.ByHour)
 	require.Nil(t, r.TimeToResolve.MeanSeconds)
 	for _, span := range [][2]time.Time{{time.Now(), time.Now().Add(-time.Hour)}, {time.Now().Add(-32 * 24 * time.Hour), {}}} {
-		_, err := alerting.Look(t.Context(), b.pool, span[0], span[1])
+		_, err := alerting.ReviewWindow(t.Context(), b.pool, span[0], span[1])
 		var wrong *alerting.FieldError
 		require.ErrorAs(t, err, &wrong)
 		require.Equal(t, "since", wrong.Field)

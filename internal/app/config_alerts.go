@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"dealbox/internal/notify"
+	"dealbox/internal/notify/email"
 )
 
 // AlertsConfig is where notifications go.
@@ -19,15 +19,13 @@ type AlertsConfig struct {
 	Email *EmailConfig
 	// RemindEvery is the time between reminders of an alert that nobody acknowledged.
 	RemindEvery time.Duration
-	// PerMinute is how many notifications a channel gets in a minute.
-	PerMinute int
 }
 
 // EmailConfig is for alerts by e-mail.
 type EmailConfig struct {
 	Host     string
 	Port     int
-	Security notify.Security
+	Security email.Security
 	User     string
 	Password Secret
 	From     string
@@ -44,7 +42,6 @@ func NeedAlerts(s *settings, c *Config) {
 	c.Alerts.WebhookLevel = s.choice("ALERT_WEBHOOK_LEVEL", lowest, levels...)
 	c.Alerts.WebhookFormat = s.choice("ALERT_WEBHOOK_FORMAT", "standard", "standard", "slack")
 	c.Alerts.RemindEvery = s.duration("ALERT_REPEAT_INTERVAL", 4*time.Hour, time.Minute, 30*24*time.Hour)
-	c.Alerts.PerMinute = s.integer("ALERT_MAX_PER_MINUTE", 10, 1, 1000)
 	if v := s.text("ALERT_WEBHOOK_URL"); v != "" {
 		if _, wrong := ParseWebURL(v); wrong != "" {
 			s.wrong("ALERT_WEBHOOK_URL", wrong, "Give the http or https URL that accepts alerts, without user and fragment.")
@@ -108,9 +105,9 @@ func (e *EmailConfig) parseServer(v string) (wrong string) {
 	e.Host, e.User = u.Hostname(), u.User.Username()
 	password, _ := u.User.Password()
 	e.Password = Secret(password)
-	e.Security, e.Port = notify.StartTLS, 587
+	e.Security, e.Port = email.StartTLS, 587
 	if u.Scheme == "smtps" {
-		e.Security, e.Port = notify.ImplicitTLS, 465
+		e.Security, e.Port = email.ImplicitTLS, 465
 	}
 	if u.Port() != "" {
 		e.Port, _ = strconv.Atoi(u.Port())
@@ -133,6 +130,6 @@ func (e *EmailConfig) parseOptions(u *url.URL) (wrong string) {
 	if e.Password != "" {
 		return "has a password and tls=none: a password is never sent without TLS"
 	}
-	e.Security = notify.NoTLS
+	e.Security = email.NoTLS
 	return ""
 }

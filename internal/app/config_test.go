@@ -14,7 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dealbox/internal/notify"
+	"dealbox/internal/notify/email"
 	"dealbox/internal/retention"
 	"dealbox/internal/webhooksig"
 )
@@ -63,7 +63,7 @@ func TestLoadConfig_Defaults(t *testing.T) {
 	require.Equal(t, JobsConfig{WorkerCount: 50, MaxAttempts: 12}, c.Jobs)
 	require.Equal(t, ReconcileConfig{2 * time.Minute, time.Hour, 2 * time.Minute}, c.Reconcile)
 	require.Equal(t, ForecastConfig{"THB", "en", 12, time.UTC, 25}, c.Forecast)
-	require.Equal(t, AlertsConfig{WebhookFormat: "standard", WebhookLevel: "error", RemindEvery: 4 * time.Hour, PerMinute: 10}, c.Alerts)
+	require.Equal(t, AlertsConfig{WebhookFormat: "standard", WebhookLevel: "error", RemindEvery: 4 * time.Hour}, c.Alerts)
 	require.Equal(t, retention.Config{Events: 90 * day, Alerts: 400 * day, Forecasts: 48 * time.Hour}, c.Retention)
 	require.Equal(t, HeartbeatConfig{}, c.Heartbeat)
 	require.Equal(t, LogConfig{Level: slog.LevelInfo}, c.Log)
@@ -83,7 +83,7 @@ func TestLoadConfig_EverySetting(t *testing.T) {
 		"RECONCILE_INTERVAL", "30s", "RECONCILE_FULL_INTERVAL", "6h", "RECONCILE_OVERLAP", "90",
 		"FORECAST_CURRENCY", "eur", "FORECAST_LOCALE", "th", "FORECAST_HORIZON_MONTHS", "24", "FORECAST_TIMEZONE", "Asia/Bangkok",
 		"ALERT_WEBHOOK_URL", "https://hooks.example.com/T0/B0?x=y", "ALERT_WEBHOOK_SECRET", goodAlert,
-		"ALERT_WEBHOOK_FORMAT", "slack", "ALERT_NOTIFY_LEVEL", "CRITICAL", "ALERT_REPEAT_INTERVAL", "90m", "ALERT_MAX_PER_MINUTE", "30",
+		"ALERT_WEBHOOK_FORMAT", "slack", "ALERT_NOTIFY_LEVEL", "CRITICAL", "ALERT_REPEAT_INTERVAL", "90m",
 		"ALERT_EMAIL_ENABLED", "true", "SMTP_URL", "smtp://dealbox:p%40ss@mail.example.com:2525", "ALERT_EMAIL_LEVEL", "warning",
 		"ALERT_EMAIL_FROM", "alerts@example.com", "ALERT_EMAIL_TO", "ops@example.com, Ann <ann@example.com>",
 		"API_TOKEN", goodAPIToken, "ADMIN_TOKEN", "ann="+goodAdmin, "PUBLIC_READS", "TRUE",
@@ -113,9 +113,9 @@ func TestLoadConfig_EverySetting(t *testing.T) {
 	require.Equal(t, "Asia/Bangkok", c.Forecast.Location.String())
 	require.Equal(t, AlertsConfig{
 		WebhookURL: "https://hooks.example.com/T0/B0?x=y", WebhookSecret: goodAlert,
-		WebhookFormat: "slack", WebhookLevel: "critical", RemindEvery: 90 * time.Minute, PerMinute: 30,
+		WebhookFormat: "slack", WebhookLevel: "critical", RemindEvery: 90 * time.Minute,
 		Email: &EmailConfig{
-			Host: "mail.example.com", Port: 2525, Security: notify.StartTLS, User: "dealbox", Password: "p@ss",
+			Host: "mail.example.com", Port: 2525, Security: email.StartTLS, User: "dealbox", Password: "p@ss",
 			From: "alerts@example.com", To: []string{"ops@example.com", "Ann <ann@example.com>"}, Level: "warning",
 		},
 	}, c.Alerts)
@@ -170,7 +170,6 @@ var mistakes = environ{
 	"ALERT_WEBHOOK_LEVEL":               "loud",
 	"ALERT_NOTIFY_LEVEL":                "fatal",
 	"ALERT_REPEAT_INTERVAL":             "1s",
-	"ALERT_MAX_PER_MINUTE":              "0",
 	"ALERT_EMAIL_ENABLED":               "sometimes",
 	"ALERT_EMAIL_LEVEL":                 "quiet",
 	"ALERT_EMAIL_FROM":                  "x@y\r\nBcc: a@b",
@@ -392,10 +391,10 @@ func TestLoadConfig_RetryDelays(t *testing.T) {
 func TestParseServer(t *testing.T) {
 	t.Parallel()
 	for url, want := range map[string]EmailConfig{
-		"smtp://mail.example.com":              {Host: "mail.example.com", Port: 587, Security: notify.StartTLS},
-		"smtps://a:b@mail.example.com":         {Host: "mail.example.com", Port: 465, Security: notify.ImplicitTLS, User: "a", Password: "b"},
-		"smtp://mailpit:1025?tls=none":         {Host: "mailpit", Port: 1025, Security: notify.NoTLS},
-		"smtp://a%40b.example:c%2Fd@[::1]:25/": {Host: "::1", Port: 25, Security: notify.StartTLS, User: "a@b.example", Password: "c/d"},
+		"smtp://mail.example.com":              {Host: "mail.example.com", Port: 587, Security: email.StartTLS},
+		"smtps://a:b@mail.example.com":         {Host: "mail.example.com", Port: 465, Security: email.ImplicitTLS, User: "a", Password: "b"},
+		"smtp://mailpit:1025?tls=none":         {Host: "mailpit", Port: 1025, Security: email.NoTLS},
+		"smtp://a%40b.example:c%2Fd@[::1]:25/": {Host: "::1", Port: 25, Security: email.StartTLS, User: "a@b.example", Password: "c/d"},
 	} {
 		var e EmailConfig
 		require.Empty(t, e.parseServer(url), url)

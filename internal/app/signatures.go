@@ -45,7 +45,7 @@ func (w *signatureWatch) run(ctx context.Context) {
 // Failure policy: open. If the database is away the window is lost; a wrong secret
 // shows in the next one, too.
 func (w *signatureWatch) evaluate(ctx context.Context, window alerting.SignatureWindow) {
-	alert, suspect := alerting.JudgeSignatures(w.suspect, window)
+	alert, suspect := alerting.EvaluateSignatures(w.suspect, window)
 	w.suspect = suspect
 	if alert == nil && window.Accepted == 0 {
 		return

@@ -8,17 +8,19 @@ import (
 	"dealbox/internal/notify"
 )
 
-// ChannelTest is the result of a test of one channel.
+// ChannelTest is the result of a test of one receiver of a channel.
 type ChannelTest struct {
-	Channel string  `json:"channel"`
-	OK      bool    `json:"ok"`
-	Error   *string `json:"error"` // nil when OK
+	Channel string `json:"channel"`
+	// Receiver is the address of the mailbox; "" for the webhook.
+	Receiver string  `json:"receiver"`
+	OK       bool    `json:"ok"`
+	Error    *string `json:"error"` // nil when OK
 	// Retry reports whether the service would try again.
 	Retry   bool    `json:"retry"`
 	Seconds float64 `json:"seconds"`
 }
 
-// TestChannels sends one notification of rule 'test' through each channel that the
+// TestChannels sends one notification of rule 'test' to each receiver that the
 // settings name, whatever the channel's level. It needs no database and leaves no row.
 func TestChannels(ctx context.Context, getenv func(string) string, version string) ([]ChannelTest, error) {
 	config, err := LoadConfig(getenv, NeedListen, NeedAlerts)
@@ -34,23 +36,25 @@ func TestChannels(ctx context.Context, getenv func(string) string, version strin
 	}
 	tests := make([]ChannelTest, 0, len(channels.Channels))
 	for _, channel := range channels.Channels {
-		tests = append(tests, testChannel(ctx, channel, channels.PublicURL))
+		for _, receiver := range channel.AllReceivers() {
+			tests = append(tests, testChannel(ctx, channel, receiver, channels.PublicURL))
+		}
 	}
 	return tests, nil
 }
 
-func testChannel(ctx context.Context, channel notify.Channel, publicURL string) ChannelTest {
+func testChannel(ctx context.Context, channel notify.Channel, receiver, publicURL string) ChannelTest {
 	begun := time.Now()
 	now := begun.UTC().Truncate(time.Second)
 	retry, err := channel.Notify(ctx, notify.Message{
 		// Ids of real notifications count from 1, so a time in microseconds is none of them.
-		ID: begun.UnixMicro(), Channel: channel.Name, Reason: notify.First, Sequence: 1, Notice: 1, At: now, URL: publicURL,
+		ID: begun.UnixMicro(), Channel: channel.Name, Receiver: receiver, Reason: notify.First, Sequence: 1, Notice: 1, At: now, URL: publicURL,
 		Alert: notify.Alert{
 			Rule: "test", Level: "info", Status: "firing", Occurrences: 1, FirstSeen: now, LastSeen: now, Details: []byte("{}"),
 			Message: "This is a test, sent by " + Operator() + ". Nothing is wrong.",
 		},
 	})
-	test := ChannelTest{Channel: channel.Name, OK: err == nil, Retry: retry, Seconds: time.Since(begun).Seconds()}
+	test := ChannelTest{Channel: channel.Name, Receiver: receiver, OK: err == nil, Retry: retry, Seconds: time.Since(begun).Seconds()}
 	if err != nil {
 		text := err.Error()
 		test.Error = &text

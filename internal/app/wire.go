@@ -119,9 +119,9 @@ func (s *Service) newWorker(outbox *notify.Outbox) (*jobs.Client, error) {
 	}))
 	river.AddWorker(workers, retention.NewWorker(s.pool, s.config.Retention))
 	river.AddWorker(workers, revenue.NewRecomputeWorker(s.forecast, s.pool, s.log))
-	river.AddWorker(workers, notify.NewSendWorker(s.pool, outbox, s.log))
+	river.AddWorker(workers, notify.NewSendWorker(s.pool, outbox, s.alerts.RecordNotification, s.log))
 	river.AddWorker(workers, inbox.NewPartitionWorker(s.pool, s.alerts))
-	river.AddWorker(workers, alerting.NewTendWorker(s.pool, s.alerts))
+	river.AddWorker(workers, alerting.NewReviewWorker(s.pool, s.alerts))
 	return jobs.NewWorker(s.pool, s.clock, s.log, jobs.Work{
 		Workers: workers,
 		Queues: map[string]river.QueueConfig{
@@ -132,7 +132,7 @@ func (s *Service) newWorker(outbox *notify.Outbox) (*jobs.Client, error) {
 			jobs.QueueMaintenance: {MaxWorkers: 2},
 		},
 		Periodic: []*river.PeriodicJob{
-			inbox.PartitionSchedule(), reconcile.Schedule(), alerting.TendSchedule(), retention.Schedule(),
+			inbox.PartitionSchedule(), reconcile.Schedule(), alerting.ReviewSchedule(), retention.Schedule(),
 		},
 		SoftStop: s.share(softStopShare),
 	})

@@ -36,9 +36,9 @@ func alerts(ctx context.Context, url string, episodes int) error {
 		{"list, critical of one rule, 50", listing(ctx, pool, alerting.Filter{Limit: 50, MinLevel: level.Critical, Rule: "rule_3"})},
 		{"list, until half a year ago, 50", listing(ctx, pool, alerting.Filter{Limit: 50, Until: old})},
 		{"summary of the list", func() error { _, err := alerting.Summarize(ctx, pool); return err }},
-		{"review of 24 hours", func() error { _, err := alerting.Look(ctx, pool, time.Time{}, time.Time{}); return err }},
+		{"review of 24 hours", func() error { _, err := alerting.ReviewWindow(ctx, pool, time.Time{}, time.Time{}); return err }},
 		{"review of 30 days", func() error {
-			_, err := alerting.Look(ctx, pool, time.Now().AddDate(0, 0, -30), time.Time{})
+			_, err := alerting.ReviewWindow(ctx, pool, time.Now().AddDate(0, 0, -30), time.Time{})
 			return err
 		}},
 		{"one alert with its history", func() error { _, err := alerting.Get(ctx, pool, int64(episodes/2)); return err }},

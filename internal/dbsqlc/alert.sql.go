@@ -11,7 +11,7 @@ import (
 )
 
 const alertAcknowledge = `-- name: AlertAcknowledge :one
-UPDATE alert SET status = 'acknowledged', silence_id = NULL, inhibitor_id = NULL WHERE id = $1 RETURNING id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, first_seen, last_seen, notified_at, resolved_at
+UPDATE alert SET status = 'acknowledged', silence_id = NULL, inhibitor_id = NULL WHERE id = $1 RETURNING id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, members, first_seen, last_seen, notified_at, resolved_at
 `
 
 func (q *Queries) AlertAcknowledge(ctx context.Context, db DBTX, id int64) (Alert, error) {
@@ -29,6 +29,7 @@ func (q *Queries) AlertAcknowledge(ctx context.Context, db DBTX, id int64) (Aler
 		&i.Message,
 		&i.Details,
 		&i.Occurrences,
+		&i.Members,
 		&i.FirstSeen,
 		&i.LastSeen,
 		&i.NotifiedAt,
@@ -40,7 +41,7 @@ func (q *Queries) AlertAcknowledge(ctx context.Context, db DBTX, id int64) (Aler
 const alertClose = `-- name: AlertClose :one
 UPDATE alert SET status = 'resolved', resolved_at = greatest(last_seen, clock_timestamp()), silence_id = NULL, inhibitor_id = NULL
 WHERE id = $1
-RETURNING id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, first_seen, last_seen, notified_at, resolved_at
+RETURNING id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, members, first_seen, last_seen, notified_at, resolved_at
 `
 
 // Resolves an episode that the caller has locked.
@@ -59,6 +60,7 @@ func (q *Queries) AlertClose(ctx context.Context, db DBTX, id int64) (Alert, err
 		&i.Message,
 		&i.Details,
 		&i.Occurrences,
+		&i.Members,
 		&i.FirstSeen,
 		&i.LastSeen,
 		&i.NotifiedAt,
@@ -212,7 +214,7 @@ func (q *Queries) AlertEvents(ctx context.Context, db DBTX, arg AlertEventsParam
 }
 
 const alertGet = `-- name: AlertGet :one
-SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, first_seen, last_seen, notified_at, resolved_at FROM alert WHERE id = $1
+SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, members, first_seen, last_seen, notified_at, resolved_at FROM alert WHERE id = $1
 `
 
 func (q *Queries) AlertGet(ctx context.Context, db DBTX, id int64) (Alert, error) {
@@ -230,6 +232,7 @@ func (q *Queries) AlertGet(ctx context.Context, db DBTX, id int64) (Alert, error
 		&i.Message,
 		&i.Details,
 		&i.Occurrences,
+		&i.Members,
 		&i.FirstSeen,
 		&i.LastSeen,
 		&i.NotifiedAt,
@@ -305,8 +308,54 @@ func (q *Queries) AlertHours(ctx context.Context, db DBTX, arg AlertHoursParams)
 	return items, nil
 }
 
+const alertIsOpen = `-- name: AlertIsOpen :one
+SELECT EXISTS (SELECT FROM alert WHERE fingerprint = $1 AND resolved_at IS NULL)
+`
+
+func (q *Queries) AlertIsOpen(ctx context.Context, db DBTX, fingerprint string) (bool, error) {
+	row := db.QueryRow(ctx, alertIsOpen, fingerprint)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
+const alertLeavers = `-- name: AlertLeavers :many
+SELECT reason, count(*) AS members
+FROM (SELECT DISTINCT ON (details->>'member') reason FROM alert_event
+      WHERE alert_id = $1 AND kind = 'left'
+      ORDER BY details->>'member', id DESC) AS last
+GROUP BY reason
+ORDER BY count(*) DESC, reason
+`
+
+type AlertLeaversRow struct {
+	Reason  string
+	Members int64
+}
+
+// What became of the members of an episode: how many left for each reason, by the last time that each left.
+func (q *Queries) AlertLeavers(ctx context.Context, db DBTX, alertID int64) ([]AlertLeaversRow, error) {
+	rows, err := db.Query(ctx, alertLeavers, alertID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []AlertLeaversRow
+	for rows.Next() {
+		var i AlertLeaversRow
+		if err := rows.Scan(&i.Reason, &i.Members); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const alertList = `-- name: AlertList :many
-SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, first_seen, last_seen, notified_at, resolved_at FROM alert
+SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, members, first_seen, last_seen, notified_at, resolved_at FROM alert
 WHERE alert.id IN (
     SELECT found.id
     FROM unnest($1::text[]) AS s (status)
@@ -362,6 +411,7 @@ func (q *Queries) AlertList(ctx context.Context, db DBTX, arg AlertListParams) (
 			&i.Message,
 			&i.Details,
 			&i.Occurrences,
+			&i.Members,
 			&i.FirstSeen,
 			&i.LastSeen,
 			&i.NotifiedAt,
@@ -378,7 +428,7 @@ func (q *Queries) AlertList(ctx context.Context, db DBTX, arg AlertListParams) (
 }
 
 const alertListOfRule = `-- name: AlertListOfRule :many
-SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, first_seen, last_seen, notified_at, resolved_at FROM alert
+SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, members, first_seen, last_seen, notified_at, resolved_at FROM alert
 WHERE alert.id IN (
     SELECT found.id
     FROM unnest($1::text[]) AS s (status)
@@ -435,6 +485,7 @@ func (q *Queries) AlertListOfRule(ctx context.Context, db DBTX, arg AlertListOfR
 			&i.Message,
 			&i.Details,
 			&i.Occurrences,
+			&i.Members,
 			&i.FirstSeen,
 			&i.LastSeen,
 			&i.NotifiedAt,
@@ -451,7 +502,7 @@ func (q *Queries) AlertListOfRule(ctx context.Context, db DBTX, arg AlertListOfR
 }
 
 const alertLock = `-- name: AlertLock :one
-SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, first_seen, last_seen, notified_at, resolved_at FROM alert WHERE id = $1 FOR NO KEY UPDATE
+SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, members, first_seen, last_seen, notified_at, resolved_at FROM alert WHERE id = $1 FOR NO KEY UPDATE
 `
 
 // An episode, locked until the transaction ends.
@@ -470,6 +521,45 @@ func (q *Queries) AlertLock(ctx context.Context, db DBTX, id int64) (Alert, erro
 		&i.Message,
 		&i.Details,
 		&i.Occurrences,
+		&i.Members,
+		&i.FirstSeen,
+		&i.LastSeen,
+		&i.NotifiedAt,
+		&i.ResolvedAt,
+	)
+	return i, err
+}
+
+const alertLockOfMember = `-- name: AlertLockOfMember :one
+SELECT a.id, a.fingerprint, a.rule, a.subject, a.level, a.status, a.silence_id, a.inhibitor_id, a.message, a.details, a.occurrences, a.members, a.first_seen, a.last_seen, a.notified_at, a.resolved_at FROM alert a
+JOIN alert_member m ON m.alert_id = a.id AND m.member = $1
+WHERE a.fingerprint = $2 AND a.resolved_at IS NULL
+FOR NO KEY UPDATE OF a
+`
+
+type AlertLockOfMemberParams struct {
+	Member      string
+	Fingerprint string
+}
+
+// The open episode of a fingerprint if it has the member, locked until the transaction ends. Whoever is no
+// member takes no lock.
+func (q *Queries) AlertLockOfMember(ctx context.Context, db DBTX, arg AlertLockOfMemberParams) (Alert, error) {
+	row := db.QueryRow(ctx, alertLockOfMember, arg.Member, arg.Fingerprint)
+	var i Alert
+	err := row.Scan(
+		&i.ID,
+		&i.Fingerprint,
+		&i.Rule,
+		&i.Subject,
+		&i.Level,
+		&i.Status,
+		&i.SilenceID,
+		&i.InhibitorID,
+		&i.Message,
+		&i.Details,
+		&i.Occurrences,
+		&i.Members,
 		&i.FirstSeen,
 		&i.LastSeen,
 		&i.NotifiedAt,
@@ -479,33 +569,86 @@ func (q *Queries) AlertLock(ctx context.Context, db DBTX, id int64) (Alert, erro
 }
 
 const alertLockOpen = `-- name: AlertLockOpen :one
-SELECT id, level, status, last_seen FROM alert
+SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, members, first_seen, last_seen, notified_at, resolved_at FROM alert
 WHERE fingerprint = $1 AND resolved_at IS NULL
 FOR NO KEY UPDATE
 `
 
-type AlertLockOpenRow struct {
-	ID       int64
-	Level    string
-	Status   string
-	LastSeen time.Time
-}
-
 // The open episode of a fingerprint, locked until the transaction ends.
-func (q *Queries) AlertLockOpen(ctx context.Context, db DBTX, fingerprint string) (AlertLockOpenRow, error) {
+func (q *Queries) AlertLockOpen(ctx context.Context, db DBTX, fingerprint string) (Alert, error) {
 	row := db.QueryRow(ctx, alertLockOpen, fingerprint)
-	var i AlertLockOpenRow
+	var i Alert
 	err := row.Scan(
 		&i.ID,
+		&i.Fingerprint,
+		&i.Rule,
+		&i.Subject,
 		&i.Level,
 		&i.Status,
+		&i.SilenceID,
+		&i.InhibitorID,
+		&i.Message,
+		&i.Details,
+		&i.Occurrences,
+		&i.Members,
+		&i.FirstSeen,
 		&i.LastSeen,
+		&i.NotifiedAt,
+		&i.ResolvedAt,
+	)
+	return i, err
+}
+
+const alertLockOrOpen = `-- name: AlertLockOrOpen :one
+INSERT INTO alert (fingerprint, rule, subject, level, message, occurrences, first_seen, last_seen)
+VALUES ($1, $2, $3, $4, $5, 0, statement_timestamp(), statement_timestamp())
+ON CONFLICT (fingerprint) WHERE resolved_at IS NULL DO UPDATE SET occurrences = alert.occurrences
+RETURNING id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, members, first_seen, last_seen, notified_at, resolved_at
+`
+
+type AlertLockOrOpenParams struct {
+	Fingerprint string
+	Rule        string
+	Subject     string
+	Level       string
+	Message     string
+}
+
+// The open episode of a fingerprint, locked until the transaction ends; opened when there is none, with
+// occurrences 0, which AlertSave makes 1. Two transactions that meet here get the same episode, one after
+// the other.
+func (q *Queries) AlertLockOrOpen(ctx context.Context, db DBTX, arg AlertLockOrOpenParams) (Alert, error) {
+	row := db.QueryRow(ctx, alertLockOrOpen,
+		arg.Fingerprint,
+		arg.Rule,
+		arg.Subject,
+		arg.Level,
+		arg.Message,
+	)
+	var i Alert
+	err := row.Scan(
+		&i.ID,
+		&i.Fingerprint,
+		&i.Rule,
+		&i.Subject,
+		&i.Level,
+		&i.Status,
+		&i.SilenceID,
+		&i.InhibitorID,
+		&i.Message,
+		&i.Details,
+		&i.Occurrences,
+		&i.Members,
+		&i.FirstSeen,
+		&i.LastSeen,
+		&i.NotifiedAt,
+		&i.ResolvedAt,
 	)
 	return i, err
 }
 
 const alertLockQuiet = `-- name: AlertLockQuiet :many
-SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, first_seen, last_seen, notified_at, resolved_at FROM alert
+SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, members, first_seen, last_seen, notified_at, resolved_at FROM alert
 WHERE rule = $1 AND ($2::text = '' OR subject = $2) AND status IN ('firing', 'acknowledged', 'suppressed')
   AND last_seen < statement_timestamp() - make_interval(secs => $3::float8)
 ORDER BY id
@@ -548,61 +691,7 @@ func (q *Queries) AlertLockQuiet(ctx context.Context, db DBTX, arg AlertLockQuie
 			&i.Message,
 			&i.Details,
 			&i.Occurrences,
-			&i.FirstSeen,
-			&i.LastSeen,
-			&i.NotifiedAt,
-			&i.ResolvedAt,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const alertLockReleasable = `-- name: AlertLockReleasable :many
-SELECT alert.id, alert.fingerprint, alert.rule, alert.subject, alert.level, alert.status, alert.silence_id, alert.inhibitor_id, alert.message, alert.details, alert.occurrences, alert.first_seen, alert.last_seen, alert.notified_at, alert.resolved_at FROM alert
-WHERE alert.status = 'suppressed'
-  AND NOT EXISTS (SELECT FROM silence s WHERE s.id = alert.silence_id
-                  AND s.ended_at IS NULL AND s.expires_at > statement_timestamp())
-  AND NOT EXISTS (SELECT FROM alert i WHERE i.id = alert.inhibitor_id
-                  AND (i.resolved_at IS NULL OR i.resolved_at > statement_timestamp() - make_interval(secs => $1::float8)))
-ORDER BY alert.id
-LIMIT $2
-FOR NO KEY UPDATE SKIP LOCKED
-`
-
-type AlertLockReleasableParams struct {
-	GraceSeconds float64
-	MaxRows      int32
-}
-
-// Suppressed episodes whose silence is over, or whose inhibitor ended long enough
-// ago for them to have ended, too. Those that a transaction holds are left for later.
-func (q *Queries) AlertLockReleasable(ctx context.Context, db DBTX, arg AlertLockReleasableParams) ([]Alert, error) {
-	rows, err := db.Query(ctx, alertLockReleasable, arg.GraceSeconds, arg.MaxRows)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []Alert
-	for rows.Next() {
-		var i Alert
-		if err := rows.Scan(
-			&i.ID,
-			&i.Fingerprint,
-			&i.Rule,
-			&i.Subject,
-			&i.Level,
-			&i.Status,
-			&i.SilenceID,
-			&i.InhibitorID,
-			&i.Message,
-			&i.Details,
-			&i.Occurrences,
+			&i.Members,
 			&i.FirstSeen,
 			&i.LastSeen,
 			&i.NotifiedAt,
@@ -619,9 +708,12 @@ func (q *Queries) AlertLockReleasable(ctx context.Context, db DBTX, arg AlertLoc
 }
 
 const alertLockReminders = `-- name: AlertLockReminders :many
-SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, first_seen, last_seen, notified_at, resolved_at FROM alert
+SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, members, first_seen, last_seen, notified_at, resolved_at FROM alert
 WHERE status = 'firing'
-  AND (notified_at IS NULL OR notified_at < statement_timestamp() - make_interval(secs => $1::float8))
+  AND (notified_at IS NULL OR notified_at < statement_timestamp() - make_interval(secs => $1::float8)
+       OR (members > 1
+           AND members >= 2 * (SELECT max(n.members) FROM notification n WHERE n.alert_id = alert.id AND n.status = 'sent')
+           AND NOT EXISTS (SELECT FROM notification n WHERE n.alert_id = alert.id AND n.status = 'pending' AND n.attempts = 0)))
 ORDER BY notified_at NULLS FIRST
 LIMIT $2
 FOR NO KEY UPDATE SKIP LOCKED
@@ -632,8 +724,9 @@ type AlertLockRemindersParams struct {
 	MaxRows      int32
 }
 
-// Episodes that were last told longer ago than the given seconds, or never, as a
-// command knows no channel; locked.
+// Firing episodes to remind of, locked: those last notified longer ago than the given seconds, or never, as
+// a command knows no channel; and groups that have doubled since the largest notice that was sent, unless
+// one waits that no channel was offered yet, as it will count the members itself.
 func (q *Queries) AlertLockReminders(ctx context.Context, db DBTX, arg AlertLockRemindersParams) ([]Alert, error) {
 	rows, err := db.Query(ctx, alertLockReminders, arg.EverySeconds, arg.MaxRows)
 	if err != nil {
@@ -655,6 +748,7 @@ func (q *Queries) AlertLockReminders(ctx context.Context, db DBTX, arg AlertLock
 			&i.Message,
 			&i.Details,
 			&i.Occurrences,
+			&i.Members,
 			&i.FirstSeen,
 			&i.LastSeen,
 			&i.NotifiedAt,
@@ -671,7 +765,7 @@ func (q *Queries) AlertLockReminders(ctx context.Context, db DBTX, arg AlertLock
 }
 
 const alertLockSilenced = `-- name: AlertLockSilenced :many
-SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, first_seen, last_seen, notified_at, resolved_at FROM alert
+SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, members, first_seen, last_seen, notified_at, resolved_at FROM alert
 WHERE status = 'firing' AND ($1::text = '*' OR rule = $1) AND ($2::text IS NULL OR subject = $2)
 ORDER BY id
 FOR NO KEY UPDATE
@@ -704,6 +798,7 @@ func (q *Queries) AlertLockSilenced(ctx context.Context, db DBTX, arg AlertLockS
 			&i.Message,
 			&i.Details,
 			&i.Occurrences,
+			&i.Members,
 			&i.FirstSeen,
 			&i.LastSeen,
 			&i.NotifiedAt,
@@ -719,14 +814,162 @@ func (q *Queries) AlertLockSilenced(ctx context.Context, db DBTX, arg AlertLockS
 	return items, nil
 }
 
+const alertLockUnmuted = `-- name: AlertLockUnmuted :many
+SELECT alert.id, alert.fingerprint, alert.rule, alert.subject, alert.level, alert.status, alert.silence_id, alert.inhibitor_id, alert.message, alert.details, alert.occurrences, alert.members, alert.first_seen, alert.last_seen, alert.notified_at, alert.resolved_at FROM alert
+WHERE alert.status = 'suppressed'
+  AND NOT EXISTS (SELECT FROM silence s WHERE s.id = alert.silence_id
+                  AND s.ended_at IS NULL AND s.expires_at > statement_timestamp())
+  AND NOT EXISTS (SELECT FROM alert i WHERE i.id = alert.inhibitor_id
+                  AND (i.resolved_at IS NULL OR i.resolved_at > statement_timestamp() - make_interval(secs => $1::float8)))
+ORDER BY alert.id
+LIMIT $2
+FOR NO KEY UPDATE SKIP LOCKED
+`
+
+type AlertLockUnmutedParams struct {
+	GraceSeconds float64
+	MaxRows      int32
+}
+
+// Suppressed episodes whose silence is over, or whose inhibitor ended longer ago than the grace. Those that
+// another transaction holds are skipped: the next review finds them.
+func (q *Queries) AlertLockUnmuted(ctx context.Context, db DBTX, arg AlertLockUnmutedParams) ([]Alert, error) {
+	rows, err := db.Query(ctx, alertLockUnmuted, arg.GraceSeconds, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Alert
+	for rows.Next() {
+		var i Alert
+		if err := rows.Scan(
+			&i.ID,
+			&i.Fingerprint,
+			&i.Rule,
+			&i.Subject,
+			&i.Level,
+			&i.Status,
+			&i.SilenceID,
+			&i.InhibitorID,
+			&i.Message,
+			&i.Details,
+			&i.Occurrences,
+			&i.Members,
+			&i.FirstSeen,
+			&i.LastSeen,
+			&i.NotifiedAt,
+			&i.ResolvedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const alertMemberJoin = `-- name: AlertMemberJoin :execrows
+WITH known AS (UPDATE alert_member SET name = $3, reason = $4 WHERE alert_id = $1 AND member = $2 RETURNING member)
+INSERT INTO alert_member (alert_id, member, name, reason)
+SELECT $1, $2, $3, $4 WHERE NOT EXISTS (SELECT FROM known)
+`
+
+type AlertMemberJoinParams struct {
+	AlertID int64
+	Member  string
+	Name    string
+	Reason  string
+}
+
+// Adds a member to an episode that the caller has locked; no row when it was one already, which then only
+// gets its new reason.
+func (q *Queries) AlertMemberJoin(ctx context.Context, db DBTX, arg AlertMemberJoinParams) (int64, error) {
+	result, err := db.Exec(ctx, alertMemberJoin,
+		arg.AlertID,
+		arg.Member,
+		arg.Name,
+		arg.Reason,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const alertMemberLeave = `-- name: AlertMemberLeave :one
+DELETE FROM alert_member WHERE alert_id = $1 AND member = $2 RETURNING name
+`
+
+type AlertMemberLeaveParams struct {
+	AlertID int64
+	Member  string
+}
+
+func (q *Queries) AlertMemberLeave(ctx context.Context, db DBTX, arg AlertMemberLeaveParams) (string, error) {
+	row := db.QueryRow(ctx, alertMemberLeave, arg.AlertID, arg.Member)
+	var name string
+	err := row.Scan(&name)
+	return name, err
+}
+
+const alertMembers = `-- name: AlertMembers :many
+SELECT member, name, reason, joined_at FROM alert_member
+WHERE alert_id = $1
+ORDER BY joined_at, member
+LIMIT $2
+`
+
+type AlertMembersParams struct {
+	AlertID int64
+	MaxRows int32
+}
+
+type AlertMembersRow struct {
+	Member   string
+	Name     string
+	Reason   string
+	JoinedAt time.Time
+}
+
+// The members of an episode, those that joined first first.
+func (q *Queries) AlertMembers(ctx context.Context, db DBTX, arg AlertMembersParams) ([]AlertMembersRow, error) {
+	rows, err := db.Query(ctx, alertMembers, arg.AlertID, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []AlertMembersRow
+	for rows.Next() {
+		var i AlertMembersRow
+		if err := rows.Scan(
+			&i.Member,
+			&i.Name,
+			&i.Reason,
+			&i.JoinedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const alertMute = `-- name: AlertMute :one
-SELECT coalesce((SELECT s.id FROM silence s
-                 WHERE s.rule IN ($1::text, '*') AND (s.subject IS NULL OR s.subject = $2::text)
-                   AND s.ended_at IS NULL AND s.expires_at > statement_timestamp()
-                 ORDER BY s.expires_at DESC, s.id LIMIT 1), 0)::bigint AS silence_id,
-       coalesce((SELECT a.id FROM alert a
-                 WHERE a.rule = ANY($3::text[]) AND a.status IN ('firing', 'acknowledged', 'suppressed')
-                 ORDER BY a.id LIMIT 1), 0)::bigint AS inhibitor_id
+SELECT coalesce(s.id, 0)::bigint AS silence_id, coalesce(s.author, '')::text AS author, coalesce(s.comment, '')::text AS comment,
+       coalesce(s.expires_at, statement_timestamp())::timestamptz AS expires_at, coalesce(i.id, 0)::bigint AS inhibitor_id, coalesce(i.rule, '')::text AS inhibitor
+FROM (VALUES (1)) AS one (row)
+LEFT JOIN (SELECT id, rule, subject, author, comment, created_at, expires_at, ended_at, ended_by FROM silence
+           WHERE silence.rule IN ($1::text, '*') AND (silence.subject IS NULL OR silence.subject = $2::text)
+             AND silence.ended_at IS NULL AND silence.expires_at > statement_timestamp()
+           ORDER BY silence.expires_at DESC, silence.id LIMIT 1) s ON true
+LEFT JOIN (SELECT alert.id, alert.rule FROM alert
+           WHERE alert.rule = ANY($3::text[]) AND alert.status IN ('firing', 'acknowledged', 'suppressed')
+           ORDER BY alert.id LIMIT 1) i ON s.id IS NULL
 `
 
 type AlertMuteParams struct {
@@ -737,97 +980,104 @@ type AlertMuteParams struct {
 
 type AlertMuteRow struct {
 	SilenceID   int64
+	Author      string
+	Comment     string
+	ExpiresAt   time.Time
 	InhibitorID int64
+	Inhibitor   string
 }
 
-// What keeps a rule and subject from being told, if anything: a silence, or an
-// open episode of a rule that explains it.
+// What mutes a rule and subject, if anything: a silence, or else an open episode of a rule that inhibits
+// it. An id is 0 when there is none; expires_at is of the silence.
 func (q *Queries) AlertMute(ctx context.Context, db DBTX, arg AlertMuteParams) (AlertMuteRow, error) {
 	row := db.QueryRow(ctx, alertMute, arg.Rule, arg.Subject, arg.Inhibitors)
 	var i AlertMuteRow
-	err := row.Scan(&i.SilenceID, &i.InhibitorID)
+	err := row.Scan(
+		&i.SilenceID,
+		&i.Author,
+		&i.Comment,
+		&i.ExpiresAt,
+		&i.InhibitorID,
+		&i.Inhibitor,
+	)
 	return i, err
 }
 
-const alertOpen = `-- name: AlertOpen :one
-INSERT INTO alert (fingerprint, rule, subject, level, status, message, details, first_seen, last_seen,
-                   silence_id, inhibitor_id, notified_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, statement_timestamp(), statement_timestamp(),
-        nullif($8::bigint, 0), nullif($9::bigint, 0),
-        CASE WHEN $10::boolean AND $5 <> 'suppressed' THEN statement_timestamp() END)
-ON CONFLICT (fingerprint) WHERE resolved_at IS NULL DO NOTHING
-RETURNING id
+const alertNotified = `-- name: AlertNotified :exec
+UPDATE alert SET status = 'firing', silence_id = NULL, inhibitor_id = NULL, notified_at = statement_timestamp() WHERE id = $1
 `
 
-type AlertOpenParams struct {
-	Fingerprint string
-	Rule        string
-	Subject     string
-	Level       string
-	Status      string
-	Message     string
-	Details     []byte
-	SilenceID   int64
-	InhibitorID int64
-	Told        bool
+// The channels of an open episode that the caller has locked are notified (again).
+func (q *Queries) AlertNotified(ctx context.Context, db DBTX, id int64) error {
+	_, err := db.Exec(ctx, alertNotified, id)
+	return err
 }
 
-// Opens an episode. No row when another transaction has just opened it. The ids
-// of what mutes it are 0 when nothing does. Told: the caller knows the channels.
-func (q *Queries) AlertOpen(ctx context.Context, db DBTX, arg AlertOpenParams) (int64, error) {
-	row := db.QueryRow(ctx, alertOpen,
-		arg.Fingerprint,
-		arg.Rule,
-		arg.Subject,
-		arg.Level,
-		arg.Status,
-		arg.Message,
-		arg.Details,
-		arg.SilenceID,
-		arg.InhibitorID,
-		arg.Told,
-	)
-	var id int64
-	err := row.Scan(&id)
-	return id, err
-}
-
-const alertRepeat = `-- name: AlertRepeat :one
-UPDATE alert SET
-    occurrences = occurrences + 1,
-    level = $1,
-    message = $2,
-    details = $3,
-    last_seen = statement_timestamp(),
-    status = CASE WHEN $4::boolean AND status = 'acknowledged' THEN 'firing' ELSE status END,
-    notified_at = CASE WHEN $4 AND $5::boolean AND status <> 'suppressed' THEN statement_timestamp() ELSE notified_at END
-WHERE id = $6
-RETURNING occurrences
+const alertRegroup = `-- name: AlertRegroup :exec
+UPDATE alert SET members = $1, message = $2, details = $3 WHERE id = $4
 `
 
-type AlertRepeatParams struct {
-	Level   string
+type AlertRegroupParams struct {
+	Members int64
 	Message string
 	Details []byte
-	Worse   bool
-	Told    bool
 	ID      int64
 }
 
-// One more occurrence of an episode that the caller has locked. One that worsens
-// is told, so it is firing again when somebody had acknowledged what it was.
-func (q *Queries) AlertRepeat(ctx context.Context, db DBTX, arg AlertRepeatParams) (int64, error) {
-	row := db.QueryRow(ctx, alertRepeat,
-		arg.Level,
+// A member left an episode that the caller has locked.
+func (q *Queries) AlertRegroup(ctx context.Context, db DBTX, arg AlertRegroupParams) error {
+	_, err := db.Exec(ctx, alertRegroup,
+		arg.Members,
 		arg.Message,
 		arg.Details,
-		arg.Worse,
-		arg.Told,
 		arg.ID,
 	)
-	var occurrences int64
-	err := row.Scan(&occurrences)
-	return occurrences, err
+	return err
+}
+
+const alertSave = `-- name: AlertSave :exec
+UPDATE alert SET
+    occurrences = $1,
+    members = $2,
+    level = $3,
+    status = $4,
+    silence_id = $5,
+    inhibitor_id = $6,
+    message = $7,
+    details = $8,
+    last_seen = CASE WHEN occurrences = 0 THEN first_seen ELSE statement_timestamp() END,
+    notified_at = CASE WHEN $9::boolean THEN statement_timestamp() ELSE notified_at END
+WHERE id = $10
+`
+
+type AlertSaveParams struct {
+	Occurrences int64
+	Members     int64
+	Level       string
+	Status      string
+	SilenceID   *int64
+	InhibitorID *int64
+	Message     string
+	Details     []byte
+	Notified    bool
+	ID          int64
+}
+
+// One more occurrence of an episode that the caller has locked. notified: its channels are notified of it now.
+func (q *Queries) AlertSave(ctx context.Context, db DBTX, arg AlertSaveParams) error {
+	_, err := db.Exec(ctx, alertSave,
+		arg.Occurrences,
+		arg.Members,
+		arg.Level,
+		arg.Status,
+		arg.SilenceID,
+		arg.InhibitorID,
+		arg.Message,
+		arg.Details,
+		arg.Notified,
+		arg.ID,
+	)
+	return err
 }
 
 const alertSuppress = `-- name: AlertSuppress :exec
@@ -856,15 +1106,5 @@ GROUP BY rule, level, status HAVING sum(episodes) <> 0
 // Adds up what was counted since the last time. Readers see all of it or none.
 func (q *Queries) AlertTallyFold(ctx context.Context, db DBTX) error {
 	_, err := db.Exec(ctx, alertTallyFold)
-	return err
-}
-
-const alertTold = `-- name: AlertTold :exec
-UPDATE alert SET status = 'firing', silence_id = NULL, inhibitor_id = NULL, notified_at = statement_timestamp() WHERE id = $1
-`
-
-// An open episode that the caller has locked is told (again).
-func (q *Queries) AlertTold(ctx context.Context, db DBTX, id int64) error {
-	_, err := db.Exec(ctx, alertTold, id)
 	return err
 }

@@ -23,7 +23,7 @@ WHERE a.rule <> $1
        OR (n.status = 'failed' AND n.failed_at > coalesce(e.ended, '-infinity')
            AND (n.failed_at > now() - interval '1 hour' OR (e.open AND n.channel = ANY($2::text[])))))
   AND NOT EXISTS (SELECT FROM notification s WHERE s.channel = n.channel AND s.status = 'sent'
-                  AND s.sent_at > coalesce(n.failed_at, n.created_at))
+                  AND s.sent_at > least(n.created_at, n.failed_at) AND (s.sent_at > coalesce(n.failed_at, n.created_at) OR s.receiver <> n.receiver))
 GROUP BY n.channel
 ORDER BY n.channel
 `
@@ -40,11 +40,10 @@ type SampleChannelsRow struct {
 	LastError string
 }
 
-// Channels that failed or are stuck, and have sent nothing since. What tells of
-// such a channel does not count, else it would keep itself alive. A failure counts
-// for an hour; while an episode is open and its channel is configured, until
-// something is sent. What an episode was about is over with it. No error: each
-// attempt died before it had an answer.
+// Channels that failed or are stuck, and have sent nothing since. Notifications about a failing channel do
+// not count, else the alert would keep itself alive. A failure counts for an hour, and longer while an
+// episode is open and its channel is configured: until something is sent. The failures of an ended episode
+// do not open another. No last_error: each attempt died before the channel answered.
 func (q *Queries) SampleChannels(ctx context.Context, db DBTX, arg SampleChannelsParams) ([]SampleChannelsRow, error) {
 	rows, err := db.Query(ctx, sampleChannels, arg.Rule, arg.Configured)
 	if err != nil {
@@ -88,7 +87,7 @@ const sampleLock = `-- name: SampleLock :many
 SELECT rule, subject, bad, good FROM alert_sample ORDER BY rule, subject FOR UPDATE
 `
 
-// The looks before this one. The lock keeps two replicas from counting one minute twice.
+// The streaks before this review. The lock keeps two replicas from counting one minute twice.
 func (q *Queries) SampleLock(ctx context.Context, db DBTX) ([]AlertSample, error) {
 	rows, err := db.Query(ctx, sampleLock)
 	if err != nil {

@@ -29,6 +29,24 @@ func (q *Queries) DealBefore(ctx context.Context, db DBTX, arg DealBeforeParams)
 	return before, err
 }
 
+const dealName = `-- name: DealName :one
+SELECT coalesce((SELECT name FROM deal WHERE uid = $1 AND document_id = $2 AND locale = $3), '')::text AS name
+`
+
+type DealNameParams struct {
+	UID        string
+	DocumentID string
+	Locale     string
+}
+
+// The name of a document for people; empty when it is no deal of the mirror, or has none.
+func (q *Queries) DealName(ctx context.Context, db DBTX, arg DealNameParams) (string, error) {
+	row := db.QueryRow(ctx, dealName, arg.UID, arg.DocumentID, arg.Locale)
+	var name string
+	err := row.Scan(&name)
+	return name, err
+}
+
 const dealTombstone = `-- name: DealTombstone :one
 UPDATE deal AS d SET deleted_at = now()
 WHERE uid = $1 AND document_id = $2 AND locale = $3 AND deleted_at IS NULL

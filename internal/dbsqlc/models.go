@@ -16,7 +16,7 @@ type Alert struct {
 	Fingerprint string
 	// Name of the rule, for example breaker_opened.
 	Rule string
-	// What the rule fired about, for example a document or a channel; empty for a rule without subjects.
+	// What the rule fired about, for example a content type or a channel; empty for a rule without subjects.
 	Subject string
 	// The highest level of this episode; it only rises.
 	Level string
@@ -32,6 +32,8 @@ type Alert struct {
 	Details []byte
 	// How often the rule fired in this episode. alert_event has fewer rows: repeats within a minute have none.
 	Occurrences int64
+	// Of a rule that groups, such as event_dead_lettered: how many members the open episode has now (rows of alert_member). 0 for every other rule.
+	Members int64
 	// When the rule first fired in this episode.
 	FirstSeen time.Time
 	// When the rule last fired in this episode.

@@ -10,37 +10,13 @@ import (
 	"time"
 )
 
-const notificationAdmit = `-- name: NotificationAdmit :execrows
-INSERT INTO notification_rate AS r (channel, minute, sent)
-VALUES ($1, date_trunc('minute', clock_timestamp()), 1)
-ON CONFLICT (channel) DO UPDATE SET
-    minute = excluded.minute,
-    sent = CASE WHEN r.minute = excluded.minute THEN r.sent + 1 ELSE 1 END
-WHERE r.minute <> excluded.minute OR r.sent < $2
-`
-
-type NotificationAdmitParams struct {
-	Channel string
-	MaxSent int32
-}
-
-// Takes one of the notifications that a channel may be given in this minute; no
-// row when there is none left.
-func (q *Queries) NotificationAdmit(ctx context.Context, db DBTX, arg NotificationAdmitParams) (int64, error) {
-	result, err := db.Exec(ctx, notificationAdmit, arg.Channel, arg.MaxSent)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
-}
-
 const notificationBegin = `-- name: NotificationBegin :one
 UPDATE notification SET attempts = attempts + 1
 WHERE id = $1 AND status = 'pending'
 RETURNING attempts
 `
 
-// Counts an attempt before it is made; no row when the notification is settled.
+// Counts an attempt before it is made; no row when the notification is no longer pending.
 func (q *Queries) NotificationBegin(ctx context.Context, db DBTX, id int64) (int32, error) {
 	row := db.QueryRow(ctx, notificationBegin, id)
 	var attempts int32
@@ -48,129 +24,54 @@ func (q *Queries) NotificationBegin(ctx context.Context, db DBTX, id int64) (int
 	return attempts, err
 }
 
-const notificationCollect = `-- name: NotificationCollect :exec
-UPDATE notification SET digest_id = $1
-WHERE channel = $2 AND suppressed_by = 'storm' AND digest_id IS NULL
-`
-
-type NotificationCollectParams struct {
-	DigestID *int64
-	Channel  string
-}
-
-// Gives a digest all that its channel holds back by now: in the transaction that
-// makes it, so that every attempt tells the same.
-func (q *Queries) NotificationCollect(ctx context.Context, db DBTX, arg NotificationCollectParams) error {
-	_, err := db.Exec(ctx, notificationCollect, arg.DigestID, arg.Channel)
-	return err
-}
-
-const notificationDigest = `-- name: NotificationDigest :one
-INSERT INTO notification (alert_id, channel, reason, sequence)
-SELECT $1, $2, 'digest', coalesce(max(n.sequence), 0) + 1
-FROM notification n WHERE n.alert_id = $1 AND n.channel = $2
-ON CONFLICT DO NOTHING
-RETURNING id
-`
-
-type NotificationDigestParams struct {
-	AlertID int64
-	Channel string
-}
-
-// Makes the digest of a channel; no row when another process has. The caller holds
-// the lock of the alert's row.
-func (q *Queries) NotificationDigest(ctx context.Context, db DBTX, arg NotificationDigestParams) (int64, error) {
-	row := db.QueryRow(ctx, notificationDigest, arg.AlertID, arg.Channel)
-	var id int64
-	err := row.Scan(&id)
-	return id, err
-}
-
-const notificationDigested = `-- name: NotificationDigested :many
-SELECT a.rule, a.level, n.reason, count(*) AS notifications
-FROM notification n
-JOIN alert a ON a.id = n.alert_id
-WHERE n.digest_id = $1
-GROUP BY a.rule, a.level, n.reason
-ORDER BY array_position(ARRAY['critical', 'error', 'warning', 'info'], a.level), count(*) DESC, a.rule, n.reason
-`
-
-type NotificationDigestedRow struct {
-	Rule          string
-	Level         string
-	Reason        string
-	Notifications int64
-}
-
-// What a digest tells of, the worst first.
-func (q *Queries) NotificationDigested(ctx context.Context, db DBTX, digestID *int64) ([]NotificationDigestedRow, error) {
-	rows, err := db.Query(ctx, notificationDigested, digestID)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []NotificationDigestedRow
-	for rows.Next() {
-		var i NotificationDigestedRow
-		if err := rows.Scan(
-			&i.Rule,
-			&i.Level,
-			&i.Reason,
-			&i.Notifications,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const notificationEnqueue = `-- name: NotificationEnqueue :many
-INSERT INTO notification (alert_id, channel, reason, sequence, status, suppressed_by, suppressed_at)
-SELECT $1, c.channel,
-       CASE WHEN $2::text IN ('escalated', 'reminder') AND NOT told.firing THEN 'first' ELSE $2 END,
-       coalesce(told.last, 0) + 1,
-       CASE WHEN $3::text = '' THEN 'pending' ELSE 'suppressed' END,
-       nullif($3, ''),
-       CASE WHEN $3 <> '' THEN clock_timestamp() END
-FROM (SELECT unnest($4::text[]) AS channel
-      UNION SELECT heard.channel FROM notification heard WHERE heard.alert_id = $1 AND $2 = 'resolved') c
-CROSS JOIN LATERAL (
-    SELECT max(n.sequence) AS last,
-           coalesce(bool_or(n.reason <> 'resolved' AND (n.status IN ('pending', 'sent') OR n.suppressed_by = 'storm')), false) AS firing
-    FROM notification n WHERE n.alert_id = $1 AND n.channel = c.channel) told
-WHERE $2 <> 'resolved' OR told.firing
-RETURNING id, channel, status
+INSERT INTO notification (alert_id, channel, receiver, reason, sequence, status, suppressed_by, suppressed_at, next_attempt_at)
+SELECT $1, c.channel, c.receiver, c.reason, c.sequence,
+       CASE WHEN $2::text = '' THEN 'pending' ELSE 'suppressed' END,
+       nullif($2, ''),
+       CASE WHEN $2 <> '' THEN clock_timestamp() END,
+       CASE WHEN $2 = '' AND c.reason = 'first' THEN clock_timestamp() + make_interval(secs => $3::float8) END
+FROM (
+    SELECT r.channel, r.receiver, coalesce(before.last, 0) + 1 AS sequence, before.notified,
+           CASE WHEN $4::text IN ('escalated', 'reminder') AND NOT before.notified THEN 'first' ELSE $4 END AS reason
+    FROM (SELECT unnest($5::text[]) AS channel, unnest($6::text[]) AS receiver
+          UNION SELECT n.channel, n.receiver FROM notification n WHERE n.alert_id = $1 AND $4 = 'resolved') r
+    CROSS JOIN LATERAL (
+        SELECT max(n.sequence) AS last,
+               coalesce(bool_or(n.reason <> 'resolved' AND n.status IN ('pending', 'sent')), false) AS notified
+        FROM notification n WHERE n.alert_id = $1 AND n.channel = r.channel AND n.receiver = r.receiver) before) c
+WHERE $4 <> 'resolved' OR c.notified
+RETURNING id, channel, coalesce(extract(epoch FROM next_attempt_at - clock_timestamp()), 0)::float8 AS due_seconds
 `
 
 type NotificationEnqueueParams struct {
-	AlertID      int64
-	Reason       string
-	SuppressedBy string
-	Channels     []string
+	AlertID           int64
+	SuppressedBy      string
+	FirstDelaySeconds float64
+	Reason            string
+	Channels          []string
+	Receivers         []string
 }
 
 type NotificationEnqueueRow struct {
-	ID      int64
-	Channel string
-	Status  string
+	ID         int64
+	Channel    string
+	DueSeconds float64
 }
 
-// One row for each of the channels; 'resolved' asks for none, as it goes to those
-// that heard of the episode, whoever ends it. The caller holds the lock of the alert's row,
-// so two transactions cannot take the same sequence. What a channel hears first of
-// an episode is always 'first'; 'resolved' goes only where a firing was enqueued
-// that has not failed for good. With suppressed_by the rows say what is not sent.
+// One row for each receiver of the channels: receivers[i] belongs to channels[i]. 'resolved' takes none, as it
+// goes to those who were notified of the episode, whoever ends it. The caller holds the lock of the alert's
+// row, so two transactions cannot take the same sequence. What a receiver hears first of an episode is always
+// 'first', and waits for the delay; 'resolved' goes only where a firing was enqueued that has not failed for
+// good. With suppressed_by the rows say what is not sent.
 func (q *Queries) NotificationEnqueue(ctx context.Context, db DBTX, arg NotificationEnqueueParams) ([]NotificationEnqueueRow, error) {
 	rows, err := db.Query(ctx, notificationEnqueue,
 		arg.AlertID,
-		arg.Reason,
 		arg.SuppressedBy,
+		arg.FirstDelaySeconds,
+		arg.Reason,
 		arg.Channels,
+		arg.Receivers,
 	)
 	if err != nil {
 		return nil, err
@@ -179,7 +80,7 @@ func (q *Queries) NotificationEnqueue(ctx context.Context, db DBTX, arg Notifica
 	var items []NotificationEnqueueRow
 	for rows.Next() {
 		var i NotificationEnqueueRow
-		if err := rows.Scan(&i.ID, &i.Channel, &i.Status); err != nil {
+		if err := rows.Scan(&i.ID, &i.Channel, &i.DueSeconds); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -209,53 +110,53 @@ func (q *Queries) NotificationFailed(ctx context.Context, db DBTX, arg Notificat
 }
 
 const notificationGet = `-- name: NotificationGet :one
-SELECT n.id, n.alert_id, n.channel, n.reason, n.sequence, n.status, n.created_at,
+SELECT n.id, n.alert_id, n.channel, n.receiver, n.reason, n.sequence, n.status, n.created_at,
        extract(epoch FROM clock_timestamp() - n.created_at)::float8 AS age_seconds,
-       ahead.waiting AS ahead,
-       coalesce(extract(epoch FROM ahead.next_attempt_at - clock_timestamp()), 0)::float8 AS ahead_seconds,
-       ahead.notices, ahead.told,
-       a.rule, a.subject, a.level, a.status AS alert_status, a.message, a.details,
+       before.waiting,
+       coalesce(extract(epoch FROM before.next_attempt_at - clock_timestamp()), 0)::float8 AS waiting_seconds,
+       before.notices,
+       a.rule, a.subject, a.level, a.status AS alert_status, a.message, a.details, a.members,
        a.occurrences, a.first_seen, a.last_seen, a.resolved_at, (a.silence_id IS NOT NULL)::boolean AS silenced
 FROM notification n
 JOIN alert a ON a.id = n.alert_id
 CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE p.status = 'pending') AS waiting,
            max(p.next_attempt_at) FILTER (WHERE p.status = 'pending') AS next_attempt_at,
-           count(*) FILTER (WHERE p.status = 'sent' AND p.reason <> 'resolved') AS notices,
-           count(*) FILTER (WHERE p.status IN ('pending', 'sent') OR p.suppressed_by = 'storm') AS told
+           count(*) FILTER (WHERE p.status = 'sent' AND p.reason <> 'resolved') AS notices
     FROM notification p
-    WHERE p.alert_id = n.alert_id AND p.channel = n.channel AND p.sequence < n.sequence) ahead
+    WHERE p.alert_id = n.alert_id AND p.channel = n.channel AND p.receiver = n.receiver AND p.sequence < n.sequence) before
 WHERE n.id = $1
 `
 
 type NotificationGetRow struct {
-	ID           int64
-	AlertID      int64
-	Channel      string
-	Reason       string
-	Sequence     int32
-	Status       string
-	CreatedAt    time.Time
-	AgeSeconds   float64
-	Ahead        int64
-	AheadSeconds float64
-	Notices      int64
-	Told         int64
-	Rule         string
-	Subject      string
-	Level        string
-	AlertStatus  string
-	Message      string
-	Details      []byte
-	Occurrences  int64
-	FirstSeen    time.Time
-	LastSeen     time.Time
-	ResolvedAt   *time.Time
-	Silenced     bool
+	ID             int64
+	AlertID        int64
+	Channel        string
+	Receiver       string
+	Reason         string
+	Sequence       int32
+	Status         string
+	CreatedAt      time.Time
+	AgeSeconds     float64
+	Waiting        int64
+	WaitingSeconds float64
+	Notices        int64
+	Rule           string
+	Subject        string
+	Level          string
+	AlertStatus    string
+	Message        string
+	Details        []byte
+	Members        int64
+	Occurrences    int64
+	FirstSeen      time.Time
+	LastSeen       time.Time
+	ResolvedAt     *time.Time
+	Silenced       bool
 }
 
-// A notification with its alert as it is now, how many of the same episode and
-// channel must go before it, and how many notices of it went out.
+// A notification with its alert as it is now, and what came before it to the same receiver of the same
+// episode: how many wait, when the next of them is due, and how many notices were sent.
 func (q *Queries) NotificationGet(ctx context.Context, db DBTX, id int64) (NotificationGetRow, error) {
 	row := db.QueryRow(ctx, notificationGet, id)
 	var i NotificationGetRow
@@ -263,21 +164,22 @@ func (q *Queries) NotificationGet(ctx context.Context, db DBTX, id int64) (Notif
 		&i.ID,
 		&i.AlertID,
 		&i.Channel,
+		&i.Receiver,
 		&i.Reason,
 		&i.Sequence,
 		&i.Status,
 		&i.CreatedAt,
 		&i.AgeSeconds,
-		&i.Ahead,
-		&i.AheadSeconds,
+		&i.Waiting,
+		&i.WaitingSeconds,
 		&i.Notices,
-		&i.Told,
 		&i.Rule,
 		&i.Subject,
 		&i.Level,
 		&i.AlertStatus,
 		&i.Message,
 		&i.Details,
+		&i.Members,
 		&i.Occurrences,
 		&i.FirstSeen,
 		&i.LastSeen,
@@ -287,28 +189,12 @@ func (q *Queries) NotificationGet(ctx context.Context, db DBTX, id int64) (Notif
 	return i, err
 }
 
-const notificationLeft = `-- name: NotificationLeft :exec
-UPDATE notification SET last_error = $1 WHERE id = $2 AND status = 'sent'
-`
-
-type NotificationLeftParams struct {
-	LastError *string
-	ID        int64
-}
-
-// Which receivers still have not got what others took.
-func (q *Queries) NotificationLeft(ctx context.Context, db DBTX, arg NotificationLeftParams) error {
-	_, err := db.Exec(ctx, notificationLeft, arg.LastError, arg.ID)
-	return err
-}
-
 const notificationOf = `-- name: NotificationOf :many
-SELECT n.id, n.channel, n.reason, n.sequence, n.status, n.attempts, n.last_error, n.created_at, n.next_attempt_at,
-       n.sent_at, n.failed_at, n.suppressed_at, n.suppressed_by, n.digest_id, d.status AS digest_status, d.sent_at AS digest_sent_at
-FROM notification n
-LEFT JOIN notification d ON d.id = n.digest_id
-WHERE n.alert_id = $1
-ORDER BY n.id DESC
+SELECT id, channel, receiver, reason, sequence, status, attempts, last_error, created_at, next_attempt_at,
+       sent_at, failed_at, suppressed_at, suppressed_by
+FROM notification
+WHERE alert_id = $1
+ORDER BY id DESC
 LIMIT $2
 `
 
@@ -320,6 +206,7 @@ type NotificationOfParams struct {
 type NotificationOfRow struct {
 	ID            int64
 	Channel       string
+	Receiver      string
 	Reason        string
 	Sequence      int32
 	Status        string
@@ -331,13 +218,9 @@ type NotificationOfRow struct {
 	FailedAt      *time.Time
 	SuppressedAt  *time.Time
 	SuppressedBy  *string
-	DigestID      *int64
-	DigestStatus  *string
-	DigestSentAt  *time.Time
 }
 
-// The newest notifications of an episode, newest first, and what became of the
-// digest that tells of one.
+// The newest notifications of an episode, newest first.
 func (q *Queries) NotificationOf(ctx context.Context, db DBTX, arg NotificationOfParams) ([]NotificationOfRow, error) {
 	rows, err := db.Query(ctx, notificationOf, arg.AlertID, arg.MaxRows)
 	if err != nil {
@@ -350,6 +233,7 @@ func (q *Queries) NotificationOf(ctx context.Context, db DBTX, arg NotificationO
 		if err := rows.Scan(
 			&i.ID,
 			&i.Channel,
+			&i.Receiver,
 			&i.Reason,
 			&i.Sequence,
 			&i.Status,
@@ -361,9 +245,6 @@ func (q *Queries) NotificationOf(ctx context.Context, db DBTX, arg NotificationO
 			&i.FailedAt,
 			&i.SuppressedAt,
 			&i.SuppressedBy,
-			&i.DigestID,
-			&i.DigestStatus,
-			&i.DigestSentAt,
 		); err != nil {
 			return nil, err
 		}
@@ -429,18 +310,17 @@ func (q *Queries) NotificationRetry(ctx context.Context, db DBTX, arg Notificati
 }
 
 const notificationSent = `-- name: NotificationSent :execrows
-UPDATE notification SET status = 'sent', sent_at = clock_timestamp(), last_error = $1, next_attempt_at = NULL
+UPDATE notification SET status = 'sent', sent_at = clock_timestamp(), members = $1, last_error = NULL, next_attempt_at = NULL
 WHERE id = $2 AND status = 'pending'
 `
 
 type NotificationSentParams struct {
-	LastError *string
-	ID        int64
+	Members int64
+	ID      int64
 }
 
-// The error says which receivers did not take what others took.
 func (q *Queries) NotificationSent(ctx context.Context, db DBTX, arg NotificationSentParams) (int64, error) {
-	result, err := db.Exec(ctx, notificationSent, arg.LastError, arg.ID)
+	result, err := db.Exec(ctx, notificationSent, arg.Members, arg.ID)
 	if err != nil {
 		return 0, err
 	}
@@ -473,42 +353,6 @@ func (q *Queries) NotificationStats(ctx context.Context, db DBTX) (NotificationS
 		&i.LastSentAt,
 	)
 	return i, err
-}
-
-const notificationStorms = `-- name: NotificationStorms :many
-SELECT DISTINCT ON (h.channel) h.channel, h.alert_id
-FROM notification h
-JOIN alert a ON a.id = h.alert_id
-WHERE h.suppressed_by = 'storm' AND h.digest_id IS NULL
-  AND NOT EXISTS (SELECT FROM notification d WHERE d.channel = h.channel AND d.reason = 'digest' AND d.status = 'pending')
-ORDER BY h.channel, array_position(ARRAY['critical', 'error', 'warning', 'info'], a.level), h.id DESC
-`
-
-type NotificationStormsRow struct {
-	Channel string
-	AlertID int64
-}
-
-// The channels that held something back which no digest tells of yet, and the
-// worst and newest episode of each.
-func (q *Queries) NotificationStorms(ctx context.Context, db DBTX) ([]NotificationStormsRow, error) {
-	rows, err := db.Query(ctx, notificationStorms)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []NotificationStormsRow
-	for rows.Next() {
-		var i NotificationStormsRow
-		if err := rows.Scan(&i.Channel, &i.AlertID); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
 const notificationSuppressed = `-- name: NotificationSuppressed :execrows

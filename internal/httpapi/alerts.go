@@ -56,7 +56,7 @@ func (a *API) listAlerts(w http.ResponseWriter, r *http.Request) error {
 type alertSummaryAnswer struct {
 	summaryAnswer
 	ByRule map[string]int64 `json:"by_rule"`
-	alerting.Review
+	alerting.Window
 }
 
 // summarizeAlerts serves GET /api/v1/alerts/summary?since=&until=.
@@ -72,7 +72,7 @@ func (a *API) summarizeAlerts(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	review, err := alerting.Look(ctx, a.stages.DB, since, until)
+	review, err := alerting.ReviewWindow(ctx, a.stages.DB, since, until)
 	if err != nil {
 		return err
 	}

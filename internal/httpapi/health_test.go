@@ -122,8 +122,8 @@ func TestHealth_ChannelFailing(t *testing.T) {
 		require.Equal(t, channels, c["observedValue"])
 	}
 	requireHealth("healthy", "pass", "none")
-	worker := alerting.NewTendWorker(h.pool, h.alerts)
-	review := func() { t.Helper(); require.NoError(t, worker.Work(t.Context(), &river.Job[alerting.TendArgs]{})) }
+	worker := alerting.NewReviewWorker(h.pool, h.alerts)
+	review := func() { t.Helper(); require.NoError(t, worker.Work(t.Context(), &river.Job[alerting.ReviewArgs]{})) }
 	review()
 	review()
 	requireHealth("degraded", "warn", "webhook")

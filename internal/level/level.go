@@ -1,5 +1,5 @@
 // Package level has the levels of alerts: alerting raises with them, and notify
-// compares them with what each channel wants to hear.
+// compares them with the floor of each channel.
 package level
 
 import (
@@ -9,7 +9,7 @@ import (
 	"dealbox/internal/text"
 )
 
-// Level says how bad an alert is. Levels compare as numbers: Info < Warning <
+// Level is how bad an alert is. Levels compare as numbers: Info < Warning <
 // Error < Critical. The zero value is no level.
 type Level int
 
@@ -21,12 +21,12 @@ const (
 	Critical
 )
 
-// All lists all of them, lowest first.
+// All returns all of them, lowest first.
 func All() []Level { return []Level{Info, Warning, Error, Critical} }
 
 var levelNames = [...]string{Info: "info", Warning: "warning", Error: "error", Critical: "critical"}
 
-// String is the name that the table and the API use.
+// String returns the name that the table and the API use.
 func (l Level) String() string {
 	if !l.Valid() {
 		return fmt.Sprintf("level(%d)", int(l))
@@ -48,6 +48,7 @@ func (l *Level) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
+// Valid reports whether it is one of the levels.
 func (l Level) Valid() bool { return l >= Info && l <= Critical }
 
 // Parse reads the name of a level in any case.

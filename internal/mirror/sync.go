@@ -233,21 +233,34 @@ func (w *SyncWorker) writeTx(ctx context.Context, tx pgx.Tx, a attempt, cur curr
 	if err != nil {
 		return false, err
 	}
-	if a.row.LastError != nil {
-		if _, err := w.alerts.Resolve(ctx, tx, alerting.RuleEventDeadLettered, a.key.String(), "the document was synchronised"); err != nil {
+	if _, err := w.queue.Enqueue(ctx, tx, others); err != nil {
+		return false, err
+	}
+	if changed {
+		if err := w.queue.refreshOtherLocales(ctx, tx, a.key); err != nil {
 			return false, err
 		}
 	}
-	if _, err := w.queue.Enqueue(ctx, tx, others); err != nil {
-		return false, err
+	if a.row.LastError != nil { // after every document's lock
+		if err := w.leaveDead(ctx, tx, a, cur); err != nil {
+			return false, err
+		}
 	}
 	if !changed {
 		return true, nil
 	}
-	if err := w.queue.refreshOtherLocales(ctx, tx, a.key); err != nil {
-		return false, err
-	}
 	return true, w.forecast.MarkDirty(ctx, tx)
+}
+
+// leaveDead takes a document that was synchronised out of the alert about dead
+// letters, if it is one of them.
+func (w *SyncWorker) leaveDead(ctx context.Context, tx pgx.Tx, a attempt, cur current) error {
+	outcome := "synchronised"
+	if !cur.found {
+		outcome = "deleted in Strapi"
+	}
+	_, err := w.alerts.Leave(ctx, tx, alerting.RuleEventDeadLettered, a.t.Plural, a.key.String(), outcome)
+	return err
 }
 
 // failed ends an attempt that did not succeed. What speaks about Strapi counts no
@@ -307,7 +320,7 @@ func (w *SyncWorker) countFailure(ctx context.Context, a attempt, cause error) (
 		if errors.Is(err, pgx.ErrNoRows) || err != nil || after.State != "dead" {
 			return err
 		}
-		return w.raiseDead(ctx, tx, a, after, lastError)
+		return w.raiseDead(ctx, tx, a, lastError)
 	})
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
@@ -322,14 +335,15 @@ func (w *SyncWorker) countFailure(ctx context.Context, a attempt, cause error) (
 	return true, cause
 }
 
-func (w *SyncWorker) raiseDead(ctx context.Context, tx pgx.Tx, a attempt, after dbsqlc.EntityFailedRow, cause string) error {
-	_, err := w.alerts.Raise(ctx, tx, alerting.Alert{
-		Rule: alerting.RuleEventDeadLettered, Subject: a.key.String(), Level: level.Error,
-		Message: fmt.Sprintf("%s could not be synchronised after %d attempts and waits as a dead letter: %s", a.key, after.Failures, cause),
-		Details: map[string]any{
-			"uid": a.key.UID, "document_id": a.key.DocumentID, "locale": a.key.Locale,
-			"failures": after.Failures, "events": after.OpenEvents, "last_error": cause,
-		},
+// raiseDead joins the document to the alert about dead letters of its type.
+func (w *SyncWorker) raiseDead(ctx context.Context, tx pgx.Tx, a attempt, cause string) error {
+	name, err := dbsqlc.New().DealName(ctx, tx, dbsqlc.DealNameParams{UID: a.key.UID, DocumentID: a.key.DocumentID, Locale: a.key.Locale})
+	if err != nil {
+		return fmt.Errorf("read the name of %s: %w", a.key, err)
+	}
+	_, err = w.alerts.Raise(ctx, tx, alerting.Alert{
+		Rule: alerting.RuleEventDeadLettered, Subject: a.t.Plural, Level: level.Error,
+		Member: &alerting.Member{Key: a.key.String(), Name: name, Reason: cause},
 	})
 	return err
 }

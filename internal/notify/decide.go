@@ -4,17 +4,43 @@ import (
 	"errors"
 	"time"
 
+	"dealbox/internal/dbsqlc"
 	"dealbox/internal/retry"
 )
 
 // maxRetryAfter bounds what a receiver may ask for.
 const maxRetryAfter = time.Hour
 
-// verdict is what becomes of a notification after an attempt: sent, or failed
-// for good, or neither and tried again after wait.
-type verdict struct {
-	sent, failed bool
-	wait         time.Duration
+// suppression returns why a notification that was right when it was enqueued is
+// not sent any more; "" to send it. An episode that ended before its first notice
+// was due notifies nobody. One that lasted longer is notified even if it is over: an
+// outage of the channel or of Dealbox must not hide it.
+func suppression(n dbsqlc.NotificationGetRow, firstNoticeDelay time.Duration) Suppression {
+	switch reason := Reason(n.Reason); {
+	case reason == Resolved && n.Notices == 0:
+		return NeverSent
+	case reason == Resolved:
+		return ""
+	case n.AlertStatus == "suppressed":
+		return mutedBy(n)
+	case n.AlertStatus == "acknowledged" && reason == Reminder:
+		return Acknowledged
+	case n.AlertStatus == "resolved" && (reason == Reminder || endedBeforeDue(n, firstNoticeDelay)):
+		return AlreadyResolved
+	}
+	return ""
+}
+
+func mutedBy(n dbsqlc.NotificationGetRow) Suppression {
+	if n.Silenced {
+		return Silenced
+	}
+	return Inhibition
+}
+
+// endedBeforeDue reports whether the episode ended before its first notice was due.
+func endedBeforeDue(n dbsqlc.NotificationGetRow, firstNoticeDelay time.Duration) bool {
+	return Reason(n.Reason) == First && n.ResolvedAt != nil && n.ResolvedAt.Sub(n.CreatedAt) <= firstNoticeDelay
 }
 
 // attempt is one try to send a notification.
@@ -25,48 +51,26 @@ type attempt struct {
 	err    error
 }
 
-// standing is where a notification's episode stands when it is about to be sent.
-type standing struct {
-	reason   Reason
-	status   string // of the alert
-	silenced bool   // while the alert is suppressed: by a silence, else inhibited
-	told     bool   // the channel was told of the episode before, or a digest tells it
+// step is what follows an attempt: the notification gets a status, sent or failed,
+// or it stays pending and is tried again after wait.
+type step struct {
+	status string
+	wait   time.Duration
 }
 
-// withhold says why a notification that was right when it was enqueued is not
-// sent any more; "" to send it. What is first told of an episode is sent even if
-// it has ended by now: an outage of the channel must not hide that it was there.
-func withhold(s standing) Suppression {
-	switch {
-	case s.reason == Resolved && !s.told:
-		return NeverSent
-	case s.reason == Resolved:
-		return ""
-	case s.status == "suppressed" && s.silenced:
-		return Silenced
-	case s.status == "suppressed":
-		return Inhibition
-	case s.reason == Reminder && s.status == "acknowledged":
-		return Acknowledged
-	case s.reason == Reminder && s.status == "resolved":
-		return AlreadyResolved
-	}
-	return ""
-}
-
-// decide gives up on what cannot succeed and on what is too old; else the wait
-// is the backoff or what the receiver asked for, whichever is longer.
-func decide(a attempt, backoff retry.Policy, giveUpAfter time.Duration, rnd func() float64) verdict {
-	if taken(a.err) {
-		return verdict{sent: true}
+// next gives up on what cannot succeed and on what is too old. Else the wait is the
+// backoff or what the receiver asked for, whichever is longer.
+func next(a attempt, backoff retry.Policy, giveUpAfter time.Duration, rnd func() float64) step {
+	if a.err == nil {
+		return step{status: "sent"}
 	}
 	if !a.retry || a.age >= giveUpAfter {
-		return verdict{failed: true}
+		return step{status: "failed"}
 	}
 	wait := backoff.Delay(a.number-1, rnd)
-	var answer *sendError
+	var answer *SendError
 	if errors.As(a.err, &answer) {
-		wait = max(wait, min(answer.retryAfter, maxRetryAfter))
+		wait = max(wait, min(answer.RetryAfter, maxRetryAfter))
 	}
-	return verdict{wait: wait}
+	return step{wait: wait}
 }

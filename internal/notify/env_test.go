@@ -21,6 +21,7 @@ import (
 	"dealbox/internal/jobs"
 	"dealbox/internal/level"
 	"dealbox/internal/notify"
+	"dealbox/internal/notify/webhook"
 	"dealbox/internal/pgtest"
 	"dealbox/internal/retry"
 )
@@ -33,7 +34,7 @@ const patience = time.Minute
 // fast is a backoff that tests can wait for.
 var fast = retry.Policy{InitialDelay: 5 * time.Millisecond, MaxDelay: 20 * time.Millisecond}
 
-// env is the whole road of a notification: alerts, outbox, a working River client.
+// env has all that a notification passes: alerts, outbox, a working River client.
 type env struct {
 	t      *testing.T
 	pool   *pgxpool.Pool
@@ -56,14 +57,14 @@ func newEnvOn(t *testing.T, pool *pgxpool.Pool, config notify.Config) *env {
 	if config.Backoff == (retry.Policy{}) {
 		config.Backoff = fast
 	}
-	if config.PerMinute == 0 {
-		config.PerMinute = 1000 // The attempts of a fast backoff are many.
+	if config.FirstNoticeDelay == 0 {
+		config.FirstNoticeDelay = time.Nanosecond
 	}
 	outbox := notify.New(config, inserter)
 	h.alerts = alerting.New(alerting.Config{}, outbox)
 
 	workers := river.NewWorkers()
-	river.AddWorker(workers, notify.NewSendWorker(h.pool, outbox, slog.New(slog.NewJSONHandler(h.log, nil))))
+	river.AddWorker(workers, notify.NewSendWorker(h.pool, outbox, h.alerts.RecordNotification, slog.New(slog.NewJSONHandler(h.log, nil))))
 	client, err := jobs.NewWorker(h.pool, nil, nil, jobs.Work{
 		Workers: workers, Queues: map[string]river.QueueConfig{jobs.QueueNotify: {MaxWorkers: 4}, jobs.QueueMail: {MaxWorkers: 2}},
 	})
@@ -77,10 +78,10 @@ func newEnvOn(t *testing.T, pool *pgxpool.Pool, config notify.Config) *env {
 	return h
 }
 
-// webhook is a channel that posts to url.
-func webhook(t *testing.T, floor level.Level, c notify.WebhookConfig) notify.Channel {
+// webhookChannel is a channel that posts to url.
+func webhookChannel(t *testing.T, floor level.Level, c webhook.Config) notify.Channel {
 	t.Helper()
-	w, err := notify.NewWebhook(c)
+	w, err := webhook.New(c)
 	require.NoError(t, err)
 	return notify.Channel{Name: "webhook", Floor: floor, Notify: w.Notify}
 }
@@ -115,6 +116,7 @@ type row struct {
 	ID        int64
 	AlertID   int64
 	Channel   string
+	Receiver  string
 	Reason    string
 	Sequence  int
 	Status    string
@@ -124,7 +126,7 @@ type row struct {
 
 func (h *env) rows() []row {
 	h.t.Helper()
-	found, err := h.pool.Query(h.t.Context(), `SELECT id, alert_id, channel, reason, sequence, status, attempts, last_error
+	found, err := h.pool.Query(h.t.Context(), `SELECT id, alert_id, channel, receiver, reason, sequence, status, attempts, last_error
 		FROM notification ORDER BY id`)
 	require.NoError(h.t, err)
 	all, err := pgx.CollectRows(found, pgx.RowToStructByPos[row])
@@ -132,14 +134,14 @@ func (h *env) rows() []row {
 	return all
 }
 
-// settled waits until n notifications are there and none is pending.
-func (h *env) settled(n int) []row {
+// finished waits until n notifications are there and none is pending.
+func (h *env) finished(n int) []row {
 	h.t.Helper()
 	h.eventually(`SELECT count(*) = $1 AND count(*) FILTER (WHERE status = 'pending') = 0 FROM notification`, n)
 	return h.rows()
 }
 
-// eventually waits for a query to answer true.
+// eventually waits until a query returns true.
 func (h *env) eventually(query string, args ...any) {
 	h.t.Helper()
 	require.Eventually(h.t, func() bool {
@@ -149,7 +151,7 @@ func (h *env) eventually(query string, args ...any) {
 	}, patience, 5*time.Millisecond, query)
 }
 
-// text is what a query answers as one text.
+// text returns the one text of a query.
 func (h *env) text(query string, args ...any) string {
 	h.t.Helper()
 	var s string
@@ -211,7 +213,7 @@ func redirect(code int, location string) func(http.ResponseWriter) {
 	}
 }
 
-// event is the body of FormatStandard as a receiver reads it.
+// event is the body of webhook.Standard as a receiver reads it.
 type event struct {
 	Type      string    `json:"type"`
 	Timestamp time.Time `json:"timestamp"`

@@ -1,43 +1,49 @@
 package notify
 
 import (
-	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
-// headline says in words why the message is sent, and when the alert has changed
-// since it was enqueued, that too.
-func headline(m Message) string {
+// Headline returns in words why the message is sent, and when the alert has
+// changed since the notification was enqueued, that too.
+func (m Message) Headline() string {
 	a := m.Alert
-	if m.Digest != nil {
-		return fmt.Sprintf("%d notifications held back, too many for one minute", m.Digest.Count)
-	}
 	if m.Reason == Resolved && a.ResolvedAt != nil {
-		return "resolved after " + lasted(a)
+		return "resolved after " + a.lasted()
 	}
-	words := firingWords(m)
+	words := m.firingWords()
 	if a.ResolvedAt != nil {
-		return words + ", resolved since, after " + lasted(a)
+		return words + ", resolved since, after " + a.lasted()
 	}
 	return words
 }
 
-func firingWords(m Message) string {
+// Title returns the headline without its times, which a mail has in its body.
+func (m Message) Title() string {
+	words, _, _ := strings.Cut(m.Headline(), ",")
+	if m.Reason != Resolved && m.Alert.ResolvedAt != nil {
+		words += ", resolved since"
+	}
+	return words
+}
+
+func (m Message) firingWords() string {
 	switch m.Reason {
 	case Escalated:
 		return "escalated"
 	case Reminder:
-		return "still firing, " + ordinal(m.Notice) + " notice, since " + clock(m.Alert.FirstSeen)
+		return "still firing, " + ordinal(m.Notice) + " notice, since " + Clock(m.Alert.FirstSeen)
 	default:
 		return "firing"
 	}
 }
 
-func lasted(a Alert) string { return a.ResolvedAt.Sub(a.FirstSeen).Round(time.Second).String() }
+func (a Alert) lasted() string { return a.ResolvedAt.Sub(a.FirstSeen).Round(time.Second).String() }
 
-// clock is a moment to the second: people compare it with their own logs.
-func clock(t time.Time) string { return t.UTC().Format(time.DateTime + " MST") }
+// Clock returns a moment in UTC, to the second: people compare it with their own logs.
+func Clock(t time.Time) string { return t.UTC().Format(time.DateTime + " MST") }
 
 var ordinals = [...]string{"", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"}
 
@@ -58,13 +64,4 @@ func ordinal(n int) string {
 		}
 	}
 	return strconv.Itoa(n) + suffix
-}
-
-// lines tell what a digest is about, a line each.
-func (d *Digest) lines() []string {
-	all := make([]string, len(d.Groups))
-	for i, g := range d.Groups {
-		all[i] = fmt.Sprintf("%d × %s, %s, %s", g.Count, g.Rule, g.Level, g.Reason)
-	}
-	return all
 }

@@ -9,17 +9,19 @@ import (
 	"dealbox/internal/dbsqlc"
 )
 
-// Notification is what became of one message to one channel. Times are UTC.
+// Notification is a notification to one receiver, and what became of it. Times are UTC.
 type Notification struct {
-	ID       int64  `json:"id,string"`
-	Channel  string `json:"channel"`
+	ID      int64  `json:"id,string"`
+	Channel string `json:"channel"`
+	// Receiver is the address of the mailbox; "" for the webhook.
+	Receiver string `json:"receiver"`
 	Reason   Reason `json:"reason"`
 	Sequence int    `json:"sequence"`
 	// Status is pending, sent, failed or suppressed.
 	Status   string `json:"status"`
 	Attempts int    `json:"attempts"`
-	// LastError is of the last attempt that failed; of one that is sent, who did not
-	// take it. It holds no secret.
+	// LastError is of the last attempt that failed; nil when there is none, and when
+	// sent. It holds no secret.
 	LastError     *string    `json:"last_error"`
 	CreatedAt     time.Time  `json:"created_at"`
 	NextAttemptAt *time.Time `json:"next_attempt_at"`
@@ -27,19 +29,10 @@ type Notification struct {
 	FailedAt      *time.Time `json:"failed_at"`
 	SuppressedAt  *time.Time `json:"suppressed_at"`
 	SuppressedBy  *string    `json:"suppressed_by"`
-	// Digest tells of a notification that a storm suppressed; nil until there is one.
-	Digest *Digested `json:"digest"`
 }
 
-// Digested is the digest that tells of a notification, and what became of it.
-type Digested struct {
-	ID     int64      `json:"id,string"`
-	Status string     `json:"status"`
-	SentAt *time.Time `json:"sent_at"`
-}
-
-// ListByAlert reads the notifications of an episode, oldest first; of more than limit the
-// newest.
+// ListByAlert returns the notifications of an episode, oldest first; of more than
+// limit the newest.
 func ListByAlert(ctx context.Context, db dbsqlc.DBTX, alertID int64, limit int) ([]Notification, error) {
 	rows, err := dbsqlc.New().NotificationOf(ctx, db, dbsqlc.NotificationOfParams{AlertID: alertID, MaxRows: int32(limit)})
 	if err != nil {
@@ -47,15 +40,11 @@ func ListByAlert(ctx context.Context, db dbsqlc.DBTX, alertID int64, limit int) 
 	}
 	all := make([]Notification, 0, len(rows))
 	for _, r := range slices.Backward(rows) {
-		n := Notification{
-			ID: r.ID, Channel: r.Channel, Reason: Reason(r.Reason), Sequence: int(r.Sequence), Status: r.Status,
+		all = append(all, Notification{
+			ID: r.ID, Channel: r.Channel, Receiver: r.Receiver, Reason: Reason(r.Reason), Sequence: int(r.Sequence), Status: r.Status,
 			Attempts: int(r.Attempts), LastError: r.LastError, CreatedAt: r.CreatedAt.UTC(), NextAttemptAt: utc(r.NextAttemptAt),
 			SentAt: utc(r.SentAt), FailedAt: utc(r.FailedAt), SuppressedAt: utc(r.SuppressedAt), SuppressedBy: r.SuppressedBy,
-		}
-		if r.DigestID != nil && r.DigestStatus != nil {
-			n.Digest = &Digested{ID: *r.DigestID, Status: *r.DigestStatus, SentAt: utc(r.DigestSentAt)}
-		}
-		all = append(all, n)
+		})
 	}
 	return all, nil
 }

@@ -1,7 +1,8 @@
-// Package notify tells people outside about alerts. It is an outbox: a
-// notification and its job are written in the transaction that raised or
-// resolved the alert, so neither can be lost or sent for nothing. A worker sends
-// it later, at least once, under an id that stays the same over all attempts.
+// Package notify notifies people of alerts. It is an outbox: a notification and its
+// job are written in the transaction that raised or resolved the alert, so neither
+// can be lost or sent for nothing. A worker sends it later, at least once, under an
+// id that stays the same over all attempts. What a channel does with it is in the
+// packages email and webhook.
 package notify
 
 import (
@@ -15,66 +16,63 @@ import (
 	"dealbox/internal/level"
 )
 
-// Reason says why a notification is made. It is fixed when it is enqueued.
+// Reason is why a notification is made. It is fixed when it is enqueued.
 type Reason string
 
 // The reasons.
 const (
-	// First is the first notification of an episode on a channel, also when an
-	// escalation has only now brought the episode up to the channel's floor: a
-	// receiver that opens an incident on it sees every incident.
+	// First is the first notice of an episode to a receiver, also when an escalation
+	// has only now brought the episode up to the channel's floor: a receiver that
+	// opens an incident on it sees every incident.
 	First Reason = "first"
-	// Escalated says that an episode that the channel knows has become worse.
+	// Escalated: an episode that the receiver knows has become worse.
 	Escalated Reason = "escalated"
-	// Reminder says that an episode that the channel knows goes on.
+	// Reminder: an episode that the receiver knows goes on.
 	Reminder Reason = "reminder"
-	// Resolved says that an episode that the channel knows is over.
+	// Resolved: an episode that the receiver knows is over.
 	Resolved Reason = "resolved"
-	// digest tells of many that were held back, so that a storm is one message.
-	digest Reason = "digest"
 )
 
-// Suppression says why a notification is not sent.
+// Suppression is why a notification is not sent.
 type Suppression string
 
 // The suppressions.
 const (
-	// Silenced: an operator does not want to hear of it for a while.
+	// Silenced: an operator muted the alert for a while.
 	Silenced Suppression = "silence"
-	// Inhibition: another episode, which is told, explains this one.
+	// Inhibition: the episode that is its cause is open.
 	Inhibition Suppression = "inhibition"
-	// Acknowledged: a reminder of what somebody has acknowledged meanwhile.
+	// Acknowledged: a reminder of an episode that somebody has acknowledged meanwhile.
 	Acknowledged Suppression = "acknowledged"
-	// AlreadyResolved: a reminder of what has ended meanwhile.
+	// AlreadyResolved: a reminder of an episode that is over, or the first notice of
+	// one that ended before the notice was due.
 	AlreadyResolved Suppression = "resolved"
-	// Storm: its channel was given enough this minute. A digest tells of it.
-	Storm Suppression = "storm"
 	// NeverSent: the end of an episode whose beginning was never sent.
-	NeverSent Suppression = "untold"
+	NeverSent Suppression = "never_sent"
+	// Unconfigured: its mailbox is no longer in the settings.
+	Unconfigured Suppression = "unconfigured"
 )
 
-// Message is what a channel sends: one alert, and why.
+// Message is what a channel sends to one receiver: one alert, and why.
 //
 // The alert is as it is when the message is sent, the reason as it was when the
-// message was enqueued. After an outage of the channel the operator reads the
+// notification was enqueued. After an outage of the channel the operator reads the
 // state of now ("firing", 4,000 occurrences, or resolved already) instead of
 // one that is an hour old; alert_event has the state of then.
 type Message struct {
 	// ID is the notification's; the same over all attempts.
 	ID      int64
 	Channel string
-	Reason  Reason
-	// Sequence counts the notifications of the episode on the channel, from 1.
+	// Receiver is the address of the mailbox; "" for the webhook.
+	Receiver string
+	Reason   Reason
+	// Sequence counts the notifications of the episode to the receiver, from 1.
 	Sequence int
-	// Notice counts those that say that it fires and were sent, with this one, from 1.
+	// Notice counts those of them that were sent while it fired, and this one, from 1.
 	Notice int
 	// At is when the notification was enqueued.
 	At    time.Time
 	Alert Alert
-	// Digest is what a digest tells of; its Alert is the worst of them.
-	Digest *Digest
-	// To are the receivers of a mail that it is for, when not for all that are configured.
-	To []string
 	// URL is where people see the alert; "" without a public address.
 	URL string
 	// Runbook is where people read what the rule means and what to do first; ""
@@ -104,17 +102,27 @@ const (
 	ChannelEmail   = "email"
 )
 
-// Channel is a way out.
+// Channel is a way to notify people.
 type Channel struct {
 	// Name is one of the names above.
 	Name string
 	// Floor is the lowest level that is sent.
 	Floor level.Level
-	// Notify sends one message and answers whether a failure is worth another
-	// attempt; only the channel can tell. It bounds its own time. Its errors are
-	// shown to people and stored, so they never hold a secret. With an Undelivered
-	// that is Taken the message is sent.
+	// Receivers are the addresses of the mailboxes: each gets a notification of its
+	// own. A channel without any has one receiver, "".
+	Receivers []string
+	// Notify sends one message to its receiver. When it fails, retry reports whether
+	// another attempt may help, which only the channel knows. It bounds its own time.
+	// Its errors are shown to people and stored, so they never hold a secret.
 	Notify func(ctx context.Context, m Message) (retry bool, err error)
+}
+
+// AllReceivers returns Receivers, or "" for a channel without any.
+func (c Channel) AllReceivers() []string {
+	if len(c.Receivers) == 0 {
+		return []string{""}
+	}
+	return c.Receivers
 }
 
 // link is the address of an alert on the dashboard.

@@ -11,6 +11,7 @@ import (
 	"dealbox/internal/jobs"
 	"dealbox/internal/level"
 	"dealbox/internal/notify"
+	"dealbox/internal/notify/webhook"
 	"dealbox/internal/pgtest"
 )
 
@@ -19,7 +20,7 @@ import (
 func TestOutbox_Rescue(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
-	config := notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: s.url})}}
+	config := notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}}
 	pool := pgtest.Pool(t)
 	inserter, err := jobs.NewInserter(pool, nil, nil)
 	require.NoError(t, err)
@@ -51,7 +52,7 @@ func TestOutbox_Rescue(t *testing.T) {
 	require.Equal(t, "1", rescue(), "once")
 
 	awake := newEnvOn(t, pool, config)
-	require.Equal(t, "sent", awake.settled(1)[0].Status)
+	require.Equal(t, "sent", awake.finished(1)[0].Status)
 	require.Len(t, s.got(), 1)
 	exec("DELETE FROM river.river_job")
 	require.Equal(t, "0", rescue(), "it was sent")

@@ -89,6 +89,16 @@ func (m memoryFacts) openAlerts(rule string) (map[string]bool, error) {
 	return open, nil
 }
 
+func (m memoryFacts) deadLetters() (map[string]bool, error) {
+	members := map[string]bool{}
+	for key, of := range m.members.rows {
+		if a := m.alerts.rows[key.alertID]; a.ResolvedAt == nil && !of.left {
+			members[key.member] = true
+		}
+	}
+	return members, nil
+}
+
 func (m memoryFacts) breaker() (state string, forced bool, _ error) {
 	b := m.breakers.rows["strapi"]
 	return b.State, b.Forced, nil

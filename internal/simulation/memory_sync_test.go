@@ -298,6 +298,14 @@ func upsert[R mirrored](tx *memoryTx, t *table[mirror.Key, R], key mirror.Key, r
 	return row.encoded(), true
 }
 
+func dealName(tx *memoryTx, key mirror.Key) (string, bool) {
+	d, _ := tx.db.deals.get(tx, key)
+	if d.Name == nil {
+		return "", true
+	}
+	return *d.Name, true
+}
+
 func dealUpsert(tx *memoryTx, p dbsqlc.DealUpsertParams) ([]byte, bool) {
 	return upsert(tx, &tx.db.deals, mirror.Key{UID: p.UID, DocumentID: p.DocumentID, Locale: p.Locale}, newDeal(p, nil))
 }

@@ -35,6 +35,7 @@ type memory struct {
 	transitions table[int64, transition]
 	alerts      table[int64, alert]
 	alertEvents table[int64, alertEvent]
+	members     table[memberKey, member]
 	guards      table[string, guard]
 	runs        table[int64, run]
 	differences table[int64, difference]

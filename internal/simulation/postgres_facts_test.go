@@ -73,6 +73,10 @@ func (p postgresFacts) openAlerts(rule string) (map[string]bool, error) {
 	return p.set("SELECT convert_to(subject, 'UTF8') FROM alert WHERE resolved_at IS NULL AND rule = $1", rule)
 }
 
+func (p postgresFacts) deadLetters() (map[string]bool, error) {
+	return p.set("SELECT convert_to(m.member, 'UTF8') FROM alert_member m JOIN alert a ON a.id = m.alert_id WHERE a.resolved_at IS NULL")
+}
+
 func (p postgresFacts) set(sql string, args ...any) (map[string]bool, error) {
 	all := map[string]bool{}
 	_, err := collect(p.postgres, sql, func(rows pgx.Rows) (none, error) {

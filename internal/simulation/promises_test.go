@@ -24,6 +24,7 @@ type facts interface {
 	scope() (want, done int64, err error)
 	forecasts() (int64, error)
 	openAlerts(rule string) (map[string]bool, error) // by their subjects
+	deadLetters() (map[string]bool, error)           // the members of open episodes
 	breaker() (state string, forced bool, err error)
 	openRuns() (int64, error) // reconciliations that are not over
 }
@@ -210,22 +211,22 @@ func (d *document) find(row shown, from int) int {
 }
 
 // atRest: the ledger is right, the forecast has caught up, dead letters and only
-// they have their alerts and, unless something was lost, the mirror equals Strapi.
+// they are members of the alerts about them and, unless something was lost, the mirror equals Strapi.
 func (w *watch) atRest(h *history, inStep, reconciled bool) error {
 	entities, err := h.facts.entities()
 	if err != nil {
 		return err
 	}
-	alerts, err := h.facts.openAlerts(alerting.RuleEventDeadLettered)
+	members, err := h.facts.deadLetters()
 	if err != nil {
 		return err
 	}
 	for key, e := range entities {
 		switch {
-		case e.State == "dead" && !alerts[key.String()]:
-			return violated("dead with an alert", "%s is dead and nobody was told", key)
-		case e.State != "dead" && alerts[key.String()]:
-			return violated("dead with an alert", "%s is not dead, and people are told that it is", key)
+		case e.State == "dead" && !members[key.String()]:
+			return violated("dead with an alert", "%s is dead and no member of an alert", key)
+		case e.State != "dead" && members[key.String()]:
+			return violated("dead with an alert", "%s is not dead, and a member of the alert about dead letters", key)
 		case e.State != "dead" && e.Done < e.Want:
 			return violated("reflected or dead", "at rest %s is at %d of %d", key, e.Done, e.Want)
 		}

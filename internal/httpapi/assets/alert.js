@@ -17,7 +17,7 @@ export function alertLine(a) {
     el("span", { class: "meta" }, meta.join(" · ")));
 }
 
-// drawDetail shows an alert with its history and notifications, the newest first,
+// drawDetail shows an alert with its members, history and notifications, the newest first,
 // or the problem with showing it.
 export function drawDetail({ problem, ...a }) {
   setText(byId("detail-title"), `Alert ${a.id}`);
@@ -29,10 +29,12 @@ export function drawDetail({ problem, ...a }) {
   line.id = `alert-${a.id}`; // where the address points
   byId("detail-body").replaceChildren(
     el("ol", { class: "alerts" }, line),
+    ...((a.group ?? []).length ? part(`Members (${number(a.members)})`, ["joined", "member", "name", "reason"],
+      a.group.map((m) => [clock(m.joined_at), m.member, m.name, m.reason])) : []),
     ...part("History", ["at", "event", "level", "actor", "reason"],
       (a.history ?? []).map((e) => [clock(e.at), e.kind.replaceAll("_", " "), e.level, e.actor, e.reason || (e.details.message ?? "")])),
     ...part("Notifications", ["at", "channel", "reason", "attempts", "status", "sent at", "not sent because"],
-      a.notifications.map((n) => [clock(n.created_at), n.channel, n.reason, number(n.attempts), n.status,
+      a.notifications.map((n) => [clock(n.created_at), `${n.channel} ${n.receiver}`.trim(), n.reason, number(n.attempts), n.status,
         n.sent_at ? clock(n.sent_at) : "–", n.suppressed_by ?? n.last_error ?? ""])));
 }
 

@@ -14,7 +14,7 @@ import (
 	"dealbox/internal/notify"
 )
 
-// maxHistory bounds what is told of one episode, in rows. One that repeats for a
+// maxHistory bounds what is shown of one episode, in rows. One that repeats for a
 // month has 43,200.
 const maxHistory = 500
 
@@ -31,15 +31,25 @@ type Event struct {
 	Details json.RawMessage `json:"details"`
 }
 
-// Detail is an episode with all that happened to it, oldest first. Of a long one
-// the newest 500 rows of each are told.
+// Detail is an episode with its members and with all that happened to it, oldest
+// first. Of a long one it has the first 500 members and the newest 500 other rows
+// of each.
 type Detail struct {
 	Episode
+	Group         []GroupMember         `json:"group"`
 	History       []Event               `json:"history"`
 	Notifications []notify.Notification `json:"notifications"`
 }
 
-// Get reads the story of an episode. It answers ErrNoAlert when there is none.
+// GroupMember is a member of an episode that groups, such as a dead document.
+type GroupMember struct {
+	Member   string    `json:"member"`
+	Name     string    `json:"name"` // "" when it has none
+	Reason   string    `json:"reason"`
+	JoinedAt time.Time `json:"joined_at"`
+}
+
+// Get returns an episode. Its error is ErrNoAlert when there is none.
 func Get(ctx context.Context, db dbsqlc.DBTX, id int64) (Detail, error) {
 	row, err := dbsqlc.New().AlertGet(ctx, db, id)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -48,19 +58,26 @@ func Get(ctx context.Context, db dbsqlc.DBTX, id int64) (Detail, error) {
 	if err != nil {
 		return Detail{}, fmt.Errorf("read alert %d: %w", id, err)
 	}
-	s := Detail{}
-	if s.Episode, err = episode(row); err != nil {
+	d := Detail{Group: []GroupMember{}}
+	if d.Episode, err = episode(row); err != nil {
 		return Detail{}, err
+	}
+	members, err := dbsqlc.New().AlertMembers(ctx, db, dbsqlc.AlertMembersParams{AlertID: id, MaxRows: maxHistory})
+	if err != nil {
+		return Detail{}, fmt.Errorf("read the members of alert %d: %w", id, err)
+	}
+	for _, m := range members {
+		d.Group = append(d.Group, GroupMember{Member: m.Member, Name: m.Name, Reason: m.Reason, JoinedAt: m.JoinedAt.UTC()})
 	}
 	events, err := dbsqlc.New().AlertEvents(ctx, db, dbsqlc.AlertEventsParams{AlertID: id, MaxRows: maxHistory})
 	if err != nil {
 		return Detail{}, fmt.Errorf("read the history of alert %d: %w", id, err)
 	}
 	for _, e := range slices.Backward(events) {
-		s.History = append(s.History, Event{
+		d.History = append(d.History, Event{
 			ID: e.ID, At: e.At.UTC(), Kind: e.Kind, Level: e.Level, Actor: e.Actor, Reason: e.Reason, Details: e.Details,
 		})
 	}
-	s.Notifications, err = notify.ListByAlert(ctx, db, id, maxHistory)
-	return s, err
+	d.Notifications, err = notify.ListByAlert(ctx, db, id, maxHistory)
+	return d, err
 }

@@ -1,13 +1,15 @@
-package notify
+package webhook
 
 import (
 	"encoding/json"
 	"strconv"
 	"time"
+
+	"dealbox/internal/notify"
 )
 
-// standardEvent is the body of FormatStandard: the envelope that Standard
-// Webhooks proposes (type, timestamp, data). Times are RFC 3339 in UTC.
+// standardEvent is the body of Standard: the envelope that Standard Webhooks
+// proposes (type, timestamp, data). Times are RFC 3339 in UTC.
 type standardEvent struct {
 	Type      string       `json:"type"`
 	Timestamp time.Time    `json:"timestamp"` // When it was enqueued, so the same over all attempts.
@@ -16,11 +18,10 @@ type standardEvent struct {
 
 type standardData struct {
 	Alert    standardAlert `json:"alert"`
-	Reason   Reason        `json:"reason"`
+	Reason   notify.Reason `json:"reason"`
 	Sequence int           `json:"sequence"`
 	URL      *string       `json:"url"`
 	Runbook  *string       `json:"runbook"`
-	Digest   *Digest       `json:"digest,omitempty"`
 }
 
 // standardAlert has the fields of an alert in GET /api/v1/alerts.
@@ -39,36 +40,23 @@ type standardAlert struct {
 	ResolvedAt  *time.Time      `json:"resolved_at"`
 }
 
-// eventType is what the message is called in FormatStandard.
-func eventType(r Reason) string {
-	switch r {
-	case Escalated:
-		return "alert.escalated"
-	case Reminder:
-		return "alert.reminder"
-	case digest:
-		return "alert.digest"
-	case Resolved:
-		return "alert.resolved"
-	default:
-		return "alert.firing"
-	}
-}
-
-func standardBody(m Message) ([]byte, error) {
+func standardBody(m notify.Message) ([]byte, error) {
 	a := m.Alert
 	event := standardEvent{
 		Type:      eventType(m.Reason),
 		Timestamp: m.At.UTC(),
 		Data: standardData{
-			Reason: m.Reason, Sequence: m.Sequence, Digest: m.Digest,
+			Reason: m.Reason, Sequence: m.Sequence,
 			Alert: standardAlert{
 				ID: strconv.FormatInt(a.ID, 10), Level: a.Level, Message: a.Message, Details: a.Details,
 				Timestamp: a.LastSeen.UTC(), Rule: a.Rule, Subject: a.Subject, Status: a.Status,
 				Occurrences: a.Occurrences, FirstSeen: a.FirstSeen.UTC(), LastSeen: a.LastSeen.UTC(),
-				ResolvedAt: utc(a.ResolvedAt),
 			},
 		},
+	}
+	if a.ResolvedAt != nil {
+		at := a.ResolvedAt.UTC()
+		event.Data.Alert.ResolvedAt = &at
 	}
 	if m.URL != "" {
 		event.Data.URL = &m.URL
@@ -77,4 +65,18 @@ func standardBody(m Message) ([]byte, error) {
 		event.Data.Runbook = &m.Runbook
 	}
 	return json.Marshal(event)
+}
+
+// eventType returns the type of a notification in Standard.
+func eventType(r notify.Reason) string {
+	switch r {
+	case notify.Escalated:
+		return "alert.escalated"
+	case notify.Reminder:
+		return "alert.reminder"
+	case notify.Resolved:
+		return "alert.resolved"
+	default:
+		return "alert.firing"
+	}
 }

@@ -1,9 +1,11 @@
-package notify
+package webhook
 
 import (
 	"encoding/json"
 	"fmt"
 	"strings"
+
+	"dealbox/internal/notify"
 )
 
 // slackText makes a text inert. Slack wants exactly these three characters
@@ -15,18 +17,11 @@ var slackText = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "@",
 var slackLink = strings.NewReplacer("&", "&amp;", "<", "%3C", ">", "%3E", "|", "%7C")
 
 // slackBody writes one short paragraph.
-func slackBody(m Message) ([]byte, error) {
+func slackBody(m notify.Message) ([]byte, error) {
 	a := m.Alert
 	var b strings.Builder
-	fmt.Fprintf(&b, "*[%s] %s*", strings.ToUpper(a.Level), headline(m))
-	if m.Digest != nil {
-		for _, line := range m.Digest.lines() {
-			b.WriteString("\n" + slackText.Replace(line))
-		}
-	} else {
-		fmt.Fprintf(&b, " %s\n%s", slackText.Replace(a.Rule), slackText.Replace(a.Message))
-		fmt.Fprintf(&b, "\nsince %s, %d×", clock(a.FirstSeen), a.Occurrences)
-	}
+	fmt.Fprintf(&b, "*[%s] %s* %s\n%s", strings.ToUpper(a.Level), m.Headline(), slackText.Replace(a.Rule), slackText.Replace(a.Message))
+	fmt.Fprintf(&b, "\nsince %s, %d×", notify.Clock(a.FirstSeen), a.Occurrences)
 	if m.URL != "" {
 		fmt.Fprintf(&b, " · <%s|open Dealbox>", slackLink.Replace(m.URL))
 	}

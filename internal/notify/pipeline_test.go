@@ -18,23 +18,24 @@ import (
 	"dealbox/internal/jobs"
 	"dealbox/internal/level"
 	"dealbox/internal/notify"
+	"dealbox/internal/notify/webhook"
 )
 
 func TestNotification_Reasons(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
 	h := newEnv(t, notify.Config{
-		Channels:  []notify.Channel{webhook(t, level.Error, notify.WebhookConfig{URL: s.url})},
+		Channels:  []notify.Channel{webhookChannel(t, level.Error, webhook.Config{URL: s.url})},
 		PublicURL: "https://box.example/dealbox/",
 	})
 
 	id := h.raise(breakerOpened(level.Error))
-	h.settled(1)
+	h.finished(1)
 	h.raise(breakerOpened(level.Error)) // A repeat notifies nobody.
 	h.raise(breakerOpened(level.Critical))
-	h.settled(2)
+	h.finished(2)
 	h.resolve("a probe succeeded")
-	rows := h.settled(3)
+	rows := h.finished(3)
 
 	got := s.got()
 	require.Len(t, got, 3)
@@ -66,13 +67,73 @@ func TestNotification_Reasons(t *testing.T) {
 	h.eventually(`SELECT count(*) = 3 FROM river.river_job WHERE kind = 'notification_send' AND state = 'completed'`)
 }
 
+// The first notice waits, and says how things stand when it is sent: a burst is one
+// notice.
+func TestNotification_FirstNoticeWaits(t *testing.T) {
+	t.Parallel()
+	s := newSink(t)
+	h := newEnv(t, notify.Config{
+		Channels:         []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})},
+		FirstNoticeDelay: time.Hour,
+	})
+	for range 100 {
+		h.raise(breakerOpened(level.Error))
+	}
+	h.eventually(`SELECT next_attempt_at BETWEEN now() + interval '50 minutes' AND now() + interval '60 minutes' FROM notification`)
+	h.eventually(`SELECT state = 'scheduled' AND scheduled_at BETWEEN now() + interval '50 minutes' AND now() + interval '61 minutes'
+		FROM river.river_job WHERE kind = 'notification_send'`)
+	require.Empty(t, s.got())
+
+	_, err := h.pool.Exec(t.Context(), `UPDATE river.river_job SET state = 'available', scheduled_at = now() WHERE kind = 'notification_send'`)
+	require.NoError(t, err)
+	h.finished(1)
+	got := s.got()
+	require.Len(t, got, 1)
+	require.Equal(t, 100, got[0].event(t).Data.Alert.Occurrences)
+}
+
+// An episode that is over before its first notice is due notifies nobody.
+func TestNotification_OverBeforeTheFirstNotice(t *testing.T) {
+	t.Parallel()
+	s := newSink(t)
+	h := newEnv(t, notify.Config{
+		Channels:         []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})},
+		FirstNoticeDelay: time.Hour,
+	})
+	h.raise(breakerOpened(level.Critical))
+	h.resolve("it was a hiccup")
+	_, err := h.pool.Exec(t.Context(), `UPDATE river.river_job SET state = 'available', scheduled_at = now() WHERE kind = 'notification_send'`)
+	require.NoError(t, err)
+	h.finished(2)
+	require.Empty(t, s.got())
+	require.Equal(t, "first resolved, resolved never_sent",
+		h.text(`SELECT string_agg(reason || ' ' || suppressed_by, ', ' ORDER BY sequence) FROM notification`))
+	require.Equal(t, "2", h.text(`SELECT count(*)::text FROM alert_event WHERE kind = 'suppressed'`))
+}
+
+// A group's notification keeps how many members it had when it was sent.
+func TestNotification_Members(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: newSink(t).url})}})
+	h.inTx(func(ctx context.Context, tx pgx.Tx) error {
+		id, err := h.alerts.Raise(ctx, tx, breakerOpened(level.Critical))
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `UPDATE alert SET members = 4990 WHERE id = $1`, id)
+		return err
+	})
+	h.finished(1)
+	require.Equal(t, "4990", h.text(`SELECT members::text FROM notification`))
+}
+
 // The contract's fields, byte by byte: receivers depend on them.
 func TestNotification_StandardBody(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: s.url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}})
 	h.raise(alerting.Alert{Rule: "r", Level: level.Info, Message: "m"})
-	h.settled(1)
+	h.finished(1)
 
 	stamp := func(column string) string {
 		var at time.Time
@@ -90,7 +151,7 @@ func TestNotification_StandardBody(t *testing.T) {
 func TestNotification_Floor(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Error, notify.WebhookConfig{URL: s.url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Error, webhook.Config{URL: s.url})}})
 
 	h.raise(breakerOpened(level.Warning))
 	h.resolve("over")
@@ -98,14 +159,14 @@ func TestNotification_Floor(t *testing.T) {
 
 	h.raise(breakerOpened(level.Warning))
 	h.raise(breakerOpened(level.Error))
-	rows := h.settled(1)
+	rows := h.finished(1)
 	require.Equal(t, "first", rows[0].Reason, "the channel hears of this episode for the first time")
 	require.Equal(t, "alert.firing", s.got()[0].event(t).Type)
 }
 
-func TestNotification_RollsBackWithTheFact(t *testing.T) {
+func TestNotification_RollsBackWithTheAlert(t *testing.T) {
 	t.Parallel()
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: newSink(t).url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: newSink(t).url})}})
 	tx, err := h.pool.Begin(t.Context())
 	require.NoError(t, err)
 	_, err = h.alerts.Raise(t.Context(), tx, breakerOpened(level.Critical))
@@ -118,9 +179,9 @@ func TestNotification_RollsBackWithTheFact(t *testing.T) {
 func TestNotification_TriedAgain(t *testing.T) {
 	t.Parallel()
 	s := newSink(t, status(500), status(503))
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: s.url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}})
 	id := h.raise(breakerOpened(level.Critical))
-	rows := h.settled(1)
+	rows := h.finished(1)
 
 	require.Equal(t, "sent", rows[0].Status)
 	require.Equal(t, 3, rows[0].Attempts)
@@ -137,9 +198,9 @@ func TestNotification_TriedAgain(t *testing.T) {
 func TestNotification_Final(t *testing.T) {
 	t.Parallel()
 	s := newSink(t, status(400))
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: s.url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}})
 	h.raise(breakerOpened(level.Critical))
-	rows := h.settled(1)
+	rows := h.finished(1)
 
 	require.Equal(t, "failed", rows[0].Status)
 	require.Equal(t, 1, rows[0].Attempts)
@@ -156,9 +217,9 @@ func TestNotification_RedirectIsFinal(t *testing.T) {
 	t.Parallel()
 	target := newSink(t)
 	s := newSink(t, redirect(307, target.url))
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: s.url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}})
 	h.raise(breakerOpened(level.Critical))
-	rows := h.settled(1)
+	rows := h.finished(1)
 	require.Equal(t, "failed", rows[0].Status)
 	require.Contains(t, *rows[0].LastError, "a redirect, which is never followed")
 	require.Empty(t, target.got())
@@ -170,10 +231,10 @@ func TestNotification_HangingReceiver(t *testing.T) {
 	s := newSink(t, func(http.ResponseWriter) { <-release })
 	defer close(release)
 	h := newEnv(t, notify.Config{Channels: []notify.Channel{
-		webhook(t, level.Info, notify.WebhookConfig{URL: s.url, Timeout: 2 * time.Second}),
+		webhookChannel(t, level.Info, webhook.Config{URL: s.url, Timeout: 2 * time.Second}),
 	}})
 	h.raise(breakerOpened(level.Critical))
-	rows := h.settled(1)
+	rows := h.finished(1)
 	require.Equal(t, "sent", rows[0].Status)
 	require.GreaterOrEqual(t, rows[0].Attempts, 2) // a busy machine may need more for an answer within 2 s
 	require.Contains(t, h.log.String(), "did not answer within 2s, the limit for one attempt")
@@ -188,7 +249,7 @@ func TestNotification_ReceiverAwayForAWhile(t *testing.T) {
 	address := listener.Addr().String()
 	require.NoError(t, listener.Close())
 
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: "http://" + address})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: "http://" + address})}})
 	h.raise(breakerOpened(level.Error))
 	h.raise(breakerOpened(level.Critical))
 	h.resolve("over")
@@ -206,7 +267,7 @@ func TestNotification_ReceiverAwayForAWhile(t *testing.T) {
 	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: s}}
 	server.Start()
 	defer server.Close()
-	rows := h.settled(3)
+	rows := h.finished(3)
 
 	var types []string
 	for i, r := range s.got() {
@@ -215,7 +276,7 @@ func TestNotification_ReceiverAwayForAWhile(t *testing.T) {
 	}
 	require.Equal(t, []string{"alert.firing", "alert.escalated", "alert.resolved"}, types)
 	first := s.got()[0].event(t)
-	require.Equal(t, "resolved", first.Data.Alert.Status, "the alert is as it is when the message is sent")
+	require.Equal(t, "resolved", first.Data.Alert.Status, "the alert is as it is when the notification is sent")
 	require.Equal(t, 1, rows[2].Attempts, "waiting for those before it is no attempt")
 
 	stats, err = notify.ReadStats(t.Context(), h.pool)
@@ -229,11 +290,11 @@ func TestNotification_GivesUp(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
 	h := newEnv(t, notify.Config{
-		Channels:    []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: "http://127.0.0.1:1"})},
+		Channels:    []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: "http://127.0.0.1:1"})},
 		GiveUpAfter: 100 * time.Millisecond,
 	})
 	h.raise(breakerOpened(level.Critical))
-	rows := h.settled(1)
+	rows := h.finished(1)
 	require.Equal(t, "failed", rows[0].Status)
 	require.Empty(t, s.got())
 	stats, err := notify.ReadStats(t.Context(), h.pool)
@@ -248,7 +309,7 @@ func TestNotification_RetryAfterIsHonoured(t *testing.T) {
 		w.Header().Set("Retry-After", "1200")
 		w.WriteHeader(http.StatusTooManyRequests)
 	})
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: s.url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}})
 	h.raise(breakerOpened(level.Critical))
 	h.eventually(`SELECT state = 'scheduled' AND scheduled_at BETWEEN now() + interval '19 min' AND now() + interval '20 min'
 		FROM river.river_job WHERE kind = 'notification_send'`)
@@ -260,7 +321,7 @@ func TestNotification_RetryAfterIsHonoured(t *testing.T) {
 func TestNotification_SentButNotMarked(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: s.url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}})
 	sabotage := `CREATE FUNCTION sabotage() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
 		CREATE TRIGGER sabotage BEFORE UPDATE ON notification FOR EACH ROW WHEN (NEW.status = 'sent') EXECUTE FUNCTION sabotage()`
 	_, err := h.pool.Exec(t.Context(), sabotage)
@@ -273,7 +334,7 @@ func TestNotification_SentButNotMarked(t *testing.T) {
 	})
 
 	h.raise(breakerOpened(level.Critical))
-	rows := h.settled(1)
+	rows := h.finished(1)
 	require.Equal(t, 2, rows[0].Attempts)
 	got := s.got()
 	require.Len(t, got, 2)
@@ -284,9 +345,9 @@ func TestNotification_SentButNotMarked(t *testing.T) {
 func TestNotification_SecondJobFindsItSent(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: s.url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}})
 	h.raise(breakerOpened(level.Critical))
-	rows := h.settled(1)
+	rows := h.finished(1)
 	inserter, err := jobs.NewInserter(h.pool, nil, nil)
 	require.NoError(t, err)
 	_, err = inserter.Insert(t.Context(), notify.SendArgs{NotificationID: rows[0].ID}, nil)
@@ -303,14 +364,14 @@ func TestNotification_TwoWorkersAtOnce(t *testing.T) {
 	t.Parallel()
 	both := make(chan struct{})
 	s := newSink(t, func(http.ResponseWriter) { <-both }, func(http.ResponseWriter) { close(both) })
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhook(t, level.Info, notify.WebhookConfig{URL: s.url})}})
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}})
 	h.raise(breakerOpened(level.Critical))
 	inserter, err := jobs.NewInserter(h.pool, nil, nil)
 	require.NoError(t, err)
 	_, err = inserter.Insert(t.Context(), notify.SendArgs{NotificationID: h.rows()[0].ID}, nil)
 	require.NoError(t, err)
 	h.eventually(`SELECT count(*) = 2 FROM river.river_job WHERE kind = 'notification_send' AND state = 'completed'`)
-	require.Equal(t, "sent", h.settled(1)[0].Status)
+	require.Equal(t, "sent", h.finished(1)[0].Status)
 	got := s.got()
 	require.Len(t, got, 2)
 	require.Equal(t, got[0].header.Get("Webhook-Id"), got[1].header.Get("Webhook-Id"))
@@ -321,7 +382,7 @@ func TestNotification_TwoWorkersAtOnce(t *testing.T) {
 func TestNotification_ChannelUnknownHere(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
-	channel := webhook(t, level.Info, notify.WebhookConfig{URL: s.url})
+	channel := webhookChannel(t, level.Info, webhook.Config{URL: s.url})
 	without := newEnv(t, notify.Config{})
 	inserter, err := jobs.NewInserter(without.pool, nil, nil)
 	require.NoError(t, err)
@@ -332,7 +393,23 @@ func TestNotification_ChannelUnknownHere(t *testing.T) {
 	})
 	without.eventually(`SELECT status = 'pending' AND last_error LIKE 'channel webhook is not configured%' FROM notification`)
 	newEnvOn(t, without.pool, notify.Config{Channels: []notify.Channel{channel}})
-	require.Equal(t, "sent", without.settled(1)[0].Status)
+	require.Equal(t, "sent", without.finished(1)[0].Status)
+}
+
+// What of a webhook's URL may be a secret is in no table, no history and no log.
+func TestNotification_SecretsStayOutOfTablesAndLogs(t *testing.T) {
+	t.Parallel()
+	s := newSink(t, status(500), status(404))
+	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{
+		URL: strings.Replace(s.url, "://", "://canary:canary@", 1) + "/canary?canary", Secret: "canary_secret_of_24_bytes",
+	})}})
+	h.raise(breakerOpened(level.Critical))
+	require.Equal(t, "failed", h.finished(1)[0].Status)
+	require.NotContains(t, h.log.String(), "canary")
+	for _, table := range []string{"alert", "alert_event", "notification", "river.river_job"} {
+		require.NotContains(t, h.text("SELECT coalesce(string_agg(x::text, ' '), '') FROM "+table+" x"), "canary", table)
+	}
+	require.Equal(t, "Basic Y2FuYXJ5OmNhbmFyeQ==", s.got()[0].header.Get("Authorization"), "the receiver does get it")
 }
 
 func TestNotification_Signed(t *testing.T) {
@@ -345,10 +422,10 @@ func TestNotification_Signed(t *testing.T) {
 			t.Parallel()
 			s := newSink(t)
 			h := newEnv(t, notify.Config{Channels: []notify.Channel{
-				webhook(t, level.Info, notify.WebhookConfig{URL: s.url, Secret: secret}),
+				webhookChannel(t, level.Info, webhook.Config{URL: s.url, Secret: secret}),
 			}})
 			h.raise(breakerOpened(level.Critical))
-			h.settled(1)
+			h.finished(1)
 			oracle, err := standardwebhooks.NewWebhookRaw([]byte(secret))
 			if strings.HasPrefix(secret, "whsec_") {
 				oracle, err = standardwebhooks.NewWebhook(secret)
@@ -367,14 +444,14 @@ func TestNotification_HostileTextIsInert(t *testing.T) {
 	hostile := "</script><svg onload=alert(1)> <!channel> @channel \x00\xff\xfe\xed\xa0\x80 x\r\nBcc: a@b\n{\"level\":\"error\"}\u2028\u202egnp.exe"
 	slackSink, jsonSink := newSink(t), newSink(t)
 	h := newEnv(t, notify.Config{Channels: []notify.Channel{
-		{Name: "slack", Floor: 1, Notify: webhook(t, 1, notify.WebhookConfig{URL: slackSink.url, Format: notify.FormatSlack}).Notify},
-		{Name: "webhook", Floor: 1, Notify: webhook(t, 1, notify.WebhookConfig{URL: jsonSink.url}).Notify},
+		{Name: "slack", Floor: 1, Notify: webhookChannel(t, 1, webhook.Config{URL: slackSink.url, Format: webhook.Slack}).Notify},
+		{Name: "webhook", Floor: 1, Notify: webhookChannel(t, 1, webhook.Config{URL: jsonSink.url}).Notify},
 	}})
 	h.raise(alerting.Alert{
 		Rule: alerting.RuleBodyQuarantined, Subject: hostile, Level: level.Warning, Message: hostile,
 		Details: map[string]any{hostile: hostile},
 	})
-	h.settled(2)
+	h.finished(2)
 
 	body := slackSink.got()[0].body
 	var slack map[string]string

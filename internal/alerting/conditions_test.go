@@ -13,18 +13,6 @@ import (
 	"dealbox/internal/level"
 )
 
-// rule is "level status" of the newest episode of a rule, "" when there is none.
-func (b book) rule(rule string) string {
-	b.t.Helper()
-	return b.text(`SELECT coalesce((SELECT level || ' ' || status FROM alert WHERE rule = $1 ORDER BY id DESC LIMIT 1), '')`, rule)
-}
-
-func (b book) exec(sql string) {
-	b.t.Helper()
-	_, err := b.pool.Exec(b.t.Context(), sql)
-	require.NoError(b.t, err)
-}
-
 func TestHysteresis(t *testing.T) {
 	t.Parallel()
 	h := alerting.Hysteresis{RaiseAfter: 2, ClearAfter: 3}
@@ -45,47 +33,47 @@ func TestHysteresis(t *testing.T) {
 
 func TestRule_OldestPending(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	b.exec(`INSERT INTO entity_sync (uid, document_id, locale, want_seq, done_seq, events, events_done, state, pending_since)
 		VALUES ('api::x.x', 'd', '', 1, 0, 1, 0, 'pending', now() - interval '4 minutes')`)
-	b.tend()
-	b.tend()
+	b.review()
+	b.review()
 	require.Empty(t, b.rule(alerting.RuleOldestPending))
 	b.exec(`UPDATE entity_sync SET pending_since = now() - interval '6 minutes'`)
-	b.tend()
+	b.review()
 	require.Empty(t, b.rule(alerting.RuleOldestPending), "once is chance")
-	b.tend()
+	b.review()
 	require.Equal(t, "error firing", b.rule(alerting.RuleOldestPending))
 	b.exec(`UPDATE entity_sync SET pending_since = now() - interval '61 minutes'`)
-	b.tend()
+	b.review()
 	require.Equal(t, "critical firing", b.rule(alerting.RuleOldestPending))
 	b.exec(`UPDATE entity_sync SET done_seq = 1, events_done = 1, state = 'ok', pending_since = NULL`)
-	b.tend()
+	b.review()
 	require.Equal(t, "critical firing", b.rule(alerting.RuleOldestPending))
-	b.tend()
+	b.review()
 	require.Equal(t, "critical resolved", b.rule(alerting.RuleOldestPending))
 	require.Equal(t, "0", b.text(`SELECT count(*)::text FROM alert_sample`))
 }
 
 func TestRule_NotificationFailing(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
-	b.raise(dead(level.Error, "m"))
+	b := newEnv(t, alerting.Config{})
+	b.raise(unusable(level.Error, "m"))
 	b.exec(`UPDATE notification SET status = 'failed', failed_at = now() - interval '1 minute', last_error = 'HTTP 400'`)
-	b.tend()
-	b.tend()
+	b.review()
+	b.review()
 	require.Equal(t, "error firing", b.rule(alerting.RuleNotificationFailing))
 	require.Equal(t, "webhook", b.text(`SELECT subject FROM alert WHERE rule = 'notification_failing'`))
 	require.Contains(t, b.text(`SELECT message FROM alert WHERE rule = 'notification_failing'`), "HTTP 400")
 
-	// What tells of the failing channel fails, too: that keeps nothing alive.
+	// The notification about the failing channel fails, too: that keeps nothing alive.
 	b.exec(`UPDATE notification SET status = 'failed', failed_at = now(), last_error = 'HTTP 400' WHERE status = 'pending'`)
-	other := dead(level.Error, "m")
-	other.Subject = "api::billing.billing/xyz"
+	other := unusable(level.Error, "m")
+	other.Subject = "deals"
 	b.raise(other)
 	b.exec(`UPDATE notification SET status = 'sent', sent_at = now() - interval '30 s' WHERE status = 'pending'`)
-	b.tend()
-	b.tend()
+	b.review()
+	b.review()
 	require.Equal(t, "error resolved", b.rule(alerting.RuleNotificationFailing))
 	require.Equal(t, "1", b.text(`SELECT count(*)::text FROM alert WHERE rule = 'notification_failing'`))
 }
@@ -96,14 +84,14 @@ func TestRule_NotificationFailing(t *testing.T) {
 func TestRule_NotificationFailing_Over(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		end    func(t *testing.T, b book) book
+		end    func(t *testing.T, b env) env
 		reason string
 	}{
-		"Sent": {func(_ *testing.T, b book) book {
+		"Sent": {func(_ *testing.T, b env) env {
 			b.exec(`UPDATE notification SET status = 'sent', sent_at = now() WHERE status = 'pending'`)
 			return b
-		}, "it is well again"},
-		"ByHand": {func(t *testing.T, b book) book {
+		}, "the channel sends again"},
+		"ByHand": {func(t *testing.T, b env) env {
 			var id int64
 			require.NoError(t, b.pool.QueryRow(t.Context(), `SELECT id FROM alert WHERE rule = 'notification_failing'`).Scan(&id))
 			b.inTx(func(ctx context.Context, tx pgx.Tx) error {
@@ -113,23 +101,23 @@ func TestRule_NotificationFailing_Over(t *testing.T) {
 			b.exec(`UPDATE notification SET failed_at = now() - interval '1 minute' WHERE status = 'failed'`)
 			return b
 		}, "a new URL"},
-		"NotConfigured": {func(_ *testing.T, b book) book { return newCommand(b) }, "this channel is not configured any more"},
+		"NotConfigured": {func(_ *testing.T, b env) env { return newCommand(b) }, "this channel is not configured any more"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := newBook(t, alerting.Config{})
-			b.raise(dead(level.Error, "m"))
+			b := newEnv(t, alerting.Config{})
+			b.raise(unusable(level.Error, "m"))
 			b.exec(`UPDATE notification SET status = 'failed', failed_at = now() - interval '1 minute', last_error = 'HTTP 404'`)
-			b.tend()
-			b.tend()
+			b.review()
+			b.review()
 			b.exec(`UPDATE notification SET failed_at = now() - interval '1 day' WHERE status = 'failed'`)
-			b.tend()
-			b.tend()
+			b.review()
+			b.review()
 			require.Equal(t, "error firing", b.rule(alerting.RuleNotificationFailing))
 
 			b = c.end(t, b)
 			for range 4 {
-				b.tend()
+				b.review()
 			}
 			require.Equal(t, "error resolved", b.rule(alerting.RuleNotificationFailing))
 			require.Equal(t, "1", b.text(`SELECT count(*)::text FROM alert WHERE rule = 'notification_failing'`))
@@ -141,54 +129,54 @@ func TestRule_NotificationFailing_Over(t *testing.T) {
 // A channel that does not answer is stuck long before anything failed for good.
 func TestRule_NotificationStuck(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
-	b.raise(dead(level.Error, "m"))
+	b := newEnv(t, alerting.Config{})
+	b.raise(unusable(level.Error, "m"))
 	b.exec(`UPDATE notification SET attempts = 3, last_error = 'no answer'`)
-	b.tend()
-	b.tend()
+	b.review()
+	b.review()
 	require.Equal(t, "error firing", b.rule(alerting.RuleNotificationFailing))
 }
 
 // Attempts that die leave no error behind.
 func TestRule_NotificationStuck_Died(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
-	b.raise(dead(level.Error, "m"))
+	b := newEnv(t, alerting.Config{})
+	b.raise(unusable(level.Error, "m"))
 	b.exec(`UPDATE notification SET attempts = 3`)
-	b.tend()
-	b.tend()
-	require.Contains(t, b.text(`SELECT message FROM alert WHERE rule = 'notification_failing'`), "each attempt died before it had an answer")
+	b.review()
+	b.review()
+	require.Contains(t, b.text(`SELECT message FROM alert WHERE rule = 'notification_failing'`), "each attempt died before the channel answered")
 }
 
-// A step of the minute that fails is told, and the others have their turn.
-func TestTend_OneStepFails(t *testing.T) {
+// A step of the review that fails is reported, and the others run.
+func TestReview_OneStepFails(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	b.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Subject: "a machine", Level: level.Warning})
 	b.later(time.Hour)
 	b.exec(`DROP TABLE alert_sample`)
-	require.ErrorContains(t, alerting.NewTendWorker(b.pool, b.Alerts).Work(t.Context(), nil), "alert_sample")
+	require.ErrorContains(t, alerting.NewReviewWorker(b.pool, b.Alerts).Work(t.Context(), nil), "alert_sample")
 	require.Equal(t, "warning resolved", b.rule(alerting.RuleClockSkew))
 }
 
 func TestRule_QuietIsOver(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	b.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Subject: "a machine that is gone", Level: level.Warning})
-	b.raise(dead(level.Error, "does not end by itself"))
+	b.raise(unusable(level.Error, "does not end by itself"))
 	b.later(4 * time.Minute)
-	b.tend()
+	b.review()
 	require.Equal(t, "warning firing", b.rule(alerting.RuleClockSkew))
 	b.later(2 * time.Minute)
-	b.tend()
+	b.review()
 	require.Equal(t, "warning resolved", b.rule(alerting.RuleClockSkew))
-	require.Equal(t, "error firing", b.rule(alerting.RuleEventDeadLettered))
+	require.Equal(t, "error firing", b.rule(alerting.RuleStrapiUnusable))
 }
 
 // A stranger who gave up is over soon; our own Strapi that says nothing is not.
 func TestRule_QuietSignatures(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	for _, subject := range []string{"wrong_secret", "forged"} {
 		b.raise(alerting.Alert{Rule: alerting.RuleSignatureFailures, Subject: subject, Level: level.Warning})
 	}
@@ -196,17 +184,17 @@ func TestRule_QuietSignatures(t *testing.T) {
 		return b.text("SELECT coalesce(string_agg(subject, ' ' ORDER BY subject), '') FROM alert WHERE resolved_at IS NULL")
 	}
 	b.later(10 * time.Minute)
-	b.tend()
+	b.review()
 	require.Equal(t, "forged wrong_secret", open())
 	b.later(2 * time.Minute)
-	b.tend()
+	b.review()
 	require.Equal(t, "wrong_secret", open())
 	b.later(25 * time.Hour)
-	b.tend()
+	b.review()
 	require.Empty(t, open())
 }
 
-func TestJudgeSignatures(t *testing.T) {
+func TestEvaluateSignatures(t *testing.T) {
 	t.Parallel()
 	const mismatch, missing, malformed, late = "signature_mismatch", "signature_missing", "signature_malformed", "timestamp_out_of_tolerance"
 	// "named" stands before the code of deliveries that name their event.
@@ -254,7 +242,7 @@ func TestJudgeSignatures(t *testing.T) {
 		var alert *alerting.Alert
 		var suspect alerting.Suspect
 		for _, w := range c.windows {
-			alert, suspect = alerting.JudgeSignatures(suspect, w)
+			alert, suspect = alerting.EvaluateSignatures(suspect, w)
 		}
 		if c.want == "" {
 			require.Nil(t, alert, name)
@@ -263,11 +251,4 @@ func TestJudgeSignatures(t *testing.T) {
 		require.NotNil(t, alert, name)
 		require.Equal(t, c.want, alert.Subject+" "+alert.Level.String(), name)
 	}
-}
-
-// Every rule that mutes, is sampled or ends by itself is one of the list.
-func TestRules_Listed(t *testing.T) {
-	t.Parallel()
-	require.Len(t, alerting.Rules(), 15)
-	require.IsIncreasing(t, alerting.Rules())
 }

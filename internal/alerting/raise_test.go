@@ -13,107 +13,25 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/alerting"
-	"dealbox/internal/jobs"
 	"dealbox/internal/level"
 	"dealbox/internal/notify"
-	"dealbox/internal/pgtest"
 )
-
-func TestMain(m *testing.M) { pgtest.Main(m) }
-
-// book is Alerts on a database of their own, with one channel that hears of
-// errors. Nothing works its jobs: package notify has the tests of sending.
-type book struct {
-	*alerting.Alerts
-	t    testing.TB
-	pool *pgxpool.Pool
-}
-
-func newBook(t testing.TB, config alerting.Config) book {
-	t.Helper()
-	pool := pgtest.Pool(t)
-	inserter, err := jobs.NewInserter(pool, nil, nil)
-	require.NoError(t, err)
-	outbox := notify.New(notify.Config{Channels: []notify.Channel{{Name: "webhook", Floor: level.Error}}}, inserter)
-	return book{Alerts: alerting.New(config, outbox), t: t, pool: pool}
-}
-
-// newCommand is the same book as a command has it: it knows no channel.
-func newCommand(b book) book {
-	b.t.Helper()
-	inserter, err := jobs.NewInserter(b.pool, nil, nil)
-	require.NoError(b.t, err)
-	b.Alerts = alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter))
-	return b
-}
-
-func (b book) inTx(do func(ctx context.Context, tx pgx.Tx) error) {
-	b.t.Helper()
-	ctx := b.t.Context()
-	require.NoError(b.t, pgx.BeginFunc(ctx, b.pool, func(tx pgx.Tx) error { return do(ctx, tx) }))
-}
-
-func (b book) raise(a alerting.Alert) (id int64) {
-	b.t.Helper()
-	b.inTx(func(ctx context.Context, tx pgx.Tx) (err error) {
-		id, err = b.Raise(ctx, tx, a)
-		return err
-	})
-	return id
-}
-
-func (b book) resolve(rule, subject string) (found bool) {
-	b.t.Helper()
-	b.inTx(func(ctx context.Context, tx pgx.Tx) (err error) {
-		found, err = b.Resolve(ctx, tx, rule, subject, "fixed")
-		return err
-	})
-	return found
-}
-
-func (b book) text(query string, args ...any) string {
-	b.t.Helper()
-	var s string
-	require.NoError(b.t, b.pool.QueryRow(b.t.Context(), query, args...).Scan(&s))
-	return s
-}
-
-func (b book) episodes() []alerting.Episode {
-	b.t.Helper()
-	page, err := alerting.List(b.t.Context(), b.pool, alerting.Filter{Limit: alerting.MaxLimit})
-	require.NoError(b.t, err)
-	return page.Episodes
-}
-
-// history is the kinds of an episode's history rows.
-func (b book) history(id int64) string {
-	b.t.Helper()
-	return b.text(`SELECT coalesce(string_agg(kind, ' ' ORDER BY id), '') FROM alert_event WHERE alert_id = $1`, id)
-}
-
-func dead(lvl level.Level, message string) alerting.Alert {
-	return alerting.Alert{
-		Rule: alerting.RuleEventDeadLettered, Subject: "api::billing.billing/abc", Level: lvl,
-		Message: message, Details: map[string]any{"failures": 12},
-	}
-}
 
 func TestAlerts_Raise_OneEpisode(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
-	first := b.raise(dead(level.Error, "one"))
-	require.Equal(t, first, b.raise(dead(level.Error, "two")))
+	b := newEnv(t, alerting.Config{})
+	first := b.raise(unusable(level.Error, "one"))
+	require.Equal(t, first, b.raise(unusable(level.Error, "two")))
 
 	all := b.episodes()
 	require.Len(t, all, 1)
 	e := all[0]
 	require.Equal(t, first, e.ID)
-	require.Equal(t, alerting.RuleEventDeadLettered, e.Rule)
-	require.Equal(t, "api::billing.billing/abc", e.Subject)
+	require.Equal(t, alerting.RuleStrapiUnusable, e.Rule)
+	require.Equal(t, "billings", e.Subject)
 	require.Equal(t, level.Error, e.Level)
 	require.Equal(t, alerting.Firing, e.Status)
 	require.Equal(t, "two", e.Message)
@@ -122,19 +40,19 @@ func TestAlerts_Raise_OneEpisode(t *testing.T) {
 	require.True(t, e.LastSeen.After(e.FirstSeen))
 	require.Equal(t, time.UTC, e.LastSeen.Location())
 	require.Nil(t, e.ResolvedAt)
-	require.Equal(t, "v1:event_dead_lettered:api::billing.billing/abc", b.text("SELECT fingerprint FROM alert"))
+	require.Equal(t, "v1:strapi_unusable:billings", b.text("SELECT fingerprint FROM alert"))
 
-	other := dead(level.Error, "one")
-	other.Subject = "api::billing.billing/xyz"
+	other := unusable(level.Error, "one")
+	other.Subject = "deals"
 	require.NotEqual(t, first, b.raise(other), "another subject is another episode")
 }
 
 func TestAlerts_Raise_LevelOnlyRises(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{RepeatEvery: time.Nanosecond})
-	id := b.raise(dead(level.Warning, "w"))
-	b.raise(dead(level.Critical, "c"))
-	b.raise(dead(level.Info, "i"))
+	b := newEnv(t, alerting.Config{RepeatEvery: time.Nanosecond})
+	id := b.raise(unusable(level.Warning, "w"))
+	b.raise(unusable(level.Critical, "c"))
+	b.raise(unusable(level.Info, "i"))
 	require.Equal(t, level.Critical, b.episodes()[0].Level)
 	require.Equal(t, "i", b.episodes()[0].Message)
 	require.Equal(t, "raised escalated repeated", b.history(id))
@@ -146,11 +64,11 @@ func TestAlerts_Raise_LevelOnlyRises(t *testing.T) {
 
 func TestAlerts_Raise_RepeatsDoNotFillTheHistory(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{RepeatEvery: time.Hour}) // 1,000 take a busy machine long
+	b := newEnv(t, alerting.Config{RepeatEvery: time.Hour}) // 1,000 take a busy machine long
 	var id int64
 	b.inTx(func(ctx context.Context, tx pgx.Tx) (err error) {
 		for range 1000 {
-			if id, err = b.Raise(ctx, tx, dead(level.Error, "again")); err != nil {
+			if id, err = b.Raise(ctx, tx, unusable(level.Error, "again")); err != nil {
 				return err
 			}
 		}
@@ -164,20 +82,20 @@ func TestAlerts_Raise_RepeatsDoNotFillTheHistory(t *testing.T) {
 	_, err := b.pool.Exec(t.Context(), `ALTER TABLE alert_event DISABLE TRIGGER USER;
 		UPDATE alert_event SET at = at - interval '61 minutes'; ALTER TABLE alert_event ENABLE TRIGGER USER`)
 	require.NoError(t, err)
-	b.raise(dead(level.Error, "again"))
-	b.raise(dead(level.Error, "again"))
+	b.raise(unusable(level.Error, "again"))
+	b.raise(unusable(level.Error, "again"))
 	require.Equal(t, "raised repeated", b.history(id))
 	require.Equal(t, "1001", b.text(`SELECT details->>'occurrences' FROM alert_event WHERE kind = 'repeated'`))
 }
 
 func TestAlerts_Resolve(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
-	require.False(t, b.resolve(alerting.RuleEventDeadLettered, "api::billing.billing/abc"))
-	first := b.raise(dead(level.Error, "one"))
-	b.raise(dead(level.Error, "one"))
-	require.True(t, b.resolve(alerting.RuleEventDeadLettered, "api::billing.billing/abc"))
-	require.False(t, b.resolve(alerting.RuleEventDeadLettered, "api::billing.billing/abc"))
+	b := newEnv(t, alerting.Config{})
+	require.False(t, b.resolve(alerting.RuleStrapiUnusable, "billings"))
+	first := b.raise(unusable(level.Error, "one"))
+	b.raise(unusable(level.Error, "one"))
+	require.True(t, b.resolve(alerting.RuleStrapiUnusable, "billings"))
+	require.False(t, b.resolve(alerting.RuleStrapiUnusable, "billings"))
 
 	e := b.episodes()[0]
 	require.Equal(t, alerting.Resolved, e.Status)
@@ -187,7 +105,7 @@ func TestAlerts_Resolve(t *testing.T) {
 	require.Equal(t, "true", b.text(`SELECT (details->>'occurrences' = '2' AND (details->>'seconds')::numeric >= 0)::text
 		FROM alert_event WHERE kind = 'resolved'`))
 
-	second := b.raise(dead(level.Error, "back"))
+	second := b.raise(unusable(level.Error, "back"))
 	require.NotEqual(t, first, second, "after it resolved, the next one is a new episode")
 	require.Equal(t, "first resolved first", b.text(`SELECT string_agg(reason, ' ' ORDER BY id) FROM notification`))
 	require.Equal(t, "1 2 1", b.text(`SELECT string_agg(sequence::text, ' ' ORDER BY id) FROM notification`))
@@ -196,7 +114,7 @@ func TestAlerts_Resolve(t *testing.T) {
 // Resolve is called on good news, which is nearly always: it must not scan.
 func TestAlerts_Resolve_UsesTheIndex(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	_, err := b.pool.Exec(t.Context(), `INSERT INTO alert (fingerprint, rule, level, message, first_seen, last_seen)
 		SELECT 'v1:r:' || i, 'r', 'error', 'm', now(), now() FROM generate_series(1, 20000) i`)
 	require.NoError(t, err)
@@ -214,18 +132,18 @@ func TestAlerts_Resolve_UsesTheIndex(t *testing.T) {
 // and adds to its episode.
 func TestAlerts_Raise_TwoAtOnce(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	ctx := t.Context()
 	one, err := b.pool.Begin(ctx)
 	require.NoError(t, err)
-	first, err := b.Raise(ctx, one, dead(level.Warning, "one"))
+	first, err := b.Raise(ctx, one, unusable(level.Warning, "one"))
 	require.NoError(t, err)
 
 	second := make(chan int64, 1)
 	go func() {
 		var id int64
 		if err := pgx.BeginFunc(ctx, b.pool, func(tx pgx.Tx) (err error) {
-			id, err = b.Raise(ctx, tx, dead(level.Error, "two"))
+			id, err = b.Raise(ctx, tx, unusable(level.Error, "two"))
 			return err
 		}); err != nil {
 			t.Error(err)
@@ -248,16 +166,16 @@ func TestAlerts_Raise_TwoAtOnce(t *testing.T) {
 // When the first transaction rolls back, the waiting one opens the episode.
 func TestAlerts_Raise_FirstOneRollsBack(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	ctx := t.Context()
 	one, err := b.pool.Begin(ctx)
 	require.NoError(t, err)
-	_, err = b.Raise(ctx, one, dead(level.Error, "one"))
+	_, err = b.Raise(ctx, one, unusable(level.Error, "one"))
 	require.NoError(t, err)
 	done := make(chan error, 1)
 	go func() {
 		done <- pgx.BeginFunc(ctx, b.pool, func(tx pgx.Tx) error {
-			_, err := b.Raise(ctx, tx, dead(level.Error, "two"))
+			_, err := b.Raise(ctx, tx, unusable(level.Error, "two"))
 			return err
 		})
 	}()
@@ -274,7 +192,7 @@ func TestAlerts_Raise_FirstOneRollsBack(t *testing.T) {
 // never more than one open episode, and each closed one has exactly one end.
 func TestAlerts_Concurrency(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	const workers, rounds = 8, 25
 	var group sync.WaitGroup
 	for w := range workers {
@@ -282,10 +200,10 @@ func TestAlerts_Concurrency(t *testing.T) {
 			for i := range rounds {
 				err := pgx.BeginFunc(t.Context(), b.pool, func(tx pgx.Tx) error {
 					if w == 0 && i%5 == 4 {
-						_, err := b.Resolve(t.Context(), tx, alerting.RuleEventDeadLettered, "api::billing.billing/abc", "")
+						_, err := b.Resolve(t.Context(), tx, alerting.RuleStrapiUnusable, "billings", "")
 						return err
 					}
-					_, err := b.Raise(t.Context(), tx, dead(level.All()[(w+i)%4], "m"))
+					_, err := b.Raise(t.Context(), tx, unusable(level.All()[(w+i)%4], "m"))
 					return err
 				})
 				if err != nil {
@@ -311,10 +229,10 @@ func TestAlerts_Raise_CallersMistakes(t *testing.T) {
 	require.ErrorContains(t, err, "is no alert level")
 }
 
-// Whatever the text, the transaction of the fact goes through.
+// Whatever the text, the transaction that raises goes through.
 func TestAlerts_Raise_HostileText(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{RepeatEvery: time.Nanosecond})
+	b := newEnv(t, alerting.Config{RepeatEvery: time.Nanosecond})
 	hostile := []string{
 		"\x00", "a\x00b", "\xff\xfe", "\xed\xa0\x80", "two\nlines\r\n{\"level\":\"error\"}", "</script><svg onload=alert(1)>",
 		"\u202egnp.exe", "\ufeff", `\u0000`, "'; DROP TABLE alert; --", strings.Repeat("x", 1<<20), strings.Repeat("ร", 5000), strings.Repeat("\x00", 9000),
@@ -349,7 +267,7 @@ func TestAlerts_Raise_DetailsOfAnyKind(t *testing.T) {
 	for i := range 5000 {
 		many[strings.Repeat("k", i%50)+string(rune('a'+i%26))] = strings.Repeat("v", 900)
 	}
-	b := newBook(t, alerting.Config{})
+	b := newEnv(t, alerting.Config{})
 	for name, c := range map[string]struct {
 		details map[string]any
 		want    string
@@ -363,7 +281,7 @@ func TestAlerts_Raise_DetailsOfAnyKind(t *testing.T) {
 		"LongInt":   {map[string]any{"n": int64(math.MaxInt64)}, `{"n":9223372036854775807}`},
 		"NULInside": {map[string]any{"n": json.RawMessage(`"a\u0000b"`), "s": json.RawMessage(`"\ud800"`)}, `{"n":"a b","s":"` + "\ufffd" + `"}`},
 		"Broken":    {map[string]any{"n": json.RawMessage(`{"a":`)}, `{"n":"a json.RawMessage, which JSON cannot hold"}`},
-		"Deep":      {map[string]any{"n": deep}, `{"n":[[[[["1 values"]]]]]}`},
+		"Deep":      {map[string]any{"n": deep}, `{"n":` + strings.Repeat("[", 200) + `"bottom"` + strings.Repeat("]", 200) + `}`},
 		"Many":      {many, ``},
 	} {
 		b.raise(alerting.Alert{Rule: "r", Subject: name, Level: level.Info, Details: c.details})
@@ -379,8 +297,8 @@ func TestAlerts_Raise_DetailsOfAnyKind(t *testing.T) {
 
 func TestAlertEvent_IsAppendOnly(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, alerting.Config{})
-	b.raise(dead(level.Error, "one"))
+	b := newEnv(t, alerting.Config{})
+	b.raise(unusable(level.Error, "one"))
 	for _, statement := range []string{
 		"UPDATE alert_event SET reason = 'never happened'", "DELETE FROM alert_event", "TRUNCATE alert_event",
 	} {

@@ -1,0 +1,216 @@
+package alerting
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"dealbox/internal/dbsqlc"
+	"dealbox/internal/level"
+	"dealbox/internal/notify"
+	"dealbox/internal/text"
+)
+
+// Raise opens an episode of a rule and subject, or adds an occurrence to the open
+// one, and returns its id. A member joins the episode. A higher level escalates
+// it; a lower one does not calm it. The first occurrence and each escalation are
+// notified, unless a silence or another episode mutes them.
+//
+// It locks the episode's row until tx ends, so raise last in a transaction, and
+// several alerts in the order of their subjects.
+func (a *Alerts) Raise(ctx context.Context, tx pgx.Tx, alert Alert) (int64, error) {
+	if err := alert.check(); err != nil {
+		return 0, err
+	}
+	row, err := a.queries.AlertLockOrOpen(ctx, tx, dbsqlc.AlertLockOrOpenParams{
+		Fingerprint: fingerprint(alert.Rule, alert.Subject), Rule: text.Line(alert.Rule, maxRule), Subject: fit(alert.Subject),
+		Level: alert.Level.String(), Message: text.Line(alert.Message, maxMessage),
+	})
+	if err != nil {
+		return 0, fmt.Errorf("lock or open the episode of %s: %w", alert.Rule, err)
+	}
+	next, err := decide(row, alert.Level)
+	if err != nil {
+		return 0, err
+	}
+	var m mute
+	if next.notice != "" {
+		if m, err = a.muteOf(ctx, tx, row.Rule, row.Subject); err != nil {
+			return 0, err
+		}
+	}
+	joined, err := a.save(ctx, tx, &row, alert, next, m)
+	if err != nil {
+		return 0, err
+	}
+	return row.ID, a.report(ctx, tx, row, alert.Member, next, joined, m)
+}
+
+// change is what an occurrence does to an episode.
+type change struct {
+	kind        string      // of its history row
+	from, level level.Level // before and after
+	notice      notify.Reason
+}
+
+// decide compares the level of an occurrence with that of its episode. An episode
+// that is muted already escalates without a notice: if it outlives what mutes it,
+// it is notified with its new level.
+func decide(row dbsqlc.Alert, raised level.Level) (change, error) {
+	before, err := level.Parse(row.Level)
+	switch {
+	case err != nil:
+		return change{}, fmt.Errorf("read alert %d: %w", row.ID, err)
+	case row.Occurrences == 0:
+		return change{kind: "raised", level: raised, notice: notify.First}, nil
+	case raised <= before:
+		return change{kind: "repeated", level: before}, nil
+	case Status(row.Status) == Suppressed:
+		return change{kind: "escalated", from: before, level: raised}, nil
+	}
+	return change{kind: "escalated", from: before, level: raised, notice: notify.Escalated}, nil
+}
+
+// mute is what keeps an episode from being notified: a silence or, when there is
+// none, an open episode that inhibits it. The zero value is neither.
+type mute dbsqlc.AlertMuteRow
+
+func (m mute) exists() bool { return m.SilenceID != 0 || m.InhibitorID != 0 }
+
+func (a *Alerts) muteOf(ctx context.Context, tx pgx.Tx, rule, subject string) (mute, error) {
+	row, err := a.queries.AlertMute(ctx, tx, dbsqlc.AlertMuteParams{Rule: rule, Subject: subject, Inhibitors: inhibitorsOf(rule)})
+	if err != nil {
+		return mute{}, fmt.Errorf("read what mutes %s: %w", rule, err)
+	}
+	return mute(row), nil
+}
+
+// save writes the occurrence into the episode's row, which the caller has locked,
+// and reports whether the alert's member is a new one.
+func (a *Alerts) save(ctx context.Context, tx pgx.Tx, row *dbsqlc.Alert, alert Alert, next change, m mute) (joined bool, err error) {
+	row.Occurrences++
+	row.Level = next.level.String()
+	row.Message, row.Details = text.Line(alert.Message, maxMessage), encodeDetails(alert.Details)
+	if alert.Member != nil {
+		if joined, err = a.join(ctx, tx, row, *alert.Member); err != nil {
+			return false, err
+		}
+	}
+	switch {
+	case m.exists():
+		row.Status, row.SilenceID, row.InhibitorID = string(Suppressed), id(m.SilenceID), id(m.InhibitorID)
+	case next.notice == notify.Escalated: // what somebody had acknowledged was less
+		row.Status = string(Firing)
+	}
+	err = a.queries.AlertSave(ctx, tx, dbsqlc.AlertSaveParams{
+		ID: row.ID, Occurrences: row.Occurrences, Members: row.Members, Level: row.Level, Status: row.Status,
+		SilenceID: row.SilenceID, InhibitorID: row.InhibitorID, Message: row.Message, Details: row.Details,
+		Notified: next.notice != "" && !m.exists() && a.outbox.HasChannels(),
+	})
+	if err != nil {
+		return false, fmt.Errorf("save alert %d: %w", row.ID, err)
+	}
+	return joined, nil
+}
+
+// id returns null for 0.
+func id(n int64) *int64 {
+	if n == 0 {
+		return nil
+	}
+	return &n
+}
+
+// report appends what happened to the history and requests the notifications.
+func (a *Alerts) report(ctx context.Context, tx pgx.Tx, row dbsqlc.Alert, member *Member, next change, joined bool, m mute) error {
+	if next.kind != "repeated" || !joined {
+		v := values{Message: row.Message, Details: row.Details, Occurrences: row.Occurrences}
+		if next.from != 0 {
+			v.From = next.from.String()
+		}
+		if err := a.append(ctx, tx, row.ID, record{kind: next.kind, level: next.level, values: v}); err != nil {
+			return err
+		}
+	}
+	if joined {
+		if err := a.append(ctx, tx, row.ID, joinedRecord(*member, next.level)); err != nil {
+			return err
+		}
+	}
+	if next.notice == "" {
+		return nil
+	}
+	return a.notify(ctx, tx, row.ID, next.level, next.notice, m)
+}
+
+// record is a row of an episode's history.
+type record struct {
+	kind  string
+	level level.Level // of the episode afterwards
+	cause
+	values
+}
+
+// cause is who changed an episode, and why. No actor means Dealbox itself.
+type cause struct{ actor, reason string }
+
+// service is the actor of what Dealbox does by itself.
+const service = "dealbox"
+
+// values are those of the moment: the episode's row loses them when the rule
+// fires again.
+type values struct {
+	From        string          `json:"from,omitempty"` // the level before an escalation
+	Message     string          `json:"message,omitempty"`
+	Details     json.RawMessage `json:"details,omitempty"`
+	Occurrences int64           `json:"occurrences,omitempty"`
+	Member      string          `json:"member,omitempty"` // who joined or left
+	Name        string          `json:"name,omitempty"`
+	Seconds     *float64        `json:"seconds,omitempty"` // from first_seen to resolved_at
+	SilenceID   int64           `json:"silence_id,omitempty"`
+	InhibitorID int64           `json:"inhibitor_id,omitempty"`
+	ExpiresAt   *time.Time      `json:"expires_at,omitempty"` // of a silence
+}
+
+// append writes a row of history. A repeat that comes too soon is left out.
+func (a *Alerts) append(ctx context.Context, tx pgx.Tx, id int64, r record) error {
+	if r.actor == "" {
+		r.actor = service
+	}
+	encoded, err := json.Marshal(r.values) // Clean texts, numbers and JSON of our own.
+	if err == nil && r.kind == "repeated" {
+		err = a.queries.AlertEventAppendRepeat(ctx, tx, dbsqlc.AlertEventAppendRepeatParams{
+			AlertID: id, Level: r.level.String(), Actor: r.actor, Details: encoded, QuietSeconds: a.config.RepeatEvery.Seconds(),
+		})
+	} else if err == nil {
+		err = a.queries.AlertEventAppend(ctx, tx, dbsqlc.AlertEventAppendParams{
+			AlertID: id, Kind: r.kind, Level: r.level.String(), Actor: r.actor, Reason: r.reason, Details: encoded,
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("append to the history of alert %d: %w", id, err)
+	}
+	return nil
+}
+
+// notify requests the notifications of an episode, or records what mutes them.
+func (a *Alerts) notify(ctx context.Context, tx pgx.Tx, id int64, lvl level.Level, reason notify.Reason, m mute) error {
+	if !m.exists() {
+		return a.outbox.Enqueue(ctx, tx, id, lvl, reason)
+	}
+	r, why := record{kind: "suppressed", level: lvl}, notify.Inhibition
+	r.SilenceID, r.InhibitorID = m.SilenceID, m.InhibitorID
+	if m.SilenceID != 0 {
+		r.kind, why = "silenced", notify.Silenced
+		r.cause, r.ExpiresAt = cause{actor: m.Author, reason: m.Comment}, &m.ExpiresAt
+	} else {
+		r.reason = fmt.Sprintf("alert %d (%s) is its cause", m.InhibitorID, m.Inhibitor)
+	}
+	if err := a.append(ctx, tx, id, r); err != nil {
+		return err
+	}
+	return a.outbox.EnqueueSuppressed(ctx, tx, id, lvl, reason, why)
+}
