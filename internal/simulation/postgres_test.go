@@ -369,6 +369,9 @@ func collect[T any](p *postgres, sql string, scan func(pgx.Rows) (T, error), arg
 
 // empty begins a history.
 func (p *postgres) empty() error {
+	if len(p.idle) < transactionsAtOnce {
+		return errors.New("a transaction of the history before is still open")
+	}
 	for _, c := range slices.Concat(p.idle, []*clocked{p.direct, p.scheduler}) {
 		c.now = time.Time{}
 	}
