@@ -26,7 +26,7 @@ type profile struct {
 	drafts bool
 	// lossless: Strapi's webhooks all arrive and are committed, nothing is changed
 	// behind its back, and no reconciliation runs before the end. So the protocol
-	// alone must bring the mirror in step.
+	// alone must make the mirror equal Strapi.
 	lossless bool
 	// faults: one stop in so many goes wrong; 0 is never.
 	faults  int
@@ -41,10 +41,10 @@ type history struct {
 
 	profile   profile
 	inserter  inserter
-	jobs      jobTable
+	jobs      *postgres
 	known     []jobRow // the live jobs, as of so many commits
 	read      int
-	facts     facts
+	facts     postgresFacts
 	watch     *watch
 	tasks     []*task
 	ended     []*task // guarded by the scheduler's mutex
@@ -56,7 +56,7 @@ type history struct {
 	cancel    context.CancelFunc
 	documents []*document
 	changed   int
-	saves     int // of poisoned documents, on the way to rest
+	saves     int // of poisoned documents, while the history drains
 	trace     []line
 	spawned   int
 	calm      bool // nothing goes wrong any more
@@ -105,7 +105,7 @@ func (h *history) story() string {
 	return h.names.in(b.String())
 }
 
-// run lets the history happen and answers the first broken promise.
+// run lets the history happen and returns the first broken promise.
 func (h *history) run() error {
 	h.note("profile: %+v", h.profile)
 	for h.profile.changes > 0 {
@@ -121,8 +121,8 @@ func (h *history) run() error {
 	return h.end()
 }
 
-// settle lets everything that can run without a verdict run, and looks at the result.
-func (h *history) settle() error {
+// quiesce lets everything run that waits for no signal, and checks the promises.
+func (h *history) quiesce() error {
 	synctest.Wait()
 	for _, body := range h.arrived() {
 		env, _ := strapi.ParseEnvelope(body)
@@ -146,16 +146,16 @@ func (h *history) settle() error {
 			t.after(t)
 		}
 	}
-	return h.watch.look(h)
+	return h.watch.check(h)
 }
 
 // step does one thing.
 func (h *history) step() error {
-	if err := h.settle(); err != nil {
+	if err := h.quiesce(); err != nil {
 		return err
 	}
 	time.Sleep(time.Millisecond) //nolint:forbidigo // of the history, not of the test
-	if err := h.settle(); err != nil {
+	if err := h.quiesce(); err != nil {
 		return err
 	}
 	return h.choose()
@@ -212,7 +212,7 @@ func jobName(args river.JobArgs) string {
 	return "unknown"
 }
 
-// jobEnded is what River does with the answer of a worker.
+// jobEnded is what River does with what a worker returned.
 func (h *history) jobEnded(t *task) {
 	switch {
 	case !t.over:
@@ -243,8 +243,8 @@ func wholeMillisecond(d time.Duration) time.Time {
 
 // live are the jobs to be worked, read again only after something was written.
 func (h *history) live() (_ []jobRow, err error) {
-	if h.read != h.gate.commits {
-		h.read = h.gate.commits
+	if h.read != h.written["river_job"] {
+		h.read = h.written["river_job"]
 		h.known, err = h.jobs.live()
 	}
 	return h.known, err
@@ -294,7 +294,7 @@ func (h *history) deliver(i int, again bool) error {
 	return nil
 }
 
-// askReconcile asks for a run, as `dealbox sync` does.
+// askReconcile requests a run, as `dealbox sync` does.
 func (h *history) askReconcile(extent reconcile.Extent) {
 	h.note("ask for a %s reconciliation", extent)
 	r := h.replicas[0]
