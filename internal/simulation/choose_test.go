@@ -32,7 +32,7 @@ func (h *history) choose() error {
 			}
 		}
 	}
-	add(12, len(ready) > 0, func() error { return h.goOn(ready[h.random.IntN(len(ready))]) })
+	add(12, len(ready) > 0, func() error { return h.resumeOne(ready[h.random.IntN(len(ready))]) })
 	add(5, len(due) > 0 && h.working() < workersAtOnce, func() error { return h.startJob(due[h.random.IntN(len(due))]) })
 	add(3, len(h.webhook) > 0, func() error {
 		if !h.profile.lossless && h.chance(5) {
@@ -47,7 +47,7 @@ func (h *history) choose() error {
 }
 
 func (h *history) working() (n int) {
-	for _, t := range h.tasks {
+	for _, t := range h.routines {
 		if t.job != 0 {
 			n++
 		}
@@ -73,8 +73,8 @@ var faultsAt = map[point][]signal{
 	answerPoint:    {crash},
 }
 
-// goOn resumes a goroutine, now and then with a fault.
-func (h *history) goOn(p *stop) error {
+// resumeOne resumes a goroutine, now and then with a fault.
+func (h *history) resumeOne(p *stop) error {
 	v := proceed
 	spared := h.calm || h.profile.faults == 0 || h.profile.lossless && strings.HasPrefix(p.who, receiverName)
 	if !spared && h.chance(h.profile.faults) {
@@ -104,7 +104,7 @@ func (h *history) upset(jobs []jobRow) error {
 	switch h.random.IntN(12) {
 	case 0, 1, 2:
 		d := passes[h.random.IntN(len(passes))]
-		if h.working() < len(h.tasks) {
+		if h.working() < len(h.routines) {
 			d = min(d, time.Second) // Strapi waits 10 s for its answer
 		}
 		h.pass(d)
@@ -289,7 +289,7 @@ func (h *history) drainStep() (done bool, err error) {
 		return false, h.give(ready[0], proceed)
 	case len(waiting) > 0:
 		return false, h.give(waiting[0], victim)
-	case len(h.tasks) == 0 && len(jobs) == 0:
+	case len(h.routines) == 0 && len(jobs) == 0:
 		return h.reconciled()
 	}
 	h.pass(h.untilNext(jobs))
@@ -360,7 +360,7 @@ func (h *history) resetBreaker() {
 }
 
 func (h *history) works(job int64) bool {
-	for _, t := range h.tasks {
+	for _, t := range h.routines {
 		if t.job == job {
 			return true
 		}
@@ -371,7 +371,7 @@ func (h *history) works(job int64) bool {
 // untilNext is how long nothing can happen, at most so long that leases end, too.
 func (h *history) untilNext(jobs []jobRow) time.Duration {
 	wait := time.Minute
-	if len(h.tasks) > 0 {
+	if len(h.routines) > 0 {
 		wait = 100 * time.Millisecond // somebody sleeps
 	}
 	for _, j := range jobs {

@@ -46,8 +46,8 @@ type history struct {
 	read      int
 	facts     postgresFacts
 	watch     *watch
-	tasks     []*task
-	ended     []*task // guarded by the scheduler's mutex
+	routines  []*routine
+	ended     []*routine // guarded by the scheduler's mutex
 	webhook   []webhook
 	lost      bool // a webhook did not lead to a committed event
 	acked     map[string]bool
@@ -74,13 +74,13 @@ type webhook struct {
 	name string
 }
 
-// task is a goroutine that works.
-type task struct {
+// routine is a goroutine that works.
+type routine struct {
 	name  string
 	job   int64 // 0: none
 	err   error
 	over  bool // it ended by itself, and was not killed
-	after func(*task)
+	after func(*routine)
 }
 
 // violation is a broken promise.
@@ -136,9 +136,9 @@ func (h *history) quiesce() error {
 	ended := h.ended
 	h.ended = nil
 	h.mu.Unlock()
-	slices.SortFunc(ended, func(a, b *task) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(ended, func(a, b *routine) int { return strings.Compare(a.name, b.name) })
 	for _, t := range ended {
-		h.tasks = slices.DeleteFunc(h.tasks, func(o *task) bool { return o == t })
+		h.routines = slices.DeleteFunc(h.routines, func(o *routine) bool { return o == t })
 		if p := (panicked{}); errors.As(t.err, &p) {
 			return violated("panic", "%s: %v\n%s", t.name, p.value, p.stack)
 		}
@@ -162,10 +162,10 @@ func (h *history) step() error {
 }
 
 // spawn starts a goroutine; it stops at the first gate.
-func (h *history) spawn(name string, job int64, run func(context.Context) error, after func(*task)) {
+func (h *history) spawn(name string, job int64, run func(context.Context) error, after func(*routine)) {
 	h.spawned++
-	t := &task{name: fmt.Sprintf("%s #%d", name, h.spawned), job: job, after: after}
-	h.tasks = append(h.tasks, t)
+	t := &routine{name: fmt.Sprintf("%s #%d", name, h.spawned), job: job, after: after}
+	h.routines = append(h.routines, t)
 	ctx := context.WithValue(h.ctx, workerKey{}, t.name)
 	go func() {
 		defer func() {
@@ -213,7 +213,7 @@ func jobName(args river.JobArgs) string {
 }
 
 // jobEnded is what River does with what a worker returned.
-func (h *history) jobEnded(t *task) {
+func (h *history) jobEnded(t *routine) {
 	switch {
 	case !t.over:
 		h.note("%s was killed", t.name)
@@ -283,7 +283,7 @@ func (h *history) deliver(i int, again bool) error {
 		defer cancel()
 		_, err := r.receiver.Receive(ctx, inbox.Delivery{Scheme: webhooksig.SchemeStrapi, Body: w.body})
 		return err
-	}, func(t *task) {
+	}, func(t *routine) {
 		if (t.err != nil || !t.over) && !h.mutant.early {
 			h.note("%s was not acknowledged: %v", w.name, t.err)
 			h.lost = true

@@ -103,7 +103,7 @@ func (w *watch) forward(h *history) error {
 	return nil
 }
 
-// asked: a document dies only after Strapi was asked for what is wanted last. One
+// asked: a document dies only after a request to Strapi covered what is wanted last. One
 // whose worker died is spared: it may be the document that kills its workers.
 func (w *watch) asked(h *history, key mirror.Key, before, now entityFacts) error {
 	if now.Want > before.Want {
@@ -113,7 +113,7 @@ func (w *watch) asked(h *history, key mirror.Key, before, now entityFacts) error
 		w.silent[key] = before.Attempt
 	}
 	if now.State == "dead" && before.State != "dead" && !w.silent[key] && h.asked[key.DocumentID] < w.wanted[key] {
-		return violated("dead letters were asked for", "%s died, and Strapi was not asked for seq %d", key, now.Want)
+		return violated("asked before it is dead", "%s died, and no request to Strapi covered seq %d", key, now.Want)
 	}
 	return nil
 }
