@@ -68,6 +68,9 @@ func newHistory(seed uint64, db *postgres, m *mutant) (*history, error) {
 		profile: profileOf(s.random), inserter: client, jobs: db, facts: postgresFacts{db},
 		watch: newWatch(), acked: map[string]bool{}, started: time.Now(),
 	}
+	if m.hot {
+		h.profile.deals, h.profile.billings, h.profile.lossless, h.profile.faults = 1, 0, true, 0
+	}
 	if m.unique != nil {
 		h.inserter = uniqueInserter{client, river.InsertOpts{UniqueOpts: *m.unique}}
 	}
@@ -100,7 +103,7 @@ const (
 	// repeated is how many of them are run twice.
 	repeated = 10
 	// mutantSeeds is how many histories a mutant may survive.
-	mutantSeeds = 500
+	mutantSeeds = 1000
 )
 
 // seeds returns those to try: SEED is one of them alone, SEEDS how many.
