@@ -115,8 +115,8 @@ func update(documentID string) string {
 	return fmt.Sprintf(`{"event":"entry.update","model":"pipeline-deal","uid":%q,"entry":{"documentId":%q}}`, fakestrapi.DealUID, documentID)
 }
 
-// Strapi refuses the token: an alert, no dead letters, and all is made good
-// when it accepts one again.
+// Strapi refuses the token: an alert, no dead letters, and every document is
+// refreshed when it accepts one again.
 func TestServe_TokenRefused(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)})

@@ -47,17 +47,36 @@ type Member struct {
 	Reason string
 }
 
-// check finds mistakes of the caller. Whatever comes from outside (subject,
-// message, details) is made to fit instead: an alert must never fail the
-// transaction that raises it.
-func (a Alert) check() error {
+// occurrence is an alert as it is stored: its texts are clean and bounded.
+type occurrence struct {
+	fingerprint, rule, subject, message string
+	level                               level.Level
+	details                             []byte // a JSON object
+	member                              *Member
+}
+
+// occurrence cleans the alert. It fails for mistakes of the caller only. Whatever
+// comes from outside (subject, message, details, member) is made to fit instead: an
+// alert must never fail the transaction that raises it.
+func (a Alert) occurrence() (occurrence, error) {
 	if a.Rule == "" {
-		return errors.New("raise an alert: it names no rule")
+		return occurrence{}, errors.New("raise an alert: it names no rule")
 	}
 	if !a.Level.Valid() {
-		return fmt.Errorf("raise alert %s: %s is no alert level", a.Rule, a.Level)
+		return occurrence{}, fmt.Errorf("raise alert %s: %s is no alert level", a.Rule, a.Level)
 	}
-	return nil
+	return occurrence{
+		fingerprint: fingerprint(a.Rule, a.Subject), rule: text.Line(a.Rule, maxRule), subject: fit(a.Subject),
+		message: text.Line(a.Message, maxMessage), level: a.Level, member: a.Member.clean(), details: encodeDetails(a.Details),
+	}, nil
+}
+
+// clean returns the member with texts that fit; nil stays nil.
+func (m *Member) clean() *Member {
+	if m == nil {
+		return nil
+	}
+	return &Member{Key: fit(m.Key), Name: text.Line(m.Name, maxName), Reason: text.Line(m.Reason, maxReason)}
 }
 
 // fingerprint identifies an episode: v1, the rule and the subject.

@@ -21,17 +21,22 @@ const (
 	maxNamedReason = 150
 )
 
-// join adds a member to the locked episode of row and words the episode anew. It
-// reports whether the member is a new one; one that was there gets its new reason.
-func (a *Alerts) join(ctx context.Context, tx pgx.Tx, row *dbsqlc.Alert, m Member) (bool, error) {
+// join adds a clean member to the locked episode of row and words the episode anew.
+// It returns the history row of a new member. One that was there gets its new reason
+// and has no row.
+func (a *Alerts) join(ctx context.Context, tx pgx.Tx, row *dbsqlc.Alert, m Member) (*record, error) {
 	n, err := a.queries.AlertMemberJoin(ctx, tx, dbsqlc.AlertMemberJoinParams{
-		AlertID: row.ID, Member: fit(m.Key), Name: text.Line(m.Name, maxName), Reason: text.Line(m.Reason, maxReason),
+		AlertID: row.ID, Member: m.Key, Name: m.Name, Reason: m.Reason,
 	})
 	if err != nil {
-		return false, fmt.Errorf("join %s to alert %d: %w", m.Key, row.ID, err)
+		return nil, fmt.Errorf("join %s to alert %d: %w", m.Key, row.ID, err)
 	}
 	row.Members += n
-	return n > 0, a.describe(ctx, tx, row)
+	var joined *record
+	if n > 0 {
+		joined = &record{kind: "joined", cause: cause{reason: m.Reason}, values: values{Member: m.Key, Name: m.Name}}
+	}
+	return joined, a.describe(ctx, tx, row)
 }
 
 // describe words the message and details of an episode from its members.
@@ -51,13 +56,6 @@ func (a *Alerts) describe(ctx context.Context, tx pgx.Tx, row *dbsqlc.Alert) err
 		row.Message = text.Line(words(row.Subject, row.Members, example), maxMessage)
 	}
 	return nil
-}
-
-func joinedRecord(m Member, lvl level.Level) record {
-	return record{
-		kind: "joined", level: lvl, cause: cause{reason: text.Line(m.Reason, maxReason)},
-		values: values{Member: fit(m.Key), Name: text.Line(m.Name, maxName)},
-	}
 }
 
 // Leave takes a member out of the open episode of a rule and subject and reports

@@ -11,7 +11,6 @@ import (
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/level"
 	"dealbox/internal/notify"
-	"dealbox/internal/text"
 )
 
 // Raise opens an episode of a rule and subject, or adds an occurrence to the open
@@ -22,17 +21,17 @@ import (
 // It locks the episode's row until tx ends, so raise last in a transaction, and
 // several alerts in the order of their subjects.
 func (a *Alerts) Raise(ctx context.Context, tx pgx.Tx, alert Alert) (int64, error) {
-	if err := alert.check(); err != nil {
+	o, err := alert.occurrence()
+	if err != nil {
 		return 0, err
 	}
 	row, err := a.queries.AlertLockOrOpen(ctx, tx, dbsqlc.AlertLockOrOpenParams{
-		Fingerprint: fingerprint(alert.Rule, alert.Subject), Rule: text.Line(alert.Rule, maxRule), Subject: fit(alert.Subject),
-		Level: alert.Level.String(), Message: text.Line(alert.Message, maxMessage),
+		Fingerprint: o.fingerprint, Rule: o.rule, Subject: o.subject, Level: o.level.String(), Message: o.message,
 	})
 	if err != nil {
 		return 0, fmt.Errorf("lock or open the episode of %s: %w", alert.Rule, err)
 	}
-	next, err := decide(row, alert.Level)
+	next, err := decide(row, o.level)
 	if err != nil {
 		return 0, err
 	}
@@ -42,11 +41,11 @@ func (a *Alerts) Raise(ctx context.Context, tx pgx.Tx, alert Alert) (int64, erro
 			return 0, err
 		}
 	}
-	joined, err := a.save(ctx, tx, &row, alert, next, m)
+	joined, err := a.save(ctx, tx, &row, o, next, m)
 	if err != nil {
 		return 0, err
 	}
-	return row.ID, a.report(ctx, tx, row, alert.Member, next, joined, m)
+	return row.ID, a.report(ctx, tx, row, next, joined, m)
 }
 
 // change is what an occurrence does to an episode.
@@ -88,15 +87,15 @@ func (a *Alerts) muteOf(ctx context.Context, tx pgx.Tx, rule, subject string) (m
 	return mute(row), nil
 }
 
-// save writes the occurrence into the episode's row, which the caller has locked,
-// and reports whether the alert's member is a new one.
-func (a *Alerts) save(ctx context.Context, tx pgx.Tx, row *dbsqlc.Alert, alert Alert, next change, m mute) (joined bool, err error) {
+// save writes the occurrence into the episode's row, which the caller has locked. It
+// returns the history row of a member that has joined, nil when none has.
+func (a *Alerts) save(ctx context.Context, tx pgx.Tx, row *dbsqlc.Alert, o occurrence, next change, m mute) (joined *record, err error) {
 	row.Occurrences++
 	row.Level = next.level.String()
-	row.Message, row.Details = text.Line(alert.Message, maxMessage), encodeDetails(alert.Details)
-	if alert.Member != nil {
-		if joined, err = a.join(ctx, tx, row, *alert.Member); err != nil {
-			return false, err
+	row.Message, row.Details = o.message, o.details
+	if o.member != nil {
+		if joined, err = a.join(ctx, tx, row, *o.member); err != nil {
+			return nil, err
 		}
 	}
 	switch {
@@ -111,7 +110,7 @@ func (a *Alerts) save(ctx context.Context, tx pgx.Tx, row *dbsqlc.Alert, alert A
 		Notified: next.notice != "" && !m.exists() && a.outbox.HasChannels(),
 	})
 	if err != nil {
-		return false, fmt.Errorf("save alert %d: %w", row.ID, err)
+		return nil, fmt.Errorf("save alert %d: %w", row.ID, err)
 	}
 	return joined, nil
 }
@@ -125,8 +124,8 @@ func id(n int64) *int64 {
 }
 
 // report appends what happened to the history and requests the notifications.
-func (a *Alerts) report(ctx context.Context, tx pgx.Tx, row dbsqlc.Alert, member *Member, next change, joined bool, m mute) error {
-	if next.kind != "repeated" || !joined {
+func (a *Alerts) report(ctx context.Context, tx pgx.Tx, row dbsqlc.Alert, next change, joined *record, m mute) error {
+	if next.kind != "repeated" || joined == nil {
 		v := values{Message: row.Message, Details: row.Details, Occurrences: row.Occurrences}
 		if next.from != 0 {
 			v.From = next.from.String()
@@ -135,8 +134,9 @@ func (a *Alerts) report(ctx context.Context, tx pgx.Tx, row dbsqlc.Alert, member
 			return err
 		}
 	}
-	if joined {
-		if err := a.append(ctx, tx, row.ID, joinedRecord(*member, next.level)); err != nil {
+	if joined != nil {
+		joined.level = next.level
+		if err := a.append(ctx, tx, row.ID, *joined); err != nil {
 			return err
 		}
 	}

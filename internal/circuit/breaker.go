@@ -54,7 +54,7 @@ type Config struct {
 }
 
 // store is what a Breaker needs of the database: *pgxpool.Pool has it. The
-// simulation runs the same code in memory.
+// simulation puts its own connection here.
 type store interface {
 	dbsqlc.DBTX
 	Begin(ctx context.Context) (pgx.Tx, error)

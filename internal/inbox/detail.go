@@ -15,7 +15,7 @@ import (
 	"dealbox/internal/dbsqlc"
 )
 
-// ErrNoEvent: no stored event has the id.
+// ErrNoEvent is the error for an id that no stored event has.
 var ErrNoEvent = errors.New("there is no event with this id (a duplicate delivery is answered with the id of the event that it repeats, and is not stored)")
 
 // maxJobs bounds how many jobs of a document a Detail has.

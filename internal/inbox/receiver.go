@@ -49,7 +49,7 @@ type Config struct {
 }
 
 // store is what a Receiver needs of the database: *pgxpool.Pool has it. The
-// simulation runs the same code in memory.
+// simulation puts its own connection here.
 type store interface {
 	Begin(ctx context.Context) (pgx.Tx, error)
 }

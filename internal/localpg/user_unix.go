@@ -96,7 +96,7 @@ func (a account) chown(path string) error {
 	return os.Lchown(path, int(a.uid), int(a.gid))
 }
 
-// ReachError: the user that Postgres runs as cannot get to the folder.
+// ReachError is the error for a folder that the user of Postgres cannot get to.
 type ReachError struct {
 	User    string
 	Dir     string

@@ -12,7 +12,7 @@ import (
 
 // store is what the mirror needs of the database: *pgxpool.Pool has it. Nothing
 // is abstracted: the statements of db/queries are the interface. The simulation
-// runs the same workers over Postgres and over those statements in memory.
+// puts its own connection here.
 type store interface {
 	dbsqlc.DBTX
 	Begin(ctx context.Context) (pgx.Tx, error)

@@ -10,7 +10,6 @@ import (
 
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/jobs"
-	"dealbox/internal/level"
 	"dealbox/internal/retry"
 )
 
@@ -72,24 +71,6 @@ func (o *Outbox) Channels() []string {
 	return names
 }
 
-// HasChannels reports whether this process knows whom to notify. A command does
-// not: the service notifies of what a command raises, within a minute.
-func (o *Outbox) HasChannels() bool { return len(o.config.Channels) > 0 }
-
-// receiversFor returns the receivers of the channels whose floor is not above lvl,
-// and beside each its channel's name.
-func (o *Outbox) receiversFor(lvl level.Level) (channels, receivers []string) {
-	for _, c := range o.config.Channels {
-		if lvl < c.Floor {
-			continue
-		}
-		for _, r := range c.AllReceivers() {
-			channels, receivers = append(channels, c.Name), append(receivers, r)
-		}
-	}
-	return channels, receivers
-}
-
 // channel returns the configured channel of that name, and whether there is one.
 func (o *Outbox) channel(name string) (Channel, bool) {
 	for _, c := range o.config.Channels {
@@ -117,22 +98,4 @@ func (o *Outbox) Rescue(ctx context.Context, tx pgx.Tx) error {
 		return fmt.Errorf("insert the jobs of %d notifications that lost theirs: %w", len(rows), err)
 	}
 	return nil
-}
-
-// queueOf returns the River queue of a channel. Mail has its own: a server that
-// answers slowly, as they do to shake off spammers, must not take the slots of the
-// other channels.
-func queueOf(channel string) string {
-	if channel == ChannelEmail {
-		return jobs.QueueMail
-	}
-	return jobs.QueueNotify
-}
-
-// priorityOf returns the River priority of a level; lower numbers go first.
-func priorityOf(lvl level.Level) int {
-	if lvl >= level.Critical {
-		return 1
-	}
-	return 2
 }

@@ -38,6 +38,10 @@ const (
 	deployGrace = 10 * time.Minute
 )
 
+// HasChannels reports whether this process knows whom to notify. A command does
+// not: the service notifies of what a command raises, within a minute.
+func (o *Outbox) HasChannels() bool { return len(o.config.Channels) > 0 }
+
 // Enqueue writes, in tx, a notification and its job for each receiver that should
 // be notified of the alert. Resolved goes to receivers for whom a firing of the
 // episode was enqueued and did not fail for good, whoever resolves it; every other
@@ -84,6 +88,38 @@ func (o *Outbox) insert(ctx context.Context, tx pgx.Tx, alertID int64, lvl level
 		return nil, fmt.Errorf("write notifications of alert %d: %w", alertID, err)
 	}
 	return rows, nil
+}
+
+// receiversFor returns the receivers of the channels whose floor is not above lvl,
+// and beside each its channel's name.
+func (o *Outbox) receiversFor(lvl level.Level) (channels, receivers []string) {
+	for _, c := range o.config.Channels {
+		if lvl < c.Floor {
+			continue
+		}
+		for _, r := range c.AllReceivers() {
+			channels, receivers = append(channels, c.Name), append(receivers, r)
+		}
+	}
+	return channels, receivers
+}
+
+// queueOf returns the River queue of a channel. Mail has its own: a server that
+// answers slowly, as they do to shake off spammers, must not take the slots of the
+// other channels.
+func queueOf(channel string) string {
+	if channel == ChannelEmail {
+		return jobs.QueueMail
+	}
+	return jobs.QueueNotify
+}
+
+// priorityOf returns the River priority of a level; lower numbers go first.
+func priorityOf(lvl level.Level) int {
+	if lvl >= level.Critical {
+		return 1
+	}
+	return 2
 }
 
 // SendArgs is the job that sends one notification.

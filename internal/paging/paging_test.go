@@ -13,7 +13,7 @@ func TestParseCursor_ReturnsWhatCursorGot(t *testing.T) {
 	for _, keys := range [][2]string{{"2026-01-31", "0193abc"}, {"", ""}, {"1", "a.b"}} {
 		first, second, err := paging.ParseCursor(paging.Cursor(keys[0], keys[1]))
 		require.NoError(t, err)
-		require.Equal(t, keys, [2]string{first, second})
+		require.Equal(t, [2]string{first, second}, keys)
 	}
 }
 

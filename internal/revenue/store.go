@@ -11,7 +11,7 @@ import (
 )
 
 // store is what the forecast needs of the database: *pgxpool.Pool has it. The
-// simulation runs the same code over Postgres and in memory.
+// simulation puts its own connection here.
 type store interface {
 	dbsqlc.DBTX
 	Begin(ctx context.Context) (pgx.Tx, error)

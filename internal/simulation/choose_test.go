@@ -32,7 +32,7 @@ func (h *history) choose() error {
 			}
 		}
 	}
-	add(12, len(ready) > 0, func() error { return h.goOn(ready[h.random.IntN(len(ready))]) })
+	add(12, len(ready) > 0, func() error { return h.resumeOne(ready[h.random.IntN(len(ready))]) })
 	add(5, len(due) > 0 && h.working() < workersAtOnce, func() error { return h.startJob(due[h.random.IntN(len(due))]) })
 	add(3, len(h.webhook) > 0, func() error {
 		if !h.profile.lossless && h.chance(5) {
@@ -47,7 +47,7 @@ func (h *history) choose() error {
 }
 
 func (h *history) working() (n int) {
-	for _, t := range h.tasks {
+	for _, t := range h.routines {
 		if t.job != 0 {
 			n++
 		}
@@ -64,8 +64,8 @@ func dueJobs(jobs []jobRow) (due []jobRow) {
 	return due
 }
 
-// verdicts that a stop can get besides going on.
-var verdicts = map[point][]verdict{
+// faultsAt has what can go wrong at a stop.
+var faultsAt = map[point][]signal{
 	statementPoint: {crash, fail},
 	commitPoint:    {crash, fail, ambiguous},
 	committedPoint: {crash},
@@ -73,25 +73,25 @@ var verdicts = map[point][]verdict{
 	answerPoint:    {crash},
 }
 
-// goOn resumes a goroutine, now and then with a fault.
-func (h *history) goOn(p *stop) error {
+// resumeOne resumes a goroutine, now and then with a fault.
+func (h *history) resumeOne(p *stop) error {
 	v := proceed
 	spared := h.calm || h.profile.faults == 0 || h.profile.lossless && strings.HasPrefix(p.who, receiverName)
 	if !spared && h.chance(h.profile.faults) {
-		of := verdicts[p.point]
+		of := faultsAt[p.point]
 		v = of[h.random.IntN(len(of))]
 	}
 	return h.give(p, v)
 }
 
-func (h *history) give(p *stop, v verdict) error {
+func (h *history) give(p *stop, v signal) error {
 	if v == proceed {
 		h.note("%s: %s", p.who, p.where)
 	} else {
-		h.note("%s: %s: %s", p.who, p.where, verdictNames[v])
+		h.note("%s: %s: %s", p.who, p.where, signalNames[v])
 	}
 	h.resume(p, v)
-	return h.settle()
+	return h.quiesce()
 }
 
 // passes are how long time may pass at once. Leases, backoff and snoozes end in it.
@@ -104,7 +104,7 @@ func (h *history) upset(jobs []jobRow) error {
 	switch h.random.IntN(12) {
 	case 0, 1, 2:
 		d := passes[h.random.IntN(len(passes))]
-		if h.working() < len(h.tasks) {
+		if h.working() < len(h.routines) {
 			d = min(d, time.Second) // Strapi waits 10 s for its answer
 		}
 		h.pass(d)
@@ -152,7 +152,7 @@ func (h *history) rescue(jobs []jobRow) error {
 	return h.move(j.ID, "running", "available", time.Now())
 }
 
-// askRecompute asks for a forecast, as an operator does.
+// askRecompute requests a forecast, as an operator does.
 func (h *history) askRecompute() {
 	r := h.replicas[0]
 	h.spawn("ask for a recompute", 0, func(ctx context.Context) error {
@@ -199,7 +199,7 @@ func (h *history) forceBreaker() {
 	h.spawn("operator", 0, how.do, nil)
 }
 
-// lossy is what a reconciliation makes good, and reconciliation itself.
+// lossy is what only a reconciliation repairs, and reconciliation itself.
 func (h *history) lossy() error {
 	switch h.random.IntN(4) {
 	case 0:
@@ -222,9 +222,9 @@ func (h *history) lose(i int) error {
 	return nil
 }
 
-// end heals everything, waits for rest, and looks at the promises. In every other
+// end heals everything, drains what is left, and checks the promises. In every other
 // history poisoned documents heal only then, as dead letters. The reconciliation
-// comes an hour later: what it makes good may be a swing of the forecast.
+// comes an hour later: what it repairs may be a swing of the forecast.
 func (h *history) end() error {
 	if h.chance(2) {
 		clear(h.poisoned)
@@ -232,7 +232,7 @@ func (h *history) end() error {
 	h.note("everything heals but for %d documents", len(h.poisoned))
 	h.calm, h.outage = true, false
 	h.resetBreaker()
-	if err := h.rest(); err != nil {
+	if err := h.drain(); err != nil {
 		return err
 	}
 	if err := h.watch.atRest(h, !h.lost && len(h.poisoned) == 0, false); err != nil {
@@ -241,7 +241,7 @@ func (h *history) end() error {
 	clear(h.poisoned)
 	h.pass(time.Hour)
 	h.askReconcile(reconcile.Full)
-	if err := h.rest(); err != nil {
+	if err := h.drain(); err != nil {
 		return err
 	}
 	if err := h.watch.atRest(h, true, true); err != nil {
@@ -250,24 +250,24 @@ func (h *history) end() error {
 	return h.watch.forecastFromNothing(h)
 }
 
-// restless is how many steps the way to rest may take.
-const restless = 20_000
+// maxDrainSteps is how many steps it may take until nothing is left to be done.
+const maxDrainSteps = 20_000
 
-// rest goes on until nothing is left to be done.
-func (h *history) rest() error {
-	for range restless {
-		if err := h.settle(); err != nil {
+// drain goes on until nothing is left to be done.
+func (h *history) drain() error {
+	for range maxDrainSteps {
+		if err := h.quiesce(); err != nil {
 			return err
 		}
-		done, err := h.restStep()
+		done, err := h.drainStep()
 		if done || err != nil {
 			return err
 		}
 	}
-	return violated("progress", "not at rest after %d steps", restless)
+	return violated("progress", "not at rest after %d steps", maxDrainSteps)
 }
 
-func (h *history) restStep() (done bool, err error) {
+func (h *history) drainStep() (done bool, err error) {
 	jobs, err := h.live()
 	if err != nil {
 		return false, err
@@ -289,14 +289,14 @@ func (h *history) restStep() (done bool, err error) {
 		return false, h.give(ready[0], proceed)
 	case len(waiting) > 0:
 		return false, h.give(waiting[0], victim)
-	case len(h.tasks) == 0 && len(jobs) == 0:
+	case len(h.routines) == 0 && len(jobs) == 0:
 		return h.reconciled()
 	}
 	h.pass(h.untilNext(jobs))
 	return false, h.upkeep(jobs)
 }
 
-// maxSaves is how often poisoned documents are saved while everything else comes to rest.
+// maxSaves is how often poisoned documents are saved while the history drains.
 const maxSaves = 3
 
 // underWay is a poisoned document about which Strapi is being asked.
@@ -311,16 +311,17 @@ func (h *history) underWay(ready []*stop) *document {
 }
 
 // saveAgain is an editor who tries to put a poisoned document right. It does not
-// help, but what comes of it must be asked for, and not die with the attempt before.
+// help, but Strapi must be asked once more, and the new event must not die with the
+// attempt before it.
 func (h *history) saveAgain(d *document) error {
 	h.changed++
 	attribute := map[string]string{fakestrapi.DealUID: "name", fakestrapi.BillingUID: "billing_id"}[d.UID]
 	err := h.update(d.UID, d.DocumentID, fakestrapi.Values{attribute: fmt.Sprint("v", h.changed)})
-	h.look()
+	h.noteStates()
 	return err
 }
 
-// reconciled says that no reconciliation is open. One whose runner died goes on
+// reconciled reports whether no reconciliation is open. One whose runner died goes on
 // with the periodic job when the lease has ended.
 func (h *history) reconciled() (bool, error) {
 	open, err := h.facts.openRuns()
@@ -359,7 +360,7 @@ func (h *history) resetBreaker() {
 }
 
 func (h *history) works(job int64) bool {
-	for _, t := range h.tasks {
+	for _, t := range h.routines {
 		if t.job == job {
 			return true
 		}
@@ -370,7 +371,7 @@ func (h *history) works(job int64) bool {
 // untilNext is how long nothing can happen, at most so long that leases end, too.
 func (h *history) untilNext(jobs []jobRow) time.Duration {
 	wait := time.Minute
-	if len(h.tasks) > 0 {
+	if len(h.routines) > 0 {
 		wait = 100 * time.Millisecond // somebody sleeps
 	}
 	for _, j := range jobs {

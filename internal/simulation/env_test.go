@@ -89,7 +89,7 @@ func newEnv(s *scheduler, g *gate, jobs inserter, drafts bool, seed uint64, m *m
 		return nil, err
 	}
 	for range replicas {
-		r, err := h.newReplica(jobs)
+		r, err := h.newReplica(jobs, m)
 		if err != nil {
 			return nil, err
 		}
@@ -98,7 +98,7 @@ func newEnv(s *scheduler, g *gate, jobs inserter, drafts bool, seed uint64, m *m
 	return h, nil
 }
 
-func (h *env) newReplica(jobs inserter) (r replica, err error) {
+func (h *env) newReplica(jobs inserter, m *mutant) (r replica, err error) {
 	client, err := strapi.New(strapi.Config{BaseURL: "http://strapi", Token: "read-only-token", Transport: roundTrip(h.request)})
 	if err != nil {
 		return r, err
@@ -109,7 +109,7 @@ func (h *env) newReplica(jobs inserter) (r replica, err error) {
 	jitter := rand.New(rand.NewPCG(1, uint64(len(h.replicas))))
 	number := len(h.replicas) + 1
 	gate := &gate{
-		scheduler: h.scheduler, db: h.gate.db, oneByOne: h.gate.oneByOne,
+		scheduler: h.scheduler, db: h.gate.db, mutant: m,
 		receiver: fmt.Sprintf("%s %d", receiverName, number), slot: int16(number),
 	}
 	r.breaker = circuit.New(gate, circuit.Config{FailureThreshold: failureThreshold, Logger: logger, Holder: fmt.Sprint(len(h.replicas))})
@@ -167,7 +167,7 @@ func (h *env) request(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-func (h *env) respond(r *http.Request, v verdict) (*http.Response, error) {
+func (h *env) respond(r *http.Request, v signal) (*http.Response, error) {
 	_, id, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/api/"), "/")
 	switch {
 	case v == fail:

@@ -3,7 +3,9 @@ package simulation
 import (
 	"context"
 	"errors"
+	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -11,20 +13,19 @@ import (
 	"dealbox/internal/dbsqlc"
 )
 
-// backend is what is behind the gate.
-type backend interface {
+// executor runs statements: a transaction, or the database without one.
+type executor interface {
 	dbsqlc.DBTX
-	begin(ctx context.Context, options pgx.TxOptions) (pgx.Tx, error)
+	CopyFrom(ctx context.Context, into pgx.Identifier, columns []string, from pgx.CopyFromSource) (int64, error)
 }
 
-// gate is the database that the workers are given: each statement and COMMIT
-// stops for a verdict of the scheduler.
+// gate is the database of the workers: each statement and COMMIT stops until the
+// scheduler resumes it.
 type gate struct {
 	*scheduler
 
-	db backend
-	// oneByOne lets no other goroutine run while a transaction is open.
-	oneByOne bool
+	db     *postgres
+	mutant *mutant
 	// receiver names who has no name: the writer of the replica's group commit,
 	// which has a context of its own.
 	receiver string
@@ -38,16 +39,22 @@ var (
 	errDeadlock   = &pgconn.PgError{Code: "40P01", Message: "deadlock detected"}
 )
 
-// statement runs after a verdict, and again each time that a lock it waits for
-// may be free.
-func (g *gate) statement(ctx context.Context, tx *gateTx, sql string, run func() error) error {
+// statement runs when the scheduler resumes it, and again each time that a lock it
+// waits for may be free: so transactions overlap, and wait for real locks. It runs
+// in tx, unless a mutant has it run outside.
+func (g *gate) statement(ctx context.Context, tx *gateTx, sql string, run func(db executor, sql string) error) error {
 	name := statementName(sql)
-	switch {
-	case strings.HasPrefix(name, "PG"):
-		return run() // River tells its listeners, and asks what database it has
-	case strings.HasPrefix(name, "JobInsert"):
-		name = "JobInsert" // River's own statement has another name
+	var db executor = g.db
+	if tx != nil && g.mutant.outside != name {
+		db = tx.Tx
 	}
+	switch {
+	case name == "PGNotifyMany":
+		return nil // River notifies its listeners; nobody listens
+	case strings.HasPrefix(name, "PG"):
+		return run(db, sql) // River reads which database it has
+	}
+	sql = g.mutant.rewrite(name, sql)
 	p := &stop{who: g.receiver, where: name, tx: tx}
 	for {
 		v := g.stop(ctx, p)
@@ -59,55 +66,116 @@ func (g *gate) statement(ctx context.Context, tx *gateTx, sql string, run func()
 		case v == victim:
 			err = errDeadlock
 		default:
-			if err = run(); errors.Is(err, errLocked) {
+			if err = run(db, sql); isLocked(err) {
 				p = &stop{who: g.receiver, where: p.where, tx: tx, waitsSince: g.ends + 1}
 				continue
 			}
+			switch {
+			case err != nil:
+			case tx != nil && db != executor(g.db):
+				tx.wrote = append(tx.wrote, writes(sql)...)
+			default:
+				g.wrote(writes(sql))
+			}
 		}
-		if err != nil && tx != nil && !errors.Is(err, pgx.ErrNoRows) {
+		if err != nil && tx != nil {
 			tx.lose()
 		}
 		return err
 	}
 }
 
+// wrote counts a commit that may have changed the tables.
+func (g *gate) wrote(tables []string) {
+	if len(tables) == 0 {
+		return
+	}
+	g.commits++
+	for _, t := range tables {
+		g.written[t] = g.commits
+	}
+}
+
+var (
+	writing = regexp.MustCompile(`(?i)\b(?:INTO|UPDATE|DELETE FROM)\s+(?:river\.)?(\w+)|\bFOR (?:NO KEY UPDATE|UPDATE|KEY SHARE|SHARE)\b`)
+	// tables has what writes returned, by the SQL.
+	tables sync.Map
+)
+
+// writes returns the tables that a statement writes, "" among them if it locks rows.
+func writes(sql string) []string {
+	if known, ok := tables.Load(sql); ok {
+		return known.([]string)
+	}
+	found := []string{}
+	if statementName(sql) == "JobInsert" {
+		found = append(found, "river_job") // River's SQL is quoted in its own way
+	}
+	for _, m := range writing.FindAllStringSubmatch(sql, -1) {
+		found = append(found, m[1])
+	}
+	tables.Store(sql, found)
+	return found
+}
+
+// statementName is the name in the comment that sqlc's and our own queries begin
+// with. River inserts by several statements, which all count as JobInsert.
+func statementName(sql string) string {
+	_, name, _ := strings.Cut(sql, "-- name: ")
+	name, _, _ = strings.Cut(name, " ")
+	if strings.HasPrefix(name, "JobInsert") {
+		return "JobInsert"
+	}
+	return name
+}
+
 func (g *gate) Exec(ctx context.Context, sql string, args ...any) (tag pgconn.CommandTag, err error) {
-	err = g.statement(ctx, nil, sql, func() error {
-		tag, err = g.db.Exec(context.Background(), sql, args...)
-		g.commits++
+	return g.exec(ctx, nil, sql, args)
+}
+
+func (g *gate) exec(ctx context.Context, tx *gateTx, sql string, args []any) (tag pgconn.CommandTag, err error) {
+	err = g.statement(ctx, tx, sql, func(db executor, sql string) (err error) {
+		tag, err = db.Exec(context.Background(), sql, args...)
 		return err
 	})
 	return tag, err
 }
 
 func (g *gate) Query(ctx context.Context, sql string, args ...any) (rows pgx.Rows, err error) {
-	err = g.statement(ctx, nil, sql, func() error {
-		rows, err = g.db.Query(context.Background(), sql, args...)
-		g.commits++
+	return g.query(ctx, nil, sql, args)
+}
+
+func (g *gate) query(ctx context.Context, tx *gateTx, sql string, args []any) (rows pgx.Rows, err error) {
+	err = g.statement(ctx, tx, sql, func(db executor, sql string) (err error) {
+		rows, err = db.Query(context.Background(), sql, args...)
 		return err
 	})
 	return rows, err
 }
 
 func (g *gate) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
-	var row pgx.Row
-	err := g.statement(ctx, nil, sql, func() error {
-		row = g.db.QueryRow(context.Background(), sql, args...)
-		g.commits++
-		return rowError(row)
-	})
+	return g.queryRow(ctx, nil, sql, args)
+}
+
+func (g *gate) queryRow(ctx context.Context, tx *gateTx, sql string, args []any) pgx.Row {
+	return firstOf(g.query(ctx, tx, sql, args))
+}
+
+func firstOf(rows pgx.Rows, err error) pgx.Row {
 	if err != nil {
 		return failedRow{err}
 	}
-	return row
+	return firstRow{rows}
 }
 
-// rowError is what a row of the memory knows before it is scanned.
-func rowError(row pgx.Row) error {
-	if r, ok := row.(memoryRow); ok {
-		return r.err
+// firstRow is the only row that a statement returned, or none.
+type firstRow struct{ pgx.Rows }
+
+func (r firstRow) Scan(to ...any) error {
+	if !r.Next() {
+		return pgx.ErrNoRows
 	}
-	return nil
+	return r.Rows.Scan(to...)
 }
 
 type failedRow struct{ err error }
@@ -117,22 +185,15 @@ func (r failedRow) Scan(...any) error { return r.err }
 func (g *gate) Begin(ctx context.Context) (pgx.Tx, error) { return g.BeginTx(ctx, pgx.TxOptions{}) }
 
 func (g *gate) BeginTx(ctx context.Context, options pgx.TxOptions) (pgx.Tx, error) {
-	v := g.stop(ctx, &stop{who: g.receiver, where: "BEGIN"})
-	switch {
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case v == fail:
-		return nil, errConnection
-	}
-	inner, err := g.db.begin(context.Background(), options)
+	var inner *postgresTx
+	err := g.statement(ctx, nil, "-- name: BEGIN ", func(executor, string) (err error) {
+		inner, err = g.db.begin(options)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	tx := &gateTx{Tx: inner, gate: g}
-	if g.oneByOne {
-		g.turn = tx
-	}
-	return tx, nil
+	return &gateTx{Tx: inner, gate: g}, nil
 }
 
 // gateTx is a transaction behind the gate.
@@ -140,6 +201,7 @@ type gateTx struct {
 	pgx.Tx
 
 	gate   *gate
+	wrote  []string // tables
 	closed bool
 	lost   bool
 }
@@ -156,9 +218,6 @@ func (tx *gateTx) lose() {
 func (tx *gateTx) close() {
 	tx.closed = true
 	tx.gate.ends++
-	if tx.gate.turn == tx {
-		tx.gate.turn = nil
-	}
 }
 
 // state is the error of a statement in a transaction that is over.
@@ -176,11 +235,7 @@ func (tx *gateTx) Exec(ctx context.Context, sql string, args ...any) (tag pgconn
 	if err := tx.state(); err != nil {
 		return tag, err
 	}
-	err = tx.gate.statement(ctx, tx, sql, func() error {
-		tag, err = tx.Tx.Exec(context.Background(), sql, args...)
-		return err
-	})
-	return tag, err
+	return tx.gate.exec(ctx, tx, sql, args)
 }
 
 func (tx *gateTx) Query(ctx context.Context, sql string, args ...any) (rows pgx.Rows, err error) {
@@ -190,26 +245,14 @@ func (tx *gateTx) Query(ctx context.Context, sql string, args ...any) (rows pgx.
 	if statementName(sql) == "InboxEventInsert" {
 		args[len(args)-1] = tx.gate.slot
 	}
-	err = tx.gate.statement(ctx, tx, sql, func() error {
-		rows, err = tx.Tx.Query(context.Background(), sql, args...)
-		return err
-	})
-	return rows, err
+	return tx.gate.query(ctx, tx, sql, args)
 }
 
 func (tx *gateTx) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
 	if err := tx.state(); err != nil {
 		return failedRow{err}
 	}
-	var row pgx.Row
-	err := tx.gate.statement(ctx, tx, sql, func() error {
-		row = tx.Tx.QueryRow(context.Background(), sql, args...)
-		return rowError(row)
-	})
-	if err != nil {
-		return failedRow{err}
-	}
-	return row
+	return tx.gate.queryRow(ctx, tx, sql, args)
 }
 
 // CopyFrom is how River inserts many jobs.
@@ -217,8 +260,8 @@ func (tx *gateTx) CopyFrom(ctx context.Context, into pgx.Identifier, columns []s
 	if err := tx.state(); err != nil {
 		return 0, err
 	}
-	err = tx.gate.statement(ctx, tx, "-- name: JobInsert :copyfrom", func() error {
-		n, err = tx.Tx.CopyFrom(context.Background(), into, columns, from)
+	err = tx.gate.statement(ctx, tx, "-- name: JobInsert ", func(db executor, _ string) (err error) {
+		n, err = db.CopyFrom(context.Background(), into, columns, from)
 		return err
 	})
 	return n, err
@@ -234,7 +277,7 @@ func (tx *gateTx) Commit(ctx context.Context) error {
 		return errors.Join(ctx.Err(), errConnection)
 	}
 	tx.close()
-	tx.gate.commits++
+	tx.gate.wrote(tx.wrote)
 	if err := tx.Tx.Commit(context.Background()); err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ type profile struct {
 	drafts bool
 	// lossless: Strapi's webhooks all arrive and are committed, nothing is changed
 	// behind its back, and no reconciliation runs before the end. So the protocol
-	// alone must bring the mirror in step.
+	// alone must make the mirror equal Strapi.
 	lossless bool
 	// faults: one stop in so many goes wrong; 0 is never.
 	faults  int
@@ -41,13 +41,13 @@ type history struct {
 
 	profile   profile
 	inserter  inserter
-	jobs      jobTable
+	jobs      *postgres
 	known     []jobRow // the live jobs, as of so many commits
 	read      int
-	facts     facts
+	facts     postgresFacts
 	watch     *watch
-	tasks     []*task
-	ended     []*task // guarded by the scheduler's mutex
+	routines  []*routine
+	ended     []*routine // guarded by the scheduler's mutex
 	webhook   []webhook
 	lost      bool // a webhook did not lead to a committed event
 	acked     map[string]bool
@@ -56,7 +56,7 @@ type history struct {
 	cancel    context.CancelFunc
 	documents []*document
 	changed   int
-	saves     int // of poisoned documents, on the way to rest
+	saves     int // of poisoned documents, while the history drains
 	trace     []line
 	spawned   int
 	calm      bool // nothing goes wrong any more
@@ -74,13 +74,13 @@ type webhook struct {
 	name string
 }
 
-// task is a goroutine that works.
-type task struct {
+// routine is a goroutine that works.
+type routine struct {
 	name  string
 	job   int64 // 0: none
 	err   error
 	over  bool // it ended by itself, and was not killed
-	after func(*task)
+	after func(*routine)
 }
 
 // violation is a broken promise.
@@ -105,7 +105,7 @@ func (h *history) story() string {
 	return h.names.in(b.String())
 }
 
-// run lets the history happen and answers the first broken promise.
+// run lets the history happen and returns the first broken promise.
 func (h *history) run() error {
 	h.note("profile: %+v", h.profile)
 	for h.profile.changes > 0 {
@@ -121,8 +121,8 @@ func (h *history) run() error {
 	return h.end()
 }
 
-// settle lets everything that can run without a verdict run, and looks at the result.
-func (h *history) settle() error {
+// quiesce lets everything run that waits for no signal, and checks the promises.
+func (h *history) quiesce() error {
 	synctest.Wait()
 	for _, body := range h.arrived() {
 		env, _ := strapi.ParseEnvelope(body)
@@ -136,9 +136,9 @@ func (h *history) settle() error {
 	ended := h.ended
 	h.ended = nil
 	h.mu.Unlock()
-	slices.SortFunc(ended, func(a, b *task) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(ended, func(a, b *routine) int { return strings.Compare(a.name, b.name) })
 	for _, t := range ended {
-		h.tasks = slices.DeleteFunc(h.tasks, func(o *task) bool { return o == t })
+		h.routines = slices.DeleteFunc(h.routines, func(o *routine) bool { return o == t })
 		if p := (panicked{}); errors.As(t.err, &p) {
 			return violated("panic", "%s: %v\n%s", t.name, p.value, p.stack)
 		}
@@ -146,26 +146,26 @@ func (h *history) settle() error {
 			t.after(t)
 		}
 	}
-	return h.watch.look(h)
+	return h.watch.check(h)
 }
 
 // step does one thing.
 func (h *history) step() error {
-	if err := h.settle(); err != nil {
+	if err := h.quiesce(); err != nil {
 		return err
 	}
 	time.Sleep(time.Millisecond) //nolint:forbidigo // of the history, not of the test
-	if err := h.settle(); err != nil {
+	if err := h.quiesce(); err != nil {
 		return err
 	}
 	return h.choose()
 }
 
 // spawn starts a goroutine; it stops at the first gate.
-func (h *history) spawn(name string, job int64, run func(context.Context) error, after func(*task)) {
+func (h *history) spawn(name string, job int64, run func(context.Context) error, after func(*routine)) {
 	h.spawned++
-	t := &task{name: fmt.Sprintf("%s #%d", name, h.spawned), job: job, after: after}
-	h.tasks = append(h.tasks, t)
+	t := &routine{name: fmt.Sprintf("%s #%d", name, h.spawned), job: job, after: after}
+	h.routines = append(h.routines, t)
 	ctx := context.WithValue(h.ctx, workerKey{}, t.name)
 	go func() {
 		defer func() {
@@ -212,8 +212,8 @@ func jobName(args river.JobArgs) string {
 	return "unknown"
 }
 
-// jobEnded is what River does with the answer of a worker.
-func (h *history) jobEnded(t *task) {
+// jobEnded is what River does with what a worker returned.
+func (h *history) jobEnded(t *routine) {
 	switch {
 	case !t.over:
 		h.note("%s was killed", t.name)
@@ -243,8 +243,8 @@ func wholeMillisecond(d time.Duration) time.Time {
 
 // live are the jobs to be worked, read again only after something was written.
 func (h *history) live() (_ []jobRow, err error) {
-	if h.read != h.gate.commits {
-		h.read = h.gate.commits
+	if h.read != h.written["river_job"] {
+		h.read = h.written["river_job"]
 		h.known, err = h.jobs.live()
 	}
 	return h.known, err
@@ -283,7 +283,7 @@ func (h *history) deliver(i int, again bool) error {
 		defer cancel()
 		_, err := r.receiver.Receive(ctx, inbox.Delivery{Scheme: webhooksig.SchemeStrapi, Body: w.body})
 		return err
-	}, func(t *task) {
+	}, func(t *routine) {
 		if (t.err != nil || !t.over) && !h.mutant.early {
 			h.note("%s was not acknowledged: %v", w.name, t.err)
 			h.lost = true
@@ -294,7 +294,7 @@ func (h *history) deliver(i int, again bool) error {
 	return nil
 }
 
-// askReconcile asks for a run, as `dealbox sync` does.
+// askReconcile requests a run, as `dealbox sync` does.
 func (h *history) askReconcile(extent reconcile.Extent) {
 	h.note("ask for a %s reconciliation", extent)
 	r := h.replicas[0]

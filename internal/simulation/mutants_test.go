@@ -1,20 +1,27 @@
 package simulation
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 
-	"dealbox/internal/dbsqlc"
-	"dealbox/internal/mirror"
+	"github.com/riverqueue/river"
+
+	"dealbox/internal/jobs"
 	"dealbox/internal/strapi"
 )
 
-// mutant is a wrong protocol: a statement, an answer of Strapi or the door is
-// replaced, and production code stays as it is. It tests the simulation.
+// mutant is a wrong protocol: a statement, an answer of Strapi or the receiver's
+// answer is replaced, and production code stays as it is. It tests the simulation.
 type mutant struct {
 	name string
-	// statements replace those of the memory.
-	statements map[string]statement
+	// statement has parts of its SQL replaced: old, new, old, new.
+	statement string
+	parts     []string
+	// outside is a statement that commits at once, whatever its transaction does.
+	outside string
+	// unique makes syncs unique by their document.
+	unique *river.UniqueOpts
 	// payload: what Strapi answers about a document is what arrived last about it.
 	payload bool
 	arrived map[string]string // by documentId
@@ -30,92 +37,45 @@ func right() *mutant { return &mutant{} }
 // mutants are made anew for each history: some remember what arrived.
 func mutants() []*mutant {
 	return []*mutant{
-		{name: "want read after the GET", statements: map[string]statement{"EntityDone": exec(wantAtTheEnd)}},
-		{name: "no compare-and-set", statements: map[string]statement{"EntityDone": exec(noCompare)}},
-		{name: "the loser marked done", statements: map[string]statement{"EntityDone": exec(loserDone)}},
-		{name: "River unique jobs as coalescer", statements: map[string]statement{"JobInsert": exec(uniqueLive)}},
-		{name: "River unique jobs, completed ones too", statements: map[string]statement{"JobInsert": exec(uniqueEver)}},
+		{name: "want read after the GET", statement: "EntityDone", parts: []string{"$1", "greatest($1, want_seq)", "$2", "greatest($2, events)"}},
+		{name: "no compare-and-set", statement: "EntityDone", parts: []string{"AND version = $7", "AND $7::bigint IS NOT NULL"}},
+		{name: "the loser marked done", statement: "EntityDone", parts: []string{"UPDATE", "WITH won AS (UPDATE", "version = $7", loserDone}},
+		{name: "River unique jobs as coalescer", unique: &jobs.LiveOnly().UniqueOpts},
+		{name: "River unique jobs, completed ones too", unique: &river.UniqueOpts{ByArgs: true}},
 		{name: "the payload applied as it arrives", payload: true},
 		{name: "404 is deleted, drafts not asked", noDrafts: true},
-		{name: "the job inserted outside the transaction", statements: map[string]statement{"JobInsert": exec(jobAtOnce)}},
+		{name: "the job inserted outside the transaction", outside: "JobInsert"},
 		{name: "acknowledged before the commit", early: true},
-		{name: "moved billings not looked at", statements: map[string]statement{"BillingOfDeal": many(noBillings)}},
-		{name: "a sweep that finds no deletions", statements: map[string]statement{"ReconciliationGhostInsert": exec(noGhosts)}},
-		{name: "forecast: want read after the mirror", statements: map[string]statement{"ForecastAdvance": one(forecastWantAtTheEnd)}},
-		{name: "forecast: marked outside the transaction", statements: map[string]statement{"ForecastMark": one(markAtOnce)}},
+		{name: "moved billings not looked at", statement: "BillingOfDeal", parts: []string{"WHERE", "WHERE false AND"}},
+		{name: "a sweep that finds no deletions", statement: "ReconciliationGhostInsert", parts: []string{"\nWHERE", "\nWHERE false AND"}},
+		{name: "forecast: want read after the mirror", statement: "ForecastAdvance", parts: []string{"done = $1", "done = want + 0 * $1::bigint"}},
+		{name: "forecast: marked outside the transaction", outside: "ForecastMark"},
 	}
 }
 
-func wantAtTheEnd(tx *memoryTx, p dbsqlc.EntityDoneParams) int64 {
-	e, _ := tx.db.entities.get(tx, mirror.Key{UID: p.UID, DocumentID: p.DocumentID, Locale: p.Locale})
-	p.WantSeq, p.Events = e.Want, e.Events
-	return entityDone(tx, p)
-}
+// loserDone is the end of an EntityDone that writes done_seq even when another
+// worker has won, and still reports that it lost.
+const loserDone = `version = $7 RETURNING 1), lost AS (UPDATE entity_sync SET
+    done_seq = greatest(done_seq, $1), events_done = greatest(events_done, $2),
+    state = CASE WHEN want_seq > greatest(done_seq, $1) THEN state ELSE 'ok' END,
+    pending_since = CASE WHEN want_seq > greatest(done_seq, $1) THEN pending_since END
+    WHERE uid = $4 AND document_id = $5 AND locale = $6 AND NOT EXISTS (SELECT FROM won))
+SELECT FROM won`
 
-func noCompare(tx *memoryTx, p dbsqlc.EntityDoneParams) int64 {
-	return writeDone(tx, p, always)
-}
-
-func loserDone(tx *memoryTx, p dbsqlc.EntityDoneParams) int64 {
-	won := entityDone(tx, p)
-	if won == 0 {
-		key := mirror.Key{UID: p.UID, DocumentID: p.DocumentID, Locale: p.Locale}
-		tx.db.entities.update(tx, key, always, func(e *entity) {
-			e.Done, e.EventsDone = max(e.Done, p.WantSeq), max(e.EventsDone, p.Events)
-			if e.Done == e.Want {
-				e.State = "ok"
-			}
-		})
+// rewrite makes a statement wrong.
+func (m *mutant) rewrite(name, sql string) string {
+	if name != m.statement {
+		return sql
 	}
-	return won
-}
-
-// uniqueJobs insert no sync of a document that has one in a state which blocks.
-func uniqueJobs(tx *memoryTx, all []insertion, blocks func(jobRow) bool) int64 {
-	for _, i := range all {
-		args, ok := i.args.(mirror.SyncArgs)
-		if ok && tx.anyJob(func(j jobRow) bool {
-			other, ok := j.Args.(mirror.SyncArgs)
-			other.Seq = args.Seq
-			return ok && other == args && blocks(j)
-		}) {
-			continue
+	for i := 0; i < len(m.parts); i += 2 {
+		if !strings.Contains(sql, m.parts[i]) {
+			panic(fmt.Sprintf("the mutant %q is out of date: %q is not in %s", m.name, m.parts[i], sql))
 		}
-		jobInsert(tx, []insertion{i})
 	}
-	return 0
+	return strings.NewReplacer(m.parts...).Replace(sql)
 }
 
-func uniqueLive(tx *memoryTx, all []insertion) int64 { return uniqueJobs(tx, all, jobRow.live) }
-func uniqueEver(tx *memoryTx, all []insertion) int64 { return uniqueJobs(tx, all, always) }
-
-// jobAtOnce sends the job to another system, as it were.
-func jobAtOnce(tx *memoryTx, all []insertion) int64 {
-	other := tx.db.auto()
-	defer func() { _ = other.Commit(nil) }() //nolint:staticcheck // the memory's Commit reads no context
-	return jobInsert(other, all)
-}
-
-func noBillings(*memoryTx, dbsqlc.BillingOfDealParams) []dbsqlc.BillingOfDealRow { return nil }
-
-func noGhosts(*memoryTx, dbsqlc.ReconciliationGhostInsertParams) int64 { return 0 }
-
-func forecastWantAtTheEnd(tx *memoryTx, p dbsqlc.ForecastAdvanceParams) (dbsqlc.ForecastAdvanceRow, bool) {
-	s, _ := tx.db.scopes.get(tx, p.Scope)
-	p.Done = s.Want
-	return forecastAdvance(tx, p)
-}
-
-func markAtOnce(tx *memoryTx, name string) (bool, bool) {
-	if holder, ok := tx.db.locks[rowLock[string, scope]{&tx.db.scopes, name}]; ok && holder != tx {
-		panic(locked{})
-	}
-	other := tx.db.auto()
-	defer func() { _ = other.Commit(nil) }() //nolint:staticcheck // the memory's Commit reads no context
-	return forecastMark(other, name)
-}
-
-// arrives is told of each webhook.
+// arrives notes each webhook.
 func (m *mutant) arrives(body []byte) {
 	if m.payload {
 		if m.arrived == nil {

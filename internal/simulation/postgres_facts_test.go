@@ -10,22 +10,23 @@ import (
 	"dealbox/internal/mirror"
 )
 
-// postgresFacts reads what is committed in Postgres.
+// postgresFacts reads what is committed, past the gate.
 type postgresFacts struct{ *postgres }
 
 func (p postgresFacts) entities() (map[mirror.Key]entityFacts, error) {
 	all := map[mirror.Key]entityFacts{}
 	_, err := collect(p.postgres, "SELECT uid, document_id, locale, want_seq, done_seq, version, events, events_done, state, failures, attempt_expires_at IS NOT NULL FROM entity_sync",
-		func(rows pgx.Rows) (none, error) {
+		func(rows pgx.Rows) (struct{}, error) {
 			var k mirror.Key
 			var e entityFacts
 			err := rows.Scan(&k.UID, &k.DocumentID, &k.Locale, &e.Want, &e.Done, &e.Version, &e.Events, &e.EventsDone, &e.State, &e.Failures, &e.Attempt)
 			all[k] = e
-			return none{}, err
+			return struct{}{}, err
 		})
 	return all, err
 }
 
+// shown returns every mirrored row.
 func (p postgresFacts) shown() (map[mirror.Key]shown, error) {
 	all := map[mirror.Key]shown{}
 	_, err := collect(p.postgres, `
@@ -33,16 +34,18 @@ func (p postgresFacts) shown() (map[mirror.Key]shown, error) {
 		UNION ALL
 		SELECT uid, document_id, locale, deleted_at IS NOT NULL, published_at IS NOT NULL,
 		       coalesce(billing_id, '') || $1 || coalesce(deal_document_id, ''), coalesce(deal_document_id, ''), to_jsonb(b)::text FROM billing b`,
-		func(rows pgx.Rows) (none, error) {
+		func(rows pgx.Rows) (struct{}, error) {
 			var k mirror.Key
 			var s shown
 			err := rows.Scan(&k.UID, &k.DocumentID, &k.Locale, &s.Deleted, &s.Published, &s.Content, &s.Deal, &s.Row)
 			all[k] = s
-			return none{}, err
+			return struct{}{}, err
 		}, leadsTo)
 	return all, err
 }
 
+// changes returns those of mirror_change that are not known yet, by id. Ids are
+// given before the commit, so a lower one can appear later.
 func (p postgresFacts) changes(known map[int64]bool) ([]changeFacts, error) {
 	return collect(p.postgres, `SELECT id, uid, document_id, locale, before::text, after::text FROM mirror_change WHERE id <> ALL ($1::bigint[]) ORDER BY id`,
 		func(rows pgx.Rows) (c changeFacts, err error) {
@@ -51,7 +54,7 @@ func (p postgresFacts) changes(known map[int64]bool) ([]changeFacts, error) {
 		}, slices.AppendSeq([]int64{}, maps.Keys(known)))
 }
 
-// ledger asks the view for the counters and counts the rows by their status.
+// ledger reads the view for the counters and counts the rows by their status.
 func (p postgresFacts) ledger() (l ledger, err error) {
 	err = p.scheduler.QueryRow(context.Background(), `
 		SELECT c.received, c.pending, c.dead, c.ignored, c.quarantined, count(e.*),
@@ -65,10 +68,12 @@ func (p postgresFacts) ledger() (l ledger, err error) {
 	return l, err
 }
 
+// stored returns the dedup_keys of inbox_event.
 func (p postgresFacts) stored() (map[string]bool, error) {
 	return p.set("SELECT dedup_key FROM inbox_event")
 }
 
+// openAlerts returns the subjects of a rule's open episodes.
 func (p postgresFacts) openAlerts(rule string) (map[string]bool, error) {
 	return p.set("SELECT convert_to(subject, 'UTF8') FROM alert WHERE resolved_at IS NULL AND rule = $1", rule)
 }
@@ -79,11 +84,11 @@ func (p postgresFacts) deadLetters() (map[string]bool, error) {
 
 func (p postgresFacts) set(sql string, args ...any) (map[string]bool, error) {
 	all := map[string]bool{}
-	_, err := collect(p.postgres, sql, func(rows pgx.Rows) (none, error) {
+	_, err := collect(p.postgres, sql, func(rows pgx.Rows) (struct{}, error) {
 		var text []byte
 		err := rows.Scan(&text)
 		all[string(text)] = true
-		return none{}, err
+		return struct{}{}, err
 	}, args...)
 	return all, err
 }
@@ -103,6 +108,7 @@ func (p postgresFacts) breaker() (state string, forced bool, err error) {
 	return state, forced, err
 }
 
+// openRuns counts the reconciliations that are not over.
 func (p postgresFacts) openRuns() (n int64, err error) {
 	err = p.scheduler.QueryRow(context.Background(), "SELECT count(*) FROM reconciliation_run WHERE finished_at IS NULL").Scan(&n)
 	return n, err

@@ -1,14 +1,18 @@
 package simulation
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/riverqueue/river"
 	"github.com/stretchr/testify/require"
 
@@ -18,18 +22,28 @@ import (
 	"dealbox/internal/revenue"
 )
 
-// postgres is a real database with the simulation's clock: functions of the schema
-// sim stand before Postgres' own ones of the same names. Transactions run one by
-// one, so one connection is enough for the workers. The scheduler has its own.
+// postgres is a database with the simulation's clock: functions of the schema sim
+// stand before Postgres' own ones of the same names.
 type postgres struct {
-	workers, scheduler *clocked
+	idle    []*clocked // connections without a transaction
+	holders int        // transactions that may hold a lock
+	// direct runs the workers' statements outside transactions, scheduler its own.
+	direct, scheduler *clocked
+	histories         int
+	vacuum            string // SQL
 }
 
-// clocked is a connection that knows what time it was told.
+// vacuumEvery is after how many histories dead rows are removed: nobody else does.
+const vacuumEvery = 20
+
+// transactionsAtOnce is the size of the pool. Who finds it empty waits.
+const transactionsAtOnce = 12
+
+// clocked is a connection that has the history's time in sim.now.
 type clocked struct {
 	*pgx.Conn
 
-	told time.Time
+	now time.Time
 }
 
 const simulatedClock = `
@@ -66,7 +80,7 @@ const empty = `
 SET session_replication_role = replica;
 DELETE FROM entity_sync; DELETE FROM inbox_event; DELETE FROM inbox_counter; DELETE FROM deal; DELETE FROM billing;
 DELETE FROM mirror_change; DELETE FROM forecast_month; DELETE FROM forecast_currency; DELETE FROM forecast;
-DELETE FROM alert; DELETE FROM alert_event; DELETE FROM alert_tally; DELETE FROM alert_hour; DELETE FROM notification;
+DELETE FROM alert_member; DELETE FROM alert; DELETE FROM alert_event; DELETE FROM alert_tally; DELETE FROM alert_hour; DELETE FROM notification;
 DELETE FROM deletion_guard;
 DELETE FROM reconciliation_difference; DELETE FROM reconciliation_run; DELETE FROM circuit_breaker_event;
 DELETE FROM river.river_job;
@@ -83,7 +97,13 @@ func newPostgres(t *testing.T) *postgres {
 	_, err = plain.Exec(t.Context(), simulatedClock)
 	require.NoError(t, err)
 	require.NoError(t, plain.Close(t.Context()))
-	return &postgres{workers: connect(t, url), scheduler: connect(t, url)}
+	p := &postgres{direct: connect(t, url), scheduler: connect(t, url)}
+	require.NoError(t, p.scheduler.QueryRow(t.Context(), `SELECT 'VACUUM ' || string_agg(oid::regclass::text, ', ') FROM pg_class
+		WHERE relkind = 'r' AND relnamespace IN ('public'::regnamespace, 'river'::regnamespace)`).Scan(&p.vacuum))
+	for range transactionsAtOnce {
+		p.idle = append(p.idle, connect(t, url))
+	}
+	return p
 }
 
 func connect(t *testing.T, url string) *clocked {
@@ -92,88 +112,205 @@ func connect(t *testing.T, url string) *clocked {
 	require.NoError(t, err)
 	config.RuntimeParams["search_path"] = "sim, pg_catalog, public"
 	// Whoever holds a lock is stopped, so waiting is in vain.
-	config.RuntimeParams["lock_timeout"] = "100ms"
+	config.RuntimeParams["lock_timeout"] = "1ms"
+	config.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
+	config.RuntimeParams["jit"] = "off"
 	conn, err := pgx.ConnectConfig(t.Context(), config)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	return &clocked{Conn: conn}
 }
 
-// tell sets the connection's clock to the history's time.
-func (c *clocked) tell() error {
-	now := time.Now()
-	if now.Equal(c.told) {
-		return nil
-	}
-	_, err := c.Exec(context.Background(), "SELECT pg_catalog.set_config('sim.now', $1, false)", now.UTC().Format(time.RFC3339Nano))
-	c.told = now
-	return err
+// isLocked reports whether a statement met another transaction's lock
+// (lock_not_available).
+func isLocked(err error) bool {
+	pg := &pgconn.PgError{}
+	return errors.As(err, &pg) && pg.Code == "55P03"
 }
 
-func (p *postgres) begin(ctx context.Context, options pgx.TxOptions) (pgx.Tx, error) {
-	if err := p.workers.tell(); err != nil {
-		return nil, err
+// savepoint is where a statement that meets a lock goes back to.
+const savepoint = "SAVEPOINT statement"
+
+// send runs statements in one round trip: the history's time is set, then come
+// those before, then sql, whose result is the next one of the returned batch.
+func (c *clocked) send(sql string, args []any, before ...string) (pgx.BatchResults, error) {
+	batch := &pgx.Batch{}
+	if now := time.Now(); !now.Equal(c.now) {
+		c.now = now
+		batch.Queue("SELECT pg_catalog.set_config('sim.now', $1, false)", now.UTC().Format(time.RFC3339Nano))
 	}
-	tx, err := p.workers.BeginTx(ctx, options)
-	return &postgresTx{tx, p.workers}, err
+	for _, b := range before {
+		batch.Queue(b)
+	}
+	n := batch.Len()
+	batch.Queue(sql, args...)
+	results := c.SendBatch(context.Background(), batch)
+	for range n {
+		if _, err := results.Exec(); err != nil {
+			return nil, errors.Join(err, results.Close())
+		}
+	}
+	return results, nil
 }
 
-func (p *postgres) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
-	if err := p.workers.tell(); err != nil {
+func (c *clocked) exec(sql string, args []any, before ...string) (pgconn.CommandTag, error) {
+	results, err := c.send(sql, args, before...)
+	if err != nil {
 		return pgconn.CommandTag{}, err
 	}
-	return p.workers.Exec(ctx, sql, args...)
+	tag, err := results.Exec()
+	return tag, cmp.Or(err, results.Close())
 }
 
-func (p *postgres) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
-	if err := p.workers.tell(); err != nil {
+// query reads all rows, because only the last one shows that no lock was met.
+func (c *clocked) query(sql string, args []any, before ...string) (pgx.Rows, error) {
+	results, err := c.send(sql, args, before...)
+	if err != nil {
 		return nil, err
 	}
-	return p.workers.Query(ctx, sql, args...)
+	rows, err := readAll(results.Query())
+	return rows, cmp.Or(err, results.Close())
 }
 
-func (p *postgres) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
-	if err := p.workers.tell(); err != nil {
-		return failedRow{err}
+func (p *postgres) Exec(_ context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+	return p.direct.exec(sql, args)
+}
+
+func (p *postgres) Query(_ context.Context, sql string, args ...any) (pgx.Rows, error) {
+	return p.direct.query(sql, args)
+}
+
+func (p *postgres) QueryRow(_ context.Context, sql string, args ...any) pgx.Row {
+	return firstOf(p.direct.query(sql, args))
+}
+
+func (p *postgres) CopyFrom(ctx context.Context, into pgx.Identifier, columns []string, from pgx.CopyFromSource) (int64, error) {
+	return p.direct.CopyFrom(ctx, into, columns, from)
+}
+
+// begin takes a connection from the pool. An empty pool is like a lock that others hold.
+func (p *postgres) begin(options pgx.TxOptions) (*postgresTx, error) {
+	if len(p.idle) == 0 {
+		return nil, &pgconn.PgError{Code: "55P03", Message: "the pool is empty"}
 	}
-	return p.workers.QueryRow(ctx, sql, args...)
+	c := p.idle[len(p.idle)-1]
+	tx, err := c.BeginTx(context.Background(), options)
+	if err != nil {
+		return nil, err
+	}
+	p.idle = p.idle[:len(p.idle)-1]
+	return &postgresTx{Tx: tx, db: p, conn: c}, nil
 }
 
+// postgresTx is a transaction that survives a statement which meets a lock.
 type postgresTx struct {
 	pgx.Tx
 
-	conn *clocked
+	db    *postgres
+	conn  *clocked
+	holds bool // perhaps a lock
 }
 
-func (tx *postgresTx) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
-	if err := tx.conn.tell(); err != nil {
-		return pgconn.CommandTag{}, err
+// before returns what precedes a statement: a savepoint, if another transaction can
+// hold a lock that it needs.
+func (tx *postgresTx) before(sql string) []string {
+	if len(writes(sql)) == 0 {
+		return nil
 	}
-	return tx.Tx.Exec(ctx, sql, args...)
+	if !tx.holds {
+		tx.holds = true
+		tx.db.holders++
+	}
+	if tx.db.holders == 1 {
+		return nil
+	}
+	return []string{savepoint}
 }
 
-func (tx *postgresTx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
-	if err := tx.conn.tell(); err != nil {
-		return nil, err
+// after undoes a statement that met a lock, so that the gate can run it again.
+func (tx *postgresTx) after(err error) error {
+	if isLocked(err) {
+		_, failed := tx.Tx.Exec(context.Background(), "ROLLBACK TO "+savepoint)
+		return errors.Join(err, failed)
 	}
-	return tx.Tx.Query(ctx, sql, args...)
+	return err
+}
+
+func (tx *postgresTx) Exec(_ context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+	tag, err := tx.conn.exec(sql, args, tx.before(sql)...)
+	return tag, tx.after(err)
+}
+
+func (tx *postgresTx) Query(_ context.Context, sql string, args ...any) (pgx.Rows, error) {
+	rows, err := tx.conn.query(sql, args, tx.before(sql)...)
+	return rows, tx.after(err)
 }
 
 func (tx *postgresTx) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
-	if err := tx.conn.tell(); err != nil {
-		return failedRow{err}
-	}
-	return tx.Tx.QueryRow(ctx, sql, args...)
+	return firstOf(tx.Query(ctx, sql, args...))
 }
 
-// Rollback also takes back the time that the connection was told.
+// CopyFrom inserts rows with new ids, so it waits for nobody.
+func (tx *postgresTx) CopyFrom(ctx context.Context, into pgx.Identifier, columns []string, from pgx.CopyFromSource) (int64, error) {
+	return tx.conn.CopyFrom(ctx, into, columns, from)
+}
+
+func (tx *postgresTx) Commit(ctx context.Context) error {
+	tx.end()
+	return tx.Tx.Commit(ctx)
+}
+
+// Rollback also takes back the time that the connection was given.
 func (tx *postgresTx) Rollback(ctx context.Context) error {
-	tx.conn.told = time.Time{}
+	tx.conn.now = time.Time{}
+	tx.end()
 	return tx.Tx.Rollback(ctx)
+}
+
+func (tx *postgresTx) end() {
+	if tx.holds {
+		tx.db.holders--
+	}
+	tx.db.idle = append(tx.db.idle, tx.conn)
+}
+
+// allRows is a result that was read to its end.
+type allRows struct {
+	pgx.Rows // what nobody uses is not there
+
+	types  *pgtype.Map
+	fields []pgconn.FieldDescription
+	values [][][]byte
+	at     int
+}
+
+func readAll(rows pgx.Rows, err error) (pgx.Rows, error) {
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	all := &allRows{types: rows.Conn().TypeMap(), fields: slices.Clone(rows.FieldDescriptions()), at: -1}
+	for rows.Next() {
+		var row [][]byte
+		for _, v := range rows.RawValues() {
+			row = append(row, bytes.Clone(v))
+		}
+		all.values = append(all.values, row)
+	}
+	return all, rows.Err()
+}
+
+func (r *allRows) Next() bool { r.at++; return r.at < len(r.values) }
+func (r *allRows) Err() error { return nil }
+func (r *allRows) Close()     {}
+
+func (r *allRows) Scan(to ...any) error {
+	return pgx.ScanRow(r.types, r.fields, r.values[r.at], to...)
 }
 
 // The jobs are River's own rows, inserted by a real client and worked by the scheduler.
 
+// live returns the jobs that are not over, by id.
 func (p *postgres) live() ([]jobRow, error) {
 	return collect(p, `SELECT id, kind, args, CASE state WHEN 'running' THEN 'running' ELSE 'available' END, scheduled_at
 		FROM river.river_job WHERE state NOT IN ('completed', 'cancelled', 'discarded') ORDER BY id`,
@@ -204,17 +341,13 @@ func decodeArgs(kind string, encoded []byte) (river.JobArgs, error) {
 	return nil, errors.New("a job of an unknown kind: " + kind)
 }
 
+// move changes a job's state, if it is from and its worker is not just completing it.
 func (p *postgres) move(id int64, from, to string, due time.Time) error {
-	if err := p.scheduler.tell(); err != nil {
-		return err
-	}
-	_, err := p.scheduler.Exec(context.Background(), `UPDATE river.river_job SET
+	_, err := p.scheduler.exec(`UPDATE river.river_job SET
 		state = $3::text::river.river_job_state, scheduled_at = $4,
 		finalized_at = CASE WHEN $3::text = 'completed' THEN now() END
-		WHERE id = $1 AND (state = 'running') = ($2::text = 'running') AND finalized_at IS NULL`, id, from, to, due)
-	if pg := (&pgconn.PgError{}); errors.As(err, &pg) && pg.Code == "55P03" {
-		return nil // its worker is just completing it
-	}
+		WHERE id = (SELECT id FROM river.river_job WHERE id = $1 FOR UPDATE SKIP LOCKED)
+		AND (state = 'running') = ($2::text = 'running') AND finalized_at IS NULL`, []any{id, from, to, due})
 	return err
 }
 
@@ -237,12 +370,18 @@ func collect[T any](p *postgres, sql string, scan func(pgx.Rows) (T, error), arg
 
 // empty begins a history.
 func (p *postgres) empty() error {
-	p.workers.told, p.scheduler.told = time.Time{}, time.Time{}
-	for _, c := range []*clocked{p.workers, p.scheduler} {
-		if err := c.tell(); err != nil {
-			return err
-		}
+	if len(p.idle) < transactionsAtOnce {
+		return errors.New("a transaction of the history before is still open")
+	}
+	for _, c := range slices.Concat(p.idle, []*clocked{p.direct, p.scheduler}) {
+		c.now = time.Time{}
+	}
+	if _, err := p.scheduler.exec("SELECT", nil); err != nil {
+		return err
 	}
 	_, err := p.scheduler.Exec(context.Background(), empty)
+	if p.histories++; err == nil && p.histories%vacuumEvery == 0 {
+		_, err = p.scheduler.Exec(context.Background(), p.vacuum)
+	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,29 +12,11 @@ import (
 	"dealbox/internal/mirror"
 )
 
-// facts are what a history is judged by, read past the gate.
-type facts interface {
-	entities() (map[mirror.Key]entityFacts, error)
-	// shown is every mirrored row.
-	shown() (map[mirror.Key]shown, error)
-	// changes are those of mirror_change that are not known yet, by id. Ids are
-	// given before the commit, so a lower one can appear later.
-	changes(known map[int64]bool) ([]changeFacts, error)
-	ledger() (ledger, error)
-	stored() (map[string]bool, error) // dedup_keys of inbox_event
-	scope() (want, done int64, err error)
-	forecasts() (int64, error)
-	openAlerts(rule string) (map[string]bool, error) // by their subjects
-	deadLetters() (map[string]bool, error)           // the members of open episodes
-	breaker() (state string, forced bool, err error)
-	openRuns() (int64, error) // reconciliations that are not over
-}
-
 type entityFacts struct {
 	Want, Done, Version, Events, EventsDone int64
 	State                                   string
 	Failures                                int32
-	Attempt                                 bool // one runs, or ended without a word
+	Attempt                                 bool // one runs, or ended without a result
 }
 
 // shown is a mirrored row.
@@ -57,12 +40,12 @@ type ledger struct {
 	RowsIgnored, RowsQuarantined                  int64
 }
 
-// watch judges a history after each step that wrote something.
+// watch checks a history after each step that wrote something.
 type watch struct {
 	commits  int
 	entities map[mirror.Key]entityFacts
-	wanted   map[mirror.Key]int    // when its last look was asked for, in commits
-	silent   map[mirror.Key]bool   // the attempt before the last one ended without a word
+	wanted   map[mirror.Key]int    // when its last refresh was requested, in commits
+	silent   map[mirror.Key]bool   // the attempt before the last one ended without a result
 	last     map[mirror.Key][]byte // the row as the last change left it
 	changes  map[int64]bool
 }
@@ -74,13 +57,24 @@ func newWatch() *watch {
 	}
 }
 
-func (w *watch) look(h *history) error {
+func (w *watch) check(h *history) error {
 	if w.commits == h.gate.commits {
 		return nil
 	}
+	before := w.commits
 	w.commits = h.gate.commits
-	for _, check := range []func(*history) error{w.forward, w.append, w.order} {
-		if err := check(h); err != nil {
+	for _, c := range []struct {
+		of     []string
+		verify func(*history) error
+	}{
+		{[]string{"entity_sync"}, w.forward},
+		{[]string{"mirror_change"}, w.append},
+		{[]string{"mirror_change", "deal", "billing"}, w.order},
+	} {
+		if !slices.ContainsFunc(c.of, func(table string) bool { return h.written[table] > before }) {
+			continue
+		}
+		if err := c.verify(h); err != nil {
 			return err
 		}
 	}
@@ -109,7 +103,7 @@ func (w *watch) forward(h *history) error {
 	return nil
 }
 
-// asked: a document dies only after Strapi was asked for what is wanted last. One
+// asked: a document dies only after a request to Strapi covered what is wanted last. One
 // whose worker died is spared: it may be the document that kills its workers.
 func (w *watch) asked(h *history, key mirror.Key, before, now entityFacts) error {
 	if now.Want > before.Want {
@@ -119,7 +113,7 @@ func (w *watch) asked(h *history, key mirror.Key, before, now entityFacts) error
 		w.silent[key] = before.Attempt
 	}
 	if now.State == "dead" && before.State != "dead" && !w.silent[key] && h.asked[key.DocumentID] < w.wanted[key] {
-		return violated("dead letters were asked for", "%s died, and Strapi was not asked for look %d", key, now.Want)
+		return violated("asked before it is dead", "%s died, and no request to Strapi covered seq %d", key, now.Want)
 	}
 	return nil
 }
@@ -252,7 +246,7 @@ func (w *watch) atRest(h *history, inStep, reconciled bool) error {
 	return w.inStep(h, entities, !reconciled)
 }
 
-// over: what came right again is not told any more.
+// over: the alerts of what came right again are resolved.
 func (w *watch) over(h *history, rules ...string) error {
 	for _, rule := range rules {
 		open, err := h.facts.openAlerts(rule)
@@ -278,7 +272,7 @@ func (w *watch) inStep(h *history, entities map[mirror.Key]entityFacts, lateLink
 		want, row := d.states[len(d.states)-1], rows[d.Key]
 		_, ok := rows[d.Key]
 		if lateLinks && !row.Published {
-			// Strapi tells nobody of this link: a published deal lists published billings only.
+			// Strapi sends no webhook for this link: a published deal lists published billings only.
 			want.published, want.draft, row.Content = withoutLink(want.published), withoutLink(want.draft), withoutLink(row.Content)
 		}
 		same := !ok && want.deleted || row.Deleted && want.deleted ||
@@ -331,7 +325,7 @@ func (w *watch) forecastFromNothing(h *history) error {
 	}
 	h.pass(time.Hour)
 	h.askRecompute()
-	if err := h.rest(); err != nil {
+	if err := h.drain(); err != nil {
 		return err
 	}
 	now, err := h.facts.forecasts()

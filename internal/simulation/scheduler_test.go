@@ -11,37 +11,36 @@ import (
 
 // scheduler lets one goroutine of a history run at a time. Each stops before
 // every statement, COMMIT and request, and after each commit and answer, and
-// goes on with a verdict. Everything else that a goroutine waits for is a timer,
+// goes on when it gets a signal. Everything else that a goroutine waits for is a timer,
 // and time stands still unless the history lets it pass (testing/synctest).
 type scheduler struct {
 	random *rand.Rand
 
 	mu      sync.Mutex // goroutines that one moment of time wakes stop together
 	stopped []*stop
-	// turn is the transaction that must end before anybody else goes on: over
-	// Postgres a statement that waited for a lock would wait for ever.
-	turn *gateTx
 	// ends counts transactions that ended, and so released their locks.
 	ends int
-	// commits counts what may have changed the database.
+	// commits counts what may have changed the database, written has the last one
+	// of each table.
 	commits int
+	written map[string]int
 }
 
-// verdict is how a goroutine goes on.
-type verdict int
+// signal is how a goroutine goes on.
+type signal int
 
 const (
-	proceed   verdict = iota
-	crash             // the process dies here
-	fail              // the connection is lost, before anything was done
-	ambiguous         // COMMIT is done, but its answer is lost
-	victim            // the statement is the victim of a deadlock
-	refuse            // Strapi answers 401
-	breakDown         // Strapi answers 503
-	garble            // Strapi answers 200 and HTML
+	proceed   signal = iota
+	crash            // the process dies here
+	fail             // the connection is lost, before anything was done
+	ambiguous        // COMMIT is done, but its answer is lost
+	victim           // the statement is the victim of a deadlock
+	refuse           // Strapi answers 401
+	breakDown        // Strapi answers 503
+	garble           // Strapi answers 200 and HTML
 )
 
-var verdictNames = map[verdict]string{
+var signalNames = map[signal]string{
 	crash: "dies", fail: "loses the connection", ambiguous: "commits, but loses the answer", victim: "is the victim of a deadlock",
 	refuse: "gets 401", breakDown: "gets 503", garble: "gets HTML",
 }
@@ -56,14 +55,14 @@ const (
 	answerPoint
 )
 
-// stop is a goroutine that waits for its verdict.
+// stop is a goroutine that waits for its signal.
 type stop struct {
 	who, where string
 	point      point
 	tx         *gateTx
 	// waitsSince: it waits for a lock, since so many transactions had ended.
 	waitsSince int
-	verdict    chan verdict
+	signal     chan signal
 }
 
 // workerKey is the context's key of the name of who runs.
@@ -71,15 +70,15 @@ type workerKey struct{}
 
 // stop parks the goroutine until the history resumes it. A crash ends it here:
 // its deferred functions run, but none of ours writes anything.
-func (s *scheduler) stop(ctx context.Context, p *stop) verdict {
+func (s *scheduler) stop(ctx context.Context, p *stop) signal {
 	if who, ok := ctx.Value(workerKey{}).(string); ok {
 		p.who = who
 	}
-	p.verdict = make(chan verdict)
+	p.signal = make(chan signal)
 	s.mu.Lock()
 	s.stopped = append(s.stopped, p)
 	s.mu.Unlock()
-	v := <-p.verdict
+	v := <-p.signal
 	if v == crash {
 		if p.tx != nil {
 			p.tx.lose()
@@ -97,7 +96,6 @@ func (s *scheduler) ready() (ready, waiting []*stop) {
 	slices.SortStableFunc(s.stopped, func(a, b *stop) int { return cmp.Or(cmp.Compare(a.who, b.who), cmp.Compare(a.where, b.where)) })
 	for _, p := range s.stopped {
 		switch {
-		case s.turn != nil && p.tx != s.turn:
 		case p.waitsSince > 0 && p.waitsSince > s.ends:
 			waiting = append(waiting, p)
 		default:
@@ -107,11 +105,11 @@ func (s *scheduler) ready() (ready, waiting []*stop) {
 	return ready, waiting
 }
 
-func (s *scheduler) resume(p *stop, v verdict) {
+func (s *scheduler) resume(p *stop, v signal) {
 	s.mu.Lock()
 	s.stopped = slices.DeleteFunc(s.stopped, func(o *stop) bool { return o == p })
 	s.mu.Unlock()
-	p.verdict <- v
+	p.signal <- v
 }
 
 // chance is true once in n.

@@ -1,9 +1,9 @@
-// Package simulation runs the workers of production in histories that chance
-// makes up, and sees whether Dealbox's promises hold. It consists of tests only.
+// Package simulation runs the workers of production over Postgres in histories that
+// chance makes up, and checks that Dealbox's promises hold. It consists of tests only.
 //
 //   - scheduler_test.go, gate_test.go: who runs next, and what goes wrong for whom
-//   - memory*_test.go, postgres*_test.go: the two databases
-//   - house_test.go, river_test.go, strapi_test.go: Dealbox, its jobs and its Strapi
+//   - postgres*_test.go: the database, its clock and its locks
+//   - env_test.go, river_test.go, strapi_test.go: Dealbox, its jobs and its Strapi
 //   - history_test.go, choose_test.go: what happens
 //   - promises_test.go: what must hold
 //   - mutants_test.go: wrong protocols, each of which must be noticed
@@ -11,7 +11,6 @@ package simulation
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -20,12 +19,12 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/riverqueue/river"
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/jobs"
@@ -47,48 +46,32 @@ func profileOf(random *rand.Rand) profile {
 	}
 }
 
-// inMemory runs the history of a seed over the memory. oneByOne lets only one
-// transaction be open, as over Postgres.
-func inMemory(t *testing.T, seed uint64, m *mutant, oneByOne bool) (h *history, err error) {
-	synctest.Test(t, func(*testing.T) {
-		db := newMemory()
-		for name, s := range m.statements {
-			db.replaced[name] = s
-		}
-		h, err = newHistory(seed, db, memoryInserter{}, m, oneByOne)
-		if err != nil {
-			return
-		}
-		h.jobs, h.facts = db, memoryFacts{db}
+// simulate runs the history of a seed.
+func simulate(t *testing.T, db *postgres, seed uint64, m *mutant) (h *history, err error) {
+	synctest.Test(t, func(t *testing.T) {
+		require.NoError(t, db.empty())
+		h, err = newHistory(seed, db, m)
+		require.NoError(t, err)
 		defer h.close()
 		err = h.run()
 	})
 	return h, err
 }
 
-// overPostgres runs the history of a seed over Postgres, with River's own jobs.
-func overPostgres(t *testing.T, db *postgres, seed uint64) (h *history, err error) {
-	synctest.Test(t, func(*testing.T) {
-		if err = db.empty(); err != nil {
-			return
-		}
-		client, failed := jobs.NewInserter(nil, nil, nil)
-		require.NoError(t, failed)
-		if h, err = newHistory(seed, db, client, right(), true); err != nil {
-			return
-		}
-		h.jobs, h.facts = db, postgresFacts{db}
-		defer h.close()
-		err = h.run()
-	})
-	return h, err
-}
-
-func newHistory(seed uint64, db backend, jobs inserter, m *mutant, oneByOne bool) (*history, error) {
-	s := &scheduler{random: rand.New(rand.NewPCG(seed, 0))}
-	h := &history{profile: profileOf(s.random), inserter: jobs, watch: newWatch(), acked: map[string]bool{}, started: time.Now()}
-	var err error
-	h.env, err = newEnv(s, &gate{scheduler: s, db: db, oneByOne: oneByOne}, jobs, h.profile.drafts, seed, m)
+func newHistory(seed uint64, db *postgres, m *mutant) (*history, error) {
+	client, err := jobs.NewInserter(nil, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	s := &scheduler{random: rand.New(rand.NewPCG(seed, 0)), written: map[string]int{}}
+	h := &history{
+		profile: profileOf(s.random), inserter: client, jobs: db, facts: postgresFacts{db},
+		watch: newWatch(), acked: map[string]bool{}, started: time.Now(),
+	}
+	if m.unique != nil {
+		h.inserter = uniqueInserter{client, river.InsertOpts{UniqueOpts: *m.unique}}
+	}
+	h.env, err = newEnv(s, &gate{scheduler: s, db: db, mutant: m}, h.inserter, h.profile.drafts, seed, m)
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	return h, err
 }
@@ -112,15 +95,16 @@ func (h *history) close() {
 }
 
 const (
-	// memoryHistories and postgresHistories are what a test run tries.
-	memoryHistories   = 10_000
-	postgresHistories = 300
+	// histories is what a test run tries.
+	histories = 400
+	// repeated is how many of them are run twice.
+	repeated = 10
 	// mutantSeeds is how many histories a mutant may survive.
 	mutantSeeds = 500
 )
 
-// seeds are those to try: SEED is one of them alone, SEEDS how many in memory.
-func seeds(t *testing.T) (first uint64, inMemory, overPostgres int) {
+// seeds returns those to try: SEED is one of them alone, SEEDS how many.
+func seeds(t *testing.T) (first uint64, n int) {
 	t.Helper()
 	number := func(name string) int {
 		n, err := strconv.Atoi(os.Getenv(name))
@@ -129,47 +113,47 @@ func seeds(t *testing.T) (first uint64, inMemory, overPostgres int) {
 	}
 	switch {
 	case os.Getenv("SEED") != "":
-		return uint64(number("SEED")), 1, 1
+		return uint64(number("SEED")), 1
 	case os.Getenv("SEEDS") != "":
-		n := number("SEEDS")
-		return 1, n, max(n*postgresHistories/memoryHistories, 1)
+		return 1, number("SEEDS")
 	}
-	return 1, memoryHistories, postgresHistories
+	return 1, histories
 }
 
-// replayed says that somebody wants to read the history of one seed.
+// replayed reports whether somebody wants to read the history of one seed.
 func replayed() bool { return os.Getenv("SEED") != "" }
 
 // eachSeed runs a history for each seed, on as many cores as there are.
-func eachSeed(t *testing.T, what string, first uint64, n int, run func(*testing.T, uint64)) {
+func eachSeed(t *testing.T, first uint64, n int, run func(*testing.T, *postgres, uint64)) {
 	t.Helper()
 	var next, done atomic.Int64
 	watch := time.AfterFunc(time.Hour, func() {})
 	if os.Getenv("SEEDS") != "" {
 		watch = time.AfterFunc(progressEvery, func() {
-			fmt.Fprintf(os.Stderr, "%s: %d of %d histories\n", what, done.Load(), n)
+			fmt.Fprintf(os.Stderr, "%d of %d histories\n", done.Load(), n)
 			watch.Reset(progressEvery)
 		})
 	}
 	defer watch.Stop()
 	t.Run("histories", func(t *testing.T) {
 		for worker := range min(runtime.GOMAXPROCS(0), n) {
+			db := newPostgres(t)
 			t.Run(strconv.Itoa(worker), func(t *testing.T) {
 				t.Parallel()
 				for i := next.Add(1); i <= int64(n) && !t.Failed(); i = next.Add(1) {
-					run(t, first+uint64(i)-1)
+					run(t, db, first+uint64(i)-1)
 					done.Add(1)
 				}
 			})
 		}
 	})
-	t.Logf("%s: %d histories from seed %d on, no promise broken", what, done.Load(), first)
+	t.Logf("%d histories from seed %d on, no promise broken", done.Load(), first)
 }
 
 const progressEvery = 5 * time.Second
 
-// judge fails with the whole story of a history that broke a promise.
-func judge(t *testing.T, seed uint64, h *history, err error) {
+// report fails with the whole story of a history that broke a promise.
+func report(t *testing.T, seed uint64, h *history, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatalf("seed %d broke a promise: %s\nagain with: make simulate SEED=%d\n%s", seed, h.names.in(err.Error()), seed, h.story())
@@ -179,66 +163,46 @@ func judge(t *testing.T, seed uint64, h *history, err error) {
 	}
 }
 
-func TestSimulation_Memory(t *testing.T) {
-	first, n, _ := seeds(t)
-	eachSeed(t, "in memory", first, n, func(t *testing.T, seed uint64) {
-		h, err := inMemory(t, seed, right(), false)
-		judge(t, seed, h, err)
+func TestSimulation(t *testing.T) {
+	first, n := seeds(t)
+	eachSeed(t, first, n, func(t *testing.T, db *postgres, seed uint64) {
+		h, err := simulate(t, db, seed, right())
+		report(t, seed, h, err)
 	})
 }
 
-// Over Postgres each history must also go exactly as it goes over the memory: so
-// the memory's statements mean what those of db/queries do.
-func TestSimulation_Postgres(t *testing.T) {
-	first, _, n := seeds(t)
-	dbs := make(chan *postgres, runtime.GOMAXPROCS(0))
-	for range cap(dbs) {
-		dbs <- newPostgres(t)
-	}
-	eachSeed(t, "over Postgres", first, n, func(t *testing.T, seed uint64) {
-		db := <-dbs
-		defer func() { dbs <- db }()
-		over, err := overPostgres(t, db, seed)
-		judge(t, seed, over, err)
-		in, err := inMemory(t, seed, right(), true)
-		judge(t, seed, in, err)
-		require.Equal(t, withoutIDs(over.story()), withoutIDs(in.story()), "seed %d: Postgres and the memory went apart", seed)
+func TestSimulation_SameSeedSameHistory(t *testing.T) {
+	eachSeed(t, 1, repeated, func(t *testing.T, db *postgres, seed uint64) {
+		one, err := simulate(t, db, seed, right())
+		require.NoError(t, err)
+		two, err := simulate(t, db, seed, right())
+		require.NoError(t, err)
+		require.Equal(t, withoutIDs(one.story()), withoutIDs(two.story()), "seed %d", seed)
 	})
 }
 
 var rowID = regexp.MustCompile(`\b(alert|reconciliation) \d+`)
 
-// withoutIDs takes ids of rows out of errors: each database counts its own way.
+// withoutIDs takes ids of rows out of errors: sequences go on from history to history.
 func withoutIDs(story string) string { return rowID.ReplaceAllString(story, "$1 …") }
-
-func TestSimulation_SameSeedSameHistory(t *testing.T) {
-	t.Parallel()
-	for seed := range uint64(50) {
-		one, err := inMemory(t, seed, right(), false)
-		require.NoError(t, err)
-		two, err := inMemory(t, seed, right(), false)
-		require.NoError(t, err)
-		require.Equal(t, one.story(), two.story(), "seed %d", seed)
-	}
-}
 
 // Each wrong protocol breaks a promise, or the simulation proves nothing.
 func TestSimulation_Mutants(t *testing.T) {
 	if replayed() {
 		t.Skip("one seed is replayed")
 	}
-	var table strings.Builder
 	for i, m := range mutants() {
-		seed, err := uint64(0), error(nil)
-		for err == nil && seed < mutantSeeds {
-			seed++
-			_, err = inMemory(t, seed, mutants()[i], false)
-		}
-		var broken violation
-		if !errors.As(err, &broken) {
-			t.Errorf("the mutant %q survived %d histories: %v", m.name, seed, err)
-		}
-		fmt.Fprintf(&table, "| %s | %d | %s |\n", m.name, seed, broken.promise)
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			db := newPostgres(t)
+			seed, err := uint64(0), error(nil)
+			for err == nil && seed < mutantSeeds {
+				seed++
+				_, err = simulate(t, db, seed, mutants()[i])
+			}
+			var broken violation
+			require.ErrorAs(t, err, &broken, "survived %d histories", seed)
+			t.Logf("| %s | %d | %s |", m.name, seed, broken.promise)
+		})
 	}
-	t.Logf("mutants\n| mutant | histories until caught | broken promise |\n|---|---|---|\n%s", table.String())
 }

@@ -65,7 +65,7 @@ func (h *history) change() error {
 	default:
 		err = h.remove(fakestrapi.BillingUID, pick(billings))
 	}
-	h.look()
+	h.noteStates()
 	return err
 }
 
@@ -135,7 +135,7 @@ func (h *history) unpublish(uid, id string) error {
 }
 
 // relate gives a deal some billings; those that it had and those of other deals
-// change without a word.
+// change without a webhook.
 func (h *history) relate(deal string, billings []string) error {
 	var some []string
 	for _, b := range billings {
@@ -186,12 +186,12 @@ func (h *history) silentChange() error {
 		err = h.fake.SilentEdit(fakestrapi.DealUID, id, fakestrapi.Values{"name": fmt.Sprint("v", h.changed)})
 	}
 	h.lost = true
-	h.look()
+	h.noteStates()
 	return err
 }
 
-// look notes the state of every document, after each change.
-func (h *history) look() {
+// noteStates notes the state of every document, after each change.
+func (h *history) noteStates() {
 	for _, d := range h.documents {
 		now := h.stateOf(d.Key)
 		if len(d.states) == 0 || d.states[len(d.states)-1] != now {
@@ -216,7 +216,7 @@ func (h *history) stateOf(key mirror.Key) state {
 // leadsTo stands between a billing and its deal.
 const leadsTo = " of "
 
-// content is what tells the states of a document apart.
+// content distinguishes the states of a document.
 func content(e fakestrapi.Entry) string {
 	return e.Text("name") + e.Text("billing_id") + leadsTo + strings.Join(e.Relations["deal"], ",")
 }
