@@ -94,7 +94,7 @@ var rules = []Rule{
 		Means:  "the forecast differs from that of an hour ago by more than FORECAST_SWING_PERCENT",
 		Clears: "it does not any more: an hour later at the latest, if it stays as it is",
 		Quiet:  []Quiet{{After: time.Hour}},
-		First:  "dealbox forecast waterfall",
+		First:  "see what changed: select * from mirror_change order by id desc limit 50",
 	},
 	{
 		Name: RuleLostWebhooks, Levels: []level.Level{level.Warning},

@@ -84,13 +84,14 @@ func TestRules(t *testing.T) {
 	require.ElementsMatch(t, rulesInSource(t), names, "each constant has its row")
 }
 
-// requireSection: who is woken by an alert finds under its name what it means and
-// what to do first. The heading is the anchor: docs/operations.md#breaker_opened.
+// requireSection: who is woken by an alert finds under its name what it means, what
+// still holds, what to do first and what ends it. The heading is the anchor:
+// docs/operations.md#breaker_opened.
 func requireSection(t *testing.T, page []byte, rule string) {
 	t.Helper()
 	section := regexp.MustCompile(`(?s)\n### ` + regexp.QuoteMeta(rule) + `\n(.*?)\n##`).FindSubmatch(page)
 	require.NotNil(t, section, "docs/operations.md needs a section: ### %s", rule)
-	for _, part := range []string{"**Means:** ", "**Whose fault:** ", "**First:** "} {
+	for _, part := range []string{"**Means:** ", "**Whose fault:** ", "**Still true:** ", "**First:** ", "**Ends:** "} {
 		require.Contains(t, string(section[1]), part, rule)
 	}
 }
