@@ -74,12 +74,6 @@ func decide(row dbsqlc.Alert, raised level.Level) (change, error) {
 	return change{kind: "escalated", from: before, level: raised, notice: notify.Escalated}, nil
 }
 
-// mute is what keeps an episode from being notified: a silence or, when there is
-// none, an open episode that inhibits it. The zero value is neither.
-type mute dbsqlc.AlertMuteRow
-
-func (m mute) exists() bool { return m.SilenceID != 0 || m.InhibitorID != 0 }
-
 func (a *Alerts) muteOf(ctx context.Context, tx pgx.Tx, rule, subject string) (mute, error) {
 	row, err := a.queries.AlertMute(ctx, tx, dbsqlc.AlertMuteParams{Rule: rule, Subject: subject, Inhibitors: inhibitorsOf(rule)})
 	if err != nil {
@@ -160,6 +154,31 @@ type cause struct{ actor, reason string }
 // service is the actor of what Dealbox does by itself.
 const service = "dealbox"
 
+// notify requests the notifications of an episode, or records what mutes them.
+func (a *Alerts) notify(ctx context.Context, tx pgx.Tx, id int64, lvl level.Level, reason notify.Reason, m mute) error {
+	if !m.exists() {
+		return a.outbox.Enqueue(ctx, tx, id, lvl, reason)
+	}
+	r, why := record{kind: "suppressed", level: lvl}, notify.Inhibition
+	r.SilenceID, r.InhibitorID = m.SilenceID, m.InhibitorID
+	if m.SilenceID != 0 {
+		r.kind, why = "silenced", notify.Silenced
+		r.cause, r.ExpiresAt = cause{actor: m.Author, reason: m.Comment}, &m.ExpiresAt
+	} else {
+		r.reason = fmt.Sprintf("alert %d (%s) is its cause", m.InhibitorID, m.Inhibitor)
+	}
+	if err := a.append(ctx, tx, id, r); err != nil {
+		return err
+	}
+	return a.outbox.EnqueueSuppressed(ctx, tx, id, lvl, reason, why)
+}
+
+// mute is what keeps an episode from being notified: a silence or, when there is
+// none, an open episode that inhibits it. The zero value is neither.
+type mute dbsqlc.AlertMuteRow
+
+func (m mute) exists() bool { return m.SilenceID != 0 || m.InhibitorID != 0 }
+
 // values are those of the moment: the episode's row loses them when the rule
 // fires again.
 type values struct {
@@ -194,23 +213,4 @@ func (a *Alerts) append(ctx context.Context, tx pgx.Tx, id int64, r record) erro
 		return fmt.Errorf("append to the history of alert %d: %w", id, err)
 	}
 	return nil
-}
-
-// notify requests the notifications of an episode, or records what mutes them.
-func (a *Alerts) notify(ctx context.Context, tx pgx.Tx, id int64, lvl level.Level, reason notify.Reason, m mute) error {
-	if !m.exists() {
-		return a.outbox.Enqueue(ctx, tx, id, lvl, reason)
-	}
-	r, why := record{kind: "suppressed", level: lvl}, notify.Inhibition
-	r.SilenceID, r.InhibitorID = m.SilenceID, m.InhibitorID
-	if m.SilenceID != 0 {
-		r.kind, why = "silenced", notify.Silenced
-		r.cause, r.ExpiresAt = cause{actor: m.Author, reason: m.Comment}, &m.ExpiresAt
-	} else {
-		r.reason = fmt.Sprintf("alert %d (%s) is its cause", m.InhibitorID, m.Inhibitor)
-	}
-	if err := a.append(ctx, tx, id, r); err != nil {
-		return err
-	}
-	return a.outbox.EnqueueSuppressed(ctx, tx, id, lvl, reason, why)
 }
