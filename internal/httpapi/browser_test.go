@@ -58,9 +58,8 @@ func TestDashboard_AlertOfAddress(t *testing.T) {
 	for i := range 10 {
 		h.raise(alerting.Alert{Rule: "r", Subject: strconv.Itoa(i), Level: level.Error, Message: "another"})
 	}
-	_, err := h.pool.Exec(t.Context(), `INSERT INTO notification (alert_id, channel, reason, sequence, status, attempts, failed_at, last_error)
+	h.MustExec(`INSERT INTO notification (alert_id, channel, reason, sequence, status, attempts, failed_at, last_error)
 		VALUES (1, 'webhook', 'first', 1, 'failed', 7, now(), $1)`, name)
-	require.NoError(t, err)
 	proxy := httptest.NewServer(http.StripPrefix("/dealbox", h.api.Handler()))
 	t.Cleanup(proxy.Close)
 	alarms := alarmsOf(ctx, t)
@@ -83,7 +82,7 @@ func TestDashboard_AlertOfAddress(t *testing.T) {
 	require.Equal(t, 10, count("#alerts li"))
 	require.Zero(t, count(`#alerts a[href="#alert-1"]`), "it is not in the list")
 
-	h.exec("UPDATE alert SET status = 'resolved', resolved_at = now() WHERE id = 1")
+	h.MustExec("UPDATE alert SET status = 'resolved', resolved_at = now() WHERE id = 1")
 	run(ctx, t, chromedp.WaitVisible(chromedp.CSS("#alert-1[data-status=resolved]")))
 
 	run(ctx, t, chromedp.Evaluate[string](`location.hash = "#alert-12345"`))

@@ -36,7 +36,7 @@ func TestWebhook_Accepted(t *testing.T) {
 	}, tree)
 
 	var stored string
-	require.NoError(t, h.pool.QueryRow(t.Context(), "SELECT id::text FROM inbox_event").Scan(&stored))
+	require.NoError(t, h.Pool.QueryRow(t.Context(), "SELECT id::text FROM inbox_event").Scan(&stored))
 	require.Equal(t, stored, id)
 
 	again := h.do(h.delivery(dealEvent("entry.update", "doc1"))).json(t)
@@ -113,7 +113,7 @@ func TestWebhook_OrderOfChecks(t *testing.T) {
 func requireNoEvents(t *testing.T, h *env) {
 	t.Helper()
 	var n int
-	require.NoError(t, h.pool.QueryRow(t.Context(), "SELECT count(*) FROM inbox_event").Scan(&n))
+	require.NoError(t, h.Pool.QueryRow(t.Context(), "SELECT count(*) FROM inbox_event").Scan(&n))
 	require.Zero(t, n)
 }
 
@@ -211,7 +211,7 @@ func TestWebhook_Body(t *testing.T) {
 func TestWebhook_BadSignatures(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	before := h.pool.Stat().AcquireCount()
+	before := h.Pool.Stat().AcquireCount()
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
@@ -228,7 +228,7 @@ func TestWebhook_BadSignatures(t *testing.T) {
 		})
 	}
 	all.Wait()
-	require.Equal(t, before, h.pool.Stat().AcquireCount())
+	require.Equal(t, before, h.Pool.Stat().AcquireCount())
 	requireNoEvents(t, h)
 }
 
@@ -247,7 +247,7 @@ func TestWebhook_NotCommitted(t *testing.T) {
 	t.Run("DatabaseStuck", func(t *testing.T) {
 		t.Parallel()
 		h := open(t, func(c *httpapi.Config, _ *httpapi.Stages) { c.CommitTimeout = 300 * time.Millisecond })
-		tx, err := h.pool.Begin(t.Context())
+		tx, err := h.Pool.Begin(t.Context())
 		require.NoError(t, err)
 		defer func() { _ = tx.Rollback(context.Background()) }()
 		_, err = tx.Exec(t.Context(), "LOCK TABLE entity_sync")
