@@ -24,7 +24,13 @@ type DB struct {
 // Open returns a DB on a database of the test's own, migrated and empty; see Pool.
 func Open(t testing.TB) DB {
 	t.Helper()
-	return DB{T: t, Pool: Pool(t)}
+	return OpenOn(t, URL(t))
+}
+
+// OpenOn returns a DB on a database that is there already.
+func OpenOn(t testing.TB, url string) DB {
+	t.Helper()
+	return DB{T: t, Pool: PoolOn(t, url)}
 }
 
 // MustExec runs a statement.
