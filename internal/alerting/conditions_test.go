@@ -11,6 +11,7 @@ import (
 
 	"dealbox/internal/alerting"
 	"dealbox/internal/level"
+	"dealbox/internal/pgtest"
 )
 
 func TestHysteresis(t *testing.T) {
@@ -92,8 +93,7 @@ func TestRule_NotificationFailing_Over(t *testing.T) {
 			return h
 		}, "the channel sends again"},
 		"ByHand": {func(t *testing.T, h env) env {
-			var id int64
-			require.NoError(t, h.Pool.QueryRow(t.Context(), `SELECT id FROM alert WHERE rule = 'notification_failing'`).Scan(&id))
+			id := pgtest.MustGet[int64](h.DB, `SELECT id FROM alert WHERE rule = 'notification_failing'`)
 			h.MustCommit(func(ctx context.Context, tx pgx.Tx) error {
 				_, err := h.ResolveByHand(ctx, tx, id, alerting.Operator{Name: "cli:ann", Comment: "a new URL"})
 				return err

@@ -31,7 +31,7 @@ func TestDashboard_Browser(t *testing.T) {
 	h.raise(alerting.Alert{Rule: "r", Subject: name, Level: level.Error, Message: name})
 	require.Equal(t, 202, h.do(h.delivery(dealEvent("entry.update", "doc1"))).StatusCode)
 
-	alarms := alarmsOf(ctx, t)
+	violations := violationsOf(ctx, t)
 	run(ctx, t, chromedp.Navigate(h.url))
 	run(ctx, t, chromedp.WaitVisible(chromedp.CSS("#banner[data-state=healthy]")))
 	run(ctx, t, chromedp.WaitVisible(chromedp.CSS("#alerts .message")))
@@ -44,7 +44,7 @@ func TestDashboard_Browser(t *testing.T) {
 	h.stop()
 	run(ctx, t, chromedp.WaitVisible(chromedp.CSS("#banner[data-state=unhealthy]")))
 	require.Equal(t, "Dealbox does not answer", run(ctx, t, chromedp.TextContent(chromedp.CSS("#banner-title"))))
-	require.Zero(t, alarms.Load())
+	require.Zero(t, violations.Load())
 }
 
 // The address in a notification shows its alert, also one that the list has no
@@ -62,7 +62,7 @@ func TestDashboard_AlertOfAddress(t *testing.T) {
 		VALUES (1, 'webhook', 'first', 1, 'failed', 7, now(), $1)`, name)
 	proxy := httptest.NewServer(http.StripPrefix("/dealbox", h.api.Handler()))
 	t.Cleanup(proxy.Close)
-	alarms := alarmsOf(ctx, t)
+	violations := violationsOf(ctx, t)
 	text := func(selector string) string { return run(ctx, t, chromedp.TextContent(chromedp.CSS(selector))) }
 	count := func(selector string) int {
 		return run(ctx, t, chromedp.Evaluate[int](fmt.Sprintf("document.querySelectorAll(%q).length", selector)))
@@ -96,24 +96,24 @@ func TestDashboard_AlertOfAddress(t *testing.T) {
 	require.Contains(t, text("#detail-body"), "Notificationsnone")
 	click("#detail h2 a")
 	run(ctx, t, chromedp.WaitNotVisible(chromedp.CSS("#detail")))
-	require.Zero(t, alarms.Load())
+	require.Zero(t, violations.Load())
 }
 
-// alarmsOf counts dialogs, scripts that failed, and what the policy blocked.
-func alarmsOf(ctx context.Context, t *testing.T) *atomic.Int32 {
+// violationsOf counts dialogs, scripts that failed, and what the policy blocked.
+func violationsOf(ctx context.Context, t *testing.T) *atomic.Int32 {
 	t.Helper()
-	var alarms atomic.Int32
+	var violations atomic.Int32
 	require.NoError(t, chromedp.Listen(ctx, func(event any) {
 		switch e := event.(type) {
 		case *page.EventJavascriptDialogOpening, *runtime.EventExceptionThrown:
-			alarms.Add(1)
+			violations.Add(1)
 		case *log.EventEntryAdded:
 			if e.Entry.Source == log.EntrySourceSecurity {
-				alarms.Add(1)
+				violations.Add(1)
 			}
 		}
 	}))
-	return &alarms
+	return &violations
 }
 
 // run returns the result of one action.

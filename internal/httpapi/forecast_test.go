@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"dealbox/internal/pgtest"
+
 	"github.com/stretchr/testify/require"
 )
 
@@ -90,7 +92,5 @@ func TestForecast_Run(t *testing.T) {
 	got := h.do(r)
 	require.Equal(t, http.StatusAccepted, got.StatusCode, string(got.body))
 	require.Equal(t, "accepted", got.json(t)["status"])
-	var jobs int
-	require.NoError(t, h.Pool.QueryRow(t.Context(), "SELECT count(*) FROM river.river_job WHERE kind = 'forecast_recompute'").Scan(&jobs))
-	require.Equal(t, 1, jobs)
+	require.Equal(t, 1, pgtest.MustGet[int](h.DB, "SELECT count(*) FROM river.river_job WHERE kind = 'forecast_recompute'"))
 }

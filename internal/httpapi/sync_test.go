@@ -32,9 +32,7 @@ func TestSync(t *testing.T) {
 		require.Equal(t, "accepted", got.json(t)["status"])
 		require.Equal(t, "1", got.json(t)["run_id"], "one that waits is enough")
 	}
-	var row string
-	require.NoError(t, h.Pool.QueryRow(t.Context(), "SELECT concat_ws(' ', kind, trigger, actor, status) FROM reconciliation_run").Scan(&row))
-	require.Equal(t, "full demand ada waiting", row)
+	require.Equal(t, "full demand ada waiting", h.MustText("SELECT concat_ws(' ', kind, trigger, actor, status) FROM reconciliation_run"))
 }
 
 func TestHealth_Reconciliation(t *testing.T) {

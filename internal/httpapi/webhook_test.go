@@ -35,9 +35,7 @@ func TestWebhook_Accepted(t *testing.T) {
 		"action": "forecast_recompute_queued", "duplicate": false,
 	}, tree)
 
-	var stored string
-	require.NoError(t, h.Pool.QueryRow(t.Context(), "SELECT id::text FROM inbox_event").Scan(&stored))
-	require.Equal(t, stored, id)
+	require.Equal(t, h.MustText("SELECT id::text FROM inbox_event"), id)
 
 	again := h.do(h.delivery(dealEvent("entry.update", "doc1"))).json(t)
 	require.Equal(t, true, again["duplicate"])
@@ -112,9 +110,7 @@ func TestWebhook_OrderOfChecks(t *testing.T) {
 
 func requireNoEvents(t *testing.T, h *env) {
 	t.Helper()
-	var n int
-	require.NoError(t, h.Pool.QueryRow(t.Context(), "SELECT count(*) FROM inbox_event").Scan(&n))
-	require.Zero(t, n)
+	require.Zero(t, pgtest.MustGet[int](h.DB, "SELECT count(*) FROM inbox_event"))
 }
 
 func TestWebhook_Size(t *testing.T) {

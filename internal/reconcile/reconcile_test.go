@@ -31,10 +31,10 @@ func (h *env) reconciler(pageSize int) *Worker {
 
 func (h *env) request(r Request) (id int64) {
 	h.T.Helper()
-	require.NoError(h.T, pgx.BeginFunc(h.T.Context(), h.Pool, func(tx pgx.Tx) (err error) {
-		id, err = h.queue.Request(h.T.Context(), tx, r)
+	h.MustCommit(func(ctx context.Context, tx pgx.Tx) (err error) {
+		id, err = h.queue.Request(ctx, tx, r)
 		return err
-	}))
+	})
 	return id
 }
 
@@ -401,10 +401,10 @@ func TestReconcile_RefusedMeanwhile(t *testing.T) {
 	h := newEnv(t)
 	h.fill(3)
 	refuse := func() {
-		require.NoError(t, pgx.BeginFunc(t.Context(), h.Pool, func(tx pgx.Tx) error {
-			_, err := h.Alerts.Raise(t.Context(), tx, alerting.Alert{Rule: alerting.RuleWebhooksRefused, Level: level.Error})
+		h.MustCommit(func(ctx context.Context, tx pgx.Tx) error {
+			_, err := h.Alerts.Raise(ctx, tx, alerting.Alert{Rule: alerting.RuleWebhooksRefused, Level: level.Error})
 			return err
-		}))
+		})
 	}
 	h.During(refuse)
 	require.Equal(t, "done", h.sweep(Request{Extent: Full}).Status)
