@@ -26,7 +26,7 @@ func TestSync_WithoutAnyWebhook(t *testing.T) {
 	live := func(want string) {
 		t.Helper()
 		require.Eventually(t, func() bool {
-			return h.text("SELECT concat(count(*), ' ', (SELECT count(*) FROM entity_sync WHERE done_seq < want_seq)) FROM deal WHERE deleted_at IS NULL") == want
+			return h.MustText("SELECT concat(count(*), ' ', (SELECT count(*) FROM entity_sync WHERE done_seq < want_seq)) FROM deal WHERE deleted_at IS NULL") == want
 		}, patience, 20*time.Millisecond)
 	}
 	live("40 0")
