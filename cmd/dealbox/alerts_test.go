@@ -83,7 +83,7 @@ func TestAlerts_CommandsWrongUsage(t *testing.T) {
 	}
 }
 
-func TestAlerts_Test(t *testing.T) {
+func TestAlertsTest_ReachesEachChannelWhateverItsLevel(t *testing.T) {
 	t.Parallel()
 	sink, sinkURL := newSink(t)
 	works := environ{"ALERT_WEBHOOK_URL": sinkURL, "ALERT_WEBHOOK_SECRET": sinkSecret, "ALERT_WEBHOOK_LEVEL": "critical"}

@@ -30,7 +30,7 @@ import (
 // The real binary is killed under load, and so is its Postgres. Every event
 // that was answered 202 is processed afterwards, and the mirror is Strapi's.
 // Most of its time it waits for River to take over the jobs of the dead process.
-func TestCrash(t *testing.T) {
+func TestCrash_LosesNoAcceptedEvent(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes two minutes")

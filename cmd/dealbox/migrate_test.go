@@ -52,7 +52,7 @@ func TestMigrate_UpAndStatus(t *testing.T) {
 	require.Contains(t, out.stdout, "nothing to do")
 }
 
-func TestMigrate_AtOnce(t *testing.T) {
+func TestMigrate_ThreeAtOnceApplyEachStepOnce(t *testing.T) {
 	t.Parallel()
 	e := environ{"DATABASE_URL": pgtest.EmptyURL(t)}
 	outs := make([]output, 3)
@@ -86,7 +86,7 @@ func TestMigrate_Unreleased(t *testing.T) {
 	}
 }
 
-func TestMigrate_OwnerURL(t *testing.T) {
+func TestMigrate_PrefersTheOwnersURL(t *testing.T) {
 	t.Parallel()
 	e := environ{"DATABASE_URL": "postgres://nobody:" + canary + "@127.0.0.1:1/none", "DATABASE_MIGRATE_URL": pgtest.URL(t)}
 	require.True(t, mustStatus(t, e).UpToDate)

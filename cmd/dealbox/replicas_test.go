@@ -43,7 +43,7 @@ type replica struct {
 const replicaDeals = 120
 
 // What must happen once over all replicas happens once.
-func TestReplicas(t *testing.T) {
+func TestReplicas_DoOnceWhatMustHappenOnce(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes minutes")

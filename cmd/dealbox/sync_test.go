@@ -56,7 +56,7 @@ func TestSync_WithoutAnyWebhook(t *testing.T) {
 	require.NotNil(t, reconciliation["last_full_run_at"])
 }
 
-func TestSync_Failed(t *testing.T) {
+func TestSync_FailedRunEndsWithItsError(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)})
 	h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultForbidden})

@@ -159,7 +159,7 @@ func TestReview_OneStepFails(t *testing.T) {
 	require.Equal(t, "warning resolved", h.rule(alerting.RuleClockSkew))
 }
 
-func TestRule_QuietIsOver(t *testing.T) {
+func TestRule_QuietEpisodeIsResolved(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t, alerting.Config{})
 	h.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Subject: "a machine that is gone", Level: level.Warning})
@@ -174,7 +174,7 @@ func TestRule_QuietIsOver(t *testing.T) {
 }
 
 // A stranger who gave up is over soon; our own Strapi that says nothing is not.
-func TestRule_QuietSignatures(t *testing.T) {
+func TestRule_QuietEndsForgeriesLongBeforeOwnFailures(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t, alerting.Config{})
 	for _, subject := range []string{"wrong_secret", "forged"} {

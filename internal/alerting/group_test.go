@@ -162,7 +162,7 @@ func TestGroup_RemindsWhenDoubled(t *testing.T) {
 
 // Many workers' documents die and recover at the same time: each is counted once,
 // nobody waits for ever, and the last one out resolves.
-func TestGroup_Concurrency(t *testing.T) {
+func TestGroup_EachMemberIsCountedOnceAndTheLastResolves(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t, alerting.Config{RepeatEvery: time.Hour})
 	const workers, each = 10, 20

@@ -187,7 +187,7 @@ func TestAlerts_Raise_FirstOneRollsBack(t *testing.T) {
 
 // Many raise and resolve at once: nothing is counted twice or lost, there is
 // never more than one open episode, and each closed one has exactly one end.
-func TestAlerts_Concurrency(t *testing.T) {
+func TestAlerts_ManyAtOnceKeepOneOpenEpisode(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t, alerting.Config{})
 	const workers, rounds = 8, 25

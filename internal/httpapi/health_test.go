@@ -154,7 +154,7 @@ func TestHealth_NoPartition(t *testing.T) {
 }
 
 // One part that cannot be read does not hide the others.
-func TestHealth_PartMissing(t *testing.T) {
+func TestHealth_PartThatCannotBeReadHidesNoOther(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	h.MustExec("ALTER TABLE notification RENAME TO notification_away")

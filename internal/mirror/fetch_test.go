@@ -72,7 +72,7 @@ func TestFetch_TooLargeDocument(t *testing.T) {
 
 // STRAPI_TIMEOUT may be longer than a job (here a minute): what hangs is noticed
 // while there is time to find out whose fault it is.
-func TestFetch_Hangs(t *testing.T) {
+func TestFetch_HangIsNoticedBeforeTheJobEnds(t *testing.T) {
 	t.Parallel()
 	t.Run("Document", func(t *testing.T) {
 		t.Parallel()

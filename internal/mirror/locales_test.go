@@ -101,7 +101,7 @@ func TestLocales_SilentRelations(t *testing.T) {
 }
 
 // A type is empty when it has no document in any locale.
-func TestLocales_Empty(t *testing.T) {
+func TestLocales_TypeIsEmptyWithoutADocumentInAnyLocale(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t, strapitest.Localized(true))
 	entry, err := h.Fake.In("fr").CreateDraft(fakestrapi.DealUID, fakestrapi.Values{"name": "brouillon"})

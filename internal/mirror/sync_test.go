@@ -163,7 +163,7 @@ func TestSync_UnpublishedDealLosesItsPublishedBillings(t *testing.T) {
 
 // A billing's answer can be older than what its deal's sync saw: the link that it
 // restores is found by one more refresh of the deal.
-func TestSync_LateLink(t *testing.T) {
+func TestSync_LinkThatAnOlderAnswerRestoresIsFound(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name string

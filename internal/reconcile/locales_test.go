@@ -105,7 +105,7 @@ func TestLocales_Publication(t *testing.T) {
 }
 
 // Pages are cut between documents, so a page that ends in the midst of one loses none.
-func TestLocales_Pages(t *testing.T) {
+func TestLocales_PageThatEndsInsideADocumentLosesNone(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t, strapitest.Localized(true))
 	for i := range 12 {

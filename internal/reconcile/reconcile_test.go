@@ -273,7 +273,7 @@ func TestReconcile_ContinuesAfterACrash(t *testing.T) {
 	require.ErrorIs(t, err, errTakenOver, "the runner whose lease had ended writes nothing more")
 }
 
-func TestReconcile_OneRunner(t *testing.T) {
+func TestReconcile_OneOfFourClaimsTheRun(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
 	h.fill(20)
@@ -350,7 +350,7 @@ func TestReconcile_FailuresBetweenSuccessesDoNotOpenTheBreaker(t *testing.T) {
 
 // STRAPI_TIMEOUT may be longer than a slice (here a minute): a list that hangs is
 // noticed while there is time to record it.
-func TestReconcile_ListHangs(t *testing.T) {
+func TestReconcile_HangingListIsNoticedWithinTheSlice(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t, func(c *strapitest.Config) { c.Policy.Try = time.Minute })
 	h.Fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultHang})
@@ -396,7 +396,7 @@ func TestReconcile_LostWebhooks(t *testing.T) {
 }
 
 // A webhook that was refused while a run was under way needs the next run.
-func TestReconcile_RefusedMeanwhile(t *testing.T) {
+func TestReconcile_WebhookRefusedDuringARunNeedsTheNext(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
 	h.fill(3)
