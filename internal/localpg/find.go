@@ -68,7 +68,7 @@ func pick(all []installation) installation {
 	return slices.MaxFunc(all, func(a, b installation) int { return a.version - b.version })
 }
 
-// VersionError: the data were made by a Postgres that is not here.
+// VersionError reports that the data were made by a Postgres that is not here.
 type VersionError struct {
 	Data  int    // major version of the data
 	Found string // versions of this machine, in words
@@ -165,7 +165,7 @@ const install = `install one of them and try again:
   macOS:           brew install postgresql@17
   or start Docker: the container postgres:15 is used where it answers`
 
-// MissingError: there is neither a Postgres nor a Docker to run one.
+// MissingError reports that there is neither a Postgres nor a Docker to run one.
 type MissingError struct {
 	Docker error // what Docker's client said
 }

@@ -80,7 +80,7 @@ func (a account) chown(path string) error {
 	return os.Lchown(path, int(a.uid), int(a.gid))
 }
 
-// ReachError: the user that Postgres runs as cannot get to the folder.
+// ReachError reports that the user that Postgres runs as cannot get to the folder.
 type ReachError struct {
 	User    string
 	Dir     string
