@@ -47,6 +47,34 @@ func (c *AlertsListCmd) Validate() error {
 	return err
 }
 
+// alertsListed is what `alerts list --json` prints: GET /api/v1/alerts without its summary.
+type alertsListed struct {
+	Alerts     []alerting.Episode `json:"alerts"`
+	NextCursor *string            `json:"next_cursor"`
+}
+
+// Run prints one page.
+func (c *AlertsListCmd) Run(ctx context.Context, p *program) error {
+	filter, err := c.filter(time.Now())
+	if err != nil {
+		return err
+	}
+	ops, err := app.OpenOperations(ctx, p.getenv)
+	if err != nil {
+		return err
+	}
+	defer ops.Close()
+	page, err := alerting.List(ctx, ops.Pool, filter)
+	if err != nil {
+		return err
+	}
+	listed := alertsListed{Alerts: page.Episodes}
+	if page.NextCursor != "" {
+		listed.NextCursor = &page.NextCursor
+	}
+	return p.print(c.JSON, listed, func(w io.Writer) { printAlerts(w, page) })
+}
+
 func (c *AlertsListCmd) filter(now time.Time) (alerting.Filter, error) {
 	f := alerting.Filter{Rule: c.Rule, Limit: c.Limit, Cursor: c.Cursor}
 	for _, name := range c.Level {
@@ -76,34 +104,6 @@ func (c *AlertsListCmd) filter(now time.Time) (alerting.Filter, error) {
 		return f, fmt.Errorf("--until: %w", err)
 	}
 	return f, nil
-}
-
-// alertsListed is what `alerts list --json` prints: GET /api/v1/alerts without its summary.
-type alertsListed struct {
-	Alerts     []alerting.Episode `json:"alerts"`
-	NextCursor *string            `json:"next_cursor"`
-}
-
-// Run prints one page.
-func (c *AlertsListCmd) Run(ctx context.Context, p *program) error {
-	filter, err := c.filter(time.Now())
-	if err != nil {
-		return err
-	}
-	ops, err := app.OpenOperations(ctx, p.getenv)
-	if err != nil {
-		return err
-	}
-	defer ops.Close()
-	page, err := alerting.List(ctx, ops.Pool, filter)
-	if err != nil {
-		return err
-	}
-	listed := alertsListed{Alerts: page.Episodes}
-	if page.NextCursor != "" {
-		listed.NextCursor = &page.NextCursor
-	}
-	return p.print(c.JSON, listed, func(w io.Writer) { printAlerts(w, page) })
 }
 
 func printAlerts(w io.Writer, page alerting.Page) {

@@ -100,13 +100,6 @@ func (c *AlertsSilenceCmd) Run(ctx context.Context, p *program) error {
 	})
 }
 
-func silenced(s alerting.Silence) string {
-	if s.Subject == nil {
-		return s.Rule
-	}
-	return s.Rule + " " + oneLine(*s.Subject)
-}
-
 // AlertsSilencesCmd is `dealbox alerts silences`.
 type AlertsSilencesCmd struct {
 	JSON bool `help:"Print JSON."`
@@ -133,6 +126,13 @@ func (c *AlertsSilencesCmd) Run(ctx context.Context, p *program) error {
 			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\n", s.ID, moment(&s.ExpiresAt), silenced(s), oneLine(s.Author), oneLine(s.Comment))
 		}
 	})
+}
+
+func silenced(s alerting.Silence) string {
+	if s.Subject == nil {
+		return s.Rule
+	}
+	return s.Rule + " " + oneLine(*s.Subject)
 }
 
 // AlertsUnsilenceCmd is `dealbox alerts unsilence`.

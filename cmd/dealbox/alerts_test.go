@@ -19,15 +19,14 @@ import (
 )
 
 func (d *desk) raise(a alerting.Alert) {
-	d.t.Helper()
-	inserter, err := jobs.NewInserter(d.pool, nil, nil)
-	require.NoError(d.t, err)
+	d.T.Helper()
+	inserter, err := jobs.NewInserter(d.Pool, nil, nil)
+	require.NoError(d.T, err)
 	alerts := alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter))
-	ctx := context.Background()
-	require.NoError(d.t, pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+	d.MustCommit(func(ctx context.Context, tx pgx.Tx) error {
 		_, err := alerts.Raise(ctx, tx, a)
 		return err
-	}))
+	})
 }
 
 func TestAlerts_Commands(t *testing.T) {
@@ -84,7 +83,7 @@ func TestAlerts_CommandsWrongUsage(t *testing.T) {
 	}
 }
 
-func TestAlerts_Test(t *testing.T) {
+func TestAlertsTest_ReachesEachChannelWhateverItsLevel(t *testing.T) {
 	t.Parallel()
 	sink, sinkURL := newSink(t)
 	works := environ{"ALERT_WEBHOOK_URL": sinkURL, "ALERT_WEBHOOK_SECRET": sinkSecret, "ALERT_WEBHOOK_LEVEL": "critical"}

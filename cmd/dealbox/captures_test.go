@@ -49,13 +49,13 @@ func captures(t *testing.T, set string) (all []capture) {
 
 // happen makes the simulated Strapi hold what the real one held when it sent c.
 func (h *env) happen(c capture) {
-	h.t.Helper()
+	h.T.Helper()
 	switch {
 	case c.entry == nil:
 	case c.event == "entry.delete":
-		require.NoError(h.t, h.fake.SilentDelete(c.uid, c.documentID))
+		require.NoError(h.T, h.fake.SilentDelete(c.uid, c.documentID))
 	default:
-		require.NoError(h.t, h.fake.Import(c.uid, c.entry))
+		require.NoError(h.T, h.fake.Import(c.uid, c.entry))
 	}
 }
 
@@ -101,9 +101,9 @@ func TestServe_Captures(t *testing.T) {
 				require.EqualValues(t, len(all), ledger.Received)
 				require.Equal(t, ledger.Received, ledger.Processed+ledger.Ignored)
 				h.requireMirrorEqualsStrapi()
-				require.Equal(t, want.deals, h.text(`SELECT string_agg('"' || name || '" ' || left(document_id, 4) ||
+				require.Equal(t, want.deals, h.MustText(`SELECT string_agg('"' || name || '" ' || left(document_id, 4) ||
 					CASE WHEN published_at IS NULL THEN '' ELSE ' published' END, ', ' ORDER BY name) FROM deal WHERE deleted_at IS NULL`))
-				require.Equal(t, want.billings, h.text(`SELECT string_agg(coalesce(trim_scale(amount)::text, 'null') || ' ' || left(document_id, 4) || ' ' ||
+				require.Equal(t, want.billings, h.MustText(`SELECT string_agg(coalesce(trim_scale(amount)::text, 'null') || ' ' || left(document_id, 4) || ' ' ||
 					coalesce(left(deal_document_id, 4), '-'), ', ' ORDER BY strapi_created_at) FROM billing WHERE deleted_at IS NULL`))
 				require.Equal(t, want.months, h.months("2026-01", "2026-12"))
 			})
@@ -113,7 +113,7 @@ func TestServe_Captures(t *testing.T) {
 
 // months reads the forecast over HTTP.
 func (h *env) months(start, end string) string {
-	h.t.Helper()
+	h.T.Helper()
 	forecast := h.get("/api/v1/models/forecast/base?start_month=" + start + "&end_month=" + end)["forecast"].(map[string]any)
 	var all []string
 	for _, m := range forecast["monthly_totals"].([]any) {
@@ -128,7 +128,7 @@ func (h *env) months(start, end string) string {
 
 // requireMirrorEqualsStrapi compares documents, publication and links.
 func (h *env) requireMirrorEqualsStrapi() {
-	h.t.Helper()
+	h.T.Helper()
 	in := map[string]string{}
 	for _, uid := range []string{fakestrapi.DealUID, fakestrapi.BillingUID} {
 		for _, version := range []strapi.Version{strapi.Draft, strapi.Published} { // published wins
@@ -137,18 +137,18 @@ func (h *env) requireMirrorEqualsStrapi() {
 			}
 		}
 	}
-	rows, err := h.pool.Query(h.t.Context(), `
+	rows, err := h.Pool.Query(h.T.Context(), `
 		SELECT document_id, uid, strapi_id, published_at IS NOT NULL, '' FROM deal WHERE deleted_at IS NULL
 		UNION ALL SELECT document_id, uid, strapi_id, published_at IS NOT NULL, coalesce(deal_document_id, '') FROM billing WHERE deleted_at IS NULL`)
-	require.NoError(h.t, err)
+	require.NoError(h.T, err)
 	mirror := map[string]string{}
 	for rows.Next() {
 		var documentID, uid, deal string
 		var id int64
 		var published bool
-		require.NoError(h.t, rows.Scan(&documentID, &uid, &id, &published, &deal))
+		require.NoError(h.T, rows.Scan(&documentID, &uid, &id, &published, &deal))
 		mirror[documentID] = fmt.Sprintf("%s id=%d published=%t deal=%s", uid, id, published, deal)
 	}
-	require.NoError(h.t, rows.Err())
-	require.Equal(h.t, in, mirror)
+	require.NoError(h.T, rows.Err())
+	require.Equal(h.T, in, mirror)
 }

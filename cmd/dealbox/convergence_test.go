@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/fakestrapi"
+	"dealbox/internal/pgtest"
 	"dealbox/internal/strapi"
 	"dealbox/internal/webhooksig"
 )
@@ -26,7 +27,7 @@ func TestConvergence_LostWebhooks(t *testing.T) {
 	ids := h.deals(600)
 	h.serve()
 	h.eventually("the run at start is over", func() bool {
-		return h.count("SELECT count(*)::text FROM reconciliation_run WHERE status = 'done'") == 1
+		return pgtest.MustGet[int](h.DB, "SELECT count(*) FROM reconciliation_run WHERE status = 'done'") == 1
 	})
 	h.waitIdle()
 	require.NoError(t, h.fake.Webhooks.SetWebhooks(fakestrapi.Webhook{
@@ -56,20 +57,20 @@ func TestConvergence_LostWebhooks(t *testing.T) {
 		convergenceSeed, stats.Dropped, stats.Succeeded, behind, took.Round(10*time.Millisecond), strings.TrimSpace(got.stdout))
 	require.Zero(t, h.outOfStep())
 	h.requireMirrorEqualsStrapi()
-	if h.count("SELECT count(*)::text FROM alert WHERE rule = 'webhooks_refused'") > 0 {
+	if pgtest.MustGet[int](h.DB, "SELECT count(*) FROM alert WHERE rule = 'webhooks_refused'") > 0 {
 		return // of a busy machine: what makes a refusal good healed the lost ones, too
 	}
 	require.Positive(t, behind, "no webhook was lost")
-	require.Equal(t, strconv.Itoa(behind), h.text("SELECT (missing + stale + ghosts)::text FROM reconciliation_run WHERE kind = 'full' ORDER BY id DESC LIMIT 1"),
+	require.Equal(t, strconv.Itoa(behind), h.MustText("SELECT (missing + stale + ghosts)::text FROM reconciliation_run WHERE kind = 'full' ORDER BY id DESC LIMIT 1"),
 		"it healed what was out of step and nothing else")
 }
 
 // deals makes deals in Strapi.
 func (h *env) deals(n int) (ids []string) {
-	h.t.Helper()
+	h.T.Helper()
 	for i := range n {
 		e, err := h.fake.Create(fakestrapi.DealUID, fakestrapi.Values{"name": fmt.Sprint("deal ", i), "status": "active"})
-		require.NoError(h.t, err)
+		require.NoError(h.T, err)
 		ids = append(ids, e.DocumentID)
 	}
 	return ids
@@ -77,16 +78,16 @@ func (h *env) deals(n int) (ids []string) {
 
 // outOfStep is how many deals differ between Strapi and the mirror.
 func (h *env) outOfStep() (n int) {
-	h.t.Helper()
-	rows, err := h.pool.Query(h.t.Context(), "SELECT document_id, name FROM deal WHERE deleted_at IS NULL")
-	require.NoError(h.t, err)
+	h.T.Helper()
+	rows, err := h.Pool.Query(h.T.Context(), "SELECT document_id, name FROM deal WHERE deleted_at IS NULL")
+	require.NoError(h.T, err)
 	mirror := map[string]string{}
 	for rows.Next() {
 		var id, name string
-		require.NoError(h.t, rows.Scan(&id, &name))
+		require.NoError(h.T, rows.Scan(&id, &name))
 		mirror[id] = name
 	}
-	require.NoError(h.t, rows.Err())
+	require.NoError(h.T, rows.Err())
 	for _, e := range h.fake.List(fakestrapi.DealUID, strapi.Published) {
 		if mirror[e.DocumentID] != e.Text("name") {
 			n++

@@ -30,7 +30,7 @@ import (
 // The real binary is killed under load, and so is its Postgres. Every event
 // that was answered 202 is processed afterwards, and the mirror is Strapi's.
 // Most of its time it waits for River to take over the jobs of the dead process.
-func TestCrash(t *testing.T) {
+func TestCrash_LosesNoAcceptedEvent(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes two minutes")
@@ -43,10 +43,10 @@ func TestCrash(t *testing.T) {
 	port := freePort(t)
 	h.address = "http://127.0.0.1:" + port
 	h.env = h.env.with("DATABASE_URL", postgres.URL(), "PORT", port, "LOG_LEVEL", "error")
-	h.pool.Close()
-	h.pool, err = app.OpenPool(t.Context(), app.Secret(postgres.URL()), app.CommandPool)
+	h.Pool.Close()
+	h.Pool, err = app.OpenPool(t.Context(), app.Secret(postgres.URL()), app.CommandPool)
 	require.NoError(t, err)
-	t.Cleanup(h.pool.Close)
+	t.Cleanup(h.Pool.Close)
 	require.Equal(t, exitDone, dealbox(t, h.env, "", "migrate up").code)
 
 	binary := buildBinary(t)
@@ -69,15 +69,15 @@ func TestCrash(t *testing.T) {
 	t.Logf("acknowledged %d deliveries, %d tries were not", len(acknowledged), load.refused)
 	for _, id := range acknowledged {
 		key := sha256.Sum256([]byte(id))
-		require.Equal(t, "1", h.text("SELECT count(*)::text FROM inbox_event WHERE dedup_key = $1", key[:]), "an acknowledged event is lost: %s", id)
+		require.Equal(t, "1", h.MustText("SELECT count(*)::text FROM inbox_event WHERE dedup_key = $1", key[:]), "an acknowledged event is lost: %s", id)
 	}
 	require.Eventually(t, func() bool {
-		return h.text("SELECT count(*)::text FROM inbox_event_status WHERE status <> 'processed'") == "0"
+		return h.MustText("SELECT count(*)::text FROM inbox_event_status WHERE status <> 'processed'") == "0"
 	}, patience, 500*time.Millisecond, "not every acknowledged event was processed")
 	h.requireMirrorEqualsStrapi()
-	require.Equal(t, "0", h.text("SELECT count(*)::text FROM deal d WHERE NOT EXISTS (SELECT FROM mirror_change c WHERE c.document_id = d.document_id AND c.after->>'name' = d.name)"))
+	require.Equal(t, "0", h.MustText("SELECT count(*)::text FROM deal d WHERE NOT EXISTS (SELECT FROM mirror_change c WHERE c.document_id = d.document_id AND c.after->>'name' = d.name)"))
 	for _, e := range h.fake.List(fakestrapi.DealUID, strapi.Published) {
-		require.Equal(t, e.Text("name"), h.text("SELECT name FROM deal WHERE document_id = $1", e.DocumentID))
+		require.Equal(t, e.Text("name"), h.MustText("SELECT name FROM deal WHERE document_id = $1", e.DocumentID))
 	}
 
 	require.NoError(t, process.Process.Signal(syscall.SIGTERM))
@@ -100,7 +100,7 @@ func (h *env) startLoad(senders, deals int) *crashLoad {
 	var ids []string
 	for i := range deals {
 		e, err := h.fake.Create(fakestrapi.DealUID, fakestrapi.Values{"name": fmt.Sprint("deal ", i), "status": "active"})
-		require.NoError(h.t, err)
+		require.NoError(h.T, err)
 		ids = append(ids, e.DocumentID)
 	}
 	for s := range senders {
@@ -191,15 +191,15 @@ func buildBinary(t *testing.T) string {
 
 // startBinary starts `dealbox serve` and waits until it takes webhooks.
 func (h *env) startBinary(path string) *exec.Cmd {
-	h.t.Helper()
+	h.T.Helper()
 	cmd := exec.Command(path, "serve")
 	for name, value := range h.env {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
 	cmd.Stderr = os.Stderr
-	require.NoError(h.t, cmd.Start())
-	h.t.Cleanup(func() { _ = cmd.Process.Kill() })
-	require.NoError(h.t, waitReady(h.t.Context(), h.address))
+	require.NoError(h.T, cmd.Start())
+	h.T.Cleanup(func() { _ = cmd.Process.Kill() })
+	require.NoError(h.T, waitReady(h.T.Context(), h.address))
 	return cmd
 }
 

@@ -21,7 +21,7 @@ func TestDoctor_NothingSet(t *testing.T) {
 }
 
 // A warning is no failure.
-func TestDoctor_Works(t *testing.T) {
+func TestDoctor_WarningIsNoFailure(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)})
 	out := dealbox(t, h.env, "", "doctor --json")

@@ -31,25 +31,6 @@ type eventFilter struct {
 	Until    string   `placeholder:"WHEN" help:"Received before."`
 }
 
-func (f eventFilter) filter(now time.Time) (inbox.Filter, error) {
-	filter := inbox.Filter{Event: f.Event, Entity: f.Type, DocumentID: f.Document}
-	for _, name := range f.Status {
-		status, err := inbox.ParseStatus(strings.TrimSpace(name))
-		if err != nil {
-			return filter, fmt.Errorf("--status: %w", err)
-		}
-		filter.Statuses = append(filter.Statuses, status)
-	}
-	var err error
-	if filter.Since, err = parseWhen(f.Since, now); err != nil {
-		return filter, fmt.Errorf("--since: %w", err)
-	}
-	if filter.Until, err = parseWhen(f.Until, now); err != nil {
-		return filter, fmt.Errorf("--until: %w", err)
-	}
-	return filter, nil
-}
-
 // EventsListCmd is `dealbox events list`.
 type EventsListCmd struct {
 	eventFilter
@@ -229,6 +210,25 @@ func (c *EventsReplayCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	return p.print(c.JSON, done, func(w io.Writer) { fmt.Fprintln(w, replayText(done)) })
+}
+
+func (f eventFilter) filter(now time.Time) (inbox.Filter, error) {
+	filter := inbox.Filter{Event: f.Event, Entity: f.Type, DocumentID: f.Document}
+	for _, name := range f.Status {
+		status, err := inbox.ParseStatus(strings.TrimSpace(name))
+		if err != nil {
+			return filter, fmt.Errorf("--status: %w", err)
+		}
+		filter.Statuses = append(filter.Statuses, status)
+	}
+	var err error
+	if filter.Since, err = parseWhen(f.Since, now); err != nil {
+		return filter, fmt.Errorf("--since: %w", err)
+	}
+	if filter.Until, err = parseWhen(f.Until, now); err != nil {
+		return filter, fmt.Errorf("--until: %w", err)
+	}
+	return filter, nil
 }
 
 func replayText(r inbox.Replayed) string {

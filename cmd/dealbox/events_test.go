@@ -7,11 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/alerting"
-	"dealbox/internal/app"
 	"dealbox/internal/inbox"
 	"dealbox/internal/jobs"
 	"dealbox/internal/mirror"
@@ -25,45 +23,44 @@ import (
 // desk is a database with some events, as an operator meets it: the commands
 // get DATABASE_URL and nothing else.
 type desk struct {
-	t    *testing.T
-	env  environ
-	pool *pgxpool.Pool
+	pgtest.DB
+
+	env environ
 }
 
 func newDesk(t *testing.T) *desk {
 	t.Helper()
-	d := &desk{t: t, env: environ{"DATABASE_URL": pgtest.URL(t)}}
-	d.pool = mustOpen(t, d.env["DATABASE_URL"], app.CommandPool)
-	return d
+	url := pgtest.URL(t)
+	return &desk{DB: pgtest.OpenOn(t, url), env: environ{"DATABASE_URL": url}}
 }
 
 // store receives the bodies and returns the ids of their events.
 func (d *desk) store(bodies ...string) (ids []string) {
-	d.t.Helper()
-	inserter, err := jobs.NewInserter(d.pool, nil, nil)
-	require.NoError(d.t, err)
-	receiver := inbox.NewReceiver(d.pool, mirror.NewQueue(inserter), reconcile.NewQueue(inserter), alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter)), inbox.Config{
+	d.T.Helper()
+	inserter, err := jobs.NewInserter(d.Pool, nil, nil)
+	require.NoError(d.T, err)
+	receiver := inbox.NewReceiver(d.Pool, mirror.NewQueue(inserter), reconcile.NewQueue(inserter), alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter)), inbox.Config{
 		Types: []strapi.ContentType{{Kind: strapi.Deal, UID: "api::pipeline-deal.pipeline-deal", Plural: "pipeline-deals"}},
 	})
 	for _, body := range bodies {
-		receipt, err := receiver.Receive(d.t.Context(), inbox.Delivery{Scheme: webhooksig.SchemeStrapi, Body: []byte(body)})
-		require.NoError(d.t, err)
+		receipt, err := receiver.Receive(d.T.Context(), inbox.Delivery{Scheme: webhooksig.SchemeStrapi, Body: []byte(body)})
+		require.NoError(d.T, err)
 		ids = append(ids, receipt.EventID.String())
 	}
-	require.NoError(d.t, receiver.Close(context.Background()))
+	require.NoError(d.T, receiver.Close(context.Background()))
 	return ids
 }
 
 func (d *desk) run(commandLine string) output {
-	d.t.Helper()
-	return dealbox(d.t, d.env, "", commandLine)
+	d.T.Helper()
+	return dealbox(d.T, d.env, "", commandLine)
 }
 
 // done runs a command that must succeed.
 func (d *desk) done(commandLine string) string {
-	d.t.Helper()
+	d.T.Helper()
 	out := d.run(commandLine)
-	require.Equal(d.t, exitDone, out.code, out.stderr)
+	require.Equal(d.T, exitDone, out.code, out.stderr)
 	return out.stdout
 }
 
@@ -76,7 +73,7 @@ func TestEvents_Commands(t *testing.T) {
 	d := newDesk(t)
 	require.Equal(t, "no events\n", d.done("events list"))
 	ids := d.store(dealBody("alive"), dealBody("gone"), `{"event":"trigger-test"}`, "{\xff\x1b")
-	mustExec(t, d.env["DATABASE_URL"], "UPDATE entity_sync SET state = 'dead', dead_at = now(), failures = 12, last_error = 'HTTP 500' WHERE document_id = 'gone'")
+	pgtest.OpenOn(t, d.env["DATABASE_URL"]).MustExec("UPDATE entity_sync SET state = 'dead', dead_at = now(), failures = 12, last_error = 'HTTP 500' WHERE document_id = 'gone'")
 
 	list := d.done("events list")
 	for _, id := range ids {
@@ -146,9 +143,8 @@ func TestBreaker_Commands(t *testing.T) {
 	d := newDesk(t)
 	me, err := user.Current()
 	require.NoError(t, err)
-	open := func() (n int) {
-		require.NoError(t, d.pool.QueryRow(t.Context(), "SELECT count(*) FROM alert WHERE rule = $1 AND resolved_at IS NULL", alerting.RuleBreakerOpened).Scan(&n))
-		return n
+	open := func() int {
+		return pgtest.MustGet[int](d.DB, "SELECT count(*) FROM alert WHERE rule = $1 AND resolved_at IS NULL", alerting.RuleBreakerOpened)
 	}
 	require.Equal(t, "closed, 0 failures in a row\n", d.done("breaker show"))
 

@@ -34,9 +34,9 @@ const countRows = `SELECT count(*), count(*) FILTER (WHERE status = 'processed')
 // ledgers reads, in one snapshot, the exact count over the rows, the view, and
 // the statement that health and metrics are answered from.
 func (h *env) ledgers() (exact, view, health counts) {
-	h.t.Helper()
-	ctx := h.t.Context()
-	err := pgx.BeginTxFunc(ctx, h.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+	h.T.Helper()
+	ctx := h.T.Context()
+	err := pgx.BeginTxFunc(ctx, h.Pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		if err := tx.QueryRow(ctx, countRows).Scan(&exact[0], &exact[1], &exact[2], &exact[3], &exact[4], &exact[5]); err != nil {
 			return err
 		}
@@ -49,17 +49,17 @@ func (h *env) ledgers() (exact, view, health counts) {
 		health = counts{f.Received, f.Processed, f.Pending, f.Dead, f.Ignored, f.Quarantined}
 		return err
 	})
-	require.NoError(h.t, err)
+	require.NoError(h.T, err)
 	return exact, view, health
 }
 
 // overHTTP reads the ledger as a dashboard does.
 func (h *env) overHTTP() (c counts) {
-	h.t.Helper()
+	h.T.Helper()
 	ledger := h.health()["ledger"].(map[string]any)
 	for i, name := range []string{"received", "processed", "pending", "dead", "ignored", "quarantined"} {
 		n, err := ledger[name].(json.Number).Int64()
-		require.NoError(h.t, err)
+		require.NoError(h.T, err)
 		c[i] = n
 	}
 	return c
@@ -69,11 +69,11 @@ var metricLine = regexp.MustCompile(`(?m)^dealbox_events(?:_received_total|\{sta
 
 // overMetrics reads the ledger as Prometheus does.
 func (h *env) overMetrics() (c counts) {
-	h.t.Helper()
+	h.T.Helper()
 	var found [][]string
 	// As for health: a probe has 1.5 s, and what it could not read is left out.
 	h.eventually("the metrics are complete", func() bool {
-		req, err := http.NewRequestWithContext(h.t.Context(), http.MethodGet, h.address+"/metrics", nil)
+		req, err := http.NewRequestWithContext(h.T.Context(), http.MethodGet, h.address+"/metrics", nil)
 		if err != nil {
 			return false
 		}
@@ -89,7 +89,7 @@ func (h *env) overMetrics() (c counts) {
 	at := map[string]int{"": 0, "processed": 1, "pending": 2, "dead": 3, "ignored": 4, "quarantined": 5}
 	for _, m := range found {
 		_, err := fmt.Sscan(m[2], &c[at[m[1]]])
-		require.NoError(h.t, err)
+		require.NoError(h.T, err)
 	}
 	return c
 }
@@ -123,8 +123,8 @@ func (h *env) hammer(ctx context.Context, documents []string, refused *atomic.In
 // replayDead does it again when a lock or an answer took a busy machine too long:
 // to run a replay again is harmless.
 func (h *env) replayDead() {
-	h.t.Helper()
-	h.eventually("the dead are replayed", func() bool { return dealbox(h.t, h.env, "", "events replay --dead").code == exitDone })
+	h.T.Helper()
+	h.eventually("the dead are replayed", func() bool { return dealbox(h.T, h.env, "", "events replay --dead").code == exitDone })
 }
 
 // received = processed + pending + dead + ignored + quarantined, at every
@@ -144,7 +144,7 @@ func TestLedger_IsExactUnderLoad(t *testing.T) {
 	// One that is left alone is dead from the start: under steady events a failing
 	// document is refreshed each time, and may not die while they come.
 	require.Equal(t, http.StatusAccepted, h.deliver("msg_dead", update(documents[0])))
-	h.eventually("a dead letter", func() bool { return h.text("SELECT dead::text FROM inbox_ledger") == "1" })
+	h.eventually("a dead letter", func() bool { return h.MustText("SELECT dead::text FROM inbox_ledger") == "1" })
 
 	ctx, stop := context.WithCancel(t.Context())
 	var refused atomic.Int64

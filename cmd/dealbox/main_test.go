@@ -61,7 +61,7 @@ type output struct {
 }
 
 // dealbox runs the program as main does, with the arguments split at spaces.
-func dealbox(t *testing.T, e environ, stdin, commandLine string) output {
+func dealbox(t testing.TB, e environ, stdin, commandLine string) output {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	code := run(t.Context(), strings.Fields(commandLine), e.getenv, strings.NewReader(stdin), &stdout, &stderr)

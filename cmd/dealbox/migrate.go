@@ -47,17 +47,6 @@ func (c *MigrateUpCmd) Run(ctx context.Context, p *program) error {
 	return nil
 }
 
-// explainMigrate adds what to do to an error that does not show it.
-func explainMigrate(err error) error {
-	switch pgerr.Code(err) {
-	case "55P03": // lock_not_available
-		return fmt.Errorf("%w: another session holds a lock on the tables; this step changed nothing, run 'dealbox migrate up' again", err)
-	case "42501": // insufficient_privilege
-		return fmt.Errorf("%w: set DATABASE_MIGRATE_URL to a role that owns the tables", err)
-	}
-	return err
-}
-
 // MigrateStatusCmd is `dealbox migrate status`.
 type MigrateStatusCmd struct {
 	JSON bool `help:"Print JSON."`
@@ -89,6 +78,17 @@ func (c *MigrateStatusCmd) Run(ctx context.Context, p *program) error {
 	}
 	status.UpToDate = status.Missing == 0
 	return p.print(c.JSON, status, func(w io.Writer) { printStatus(w, status) })
+}
+
+// explainMigrate adds what to do to an error that does not show it.
+func explainMigrate(err error) error {
+	switch pgerr.Code(err) {
+	case "55P03": // lock_not_available
+		return fmt.Errorf("%w: another session holds a lock on the tables; this step changed nothing, run 'dealbox migrate up' again", err)
+	case "42501": // insufficient_privilege
+		return fmt.Errorf("%w: set DATABASE_MIGRATE_URL to a role that owns the tables", err)
+	}
+	return err
 }
 
 func printStatus(w io.Writer, status migrateStatus) {

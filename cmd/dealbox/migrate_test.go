@@ -14,16 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/db/migrations"
-	"dealbox/internal/app"
 	"dealbox/internal/fakestrapi"
 	"dealbox/internal/pgtest"
 )
-
-func mustExec(t *testing.T, rawURL, sql string) {
-	t.Helper()
-	_, err := mustOpen(t, rawURL, app.MigratePool).Exec(t.Context(), sql)
-	require.NoError(t, err)
-}
 
 func mustStatus(t *testing.T, e environ) migrateStatus {
 	t.Helper()
@@ -59,7 +52,7 @@ func TestMigrate_UpAndStatus(t *testing.T) {
 	require.Contains(t, out.stdout, "nothing to do")
 }
 
-func TestMigrate_AtOnce(t *testing.T) {
+func TestMigrate_ThreeAtOnceApplyEachStepOnce(t *testing.T) {
 	t.Parallel()
 	e := environ{"DATABASE_URL": pgtest.EmptyURL(t)}
 	outs := make([]output, 3)
@@ -84,7 +77,7 @@ func TestMigrate_Unreleased(t *testing.T) {
 		"DATABASE_URL", pgtest.EmptyURL(t), "PORT", "0")
 	old, err := os.ReadFile("../../db/migrations/testdata/unreleased.sql")
 	require.NoError(t, err)
-	mustExec(t, e["DATABASE_URL"], string(old))
+	pgtest.OpenOn(t, e["DATABASE_URL"]).MustExec(string(old))
 	for _, command := range []string{"migrate up", "migrate status", "serve"} {
 		out := dealbox(t, e, "", command)
 		require.Equal(t, exitFailed, out.code, command)
@@ -93,7 +86,7 @@ func TestMigrate_Unreleased(t *testing.T) {
 	}
 }
 
-func TestMigrate_OwnerURL(t *testing.T) {
+func TestMigrate_PrefersTheOwnersURL(t *testing.T) {
 	t.Parallel()
 	e := environ{"DATABASE_URL": "postgres://nobody:" + canary + "@127.0.0.1:1/none", "DATABASE_MIGRATE_URL": pgtest.URL(t)}
 	require.True(t, mustStatus(t, e).UpToDate)
@@ -117,7 +110,7 @@ func TestMigrate_NoPrivilege(t *testing.T) {
 	require.NoError(t, err)
 	database := strings.TrimPrefix(u.Path, "/")
 	role := mustRole(t, u.String(), "reader_"+database)
-	mustExec(t, u.String(), "REVOKE CREATE ON DATABASE "+database+" FROM PUBLIC")
+	pgtest.OpenOn(t, u.String()).MustExec("REVOKE CREATE ON DATABASE " + database + " FROM PUBLIC")
 	u.User = url.UserPassword(role, "x")
 	out := dealbox(t, environ{"DATABASE_URL": u.String()}, "", "migrate up")
 	require.Equal(t, exitFailed, out.code)
@@ -127,7 +120,7 @@ func TestMigrate_NoPrivilege(t *testing.T) {
 // mustRole makes a role that may log in with the password x.
 func mustRole(t *testing.T, rawURL, role string) string {
 	t.Helper()
-	mustExec(t, rawURL, "CREATE ROLE "+role+" LOGIN PASSWORD 'x'")
+	pgtest.OpenOn(t, rawURL).MustExec("CREATE ROLE " + role + " LOGIN PASSWORD 'x'")
 	t.Cleanup(func() {
 		ctx := context.Background() // the test's own has ended
 		conn, err := pgx.Connect(ctx, rawURL)

@@ -19,6 +19,7 @@ import (
 
 	"dealbox/internal/alerting"
 	"dealbox/internal/fakestrapi"
+	"dealbox/internal/pgtest"
 )
 
 // sink is a receiver of alerts that checks their signatures.
@@ -84,31 +85,31 @@ func TestServe_StrapiOutage(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 202, h.deliver("msg_change_"+id, update(id)), "webhooks are taken while Strapi is away")
 	}
-	h.eventually("the breaker opens", func() bool { return h.text("SELECT state FROM circuit_breaker") != "closed" })
+	h.eventually("the breaker opens", func() bool { return h.MustText("SELECT state FROM circuit_breaker") != "closed" })
 	h.eventually("the critical alert arrives", func() bool { return len(alerts.all()) > 0 })
 	require.Equal(t, "alert.firing breaker_opened critical", alerts.all()[0])
 	health := h.health()
 	require.Equal(t, "degraded", health["status"])
 	require.Equal(t, "disconnected", health["services"].(map[string]any)["strapi"])
 	h.eventually("a probe fails", func() bool {
-		return h.text("SELECT count(*)::text FROM circuit_breaker_event WHERE from_state = 'half_open' AND to_state = 'open'") != "0"
+		return h.MustText("SELECT count(*)::text FROM circuit_breaker_event WHERE from_state = 'half_open' AND to_state = 'open'") != "0"
 	})
-	require.Equal(t, "0", h.text("SELECT count(*)::text FROM deal WHERE deleted_at IS NOT NULL"))
-	require.Equal(t, "0", h.text("SELECT count(*)::text FROM entity_sync WHERE state = 'dead' OR failures > 1"), "an outage burns no attempt")
+	require.Equal(t, "0", h.MustText("SELECT count(*)::text FROM deal WHERE deleted_at IS NOT NULL"))
+	require.Equal(t, "0", h.MustText("SELECT count(*)::text FROM entity_sync WHERE state = 'dead' OR failures > 1"), "an outage burns no attempt")
 
 	h.fake.Faults.Clear()
 	ledger := h.waitIdle()
 	require.EqualValues(t, 40, ledger.Processed)
 	h.requireMirrorEqualsStrapi()
-	require.Equal(t, "20", h.text("SELECT count(*)::text FROM deal WHERE name LIKE 'changed %'"))
+	require.Equal(t, "20", h.MustText("SELECT count(*)::text FROM deal WHERE name LIKE 'changed %'"))
 	h.eventually("the end is notified", func() bool { return len(alerts.all()) == 2 })
 	require.Equal(t, "alert.resolved breaker_opened critical", alerts.all()[1])
 	require.Equal(t, "healthy", h.health()["status"])
 }
 
 func (h *env) eventually(what string, condition func() bool) {
-	h.t.Helper()
-	require.Eventually(h.t, condition, patience, 20*time.Millisecond, what)
+	h.T.Helper()
+	require.Eventually(h.T, condition, patience, 20*time.Millisecond, what)
 }
 
 func update(documentID string) string {
@@ -126,11 +127,11 @@ func TestServe_TokenRefused(t *testing.T) {
 	h.serve()
 	require.Equal(t, 202, h.deliver("msg_1", update(e.DocumentID)))
 	refused := func() string {
-		return h.text("SELECT (SELECT level || ' ' || status FROM alert WHERE rule = 'strapi_token_refused')")
+		return h.MustText("SELECT (SELECT level || ' ' || status FROM alert WHERE rule = 'strapi_token_refused')")
 	}
 	h.eventually("the alert is raised", func() bool { return refused() == "critical firing" })
 	require.Equal(t, "degraded", h.health()["status"])
-	require.Equal(t, "closed", h.text("SELECT state FROM circuit_breaker"), "a refusal is an answer")
+	require.Equal(t, "closed", h.MustText("SELECT state FROM circuit_breaker"), "a refusal is an answer")
 
 	h.fake.Faults.Clear()
 	h.waitIdle()
@@ -166,7 +167,7 @@ func TestServe_PostgresAway(t *testing.T) {
 
 			between.set("works")
 			h.eventually("the refused webhooks raise an alert without another webhook", func() bool {
-				return h.count("SELECT count(*)::text FROM alert WHERE rule = 'webhooks_refused'") == 1
+				return pgtest.MustGet[int](h.DB, "SELECT count(*) FROM alert WHERE rule = 'webhooks_refused'") == 1
 			})
 			h.eventually("webhooks are taken again", func() bool {
 				status, _ := h.tryDeliver("msg_after", update(e.DocumentID))
@@ -175,10 +176,10 @@ func TestServe_PostgresAway(t *testing.T) {
 			h.waitIdle()
 			// A run that Postgres cut short is taken over when its lease ends, after 45 s.
 			require.Eventually(t, func() bool {
-				return h.text("SELECT (SELECT level || ' ' || status FROM alert WHERE rule = 'webhooks_refused')") == "error resolved"
+				return h.MustText("SELECT (SELECT level || ' ' || status FROM alert WHERE rule = 'webhooks_refused')") == "error resolved"
 			}, 2*patience, 50*time.Millisecond, "the alert about refused webhooks resolves")
 			h.eventually("health is healthy", func() bool { return h.get("/api/v1/health")["status"] == "healthy" })
-			require.Equal(t, "1", h.text("SELECT count(*)::text FROM inbox_event WHERE dedup_key = sha256('msg_after')"))
+			require.Equal(t, "1", h.MustText("SELECT count(*)::text FROM inbox_event WHERE dedup_key = sha256('msg_after')"))
 		})
 	}
 }
@@ -191,7 +192,7 @@ func TestServe_AStepOfTheStartFails(t *testing.T) {
 	h.deals(3)
 	log := &sharedLog{}
 	h.log = slog.New(slog.NewTextHandler(log, nil))
-	locked, err := h.pool.Begin(t.Context())
+	locked, err := h.Pool.Begin(t.Context())
 	require.NoError(t, err)
 	_, err = locked.Exec(t.Context(), "LOCK TABLE reconciliation_run") // which the start requests
 	require.NoError(t, err)
@@ -200,7 +201,7 @@ func TestServe_AStepOfTheStartFails(t *testing.T) {
 	h.eventually("a step fails", func() bool { return strings.Contains(log.String(), "a step of the start failed") })
 	require.Equal(t, 202, h.deliver("msg_1", update("meanwhile")))
 	require.NoError(t, locked.Rollback(t.Context()))
-	h.eventually("the mirror is filled", func() bool { return h.text("SELECT count(*)::text FROM deal") == "3" })
+	h.eventually("the mirror is filled", func() bool { return h.MustText("SELECT count(*)::text FROM deal") == "3" })
 	h.waitIdle()
 }
 

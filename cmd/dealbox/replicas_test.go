@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -18,6 +19,7 @@ import (
 
 	"dealbox/internal/fakestrapi"
 	"dealbox/internal/jobs"
+	"dealbox/internal/pgtest"
 	"dealbox/internal/reconcile"
 	"dealbox/internal/strapi"
 )
@@ -41,7 +43,7 @@ type replica struct {
 const replicaDeals = 120
 
 // What must happen once over all replicas happens once.
-func TestReplicas(t *testing.T) {
+func TestReplicas_DoOnceWhatMustHappenOnce(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes minutes")
@@ -74,7 +76,7 @@ func startReplicas(t *testing.T, n int) *replicas {
 		r.all = append(r.all, &replica{&one, one.startBinary(binary)})
 	}
 	r.eventually("the first contact is over", func() bool {
-		return h.text("SELECT count(*)::text FROM deal") == strconv.Itoa(replicaDeals)
+		return h.MustText("SELECT count(*)::text FROM deal") == strconv.Itoa(replicaDeals)
 	})
 	r.atRest()
 	return r
@@ -89,9 +91,9 @@ func deal(value int) fakestrapi.Values {
 
 // atRest waits until no reconciliation, sync or recompute is under way.
 func (r *replicas) atRest() {
-	r.t.Helper()
+	r.T.Helper()
 	r.eventually("no reconciliation is under way", func() bool {
-		return r.text("SELECT count(*)::text FROM reconciliation_run WHERE finished_at IS NULL") == "0"
+		return r.MustText("SELECT count(*)::text FROM reconciliation_run WHERE finished_at IS NULL") == "0"
 	})
 	r.waitIdle()
 }
@@ -116,7 +118,7 @@ func (r *replicas) on(rounds int, write func(at *replica, documentID string, rou
 // However many writers there are on however many replicas, the forecast is
 // computed at most twice a second, and its last state has seen every change.
 func (r *replicas) forecast(t *testing.T) {
-	last := r.text("SELECT max(id)::text FROM forecast")
+	last := r.MustText("SELECT max(id)::text FROM forecast")
 	began := time.Now()
 	r.on(300, func(at *replica, id string, round int) {
 		_, err := r.fake.Update(fakestrapi.DealUID, id, deal(1000+round))
@@ -125,7 +127,7 @@ func (r *replicas) forecast(t *testing.T) {
 	})
 	r.waitIdle()
 	took := time.Since(began)
-	computed := r.count("SELECT count(*)::text FROM forecast WHERE id > $1::bigint", last)
+	computed := pgtest.MustGet[int](r.DB, "SELECT count(*) FROM forecast WHERE id > $1::bigint", last)
 	t.Logf("%d recomputes in %s for %d changes", computed, took.Round(time.Millisecond), 300*len(r.all))
 	require.Positive(t, computed)
 	require.LessOrEqual(t, computed, int(took/(500*time.Millisecond))+1)
@@ -134,15 +136,14 @@ func (r *replicas) forecast(t *testing.T) {
 	for _, e := range r.fake.List(fakestrapi.DealUID, strapi.Published) {
 		want = want.Add(decimal.RequireFromString(e.Text("deal_value")))
 	}
-	require.Equal(t, want.String(), r.text("SELECT trunc(confirmed)::text FROM forecast_month WHERE forecast_id = (SELECT max(id) FROM forecast)"),
+	require.Equal(t, want.String(), r.MustText("SELECT trunc(confirmed)::text FROM forecast_month WHERE forecast_id = (SELECT max(id) FROM forecast)"),
 		"a mark was lost")
 	// Once more from nothing: the same content makes no new snapshot.
-	before := r.text("SELECT max(id)::text FROM forecast")
-	_, err := r.pool.Exec(t.Context(), "UPDATE forecast_scope SET want = want + 1, dirty_since = now() - interval '3 minutes'")
-	require.NoError(t, err)
+	before := r.MustText("SELECT max(id)::text FROM forecast")
+	r.MustExec("UPDATE forecast_scope SET want = want + 1, dirty_since = now() - interval '3 minutes'")
 	r.insert(t, reconcile.Args{}) // the rescue gives it a job
 	r.waitIdle()
-	require.Equal(t, before, r.text("SELECT max(id)::text FROM forecast"))
+	require.Equal(t, before, r.MustText("SELECT max(id)::text FROM forecast"))
 }
 
 // While the breaker is open, and while it is half open, all replicas together
@@ -162,7 +163,7 @@ func (r *replicas) breaker(t *testing.T) {
 	failedLater, last := r.afterProbes(failed + 3)
 	require.Equal(t, failedLater-failed, last.Probes-first.Probes, "one probe an interval over all replicas")
 	require.Equal(t, first.Documents+first.Lists, last.Documents+last.Lists, "nothing else is asked")
-	require.Equal(t, "0", r.text(`SELECT count(*)::text FROM (SELECT at - lag(at) OVER (ORDER BY id) AS since, from_state, to_state FROM circuit_breaker_event) e
+	require.Equal(t, "0", r.MustText(`SELECT count(*)::text FROM (SELECT at - lag(at) OVER (ORDER BY id) AS since, from_state, to_state FROM circuit_breaker_event) e
 		WHERE from_state = 'open' AND to_state = 'half_open' AND since < interval '3 seconds'`))
 
 	r.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultHang})
@@ -170,7 +171,7 @@ func (r *replicas) breaker(t *testing.T) {
 	r.eventually("a probe hangs", func() bool { return r.fake.Requests.Counts().Probes == hanging() })
 	change("half_open")
 	r.eventually("each replica has read the breaker several times", func() bool {
-		return r.text("SELECT (state = 'half_open' AND clock_timestamp() > changed_at + interval '5 seconds')::text FROM circuit_breaker") == "true"
+		return r.MustText("SELECT (state = 'half_open' AND clock_timestamp() > changed_at + interval '5 seconds')::text FROM circuit_breaker") == "true"
 	})
 	half := r.fake.Requests.Counts()
 	require.Equal(t, hanging(), half.Probes)
@@ -178,20 +179,20 @@ func (r *replicas) breaker(t *testing.T) {
 
 	r.fake.Faults.Clear()
 	r.waitIdle()
-	require.Equal(t, "closed", r.text("SELECT state FROM circuit_breaker"))
+	require.Equal(t, "closed", r.MustText("SELECT state FROM circuit_breaker"))
 	r.requireMirrorEqualsStrapi()
 }
 
 func (r *replicas) failedProbes() int {
-	return r.count("SELECT count(*)::text FROM circuit_breaker_event WHERE from_state = 'half_open' AND to_state = 'open'")
+	return pgtest.MustGet[int](r.DB, "SELECT count(*) FROM circuit_breaker_event WHERE from_state = 'half_open' AND to_state = 'open'")
 }
 
 // afterProbes waits until at least n probes have failed, and returns how many
 // had and what Strapi was asked until then, at a moment when no probe is under way.
 func (r *replicas) afterProbes(n int) (failed int, counts fakestrapi.Counts) {
-	r.t.Helper()
-	isOpen := func() bool { return r.text("SELECT state FROM circuit_breaker") == "open" }
-	require.Eventually(r.t, func() bool {
+	r.T.Helper()
+	isOpen := func() bool { return r.MustText("SELECT state FROM circuit_breaker") == "open" }
+	require.Eventually(r.T, func() bool {
 		failed = r.failedProbes()
 		before := isOpen()
 		counts = r.fake.Requests.Counts()
@@ -205,7 +206,7 @@ func (r *replicas) afterProbes(n int) (failed int, counts fakestrapi.Counts) {
 func (r *replicas) reconciliation(t *testing.T) {
 	r.atRest()
 	counts := func() (runs, pages int) {
-		return r.count("SELECT count(*)::text FROM reconciliation_run WHERE status = 'done'"), r.fake.Requests.Counts().Lists
+		return pgtest.MustGet[int](r.DB, "SELECT count(*) FROM reconciliation_run WHERE status = 'done'"), r.fake.Requests.Counts().Lists
 	}
 	_, before := counts()
 	r.reconcile(t)
@@ -215,7 +216,7 @@ func (r *replicas) reconciliation(t *testing.T) {
 	require.Greater(t, each, replicaDeals/10)
 
 	runs, pages := counts()
-	last := r.text("SELECT max(id)::text FROM reconciliation_run")
+	last := r.MustText("SELECT max(id)::text FROM reconciliation_run")
 	r.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultSlow, Delay: 5 * time.Millisecond})
 	var askers sync.WaitGroup
 	for range len(r.all) {
@@ -233,9 +234,9 @@ func (r *replicas) reconciliation(t *testing.T) {
 	t.Logf("%d requests made %d runs of %d pages", 10*len(r.all), manyRuns-runs, each)
 	require.Greater(t, manyRuns, runs) // one, if all asked before it began
 	require.Equal(t, (manyRuns-runs)*each, manyPages-pages, "a page was requested twice")
-	require.Equal(t, "0", r.text(`SELECT count(*)::text FROM reconciliation_run a JOIN reconciliation_run b ON a.id < b.id
+	require.Equal(t, "0", r.MustText(`SELECT count(*)::text FROM reconciliation_run a JOIN reconciliation_run b ON a.id < b.id
 		AND tstzrange(a.started_at, a.finished_at) && tstzrange(b.started_at, b.finished_at)`), "two runs overlap")
-	require.Equal(t, "1", r.text("SELECT max(generation)::text FROM reconciliation_run WHERE id > $1::bigint", last))
+	require.Equal(t, "1", r.MustText("SELECT max(generation)::text FROM reconciliation_run WHERE id > $1::bigint", last))
 }
 
 // The process that holds a run is killed: another goes on from its cursor.
@@ -244,7 +245,7 @@ func (r *replicas) killedRunner(t *testing.T) {
 	id := r.reconcile(t)
 	var holder string
 	r.eventually("a replica is in the middle of the run", func() bool {
-		holder = r.text("SELECT (SELECT holder FROM reconciliation_run WHERE id = $1 AND status = 'running' AND listed >= 20)", id)
+		holder = r.MustText("SELECT (SELECT holder FROM reconciliation_run WHERE id = $1 AND status = 'running' AND listed >= 20)", id)
 		return holder != ""
 	})
 	_, pid, _ := strings.Cut(holder, ":")
@@ -254,40 +255,33 @@ func (r *replicas) killedRunner(t *testing.T) {
 			_ = one.process.Wait()
 		}
 	}
-	require.Equal(t, "running", r.text("SELECT status FROM reconciliation_run WHERE id = $1", id), "killed too late")
+	require.Equal(t, "running", r.MustText("SELECT status FROM reconciliation_run WHERE id = $1", id), "killed too late")
 	r.fake.Faults.Clear()
 	require.Eventually(t, func() bool {
-		return r.text("SELECT status FROM reconciliation_run WHERE id = $1", id) == "done"
+		return r.MustText("SELECT status FROM reconciliation_run WHERE id = $1", id) == "done"
 	}, 2*patience, 100*time.Millisecond, "nobody took the run over")
-	require.Equal(t, "2", r.text("SELECT generation::text FROM reconciliation_run WHERE id = $1", id))
-	require.NotEqual(t, holder, r.text("SELECT holder FROM reconciliation_run WHERE id = $1", id))
-	require.Equal(t, strconv.Itoa(replicaDeals), r.text("SELECT listed::text FROM reconciliation_run WHERE id = $1", id), "each document once")
+	require.Equal(t, "2", r.MustText("SELECT generation::text FROM reconciliation_run WHERE id = $1", id))
+	require.NotEqual(t, holder, r.MustText("SELECT holder FROM reconciliation_run WHERE id = $1", id))
+	require.Equal(t, strconv.Itoa(replicaDeals), r.MustText("SELECT listed::text FROM reconciliation_run WHERE id = $1", id), "each document once")
 }
 
 // reconcile asks for a full run.
 func (r *replicas) reconcile(t *testing.T) (id int64) {
 	t.Helper()
-	inserter, err := jobs.NewInserter(r.pool, nil, nil)
+	inserter, err := jobs.NewInserter(r.Pool, nil, nil)
 	require.NoError(t, err)
-	require.NoError(t, pgx.BeginFunc(t.Context(), r.pool, func(tx pgx.Tx) (err error) {
-		id, err = reconcile.NewQueue(inserter).Request(t.Context(), tx, reconcile.Request{Extent: reconcile.Full, Trigger: reconcile.TriggerDemand})
+	r.MustCommit(func(ctx context.Context, tx pgx.Tx) (err error) {
+		id, err = reconcile.NewQueue(inserter).Request(ctx, tx, reconcile.Request{Extent: reconcile.Full, Trigger: reconcile.TriggerDemand})
 		return err
-	}))
+	})
 	return id
 }
 
 // insert adds a job, as the tick of each minute does.
 func (r *replicas) insert(t *testing.T, args reconcile.Args) {
 	t.Helper()
-	inserter, err := jobs.NewInserter(r.pool, nil, nil)
+	inserter, err := jobs.NewInserter(r.Pool, nil, nil)
 	require.NoError(t, err)
 	_, err = inserter.Insert(t.Context(), args, nil)
 	require.NoError(t, err)
-}
-
-func (h *env) count(sql string, args ...any) int {
-	h.t.Helper()
-	n, err := strconv.Atoi(h.text(sql, args...))
-	require.NoError(h.t, err)
-	return n
 }

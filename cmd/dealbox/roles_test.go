@@ -52,7 +52,7 @@ func TestServe_AsTheAppRole(t *testing.T) {
 		ids = append(ids, e.DocumentID)
 	}
 	h.serve()
-	h.eventually("the reconciliation at start", func() bool { return h.text("SELECT count(*)::text FROM deal") == "3" })
+	h.eventually("the reconciliation at start", func() bool { return h.MustText("SELECT count(*)::text FROM deal") == "3" })
 	h.waitIdle()
 
 	// Webhooks: processed, ignored, quarantined, a duplicate, a dead letter with its alert.
@@ -92,12 +92,12 @@ func TestServe_AsTheAppRole(t *testing.T) {
 	require.Equal(t, "healthy", h.health()["status"])
 	for _, kind := range []string{"retention", "inbox_partitions"} {
 		h.eventually(kind+" ran", func() bool {
-			return h.text("SELECT count(*)::text FROM river.river_job WHERE kind = $1 AND state = 'completed'", kind) != "0"
+			return h.MustText("SELECT count(*)::text FROM river.river_job WHERE kind = $1 AND state = 'completed'", kind) != "0"
 		})
 	}
 	require.NotContains(t, log.String(), "permission denied")
 	require.NotContains(t, log.String(), "42501")
-	require.Equal(t, "0", h.text("SELECT count(*)::text FROM river.river_job WHERE errors::text LIKE '%42501%'"))
+	require.Equal(t, "0", h.MustText("SELECT count(*)::text FROM river.river_job WHERE errors::text LIKE '%42501%'"))
 }
 
 func TestMigrate_AsTheAppRole(t *testing.T) {

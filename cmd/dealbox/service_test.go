@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/app"
@@ -33,9 +32,9 @@ const patience = 5 * time.Minute
 
 // env is the service as `dealbox serve` runs it, beside a simulated Strapi.
 type env struct {
-	t       *testing.T
+	pgtest.DB
+
 	fake    *fakestrapi.Strapi
-	pool    *pgxpool.Pool
 	env     environ
 	address string
 	log     *slog.Logger // of the service
@@ -43,7 +42,9 @@ type env struct {
 
 func newEnv(t *testing.T, strapiConfig fakestrapi.Config, pairs ...string) *env {
 	t.Helper()
-	h := &env{t: t, log: slog.New(slog.DiscardHandler)}
+	url := pgtest.URL(t)
+	// Not app.OpenPool: its limits are for Dealbox, not for what a test asks.
+	h := &env{DB: pgtest.OpenOn(t, url), log: slog.New(slog.DiscardHandler)}
 	strapiConfig.Token = testToken
 	var err error
 	h.fake, err = fakestrapi.New(strapiConfig)
@@ -56,41 +57,39 @@ func newEnv(t *testing.T, strapiConfig fakestrapi.Config, pairs ...string) *env 
 		_ = h.fake.Close()
 	})
 	h.env = environ{
-		"DATABASE_URL": pgtest.URL(t), "STRAPI_URL": server.URL, "STRAPI_API_TOKEN": testToken,
+		"DATABASE_URL": url, "STRAPI_URL": server.URL, "STRAPI_API_TOKEN": testToken,
 		"STRAPI_WEBHOOK_SECRET": testSecret, "PORT": "0", "RETRY_INITIAL_DELAY": "10ms", "RETRY_MAX_DELAY": "20ms",
 		"SHUTDOWN_TIMEOUT": "2m", // a busy machine takes longer than 8 s to drain
 	}.with(pairs...)
-	// Not app.OpenPool: its limits are for Dealbox, not for what a test asks.
-	h.pool = pgtest.PoolOn(t, h.env["DATABASE_URL"])
 	return h
 }
 
 // serve runs the service until the test ends.
 func (h *env) serve() {
-	h.t.Helper()
+	h.T.Helper()
 	config, err := app.LoadConfig(h.env.getenv, app.Everything...)
-	require.NoError(h.t, err)
+	require.NoError(h.T, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(h.t, err)
+	require.NoError(h.T, err)
 	h.address = "http://" + listener.Addr().String()
 	ctx, stop := context.WithCancel(context.Background())
 	s, err := app.New(ctx, config, app.RoleAll, "test", h.log)
-	require.NoError(h.t, err)
+	require.NoError(h.T, err)
 	// Its cause is why the service ended; Canceled, when it ended as it should.
 	running, ended := context.WithCancelCause(context.Background())
 	go func() { ended(s.Run(ctx, listener)) }()
-	h.t.Cleanup(func() {
+	h.T.Cleanup(func() {
 		stop()
 		<-running.Done()
-		require.EqualError(h.t, context.Cause(running), context.Canceled.Error())
+		require.EqualError(h.T, context.Cause(running), context.Canceled.Error())
 	})
 	err = waitReady(running, h.address)
-	require.NoError(h.t, err, "%v", context.Cause(running))
+	require.NoError(h.T, err, "%v", context.Cause(running))
 }
 
 // deliver posts a body as a signing Strapi would, and returns the status.
 func (h *env) deliver(id, body string) (status int) {
-	h.t.Helper()
+	h.T.Helper()
 	return sentAgain(func() int { status, _ = h.tryDeliver(id, body); return status })
 }
 
@@ -107,15 +106,15 @@ func sentAgain(send func() int) (status int) {
 
 // tryDeliver returns the status and the Retry-After.
 func (h *env) tryDeliver(id, body string) (status int, retryAfter string) {
-	h.t.Helper()
+	h.T.Helper()
 	header, err := webhooksig.Sign(webhooksig.SchemeStandard, testSecret, id, time.Now(), []byte(body))
-	require.NoError(h.t, err)
-	req, err := http.NewRequestWithContext(h.t.Context(), http.MethodPost, h.address+"/api/v1/webhooks/strapi", strings.NewReader(body))
-	require.NoError(h.t, err)
+	require.NoError(h.T, err)
+	req, err := http.NewRequestWithContext(h.T.Context(), http.MethodPost, h.address+"/api/v1/webhooks/strapi", strings.NewReader(body))
+	require.NoError(h.T, err)
 	req.Header = header
 	req.Header.Set("Content-Type", "application/json")
 	res, err := http.DefaultClient.Do(req)
-	require.NoError(h.t, err)
+	require.NoError(h.T, err)
 	defer func() { _ = res.Body.Close() }()
 	_, _ = io.Copy(io.Discard, res.Body)
 	return res.StatusCode, res.Header.Get("Retry-After")
@@ -123,22 +122,22 @@ func (h *env) tryDeliver(id, body string) (status int, retryAfter string) {
 
 // get reads a JSON answer.
 func (h *env) get(path string) (answer map[string]any) {
-	h.t.Helper()
-	req, err := http.NewRequestWithContext(h.t.Context(), http.MethodGet, h.address+path, nil)
-	require.NoError(h.t, err)
+	h.T.Helper()
+	req, err := http.NewRequestWithContext(h.T.Context(), http.MethodGet, h.address+path, nil)
+	require.NoError(h.T, err)
 	res, err := http.DefaultClient.Do(req)
-	require.NoError(h.t, err)
+	require.NoError(h.T, err)
 	defer func() { _ = res.Body.Close() }()
 	decoder := json.NewDecoder(res.Body)
 	decoder.UseNumber()
-	require.NoError(h.t, decoder.Decode(&answer))
+	require.NoError(h.T, decoder.Decode(&answer))
 	return answer
 }
 
 // health returns detailed health once it is complete: a probe has 1.5 s, which a busy
 // machine may need for a first connection.
 func (h *env) health() (answer map[string]any) {
-	h.t.Helper()
+	h.T.Helper()
 	h.eventually("health is complete", func() bool {
 		answer = h.get("/api/v1/health/detailed")
 		reads, _ := answer["checks"].(map[string]any)["postgres:reads"].([]any)
@@ -150,29 +149,19 @@ func (h *env) health() (answer map[string]any) {
 // waitIdle waits until the mirror and the forecast have everything that was received, and
 // returns the ledger.
 func (h *env) waitIdle() dbsqlc.InboxLedger {
-	h.t.Helper()
+	h.T.Helper()
 	var ledger dbsqlc.InboxLedger
-	require.Eventually(h.t, func() bool {
+	require.Eventually(h.T, func() bool {
 		var behind, dirty int
-		err := h.pool.QueryRow(h.t.Context(), `SELECT (SELECT count(*) FROM entity_sync WHERE done_seq < want_seq AND state <> 'dead'),
+		err := h.Pool.QueryRow(h.T.Context(), `SELECT (SELECT count(*) FROM entity_sync WHERE done_seq < want_seq AND state <> 'dead'),
 			(SELECT count(*) FROM forecast_scope WHERE done < want)`).Scan(&behind, &dirty)
 		if err != nil || behind+dirty > 0 {
 			return false
 		}
-		ledger, err = dbsqlc.New().InboxLedger(h.t.Context(), h.pool)
+		ledger, err = dbsqlc.New().InboxLedger(h.T.Context(), h.Pool)
 		return err == nil
 	}, patience, 50*time.Millisecond, "the service has work left")
 	return ledger
-}
-
-func (h *env) text(sql string, args ...any) (s string) {
-	h.t.Helper()
-	var v *string
-	require.NoError(h.t, h.pool.QueryRow(h.t.Context(), sql, args...).Scan(&v))
-	if v != nil {
-		s = *v
-	}
-	return s
 }
 
 // waitReady returns when the service accepts webhooks.

@@ -107,7 +107,7 @@ func accept(w http.ResponseWriter, authentic bool) {
 }
 
 // What is printed works when it is pasted into a shell.
-func TestSign_CurlWorks(t *testing.T) {
+func TestSign_PrintedCurlIsAccepted(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("curl"); err != nil {
 		t.Skip("curl is not installed")

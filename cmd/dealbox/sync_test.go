@@ -26,7 +26,7 @@ func TestSync_WithoutAnyWebhook(t *testing.T) {
 	live := func(want string) {
 		t.Helper()
 		require.Eventually(t, func() bool {
-			return h.text("SELECT concat(count(*), ' ', (SELECT count(*) FROM entity_sync WHERE done_seq < want_seq)) FROM deal WHERE deleted_at IS NULL") == want
+			return h.MustText("SELECT concat(count(*), ' ', (SELECT count(*) FROM entity_sync WHERE done_seq < want_seq)) FROM deal WHERE deleted_at IS NULL") == want
 		}, patience, 20*time.Millisecond)
 	}
 	live("40 0")
@@ -56,7 +56,7 @@ func TestSync_WithoutAnyWebhook(t *testing.T) {
 	require.NotNil(t, reconciliation["last_full_run_at"])
 }
 
-func TestSync_Failed(t *testing.T) {
+func TestSync_FailedRunEndsWithItsError(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)})
 	h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultForbidden})

@@ -82,7 +82,7 @@ func race(t *testing.T, url string, steps int, want string) {
 }
 
 // Only what is missing is applied, so a second time nothing is done.
-func TestUp_Twice(t *testing.T) {
+func TestUp_SecondTimeDoesNothing(t *testing.T) {
 	t.Parallel()
 	pool := open(t, pgtest.EmptyURL(t))
 	var reported []migrations.Migration

@@ -11,6 +11,7 @@ import (
 
 	"dealbox/internal/alerting"
 	"dealbox/internal/level"
+	"dealbox/internal/pgtest"
 )
 
 func TestHysteresis(t *testing.T) {
@@ -33,49 +34,49 @@ func TestHysteresis(t *testing.T) {
 
 func TestRule_OldestPending(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
-	b.exec(`INSERT INTO entity_sync (uid, document_id, locale, want_seq, done_seq, events, events_done, state, pending_since)
+	h := newEnv(t, alerting.Config{})
+	h.MustExec(`INSERT INTO entity_sync (uid, document_id, locale, want_seq, done_seq, events, events_done, state, pending_since)
 		VALUES ('api::x.x', 'd', '', 1, 0, 1, 0, 'pending', now() - interval '4 minutes')`)
-	b.review()
-	b.review()
-	require.Empty(t, b.rule(alerting.RuleOldestPending))
-	b.exec(`UPDATE entity_sync SET pending_since = now() - interval '6 minutes'`)
-	b.review()
-	require.Empty(t, b.rule(alerting.RuleOldestPending), "once is chance")
-	b.review()
-	require.Equal(t, "error firing", b.rule(alerting.RuleOldestPending))
-	b.exec(`UPDATE entity_sync SET pending_since = now() - interval '61 minutes'`)
-	b.review()
-	require.Equal(t, "critical firing", b.rule(alerting.RuleOldestPending))
-	b.exec(`UPDATE entity_sync SET done_seq = 1, events_done = 1, state = 'ok', pending_since = NULL`)
-	b.review()
-	require.Equal(t, "critical firing", b.rule(alerting.RuleOldestPending))
-	b.review()
-	require.Equal(t, "critical resolved", b.rule(alerting.RuleOldestPending))
-	require.Equal(t, "0", b.text(`SELECT count(*)::text FROM alert_sample`))
+	h.review()
+	h.review()
+	require.Empty(t, h.rule(alerting.RuleOldestPending))
+	h.MustExec(`UPDATE entity_sync SET pending_since = now() - interval '6 minutes'`)
+	h.review()
+	require.Empty(t, h.rule(alerting.RuleOldestPending), "once is chance")
+	h.review()
+	require.Equal(t, "error firing", h.rule(alerting.RuleOldestPending))
+	h.MustExec(`UPDATE entity_sync SET pending_since = now() - interval '61 minutes'`)
+	h.review()
+	require.Equal(t, "critical firing", h.rule(alerting.RuleOldestPending))
+	h.MustExec(`UPDATE entity_sync SET done_seq = 1, events_done = 1, state = 'ok', pending_since = NULL`)
+	h.review()
+	require.Equal(t, "critical firing", h.rule(alerting.RuleOldestPending))
+	h.review()
+	require.Equal(t, "critical resolved", h.rule(alerting.RuleOldestPending))
+	require.Equal(t, "0", h.MustText(`SELECT count(*)::text FROM alert_sample`))
 }
 
 func TestRule_NotificationFailing(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
-	b.raise(unusable(level.Error, "m"))
-	b.exec(`UPDATE notification SET status = 'failed', failed_at = now() - interval '1 minute', last_error = 'HTTP 400'`)
-	b.review()
-	b.review()
-	require.Equal(t, "error firing", b.rule(alerting.RuleNotificationFailing))
-	require.Equal(t, "webhook", b.text(`SELECT subject FROM alert WHERE rule = 'notification_failing'`))
-	require.Contains(t, b.text(`SELECT message FROM alert WHERE rule = 'notification_failing'`), "HTTP 400")
+	h := newEnv(t, alerting.Config{})
+	h.raise(unusable(level.Error, "m"))
+	h.MustExec(`UPDATE notification SET status = 'failed', failed_at = now() - interval '1 minute', last_error = 'HTTP 400'`)
+	h.review()
+	h.review()
+	require.Equal(t, "error firing", h.rule(alerting.RuleNotificationFailing))
+	require.Equal(t, "webhook", h.MustText(`SELECT subject FROM alert WHERE rule = 'notification_failing'`))
+	require.Contains(t, h.MustText(`SELECT message FROM alert WHERE rule = 'notification_failing'`), "HTTP 400")
 
 	// The notification about the failing channel fails, too: that keeps nothing alive.
-	b.exec(`UPDATE notification SET status = 'failed', failed_at = now(), last_error = 'HTTP 400' WHERE status = 'pending'`)
+	h.MustExec(`UPDATE notification SET status = 'failed', failed_at = now(), last_error = 'HTTP 400' WHERE status = 'pending'`)
 	other := unusable(level.Error, "m")
 	other.Subject = "deals"
-	b.raise(other)
-	b.exec(`UPDATE notification SET status = 'sent', sent_at = now() - interval '30 s' WHERE status = 'pending'`)
-	b.review()
-	b.review()
-	require.Equal(t, "error resolved", b.rule(alerting.RuleNotificationFailing))
-	require.Equal(t, "1", b.text(`SELECT count(*)::text FROM alert WHERE rule = 'notification_failing'`))
+	h.raise(other)
+	h.MustExec(`UPDATE notification SET status = 'sent', sent_at = now() - interval '30 s' WHERE status = 'pending'`)
+	h.review()
+	h.review()
+	require.Equal(t, "error resolved", h.rule(alerting.RuleNotificationFailing))
+	require.Equal(t, "1", h.MustText(`SELECT count(*)::text FROM alert WHERE rule = 'notification_failing'`))
 }
 
 // Time mends no channel: an episode ends when something was sent, when an operator
@@ -84,44 +85,43 @@ func TestRule_NotificationFailing(t *testing.T) {
 func TestRule_NotificationFailing_Over(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		end    func(t *testing.T, b env) env
+		end    func(t *testing.T, h env) env
 		reason string
 	}{
-		"Sent": {func(_ *testing.T, b env) env {
-			b.exec(`UPDATE notification SET status = 'sent', sent_at = now() WHERE status = 'pending'`)
-			return b
+		"Sent": {func(_ *testing.T, h env) env {
+			h.MustExec(`UPDATE notification SET status = 'sent', sent_at = now() WHERE status = 'pending'`)
+			return h
 		}, "the channel sends again"},
-		"ByHand": {func(t *testing.T, b env) env {
-			var id int64
-			require.NoError(t, b.pool.QueryRow(t.Context(), `SELECT id FROM alert WHERE rule = 'notification_failing'`).Scan(&id))
-			b.inTx(func(ctx context.Context, tx pgx.Tx) error {
-				_, err := b.ResolveByHand(ctx, tx, id, alerting.Operator{Name: "cli:ann", Comment: "a new URL"})
+		"ByHand": {func(t *testing.T, h env) env {
+			id := pgtest.MustGet[int64](h.DB, `SELECT id FROM alert WHERE rule = 'notification_failing'`)
+			h.MustCommit(func(ctx context.Context, tx pgx.Tx) error {
+				_, err := h.ResolveByHand(ctx, tx, id, alerting.Operator{Name: "cli:ann", Comment: "a new URL"})
 				return err
 			})
-			b.exec(`UPDATE notification SET failed_at = now() - interval '1 minute' WHERE status = 'failed'`)
-			return b
+			h.MustExec(`UPDATE notification SET failed_at = now() - interval '1 minute' WHERE status = 'failed'`)
+			return h
 		}, "a new URL"},
-		"NotConfigured": {func(_ *testing.T, b env) env { return newCommand(b) }, "this channel is not configured any more"},
+		"NotConfigured": {func(_ *testing.T, h env) env { return newCommand(h) }, "this channel is not configured any more"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := newEnv(t, alerting.Config{})
-			b.raise(unusable(level.Error, "m"))
-			b.exec(`UPDATE notification SET status = 'failed', failed_at = now() - interval '1 minute', last_error = 'HTTP 404'`)
-			b.review()
-			b.review()
-			b.exec(`UPDATE notification SET failed_at = now() - interval '1 day' WHERE status = 'failed'`)
-			b.review()
-			b.review()
-			require.Equal(t, "error firing", b.rule(alerting.RuleNotificationFailing))
+			h := newEnv(t, alerting.Config{})
+			h.raise(unusable(level.Error, "m"))
+			h.MustExec(`UPDATE notification SET status = 'failed', failed_at = now() - interval '1 minute', last_error = 'HTTP 404'`)
+			h.review()
+			h.review()
+			h.MustExec(`UPDATE notification SET failed_at = now() - interval '1 day' WHERE status = 'failed'`)
+			h.review()
+			h.review()
+			require.Equal(t, "error firing", h.rule(alerting.RuleNotificationFailing))
 
-			b = c.end(t, b)
+			h = c.end(t, h)
 			for range 4 {
-				b.review()
+				h.review()
 			}
-			require.Equal(t, "error resolved", b.rule(alerting.RuleNotificationFailing))
-			require.Equal(t, "1", b.text(`SELECT count(*)::text FROM alert WHERE rule = 'notification_failing'`))
-			require.Equal(t, c.reason, b.text(`SELECT reason FROM alert_event WHERE kind = 'resolved'`))
+			require.Equal(t, "error resolved", h.rule(alerting.RuleNotificationFailing))
+			require.Equal(t, "1", h.MustText(`SELECT count(*)::text FROM alert WHERE rule = 'notification_failing'`))
+			require.Equal(t, c.reason, h.MustText(`SELECT reason FROM alert_event WHERE kind = 'resolved'`))
 		})
 	}
 }
@@ -129,68 +129,68 @@ func TestRule_NotificationFailing_Over(t *testing.T) {
 // A channel that does not answer is stuck long before anything failed for good.
 func TestRule_NotificationStuck(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
-	b.raise(unusable(level.Error, "m"))
-	b.exec(`UPDATE notification SET attempts = 3, last_error = 'no answer'`)
-	b.review()
-	b.review()
-	require.Equal(t, "error firing", b.rule(alerting.RuleNotificationFailing))
+	h := newEnv(t, alerting.Config{})
+	h.raise(unusable(level.Error, "m"))
+	h.MustExec(`UPDATE notification SET attempts = 3, last_error = 'no answer'`)
+	h.review()
+	h.review()
+	require.Equal(t, "error firing", h.rule(alerting.RuleNotificationFailing))
 }
 
 // Attempts that die leave no error behind.
 func TestRule_NotificationStuck_Died(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
-	b.raise(unusable(level.Error, "m"))
-	b.exec(`UPDATE notification SET attempts = 3`)
-	b.review()
-	b.review()
-	require.Contains(t, b.text(`SELECT message FROM alert WHERE rule = 'notification_failing'`), "each attempt died before the channel answered")
+	h := newEnv(t, alerting.Config{})
+	h.raise(unusable(level.Error, "m"))
+	h.MustExec(`UPDATE notification SET attempts = 3`)
+	h.review()
+	h.review()
+	require.Contains(t, h.MustText(`SELECT message FROM alert WHERE rule = 'notification_failing'`), "each attempt died before the channel answered")
 }
 
 // A step of the review that fails is reported, and the others run.
 func TestReview_OneStepFails(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
-	b.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Subject: "a machine", Level: level.Warning})
-	b.later(time.Hour)
-	b.exec(`DROP TABLE alert_sample`)
-	require.ErrorContains(t, alerting.NewReviewWorker(b.pool, b.Alerts).Work(t.Context(), nil), "alert_sample")
-	require.Equal(t, "warning resolved", b.rule(alerting.RuleClockSkew))
+	h := newEnv(t, alerting.Config{})
+	h.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Subject: "a machine", Level: level.Warning})
+	h.later(time.Hour)
+	h.MustExec(`DROP TABLE alert_sample`)
+	require.ErrorContains(t, alerting.NewReviewWorker(h.Pool, h.Alerts).Work(t.Context(), nil), "alert_sample")
+	require.Equal(t, "warning resolved", h.rule(alerting.RuleClockSkew))
 }
 
-func TestRule_QuietIsOver(t *testing.T) {
+func TestRule_QuietEpisodeIsResolved(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
-	b.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Subject: "a machine that is gone", Level: level.Warning})
-	b.raise(unusable(level.Error, "does not end by itself"))
-	b.later(4 * time.Minute)
-	b.review()
-	require.Equal(t, "warning firing", b.rule(alerting.RuleClockSkew))
-	b.later(2 * time.Minute)
-	b.review()
-	require.Equal(t, "warning resolved", b.rule(alerting.RuleClockSkew))
-	require.Equal(t, "error firing", b.rule(alerting.RuleStrapiUnusable))
+	h := newEnv(t, alerting.Config{})
+	h.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Subject: "a machine that is gone", Level: level.Warning})
+	h.raise(unusable(level.Error, "does not end by itself"))
+	h.later(4 * time.Minute)
+	h.review()
+	require.Equal(t, "warning firing", h.rule(alerting.RuleClockSkew))
+	h.later(2 * time.Minute)
+	h.review()
+	require.Equal(t, "warning resolved", h.rule(alerting.RuleClockSkew))
+	require.Equal(t, "error firing", h.rule(alerting.RuleStrapiUnusable))
 }
 
 // A stranger who gave up is over soon; our own Strapi that says nothing is not.
-func TestRule_QuietSignatures(t *testing.T) {
+func TestRule_QuietEndsForgeriesLongBeforeOwnFailures(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
+	h := newEnv(t, alerting.Config{})
 	for _, subject := range []string{"wrong_secret", "forged"} {
-		b.raise(alerting.Alert{Rule: alerting.RuleSignatureFailures, Subject: subject, Level: level.Warning})
+		h.raise(alerting.Alert{Rule: alerting.RuleSignatureFailures, Subject: subject, Level: level.Warning})
 	}
 	open := func() string {
-		return b.text("SELECT coalesce(string_agg(subject, ' ' ORDER BY subject), '') FROM alert WHERE resolved_at IS NULL")
+		return h.MustText("SELECT coalesce(string_agg(subject, ' ' ORDER BY subject), '') FROM alert WHERE resolved_at IS NULL")
 	}
-	b.later(10 * time.Minute)
-	b.review()
+	h.later(10 * time.Minute)
+	h.review()
 	require.Equal(t, "forged wrong_secret", open())
-	b.later(2 * time.Minute)
-	b.review()
+	h.later(2 * time.Minute)
+	h.review()
 	require.Equal(t, "wrong_secret", open())
-	b.later(25 * time.Hour)
-	b.review()
+	h.later(25 * time.Hour)
+	h.review()
 	require.Empty(t, open())
 }
 

@@ -39,25 +39,6 @@ func (a *Alerts) join(ctx context.Context, tx pgx.Tx, row *dbsqlc.Alert, m Membe
 	return joined, a.describe(ctx, tx, row)
 }
 
-// describe words the message and details of an episode from its members.
-func (a *Alerts) describe(ctx context.Context, tx pgx.Tx, row *dbsqlc.Alert) error {
-	first, err := a.queries.AlertMembers(ctx, tx, dbsqlc.AlertMembersParams{AlertID: row.ID, MaxRows: namedMembers})
-	if err != nil {
-		return fmt.Errorf("read the members of alert %d: %w", row.ID, err)
-	}
-	named := make([]map[string]string, len(first))
-	for i, m := range first {
-		first[i].Reason = text.Line(m.Reason, maxNamedReason)
-		named[i] = map[string]string{"document": m.Member, "name": m.Name, "error": first[i].Reason}
-	}
-	row.Details = encodeDetails(map[string]any{"type": row.Subject, "count": row.Members, "documents": named})
-	if words := ruleOf(row.Rule).Group; words != nil && len(first) > 0 {
-		example := Member{Key: first[0].Member, Name: first[0].Name, Reason: first[0].Reason}
-		row.Message = text.Line(words(row.Subject, row.Members, example), maxMessage)
-	}
-	return nil
-}
-
 // Leave takes a member out of the open episode of a rule and subject and reports
 // whether it was one. The reason says what became of it in a few words, such as
 // "synchronised". When the last member leaves, the episode resolves, and its
@@ -111,6 +92,25 @@ func (a *Alerts) afterLeave(ctx context.Context, tx pgx.Tx, row dbsqlc.Alert) er
 	}
 	_, err = a.close(ctx, tx, row.ID, cause{reason: text.Line(outcome, maxReason)})
 	return err
+}
+
+// describe words the message and details of an episode from its members.
+func (a *Alerts) describe(ctx context.Context, tx pgx.Tx, row *dbsqlc.Alert) error {
+	first, err := a.queries.AlertMembers(ctx, tx, dbsqlc.AlertMembersParams{AlertID: row.ID, MaxRows: namedMembers})
+	if err != nil {
+		return fmt.Errorf("read the members of alert %d: %w", row.ID, err)
+	}
+	named := make([]map[string]string, len(first))
+	for i, m := range first {
+		first[i].Reason = text.Line(m.Reason, maxNamedReason)
+		named[i] = map[string]string{"document": m.Member, "name": m.Name, "error": first[i].Reason}
+	}
+	row.Details = encodeDetails(map[string]any{"type": row.Subject, "count": row.Members, "documents": named})
+	if words := ruleOf(row.Rule).Group; words != nil && len(first) > 0 {
+		example := Member{Key: first[0].Member, Name: first[0].Name, Reason: first[0].Reason}
+		row.Message = text.Line(words(row.Subject, row.Members, example), maxMessage)
+	}
+	return nil
 }
 
 // outcome says what became of all members, such as "5,000 documents: 4,990

@@ -21,10 +21,10 @@ func deadDeal(key, name string) alerting.Alert {
 	}
 }
 
-func (b env) leave(key, reason string) (was bool) {
-	b.t.Helper()
-	b.inTx(func(ctx context.Context, tx pgx.Tx) (err error) {
-		was, err = b.Leave(ctx, tx, alerting.RuleEventDeadLettered, "pipeline-deals", key, reason)
+func (h env) leave(key, reason string) (was bool) {
+	h.T.Helper()
+	h.MustCommit(func(ctx context.Context, tx pgx.Tx) (err error) {
+		was, err = h.Leave(ctx, tx, alerting.RuleEventDeadLettered, "pipeline-deals", key, reason)
 		return err
 	})
 	return was
@@ -32,94 +32,94 @@ func (b env) leave(key, reason string) (was bool) {
 
 func TestGroup(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{RepeatEvery: time.Hour})
-	id := b.raise(deadDeal("deal/1", "Big Deal"))
+	h := newEnv(t, alerting.Config{RepeatEvery: time.Hour})
+	id := h.raise(deadDeal("deal/1", "Big Deal"))
 	require.Equal(t, "1 document of pipeline-deals could not be synchronised and Dealbox has stopped trying: "+
 		"Big Deal, deal/1 (Strapi answered 500). Strapi has their latest state; the mirror and the forecast keep the one before. "+
-		"Correct the documents in Strapi, or remove the cause and run: dealbox events replay --dead", b.episodes()[0].Message)
-	require.Equal(t, id, b.raise(deadDeal("deal/2", "")), "one episode a content type")
-	require.Equal(t, id, b.raise(deadDeal("deal/2", "")), "it died again")
-	e := b.episodes()[0]
+		"Correct the documents in Strapi, or remove the cause and run: dealbox events replay --dead", h.episodes()[0].Message)
+	require.Equal(t, id, h.raise(deadDeal("deal/2", "")), "one episode a content type")
+	require.Equal(t, id, h.raise(deadDeal("deal/2", "")), "it died again")
+	e := h.episodes()[0]
 	require.Equal(t, int64(2), e.Members)
 	require.Equal(t, int64(3), e.Occurrences)
 	require.Contains(t, e.Message, "2 documents of pipeline-deals")
 	require.JSONEq(t, `{"type":"pipeline-deals","count":2,"documents":[{"document":"deal/1","name":"Big Deal","error":"Strapi answered 500"},
 		{"document":"deal/2","name":"","error":"Strapi answered 500"}]}`, string(e.Details))
-	require.Equal(t, "raised joined joined", b.history(id))
-	require.Equal(t, "first/pending", b.outbox(id), "who joins is no news of its own")
+	require.Equal(t, "raised joined joined", h.history(id))
+	require.Equal(t, "first/pending", h.outbox(id), "who joins is no news of its own")
 
-	detail, err := alerting.Get(t.Context(), b.pool, id)
+	detail, err := alerting.Get(t.Context(), h.Pool, id)
 	require.NoError(t, err)
 	require.Len(t, detail.Group, 2)
 	require.Equal(t, "Big Deal", detail.Group[0].Name)
 	require.Equal(t, "Strapi answered 500", detail.Group[0].Reason)
 
-	require.False(t, b.leave("deal/3", "synchronised"), "it never was a member")
-	require.True(t, b.leave("deal/1", "synchronised"))
-	require.False(t, b.leave("deal/1", "synchronised"))
-	e = b.episodes()[0]
+	require.False(t, h.leave("deal/3", "synchronised"), "it never was a member")
+	require.True(t, h.leave("deal/1", "synchronised"))
+	require.False(t, h.leave("deal/1", "synchronised"))
+	e = h.episodes()[0]
 	require.Equal(t, alerting.Firing, e.Status)
 	require.Equal(t, int64(1), e.Members)
 	require.Contains(t, e.Message, "1 document of pipeline-deals")
 	require.NotContains(t, string(e.Details), "deal/1")
 
-	require.True(t, b.leave("deal/2", "deleted in Strapi"))
-	e = b.episodes()[0]
+	require.True(t, h.leave("deal/2", "deleted in Strapi"))
+	e = h.episodes()[0]
 	require.Equal(t, alerting.Resolved, e.Status)
 	require.Equal(t, "no dead letter of pipeline-deals is left; 2 documents: 1 deleted in Strapi, 1 synchronised", e.Message)
-	require.Equal(t, "raised joined joined left left resolved", b.history(id))
-	require.Equal(t, "deal/1|Big Deal|synchronised,deal/2||deleted in Strapi", b.text(`SELECT string_agg(
+	require.Equal(t, "raised joined joined left left resolved", h.history(id))
+	require.Equal(t, "deal/1|Big Deal|synchronised,deal/2||deleted in Strapi", h.MustText(`SELECT string_agg(
 		concat_ws('|', details->>'member', coalesce(details->>'name', ''), reason), ',' ORDER BY id) FROM alert_event WHERE kind = 'left'`))
-	require.Equal(t, "2 documents: 1 deleted in Strapi, 1 synchronised", b.text(`SELECT reason FROM alert_event WHERE kind = 'resolved'`))
-	require.Equal(t, "first/pending resolved/pending", b.outbox(id))
-	require.NotEqual(t, id, b.raise(deadDeal("deal/1", "")), "after it resolved, the next dead letter opens another")
+	require.Equal(t, "2 documents: 1 deleted in Strapi, 1 synchronised", h.MustText(`SELECT reason FROM alert_event WHERE kind = 'resolved'`))
+	require.Equal(t, "first/pending resolved/pending", h.outbox(id))
+	require.NotEqual(t, id, h.raise(deadDeal("deal/1", "")), "after it resolved, the next dead letter opens another")
 }
 
 // A document that dies, is synchronised and dies again in one episode counts once.
 func TestGroup_OutcomeCountsDocuments(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
-	b.raise(deadDeal("deal/1", ""))
-	b.raise(deadDeal("deal/2", ""))
-	b.leave("deal/1", "synchronised")
-	b.raise(deadDeal("deal/1", ""))
-	b.leave("deal/1", "deleted in Strapi")
-	b.leave("deal/2", "deleted in Strapi")
-	require.Contains(t, b.episodes()[0].Message, "2 documents: 2 deleted in Strapi")
+	h := newEnv(t, alerting.Config{})
+	h.raise(deadDeal("deal/1", ""))
+	h.raise(deadDeal("deal/2", ""))
+	h.leave("deal/1", "synchronised")
+	h.raise(deadDeal("deal/1", ""))
+	h.leave("deal/1", "deleted in Strapi")
+	h.leave("deal/2", "deleted in Strapi")
+	require.Contains(t, h.episodes()[0].Message, "2 documents: 2 deleted in Strapi")
 }
 
 // The history names each document, whatever mutes the notices.
 func TestGroup_Muted(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
-	b.raise(alerting.Alert{Rule: alerting.RuleBreakerOpened, Subject: "strapi", Level: level.Critical})
-	id := b.raise(deadDeal("deal/1", ""))
-	b.raise(deadDeal("deal/2", ""))
-	require.Equal(t, "raised joined suppressed joined", b.history(id))
-	require.Equal(t, "first/suppressed(inhibition)", b.outbox(id))
-	b.leave("deal/1", "synchronised")
-	b.leave("deal/2", "synchronised")
-	require.Equal(t, "first/suppressed(inhibition)", b.outbox(id), "nobody was notified of it, nor is anybody of its end")
+	h := newEnv(t, alerting.Config{})
+	h.raise(alerting.Alert{Rule: alerting.RuleBreakerOpened, Subject: "strapi", Level: level.Critical})
+	id := h.raise(deadDeal("deal/1", ""))
+	h.raise(deadDeal("deal/2", ""))
+	require.Equal(t, "raised joined suppressed joined", h.history(id))
+	require.Equal(t, "first/suppressed(inhibition)", h.outbox(id))
+	h.leave("deal/1", "synchronised")
+	h.leave("deal/2", "synchronised")
+	require.Equal(t, "first/suppressed(inhibition)", h.outbox(id), "nobody was notified of it, nor is anybody of its end")
 }
 
 // An operator resolves the episode while documents are still dead: they leave
 // nothing open behind.
 func TestGroup_ResolvedByHand(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
-	id := b.raise(deadDeal("deal/1", ""))
-	b.inTx(func(ctx context.Context, tx pgx.Tx) error {
-		_, err := b.ResolveByHand(ctx, tx, id, ada)
+	h := newEnv(t, alerting.Config{})
+	id := h.raise(deadDeal("deal/1", ""))
+	h.MustCommit(func(ctx context.Context, tx pgx.Tx) error {
+		_, err := h.ResolveByHand(ctx, tx, id, ada)
 		return err
 	})
-	require.False(t, b.leave("deal/1", "synchronised"))
-	require.Equal(t, "1", b.text("SELECT count(*)::text FROM alert"))
+	require.False(t, h.leave("deal/1", "synchronised"))
+	require.Equal(t, "1", h.MustText("SELECT count(*)::text FROM alert"))
 }
 
 // Reasons and names come from Strapi.
 func TestGroup_HostileText(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
+	h := newEnv(t, alerting.Config{})
 	for i, hostile := range []string{"\x00", "\xff", "a\nb", "\u202egnp.exe", "<svg onload=alert(1)>"} {
 		for j := range 4 {
 			key := fmt.Sprint(hostile, i, j)
@@ -127,44 +127,44 @@ func TestGroup_HostileText(t *testing.T) {
 			for len(a.Member.Reason) < 5000 {
 				a.Member.Reason += hostile + " "
 			}
-			b.raise(a)
-			require.LessOrEqual(t, len(b.episodes()[0].Details), 9<<10)
+			h.raise(a)
+			require.LessOrEqual(t, len(h.episodes()[0].Details), 9<<10)
 			if j%2 == 0 {
-				require.True(t, b.leave(key, "synchronised"))
+				require.True(t, h.leave(key, "synchronised"))
 			}
 		}
 	}
-	require.Equal(t, int64(10), b.episodes()[0].Members)
+	require.Equal(t, int64(10), h.episodes()[0].Members)
 }
 
 func TestGroup_RemindsWhenDoubled(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
-	b.raise(deadDeal("deal/1", ""))
-	id := b.raise(deadDeal("deal/2", ""))
-	b.review()
-	require.Equal(t, "first/pending", b.outbox(id), "it will count them when it is sent")
+	h := newEnv(t, alerting.Config{})
+	h.raise(deadDeal("deal/1", ""))
+	id := h.raise(deadDeal("deal/2", ""))
+	h.review()
+	require.Equal(t, "first/pending", h.outbox(id), "it will count them when it is sent")
 	sent := func(members int) {
-		b.exec(fmt.Sprintf(`UPDATE notification SET status = 'sent', sent_at = now(), attempts = 1, members = %d WHERE status = 'pending'`, members))
+		h.MustExec(fmt.Sprintf(`UPDATE notification SET status = 'sent', sent_at = now(), attempts = 1, members = %d WHERE status = 'pending'`, members))
 	}
 	sent(2)
-	b.raise(deadDeal("deal/3", ""))
-	b.review()
-	require.Equal(t, "first/sent", b.outbox(id))
-	b.raise(deadDeal("deal/4", ""))
-	b.review()
-	b.review()
-	require.Equal(t, "first/sent reminder/pending", b.outbox(id), "twice as many, once")
+	h.raise(deadDeal("deal/3", ""))
+	h.review()
+	require.Equal(t, "first/sent", h.outbox(id))
+	h.raise(deadDeal("deal/4", ""))
+	h.review()
+	h.review()
+	require.Equal(t, "first/sent reminder/pending", h.outbox(id), "twice as many, once")
 	sent(4)
-	b.review()
-	require.Equal(t, "first/sent reminder/sent", b.outbox(id))
+	h.review()
+	require.Equal(t, "first/sent reminder/sent", h.outbox(id))
 }
 
 // Many workers' documents die and recover at the same time: each is counted once,
 // nobody waits for ever, and the last one out resolves.
-func TestGroup_Concurrency(t *testing.T) {
+func TestGroup_EachMemberIsCountedOnceAndTheLastResolves(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{RepeatEvery: time.Hour})
+	h := newEnv(t, alerting.Config{RepeatEvery: time.Hour})
 	const workers, each = 10, 20
 	all := func(do func(ctx context.Context, tx pgx.Tx, key string) error) time.Duration {
 		began := time.Now()
@@ -172,7 +172,7 @@ func TestGroup_Concurrency(t *testing.T) {
 		for w := range workers {
 			group.Go(func() {
 				for i := range each {
-					err := pgx.BeginFunc(t.Context(), b.pool, func(tx pgx.Tx) error {
+					err := pgx.BeginFunc(t.Context(), h.Pool, func(tx pgx.Tx) error {
 						return do(t.Context(), tx, fmt.Sprintf("deal/%d-%d", w, i))
 					})
 					if err != nil {
@@ -185,15 +185,15 @@ func TestGroup_Concurrency(t *testing.T) {
 		return time.Since(began)
 	}
 	took := all(func(ctx context.Context, tx pgx.Tx, key string) error {
-		_, err := b.Raise(ctx, tx, deadDeal(key, ""))
+		_, err := h.Raise(ctx, tx, deadDeal(key, ""))
 		return err
 	})
 	t.Logf("%d joins by %d workers: %.0f/s", workers*each, workers, workers*each/took.Seconds())
-	require.Equal(t, "200 200 200 1", b.text(`SELECT concat_ws(' ', sum(members), sum(occurrences), (SELECT count(*) FROM alert_member), count(*)) FROM alert`))
+	require.Equal(t, "200 200 200 1", h.MustText(`SELECT concat_ws(' ', sum(members), sum(occurrences), (SELECT count(*) FROM alert_member), count(*)) FROM alert`))
 	all(func(ctx context.Context, tx pgx.Tx, key string) error {
-		_, err := b.Leave(ctx, tx, alerting.RuleEventDeadLettered, "pipeline-deals", key, "synchronised")
+		_, err := h.Leave(ctx, tx, alerting.RuleEventDeadLettered, "pipeline-deals", key, "synchronised")
 		return err
 	})
-	require.Equal(t, "resolved 0 0", b.text(`SELECT concat_ws(' ', status, members, (SELECT count(*) FROM alert_member)) FROM alert`))
-	require.Contains(t, b.episodes()[0].Message, "200 documents: 200 synchronised")
+	require.Equal(t, "resolved 0 0", h.MustText(`SELECT concat_ws(' ', status, members, (SELECT count(*) FROM alert_member)) FROM alert`))
+	require.Contains(t, h.episodes()[0].Message, "200 documents: 200 synchronised")
 }

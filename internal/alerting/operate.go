@@ -26,20 +26,6 @@ type Operator struct {
 	Comment string
 }
 
-func (o Operator) cause() (cause, error) {
-	comment, err := parseComment(o.Comment)
-	return cause{actor: o.Name, reason: comment}, err
-}
-
-// parseComment bounds a comment and makes it one safe line. It is refused rather
-// than cut: a person can say it shorter.
-func parseComment(s string) (string, error) {
-	if len(s) > maxReason {
-		return "", &FieldError{Field: "comment", Problem: fmt.Sprintf("it is over %d bytes", maxReason)}
-	}
-	return text.Line(s, maxReason), nil
-}
-
 // Acknowledge records that an operator takes care of an open episode: it stays
 // open, and no reminder is sent until it resolves or worsens.
 func (a *Alerts) Acknowledge(ctx context.Context, tx pgx.Tx, id int64, o Operator) (Episode, error) {
@@ -89,4 +75,18 @@ func (a *Alerts) lockOpen(ctx context.Context, tx pgx.Tx, id int64, o Operator) 
 		return why, ErrResolved
 	}
 	return why, nil
+}
+
+func (o Operator) cause() (cause, error) {
+	comment, err := parseComment(o.Comment)
+	return cause{actor: o.Name, reason: comment}, err
+}
+
+// parseComment bounds a comment and makes it one safe line. It is refused rather
+// than cut: a person can say it shorter.
+func parseComment(s string) (string, error) {
+	if len(s) > maxReason {
+		return "", &FieldError{Field: "comment", Problem: fmt.Sprintf("it is over %d bytes", maxReason)}
+	}
+	return text.Line(s, maxReason), nil
 }

@@ -15,116 +15,116 @@ import (
 
 var ada = alerting.Operator{Name: "ada", Comment: "I take care of it"}
 
-func (b env) acknowledge(id int64, o alerting.Operator) {
-	b.t.Helper()
-	b.inTx(func(ctx context.Context, tx pgx.Tx) error {
-		e, err := b.Acknowledge(ctx, tx, id, o)
-		require.Equal(b.t, alerting.Acknowledged, e.Status)
+func (h env) acknowledge(id int64, o alerting.Operator) {
+	h.T.Helper()
+	h.MustCommit(func(ctx context.Context, tx pgx.Tx) error {
+		e, err := h.Acknowledge(ctx, tx, id, o)
+		require.Equal(h.T, alerting.Acknowledged, e.Status)
 		return err
 	})
 }
 
 func TestAlerts_Acknowledge(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
-	id := b.raise(unusable(level.Error, "m"))
-	b.acknowledge(id, ada)
-	require.Equal(t, "raised acknowledged", b.history(id))
-	require.Equal(t, "ada|I take care of it|error", b.text("SELECT concat_ws('|', actor, reason, level) FROM alert_event WHERE kind = 'acknowledged'"))
+	h := newEnv(t, alerting.Config{})
+	id := h.raise(unusable(level.Error, "m"))
+	h.acknowledge(id, ada)
+	require.Equal(t, "raised acknowledged", h.history(id))
+	require.Equal(t, "ada|I take care of it|error", h.MustText("SELECT concat_ws('|', actor, reason, level) FROM alert_event WHERE kind = 'acknowledged'"))
 
-	b.later(24 * time.Hour)
-	b.review()
-	require.Equal(t, "first/pending", b.outbox(id), "no reminder of what somebody acknowledged")
+	h.later(24 * time.Hour)
+	h.review()
+	require.Equal(t, "first/pending", h.outbox(id), "no reminder of what somebody acknowledged")
 
-	b.raise(unusable(level.Error, "once more"))
-	require.Equal(t, "acknowledged", b.status(id), "a repeat changes nothing")
-	b.raise(unusable(level.Critical, "worse"))
-	require.Equal(t, "firing", b.status(id), "what was acknowledged was less")
-	require.Equal(t, "first/pending escalated/pending", b.outbox(id))
+	h.raise(unusable(level.Error, "once more"))
+	require.Equal(t, "acknowledged", h.status(id), "a repeat changes nothing")
+	h.raise(unusable(level.Critical, "worse"))
+	require.Equal(t, "firing", h.status(id), "what was acknowledged was less")
+	require.Equal(t, "first/pending escalated/pending", h.outbox(id))
 
-	b.acknowledge(id, ada)
-	require.True(t, b.resolve(alerting.RuleStrapiUnusable, "billings"))
-	require.Equal(t, "first/pending escalated/pending resolved/pending", b.outbox(id))
+	h.acknowledge(id, ada)
+	require.True(t, h.resolve(alerting.RuleStrapiUnusable, "billings"))
+	require.Equal(t, "first/pending escalated/pending resolved/pending", h.outbox(id))
 }
 
 func TestAlerts_Remind(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{RemindEvery: time.Hour})
-	id := b.raise(unusable(level.Error, "m"))
-	b.review()
-	b.later(59 * time.Minute)
-	b.review()
-	require.Equal(t, "first/pending", b.outbox(id))
-	b.later(2 * time.Minute)
-	b.review()
-	b.review()
-	require.Equal(t, "first/pending reminder/pending", b.outbox(id), "once, however often it is reviewed")
-	b.later(61 * time.Minute)
-	b.review()
-	require.Equal(t, "first/pending reminder/pending reminder/pending", b.outbox(id))
+	h := newEnv(t, alerting.Config{RemindEvery: time.Hour})
+	id := h.raise(unusable(level.Error, "m"))
+	h.review()
+	h.later(59 * time.Minute)
+	h.review()
+	require.Equal(t, "first/pending", h.outbox(id))
+	h.later(2 * time.Minute)
+	h.review()
+	h.review()
+	require.Equal(t, "first/pending reminder/pending", h.outbox(id), "once, however often it is reviewed")
+	h.later(61 * time.Minute)
+	h.review()
+	require.Equal(t, "first/pending reminder/pending reminder/pending", h.outbox(id))
 
-	b.resolve(alerting.RuleStrapiUnusable, "billings")
-	b.later(24 * time.Hour)
-	b.review()
-	require.Equal(t, "first/pending reminder/pending reminder/pending resolved/pending", b.outbox(id))
+	h.resolve(alerting.RuleStrapiUnusable, "billings")
+	h.later(24 * time.Hour)
+	h.review()
+	require.Equal(t, "first/pending reminder/pending reminder/pending resolved/pending", h.outbox(id))
 }
 
 // Many are due at once: each is reminded of once, over several transactions.
 func TestAlerts_RemindMany(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
-	b.inTx(func(ctx context.Context, tx pgx.Tx) error {
+	h := newEnv(t, alerting.Config{})
+	h.MustCommit(func(ctx context.Context, tx pgx.Tx) error {
 		for i := range 250 {
-			_, err := b.Raise(ctx, tx, alerting.Alert{Rule: "r", Subject: strings.Repeat("x", i+1), Level: level.Error})
+			_, err := h.Raise(ctx, tx, alerting.Alert{Rule: "r", Subject: strings.Repeat("x", i+1), Level: level.Error})
 			require.NoError(t, err)
 		}
 		return nil
 	})
-	b.later(5 * time.Hour)
-	b.review()
-	require.Equal(t, "250 250", b.text(`SELECT concat_ws(' ', count(*), count(DISTINCT alert_id)) FROM notification WHERE reason = 'reminder'`))
+	h.later(5 * time.Hour)
+	h.review()
+	require.Equal(t, "250 250", h.MustText(`SELECT concat_ws(' ', count(*), count(DISTINCT alert_id)) FROM notification WHERE reason = 'reminder'`))
 }
 
 // A command knows no channel. The service's next review notifies of what it raises.
 func TestAlerts_RaisedByACommand(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
-	command := newCommand(b)
+	h := newEnv(t, alerting.Config{})
+	command := newCommand(h)
 	id := command.raise(unusable(level.Error, "m"))
-	require.Empty(t, b.outbox(id))
-	b.review()
-	b.review()
-	require.Equal(t, "first/pending", b.outbox(id))
-	command.inTx(func(ctx context.Context, tx pgx.Tx) error {
+	require.Empty(t, h.outbox(id))
+	h.review()
+	h.review()
+	require.Equal(t, "first/pending", h.outbox(id))
+	command.MustCommit(func(ctx context.Context, tx pgx.Tx) error {
 		_, err := command.ResolveByHand(ctx, tx, id, ada)
 		return err
 	})
-	require.Equal(t, "first/pending resolved/pending", b.outbox(id), "who was notified of it is notified of its end")
+	require.Equal(t, "first/pending resolved/pending", h.outbox(id), "who was notified of it is notified of its end")
 }
 
 func TestAlerts_ResolveByHand(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
-	id := b.raise(unusable(level.Error, "m"))
-	b.inTx(func(ctx context.Context, tx pgx.Tx) error {
-		e, err := b.ResolveByHand(ctx, tx, id, alerting.Operator{Name: "cli:root", Comment: "two\r\nlines\x00"})
+	h := newEnv(t, alerting.Config{})
+	id := h.raise(unusable(level.Error, "m"))
+	h.MustCommit(func(ctx context.Context, tx pgx.Tx) error {
+		e, err := h.ResolveByHand(ctx, tx, id, alerting.Operator{Name: "cli:root", Comment: "two\r\nlines\x00"})
 		require.Equal(t, alerting.Resolved, e.Status)
 		require.NotNil(t, e.ResolvedAt)
 		return err
 	})
-	require.Equal(t, "cli:root|two lines", b.text("SELECT concat_ws('|', actor, reason) FROM alert_event WHERE kind = 'resolved'"))
-	require.Equal(t, "first/pending resolved/pending", b.outbox(id))
-	again := b.raise(unusable(level.Error, "m"))
+	require.Equal(t, "cli:root|two lines", h.MustText("SELECT concat_ws('|', actor, reason) FROM alert_event WHERE kind = 'resolved'"))
+	require.Equal(t, "first/pending resolved/pending", h.outbox(id))
+	again := h.raise(unusable(level.Error, "m"))
 	require.NotEqual(t, id, again, "when the rule fires again it is a new episode")
 }
 
 func TestAlerts_OperatorsMistakes(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
-	id := b.raise(unusable(level.Error, "m"))
-	b.resolve(alerting.RuleStrapiUnusable, "billings")
-	for _, do := range []func(context.Context, pgx.Tx, int64, alerting.Operator) (alerting.Episode, error){b.Acknowledge, b.ResolveByHand} {
-		b.inTx(func(ctx context.Context, tx pgx.Tx) error {
+	h := newEnv(t, alerting.Config{})
+	id := h.raise(unusable(level.Error, "m"))
+	h.resolve(alerting.RuleStrapiUnusable, "billings")
+	for _, do := range []func(context.Context, pgx.Tx, int64, alerting.Operator) (alerting.Episode, error){h.Acknowledge, h.ResolveByHand} {
+		h.MustCommit(func(ctx context.Context, tx pgx.Tx) error {
 			_, err := do(ctx, tx, id, ada)
 			require.ErrorIs(t, err, alerting.ErrResolved)
 			_, err = do(ctx, tx, 987654, ada)
@@ -136,15 +136,15 @@ func TestAlerts_OperatorsMistakes(t *testing.T) {
 			return nil
 		})
 	}
-	require.Equal(t, "raised resolved", b.history(id))
+	require.Equal(t, "raised resolved", h.history(id))
 }
 
 func TestGet(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
-	id := b.raise(unusable(level.Error, "m"))
-	b.acknowledge(id, ada)
-	detail, err := alerting.Get(t.Context(), b.pool, id)
+	h := newEnv(t, alerting.Config{})
+	id := h.raise(unusable(level.Error, "m"))
+	h.acknowledge(id, ada)
+	detail, err := alerting.Get(t.Context(), h.Pool, id)
 	require.NoError(t, err)
 	require.Equal(t, id, detail.ID)
 	require.Len(t, detail.History, 2)
@@ -153,6 +153,6 @@ func TestGet(t *testing.T) {
 	require.Len(t, detail.Notifications, 1)
 	require.Equal(t, "pending", detail.Notifications[0].Status)
 
-	_, err = alerting.Get(t.Context(), b.pool, id+1)
+	_, err = alerting.Get(t.Context(), h.Pool, id+1)
 	require.ErrorIs(t, err, alerting.ErrNoAlert)
 }

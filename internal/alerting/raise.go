@@ -2,9 +2,7 @@ package alerting
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -73,12 +71,6 @@ func decide(row dbsqlc.Alert, raised level.Level) (change, error) {
 	return change{kind: "escalated", from: before, level: raised, notice: notify.Escalated}, nil
 }
 
-// mute is what keeps an episode from being notified: a silence or, when there is
-// none, an open episode that inhibits it. The zero value is neither.
-type mute dbsqlc.AlertMuteRow
-
-func (m mute) exists() bool { return m.SilenceID != 0 || m.InhibitorID != 0 }
-
 func (a *Alerts) muteOf(ctx context.Context, tx pgx.Tx, rule, subject string) (mute, error) {
 	row, err := a.queries.AlertMute(ctx, tx, dbsqlc.AlertMuteParams{Rule: rule, Subject: subject, Inhibitors: inhibitorsOf(rule)})
 	if err != nil {
@@ -146,56 +138,6 @@ func (a *Alerts) report(ctx context.Context, tx pgx.Tx, row dbsqlc.Alert, next c
 	return a.notify(ctx, tx, row.ID, next.level, next.notice, m)
 }
 
-// record is a row of an episode's history.
-type record struct {
-	kind  string
-	level level.Level // of the episode afterwards
-	cause
-	values
-}
-
-// cause is who changed an episode, and why. No actor means Dealbox itself.
-type cause struct{ actor, reason string }
-
-// service is the actor of what Dealbox does by itself.
-const service = "dealbox"
-
-// values are those of the moment: the episode's row loses them when the rule
-// fires again.
-type values struct {
-	From        string          `json:"from,omitempty"` // the level before an escalation
-	Message     string          `json:"message,omitempty"`
-	Details     json.RawMessage `json:"details,omitempty"`
-	Occurrences int64           `json:"occurrences,omitempty"`
-	Member      string          `json:"member,omitempty"` // who joined or left
-	Name        string          `json:"name,omitempty"`
-	Seconds     *float64        `json:"seconds,omitempty"` // from first_seen to resolved_at
-	SilenceID   int64           `json:"silence_id,omitempty"`
-	InhibitorID int64           `json:"inhibitor_id,omitempty"`
-	ExpiresAt   *time.Time      `json:"expires_at,omitempty"` // of a silence
-}
-
-// append writes a row of history. A repeat that comes too soon is left out.
-func (a *Alerts) append(ctx context.Context, tx pgx.Tx, id int64, r record) error {
-	if r.actor == "" {
-		r.actor = service
-	}
-	encoded, err := json.Marshal(r.values) // Clean texts, numbers and JSON of our own.
-	if err == nil && r.kind == "repeated" {
-		err = a.queries.AlertEventAppendRepeat(ctx, tx, dbsqlc.AlertEventAppendRepeatParams{
-			AlertID: id, Level: r.level.String(), Actor: r.actor, Details: encoded, QuietSeconds: a.config.RepeatEvery.Seconds(),
-		})
-	} else if err == nil {
-		err = a.queries.AlertEventAppend(ctx, tx, dbsqlc.AlertEventAppendParams{
-			AlertID: id, Kind: r.kind, Level: r.level.String(), Actor: r.actor, Reason: r.reason, Details: encoded,
-		})
-	}
-	if err != nil {
-		return fmt.Errorf("append to the history of alert %d: %w", id, err)
-	}
-	return nil
-}
-
 // notify requests the notifications of an episode, or records what mutes them.
 func (a *Alerts) notify(ctx context.Context, tx pgx.Tx, id int64, lvl level.Level, reason notify.Reason, m mute) error {
 	if !m.exists() {
@@ -214,3 +156,9 @@ func (a *Alerts) notify(ctx context.Context, tx pgx.Tx, id int64, lvl level.Leve
 	}
 	return a.outbox.EnqueueSuppressed(ctx, tx, id, lvl, reason, why)
 }
+
+// mute is what keeps an episode from being notified: a silence or, when there is
+// none, an open episode that inhibits it. The zero value is neither.
+type mute dbsqlc.AlertMuteRow
+
+func (m mute) exists() bool { return m.SilenceID != 0 || m.InhibitorID != 0 }

@@ -22,11 +22,11 @@ import (
 
 func TestAlerts_Raise_OneEpisode(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
-	first := b.raise(unusable(level.Error, "one"))
-	require.Equal(t, first, b.raise(unusable(level.Error, "two")))
+	h := newEnv(t, alerting.Config{})
+	first := h.raise(unusable(level.Error, "one"))
+	require.Equal(t, first, h.raise(unusable(level.Error, "two")))
 
-	all := b.episodes()
+	all := h.episodes()
 	require.Len(t, all, 1)
 	e := all[0]
 	require.Equal(t, first, e.ID)
@@ -40,87 +40,84 @@ func TestAlerts_Raise_OneEpisode(t *testing.T) {
 	require.True(t, e.LastSeen.After(e.FirstSeen))
 	require.Equal(t, time.UTC, e.LastSeen.Location())
 	require.Nil(t, e.ResolvedAt)
-	require.Equal(t, "v1:strapi_unusable:billings", b.text("SELECT fingerprint FROM alert"))
+	require.Equal(t, "v1:strapi_unusable:billings", h.MustText("SELECT fingerprint FROM alert"))
 
 	other := unusable(level.Error, "one")
 	other.Subject = "deals"
-	require.NotEqual(t, first, b.raise(other), "another subject is another episode")
+	require.NotEqual(t, first, h.raise(other), "another subject is another episode")
 }
 
 func TestAlerts_Raise_LevelOnlyRises(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{RepeatEvery: time.Nanosecond})
-	id := b.raise(unusable(level.Warning, "w"))
-	b.raise(unusable(level.Critical, "c"))
-	b.raise(unusable(level.Info, "i"))
-	require.Equal(t, level.Critical, b.episodes()[0].Level)
-	require.Equal(t, "i", b.episodes()[0].Message)
-	require.Equal(t, "raised escalated repeated", b.history(id))
-	require.Equal(t, "warning critical critical", b.text(`SELECT string_agg(level, ' ' ORDER BY id) FROM alert_event`))
+	h := newEnv(t, alerting.Config{RepeatEvery: time.Nanosecond})
+	id := h.raise(unusable(level.Warning, "w"))
+	h.raise(unusable(level.Critical, "c"))
+	h.raise(unusable(level.Info, "i"))
+	require.Equal(t, level.Critical, h.episodes()[0].Level)
+	require.Equal(t, "i", h.episodes()[0].Message)
+	require.Equal(t, "raised escalated repeated", h.history(id))
+	require.Equal(t, "warning critical critical", h.MustText(`SELECT string_agg(level, ' ' ORDER BY id) FROM alert_event`))
 	require.JSONEq(t, `{"from":"warning","message":"c","details":{"failures":12},"occurrences":2}`,
-		b.text(`SELECT details::text FROM alert_event WHERE kind = 'escalated'`))
-	require.Equal(t, "dealbox", b.text(`SELECT DISTINCT actor FROM alert_event`))
+		h.MustText(`SELECT details::text FROM alert_event WHERE kind = 'escalated'`))
+	require.Equal(t, "dealbox", h.MustText(`SELECT DISTINCT actor FROM alert_event`))
 }
 
 func TestAlerts_Raise_RepeatsDoNotFillTheHistory(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{RepeatEvery: time.Hour}) // 1,000 take a busy machine long
+	h := newEnv(t, alerting.Config{RepeatEvery: time.Hour}) // 1,000 take a busy machine long
 	var id int64
-	b.inTx(func(ctx context.Context, tx pgx.Tx) (err error) {
+	h.MustCommit(func(ctx context.Context, tx pgx.Tx) (err error) {
 		for range 1000 {
-			if id, err = b.Raise(ctx, tx, unusable(level.Error, "again")); err != nil {
+			if id, err = h.Raise(ctx, tx, unusable(level.Error, "again")); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	require.Equal(t, int64(1000), b.episodes()[0].Occurrences)
-	require.Equal(t, "raised", b.history(id))
-	require.Equal(t, "1", b.text("SELECT count(*)::text FROM notification"))
+	require.Equal(t, int64(1000), h.episodes()[0].Occurrences)
+	require.Equal(t, "raised", h.history(id))
+	require.Equal(t, "1", h.MustText("SELECT count(*)::text FROM notification"))
 
 	// An hour later the next one is recorded, with the count so far.
-	_, err := b.pool.Exec(t.Context(), `ALTER TABLE alert_event DISABLE TRIGGER USER;
+	h.MustExec(`ALTER TABLE alert_event DISABLE TRIGGER USER;
 		UPDATE alert_event SET at = at - interval '61 minutes'; ALTER TABLE alert_event ENABLE TRIGGER USER`)
-	require.NoError(t, err)
-	b.raise(unusable(level.Error, "again"))
-	b.raise(unusable(level.Error, "again"))
-	require.Equal(t, "raised repeated", b.history(id))
-	require.Equal(t, "1001", b.text(`SELECT details->>'occurrences' FROM alert_event WHERE kind = 'repeated'`))
+	h.raise(unusable(level.Error, "again"))
+	h.raise(unusable(level.Error, "again"))
+	require.Equal(t, "raised repeated", h.history(id))
+	require.Equal(t, "1001", h.MustText(`SELECT details->>'occurrences' FROM alert_event WHERE kind = 'repeated'`))
 }
 
 func TestAlerts_Resolve(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
-	require.False(t, b.resolve(alerting.RuleStrapiUnusable, "billings"))
-	first := b.raise(unusable(level.Error, "one"))
-	b.raise(unusable(level.Error, "one"))
-	require.True(t, b.resolve(alerting.RuleStrapiUnusable, "billings"))
-	require.False(t, b.resolve(alerting.RuleStrapiUnusable, "billings"))
+	h := newEnv(t, alerting.Config{})
+	require.False(t, h.resolve(alerting.RuleStrapiUnusable, "billings"))
+	first := h.raise(unusable(level.Error, "one"))
+	h.raise(unusable(level.Error, "one"))
+	require.True(t, h.resolve(alerting.RuleStrapiUnusable, "billings"))
+	require.False(t, h.resolve(alerting.RuleStrapiUnusable, "billings"))
 
-	e := b.episodes()[0]
+	e := h.episodes()[0]
 	require.Equal(t, alerting.Resolved, e.Status)
 	require.False(t, e.ResolvedAt.Before(e.LastSeen))
-	require.Equal(t, "raised resolved", b.history(first))
-	require.Equal(t, "fixed", b.text(`SELECT reason FROM alert_event WHERE kind = 'resolved'`))
-	require.Equal(t, "true", b.text(`SELECT (details->>'occurrences' = '2' AND (details->>'seconds')::numeric >= 0)::text
+	require.Equal(t, "raised resolved", h.history(first))
+	require.Equal(t, "fixed", h.MustText(`SELECT reason FROM alert_event WHERE kind = 'resolved'`))
+	require.Equal(t, "true", h.MustText(`SELECT (details->>'occurrences' = '2' AND (details->>'seconds')::numeric >= 0)::text
 		FROM alert_event WHERE kind = 'resolved'`))
 
-	second := b.raise(unusable(level.Error, "back"))
+	second := h.raise(unusable(level.Error, "back"))
 	require.NotEqual(t, first, second, "after it resolved, the next one is a new episode")
-	require.Equal(t, "first resolved first", b.text(`SELECT string_agg(reason, ' ' ORDER BY id) FROM notification`))
-	require.Equal(t, "1 2 1", b.text(`SELECT string_agg(sequence::text, ' ' ORDER BY id) FROM notification`))
+	require.Equal(t, "first resolved first", h.MustText(`SELECT string_agg(reason, ' ' ORDER BY id) FROM notification`))
+	require.Equal(t, "1 2 1", h.MustText(`SELECT string_agg(sequence::text, ' ' ORDER BY id) FROM notification`))
 }
 
 // Resolve is called on good news, which is nearly always: it must not scan.
 func TestAlerts_Resolve_UsesTheIndex(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
-	_, err := b.pool.Exec(t.Context(), `INSERT INTO alert (fingerprint, rule, level, message, first_seen, last_seen)
+	h := newEnv(t, alerting.Config{})
+	h.MustExec(`INSERT INTO alert (fingerprint, rule, level, message, first_seen, last_seen)
 		SELECT 'v1:r:' || i, 'r', 'error', 'm', now(), now() FROM generate_series(1, 20000) i`)
-	require.NoError(t, err)
-	_, err = b.pool.Exec(t.Context(), "ANALYZE alert")
-	require.NoError(t, err)
-	rows, err := b.pool.Query(t.Context(), `EXPLAIN UPDATE alert SET status = 'resolved', resolved_at = now()
+	h.MustExec("ANALYZE alert")
+	rows, err := h.Pool.Query(t.Context(), `EXPLAIN UPDATE alert SET status = 'resolved', resolved_at = now()
 		WHERE fingerprint = 'v1:r:x' AND resolved_at IS NULL`)
 	require.NoError(t, err)
 	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
@@ -132,18 +129,18 @@ func TestAlerts_Resolve_UsesTheIndex(t *testing.T) {
 // and adds to its episode.
 func TestAlerts_Raise_TwoAtOnce(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
+	h := newEnv(t, alerting.Config{})
 	ctx := t.Context()
-	one, err := b.pool.Begin(ctx)
+	one, err := h.Pool.Begin(ctx)
 	require.NoError(t, err)
-	first, err := b.Raise(ctx, one, unusable(level.Warning, "one"))
+	first, err := h.Raise(ctx, one, unusable(level.Warning, "one"))
 	require.NoError(t, err)
 
 	second := make(chan int64, 1)
 	go func() {
 		var id int64
-		if err := pgx.BeginFunc(ctx, b.pool, func(tx pgx.Tx) (err error) {
-			id, err = b.Raise(ctx, tx, unusable(level.Error, "two"))
+		if err := pgx.BeginFunc(ctx, h.Pool, func(tx pgx.Tx) (err error) {
+			id, err = h.Raise(ctx, tx, unusable(level.Error, "two"))
 			return err
 		}); err != nil {
 			t.Error(err)
@@ -151,59 +148,59 @@ func TestAlerts_Raise_TwoAtOnce(t *testing.T) {
 		second <- id
 	}()
 	require.Eventually(t, func() bool {
-		return b.text(`SELECT count(*)::text FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) == "1"
+		return h.MustText(`SELECT count(*)::text FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) == "1"
 	}, time.Minute, 5*time.Millisecond)
 	require.NoError(t, one.Commit(ctx))
 	require.Equal(t, first, <-second)
 
-	e := b.episodes()[0]
-	require.Len(t, b.episodes(), 1)
+	e := h.episodes()[0]
+	require.Len(t, h.episodes(), 1)
 	require.Equal(t, int64(2), e.Occurrences)
 	require.Equal(t, level.Error, e.Level)
-	require.Equal(t, "raised escalated", b.history(first))
+	require.Equal(t, "raised escalated", h.history(first))
 }
 
 // When the first transaction rolls back, the waiting one opens the episode.
 func TestAlerts_Raise_FirstOneRollsBack(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
+	h := newEnv(t, alerting.Config{})
 	ctx := t.Context()
-	one, err := b.pool.Begin(ctx)
+	one, err := h.Pool.Begin(ctx)
 	require.NoError(t, err)
-	_, err = b.Raise(ctx, one, unusable(level.Error, "one"))
+	_, err = h.Raise(ctx, one, unusable(level.Error, "one"))
 	require.NoError(t, err)
 	done := make(chan error, 1)
 	go func() {
-		done <- pgx.BeginFunc(ctx, b.pool, func(tx pgx.Tx) error {
-			_, err := b.Raise(ctx, tx, unusable(level.Error, "two"))
+		done <- pgx.BeginFunc(ctx, h.Pool, func(tx pgx.Tx) error {
+			_, err := h.Raise(ctx, tx, unusable(level.Error, "two"))
 			return err
 		})
 	}()
 	require.Eventually(t, func() bool {
-		return b.text(`SELECT count(*)::text FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) == "1"
+		return h.MustText(`SELECT count(*)::text FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) == "1"
 	}, time.Minute, 5*time.Millisecond)
 	require.NoError(t, one.Rollback(ctx))
 	require.NoError(t, <-done)
-	require.Equal(t, int64(1), b.episodes()[0].Occurrences)
-	require.Equal(t, "two", b.episodes()[0].Message)
+	require.Equal(t, int64(1), h.episodes()[0].Occurrences)
+	require.Equal(t, "two", h.episodes()[0].Message)
 }
 
 // Many raise and resolve at once: nothing is counted twice or lost, there is
 // never more than one open episode, and each closed one has exactly one end.
-func TestAlerts_Concurrency(t *testing.T) {
+func TestAlerts_ManyAtOnceKeepOneOpenEpisode(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
+	h := newEnv(t, alerting.Config{})
 	const workers, rounds = 8, 25
 	var group sync.WaitGroup
 	for w := range workers {
 		group.Go(func() {
 			for i := range rounds {
-				err := pgx.BeginFunc(t.Context(), b.pool, func(tx pgx.Tx) error {
+				err := pgx.BeginFunc(t.Context(), h.Pool, func(tx pgx.Tx) error {
 					if w == 0 && i%5 == 4 {
-						_, err := b.Resolve(t.Context(), tx, alerting.RuleStrapiUnusable, "billings", "")
+						_, err := h.Resolve(t.Context(), tx, alerting.RuleStrapiUnusable, "billings", "")
 						return err
 					}
-					_, err := b.Raise(t.Context(), tx, unusable(level.All()[(w+i)%4], "m"))
+					_, err := h.Raise(t.Context(), tx, unusable(level.All()[(w+i)%4], "m"))
 					return err
 				})
 				if err != nil {
@@ -213,9 +210,9 @@ func TestAlerts_Concurrency(t *testing.T) {
 		})
 	}
 	group.Wait()
-	require.Equal(t, "195", b.text("SELECT sum(occurrences)::text FROM alert"))
-	require.Equal(t, "true", b.text("SELECT (count(*) <= 1)::text FROM alert WHERE resolved_at IS NULL"))
-	require.Equal(t, "true", b.text(`SELECT bool_and(raised = 1 AND ended = (status = 'resolved')::int AND last_seen <= coalesce(resolved_at, last_seen))::text
+	require.Equal(t, "195", h.MustText("SELECT sum(occurrences)::text FROM alert"))
+	require.Equal(t, "true", h.MustText("SELECT (count(*) <= 1)::text FROM alert WHERE resolved_at IS NULL"))
+	require.Equal(t, "true", h.MustText(`SELECT bool_and(raised = 1 AND ended = (status = 'resolved')::int AND last_seen <= coalesce(resolved_at, last_seen))::text
 		FROM alert a, LATERAL (SELECT count(*) FILTER (WHERE kind = 'raised') AS raised, count(*) FILTER (WHERE kind = 'resolved') AS ended
 		FROM alert_event WHERE alert_id = a.id) e`))
 }
@@ -232,19 +229,19 @@ func TestAlerts_Raise_CallersMistakes(t *testing.T) {
 // Whatever the text, the transaction that raises goes through.
 func TestAlerts_Raise_HostileText(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{RepeatEvery: time.Nanosecond})
+	h := newEnv(t, alerting.Config{RepeatEvery: time.Nanosecond})
 	hostile := []string{
 		"\x00", "a\x00b", "\xff\xfe", "\xed\xa0\x80", "two\nlines\r\n{\"level\":\"error\"}", "</script><svg onload=alert(1)>",
 		"\u202egnp.exe", "\ufeff", `\u0000`, "'; DROP TABLE alert; --", strings.Repeat("x", 1<<20), strings.Repeat("ร", 5000), strings.Repeat("\x00", 9000),
 	}
 	for _, text := range hostile {
-		b.raise(alerting.Alert{
+		h.raise(alerting.Alert{
 			Rule: alerting.RuleBodyQuarantined, Subject: text, Level: level.Warning, Message: text,
 			Details: map[string]any{text: text, "list": []any{text, map[string]any{text: text}}},
 		})
-		b.resolve(alerting.RuleBodyQuarantined, text)
+		h.resolve(alerting.RuleBodyQuarantined, text)
 	}
-	all := b.episodes()
+	all := h.episodes()
 	require.Len(t, all, len(hostile), "no two of them are the same subject")
 	for _, e := range all {
 		require.Equal(t, alerting.Resolved, e.Status)
@@ -267,7 +264,7 @@ func TestAlerts_Raise_DetailsOfAnyKind(t *testing.T) {
 	for i := range 5000 {
 		many[strings.Repeat("k", i%50)+string(rune('a'+i%26))] = strings.Repeat("v", 900)
 	}
-	b := newEnv(t, alerting.Config{})
+	h := newEnv(t, alerting.Config{})
 	for name, c := range map[string]struct {
 		details map[string]any
 		want    string
@@ -284,8 +281,8 @@ func TestAlerts_Raise_DetailsOfAnyKind(t *testing.T) {
 		"Deep":      {map[string]any{"n": deep}, `{"n":` + strings.Repeat("[", 200) + `"bottom"` + strings.Repeat("]", 200) + `}`},
 		"Many":      {many, ``},
 	} {
-		b.raise(alerting.Alert{Rule: "r", Subject: name, Level: level.Info, Details: c.details})
-		got := b.text("SELECT details::text FROM alert WHERE subject = $1", name)
+		h.raise(alerting.Alert{Rule: "r", Subject: name, Level: level.Info, Details: c.details})
+		got := h.MustText("SELECT details::text FROM alert WHERE subject = $1", name)
 		if c.want == "" {
 			require.LessOrEqual(t, len(got), 9<<10)
 			require.Contains(t, got, `"truncated"`)
@@ -297,16 +294,16 @@ func TestAlerts_Raise_DetailsOfAnyKind(t *testing.T) {
 
 func TestAlertEvent_IsAppendOnly(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
-	b.raise(unusable(level.Error, "one"))
+	h := newEnv(t, alerting.Config{})
+	h.raise(unusable(level.Error, "one"))
 	for _, statement := range []string{
 		"UPDATE alert_event SET reason = 'never happened'", "DELETE FROM alert_event", "TRUNCATE alert_event",
 	} {
-		_, err := b.pool.Exec(t.Context(), statement)
+		_, err := h.Pool.Exec(t.Context(), statement)
 		var refused *pgconn.PgError
 		require.ErrorAs(t, err, &refused, statement)
 		require.Equal(t, "42501", refused.Code)
 		require.Contains(t, refused.Message, "append-only")
 	}
-	require.Equal(t, "1", b.text("SELECT count(*)::text FROM alert_event"))
+	require.Equal(t, "1", h.MustText("SELECT count(*)::text FROM alert_event"))
 }

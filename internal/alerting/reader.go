@@ -161,3 +161,11 @@ func episode(row dbsqlc.Alert) (Episode, error) {
 	}
 	return e, nil
 }
+
+func utc(t *time.Time) *time.Time {
+	if t == nil {
+		return nil
+	}
+	u := t.UTC()
+	return &u
+}

@@ -18,47 +18,46 @@ import (
 // share each last_seen, a minute apart.
 func stocked(t *testing.T) env {
 	t.Helper()
-	b := newEnv(t, alerting.Config{})
-	_, err := b.pool.Exec(t.Context(), `INSERT INTO alert (fingerprint, rule, level, status, message, first_seen, last_seen, resolved_at)
+	h := newEnv(t, alerting.Config{})
+	h.MustExec(`INSERT INTO alert (fingerprint, rule, level, status, message, first_seen, last_seen, resolved_at)
 		SELECT 'v1:' || i, CASE WHEN i % 2 = 0 THEN 'even' ELSE 'odd' END,
 		       (ARRAY['info', 'warning', 'error', 'critical'])[1 + i % 4],
 		       (ARRAY['firing', 'acknowledged', 'resolved', 'suppressed', 'firing'])[1 + i % 5], 'm',
 		       seen, seen, CASE WHEN i % 5 = 2 THEN seen END
 		FROM generate_series(0, 39) i, LATERAL (SELECT timestamptz '2026-11-24 05:00Z' + (i / 10) * interval '1 minute' AS seen) s`)
-	require.NoError(t, err)
-	return b
+	return h
 }
 
 // ids lists every id that a filter finds, page by page.
-func (b env) ids(f alerting.Filter) (ids []int64) {
-	b.t.Helper()
+func (h env) ids(f alerting.Filter) (ids []int64) {
+	h.T.Helper()
 	for {
-		page, err := alerting.List(b.t.Context(), b.pool, f)
-		require.NoError(b.t, err)
+		page, err := alerting.List(h.T.Context(), h.Pool, f)
+		require.NoError(h.T, err)
 		for _, e := range page.Episodes {
 			ids = append(ids, e.ID)
 		}
 		if page.NextCursor == "" {
 			return ids
 		}
-		require.Len(b.t, page.Episodes, f.Limit)
+		require.Len(h.T, page.Episodes, f.Limit)
 		f.Cursor = page.NextCursor
 	}
 }
 
 // want lists the ids that a condition in SQL finds.
-func (b env) want(where string) []int64 {
-	b.t.Helper()
-	rows, err := b.pool.Query(b.t.Context(), "SELECT id FROM alert WHERE "+where+" ORDER BY last_seen DESC, id DESC")
-	require.NoError(b.t, err)
+func (h env) want(where string) []int64 {
+	h.T.Helper()
+	rows, err := h.Pool.Query(h.T.Context(), "SELECT id FROM alert WHERE "+where+" ORDER BY last_seen DESC, id DESC")
+	require.NoError(h.T, err)
 	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-	require.NoError(b.t, err)
+	require.NoError(h.T, err)
 	return ids
 }
 
 func TestList(t *testing.T) {
 	t.Parallel()
-	b := stocked(t)
+	h := stocked(t)
 	at := func(minute int) time.Time { return time.Date(2026, 11, 24, 5, minute, 0, 0, time.UTC) }
 	for name, c := range map[string]struct {
 		filter alerting.Filter
@@ -83,11 +82,11 @@ func TestList(t *testing.T) {
 			t.Parallel()
 			for _, limit := range []int{1, 3, 10, 40, 1000} {
 				c.filter.Limit = limit
-				require.Equal(t, b.want(c.where), append([]int64{}, b.ids(c.filter)...), "limit %d", limit)
+				require.Equal(t, h.want(c.where), append([]int64{}, h.ids(c.filter)...), "limit %d", limit)
 			}
 		})
 	}
-	page, err := alerting.List(t.Context(), b.pool, alerting.Filter{})
+	page, err := alerting.List(t.Context(), h.Pool, alerting.Filter{})
 	require.NoError(t, err)
 	require.Len(t, page.Episodes, 10, "the default limit")
 }
@@ -123,8 +122,8 @@ func TestList_RefusesWhatCannotBeUsed(t *testing.T) {
 
 func TestSummarize(t *testing.T) {
 	t.Parallel()
-	b := stocked(t)
-	s, err := alerting.Summarize(t.Context(), b.pool)
+	h := stocked(t)
+	s, err := alerting.Summarize(t.Context(), h.Pool)
 	require.NoError(t, err)
 	require.Equal(t, int64(40), s.Total)
 	require.Equal(t, map[level.Level]int64{level.Info: 10, level.Warning: 10, level.Error: 10, level.Critical: 10}, s.ByLevel)
@@ -133,13 +132,13 @@ func TestSummarize(t *testing.T) {
 	for _, e := range s.Recent {
 		recent = append(recent, e.ID)
 	}
-	require.Equal(t, b.want("true")[:5], recent)
+	require.Equal(t, h.want("true")[:5], recent)
 }
 
 func TestSummarize_Empty(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
-	s, err := alerting.Summarize(t.Context(), b.pool)
+	h := newEnv(t, alerting.Config{})
+	s, err := alerting.Summarize(t.Context(), h.Pool)
 	require.NoError(t, err)
 	require.Zero(t, s.Total)
 	require.Empty(t, s.Recent)
@@ -154,9 +153,9 @@ func TestSummarize_Empty(t *testing.T) {
 // Readers take any connection: a transaction here.
 func TestSummarize_InATransaction(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
-	b.inTx(func(ctx context.Context, tx pgx.Tx) error {
-		_, err := b.Raise(ctx, tx, unusable(level.Error, "one"))
+	h := newEnv(t, alerting.Config{})
+	h.MustCommit(func(ctx context.Context, tx pgx.Tx) error {
+		_, err := h.Raise(ctx, tx, unusable(level.Error, "one"))
 		require.NoError(t, err)
 		s, err := alerting.Summarize(ctx, tx)
 		require.Equal(t, int64(1), s.Total)

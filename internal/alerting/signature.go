@@ -41,45 +41,6 @@ func OwnSignatureFailures() []string {
 	return []string{subjectWrongSecret, subjectWrongClock, subjectUnsigned, subjectMalformed}
 }
 
-// Codes of a Refusal, as package strapi has them.
-const (
-	codeMissing  = "signature_missing"
-	codeMismatch = "signature_mismatch"
-	codeLate     = "timestamp_out_of_tolerance"
-)
-
-// maybeOwn reports whether our own Strapi may have sent it: nobody else makes
-// well-formed signatures by chance, or names the event.
-func (r Refusal) maybeOwn() bool { return r.Named || r.Code == codeMismatch || r.Code == codeLate }
-
-func (r Refusals) maybeOwn() Refusals {
-	own := Refusals{}
-	for refusal, n := range r {
-		if refusal.maybeOwn() {
-			own[refusal] = n
-		}
-	}
-	return own
-}
-
-// Total returns how many there are.
-func (r Refusals) Total() (total int64) {
-	for _, n := range r {
-		total += n
-	}
-	return total
-}
-
-// most returns the most frequent one.
-func (r Refusals) most() (most Refusal) {
-	for refusal, n := range r {
-		if n > r[most] || (n == r[most] && refusal.Code+refusal.Scheme < most.Code+most.Scheme) {
-			most = refusal
-		}
-	}
-	return most
-}
-
 const (
 	// minOwn is how many refusals of one kind, with nothing accepted, are probably our
 	// own Strapi's. A quiet one takes several windows to send them.
@@ -88,6 +49,19 @@ const (
 	// internet try every address now and then.
 	minForged = 50
 )
+
+// EvaluateSignatures returns RuleSignatureFailures, nil when nothing is wrong, and
+// the suspect for the next call; it takes the suspect of the windows before. A
+// setting that is wrong refuses everything, and in one way. Whoever tries to forge
+// comes on top of what is accepted, or in many ways, or without a known signature.
+func EvaluateSignatures(before Suspect, w SignatureWindow) (*Alert, Suspect) {
+	s := before.next(w)
+	n := w.Refused[s.Refusal]
+	if others := w.Refused.Total() - n; n > 0 && s.Deliveries >= minOwn && s.Deliveries >= others*9 {
+		return s.alert(), s
+	}
+	return forged(w), s
+}
 
 // Suspect is the one way in which our own Strapi seems to be refused, and how many
 // deliveries were since one was accepted. The zero value is that there is none.
@@ -113,18 +87,26 @@ func (s Suspect) next(w SignatureWindow) Suspect {
 	return Suspect{Refusal: kind, Deliveries: n}
 }
 
-// EvaluateSignatures returns RuleSignatureFailures, nil when nothing is wrong, and
-// the suspect for the next call; it takes the suspect of the windows before. A
-// setting that is wrong refuses everything, and in one way. Whoever tries to forge
-// comes on top of what is accepted, or in many ways, or without a known signature.
-func EvaluateSignatures(before Suspect, w SignatureWindow) (*Alert, Suspect) {
-	s := before.next(w)
-	n := w.Refused[s.Refusal]
-	if others := w.Refused.Total() - n; n > 0 && s.Deliveries >= minOwn && s.Deliveries >= others*9 {
-		return s.alert(), s
+func (r Refusals) maybeOwn() Refusals {
+	own := Refusals{}
+	for refusal, n := range r {
+		if refusal.maybeOwn() {
+			own[refusal] = n
+		}
 	}
-	return forged(w), s
+	return own
 }
+
+// Codes of a Refusal, as package strapi has them.
+const (
+	codeMissing  = "signature_missing"
+	codeMismatch = "signature_mismatch"
+	codeLate     = "timestamp_out_of_tolerance"
+)
+
+// maybeOwn reports whether our own Strapi may have sent it: nobody else makes
+// well-formed signatures by chance, or names the event.
+func (r Refusal) maybeOwn() bool { return r.Named || r.Code == codeMismatch || r.Code == codeLate }
 
 // alert returns the alert about what is wrong between our own Strapi and Dealbox.
 func (s Suspect) alert() *Alert {
@@ -168,4 +150,22 @@ func forged(w SignatureWindow) *Alert {
 			total, most.Code, w.Accepted),
 		Details: map[string]any{"refused": total, "accepted": w.Accepted, "most": most.Code, "scheme": most.Scheme},
 	}
+}
+
+// Total returns how many there are.
+func (r Refusals) Total() (total int64) {
+	for _, n := range r {
+		total += n
+	}
+	return total
+}
+
+// most returns the most frequent one.
+func (r Refusals) most() (most Refusal) {
+	for refusal, n := range r {
+		if n > r[most] || (n == r[most] && refusal.Code+refusal.Scheme < most.Code+most.Scheme) {
+			most = refusal
+		}
+	}
+	return most
 }

@@ -133,11 +133,3 @@ func silence(row dbsqlc.Silence) Silence {
 		CreatedAt: row.CreatedAt.UTC(), ExpiresAt: row.ExpiresAt.UTC(), EndedAt: utc(row.EndedAt), EndedBy: row.EndedBy,
 	}
 }
-
-func utc(t *time.Time) *time.Time {
-	if t == nil {
-		return nil
-	}
-	u := t.UTC()
-	return &u
-}

@@ -13,10 +13,10 @@ import (
 	"dealbox/internal/level"
 )
 
-func (b env) silence(s alerting.NewSilence) (id int64) {
-	b.t.Helper()
-	b.inTx(func(ctx context.Context, tx pgx.Tx) error {
-		made, err := b.Silence(ctx, tx, s, alerting.Operator{Name: "ada", Comment: "planned work"})
+func (h env) silence(s alerting.NewSilence) (id int64) {
+	h.T.Helper()
+	h.MustCommit(func(ctx context.Context, tx pgx.Tx) error {
+		made, err := h.Silence(ctx, tx, s, alerting.Operator{Name: "ada", Comment: "planned work"})
 		id = made.ID
 		return err
 	})
@@ -27,42 +27,42 @@ func in(d time.Duration) time.Time { return time.Now().Add(d) }
 
 func TestSilence(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
-	before := b.raise(unusable(level.Error, "before"))
-	silence := b.silence(alerting.NewSilence{Rule: alerting.RuleStrapiUnusable, ExpiresAt: in(time.Hour)})
+	h := newEnv(t, alerting.Config{})
+	before := h.raise(unusable(level.Error, "before"))
+	silence := h.silence(alerting.NewSilence{Rule: alerting.RuleStrapiUnusable, ExpiresAt: in(time.Hour)})
 	other := unusable(level.Error, "during")
 	other.Subject = "deals"
-	during := b.raise(other)
+	during := h.raise(other)
 
-	require.Equal(t, "suppressed", b.status(before))
-	require.Equal(t, "first/pending reminder/suppressed(silence)", b.outbox(before))
-	require.Equal(t, "suppressed", b.status(during))
-	require.Equal(t, "first/suppressed(silence)", b.outbox(during))
-	require.Equal(t, "raised silenced", b.history(during))
-	require.Equal(t, "ada|planned work|1", b.text(`SELECT concat_ws('|', actor, reason, details->>'silence_id') FROM alert_event
+	require.Equal(t, "suppressed", h.status(before))
+	require.Equal(t, "first/pending reminder/suppressed(silence)", h.outbox(before))
+	require.Equal(t, "suppressed", h.status(during))
+	require.Equal(t, "first/suppressed(silence)", h.outbox(during))
+	require.Equal(t, "raised silenced", h.history(during))
+	require.Equal(t, "ada|planned work|1", h.MustText(`SELECT concat_ws('|', actor, reason, details->>'silence_id') FROM alert_event
 		WHERE kind = 'silenced' AND alert_id = $1`, during))
-	unrelated := b.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Level: level.Error})
-	require.Equal(t, "firing", b.status(unrelated))
+	unrelated := h.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Level: level.Error})
+	require.Equal(t, "firing", h.status(unrelated))
 
 	other.Level = level.Critical
-	b.raise(other)
-	require.Equal(t, "first/suppressed(silence)", b.outbox(during), "a silence holds at every level")
-	b.review()
-	require.Equal(t, "suppressed", b.status(during))
+	h.raise(other)
+	require.Equal(t, "first/suppressed(silence)", h.outbox(during), "a silence holds at every level")
+	h.review()
+	require.Equal(t, "suppressed", h.status(during))
 
-	all, err := alerting.Silences(t.Context(), b.pool)
+	all, err := alerting.Silences(t.Context(), h.Pool)
 	require.NoError(t, err)
 	require.Len(t, all, 1)
 	require.Equal(t, silence, all[0].ID)
 	require.Equal(t, "ada", all[0].Author)
 
-	b.later(61 * time.Minute)
-	b.review()
-	require.Equal(t, "firing", b.status(during))
-	require.Equal(t, "first/suppressed(silence) first/pending", b.outbox(during), "now it is notified, for the first time")
-	require.Equal(t, "first/pending reminder/suppressed(silence) reminder/pending", b.outbox(before))
-	require.Equal(t, "raised silenced escalated released", b.history(during))
-	all, err = alerting.Silences(t.Context(), b.pool)
+	h.later(61 * time.Minute)
+	h.review()
+	require.Equal(t, "firing", h.status(during))
+	require.Equal(t, "first/suppressed(silence) first/pending", h.outbox(during), "now it is notified, for the first time")
+	require.Equal(t, "first/pending reminder/suppressed(silence) reminder/pending", h.outbox(before))
+	require.Equal(t, "raised silenced escalated released", h.history(during))
+	all, err = alerting.Silences(t.Context(), h.Pool)
 	require.NoError(t, err)
 	require.Empty(t, all)
 }
@@ -70,29 +70,29 @@ func TestSilence(t *testing.T) {
 // A silence holds for what somebody had acknowledged and that worsens.
 func TestSilence_EscalationOfAcknowledged(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
-	id := b.raise(unusable(level.Error, "m"))
-	b.inTx(func(ctx context.Context, tx pgx.Tx) error {
-		_, err := b.Acknowledge(ctx, tx, id, alerting.Operator{Name: "ada"})
+	h := newEnv(t, alerting.Config{})
+	id := h.raise(unusable(level.Error, "m"))
+	h.MustCommit(func(ctx context.Context, tx pgx.Tx) error {
+		_, err := h.Acknowledge(ctx, tx, id, alerting.Operator{Name: "ada"})
 		return err
 	})
-	b.silence(alerting.NewSilence{Rule: alerting.RuleStrapiUnusable, ExpiresAt: in(time.Hour)})
-	require.Equal(t, "acknowledged", b.status(id))
+	h.silence(alerting.NewSilence{Rule: alerting.RuleStrapiUnusable, ExpiresAt: in(time.Hour)})
+	require.Equal(t, "acknowledged", h.status(id))
 
-	b.raise(unusable(level.Critical, "m"))
-	require.Equal(t, "suppressed", b.status(id))
-	require.Equal(t, "first/pending escalated/suppressed(silence)", b.outbox(id))
-	require.Equal(t, "raised acknowledged escalated silenced", b.history(id))
+	h.raise(unusable(level.Critical, "m"))
+	require.Equal(t, "suppressed", h.status(id))
+	require.Equal(t, "first/pending escalated/suppressed(silence)", h.outbox(id))
+	require.Equal(t, "raised acknowledged escalated silenced", h.history(id))
 
-	b.later(61 * time.Minute)
-	b.review()
-	require.Equal(t, "firing", b.status(id))
-	require.Equal(t, "first/pending escalated/suppressed(silence) reminder/pending", b.outbox(id))
+	h.later(61 * time.Minute)
+	h.review()
+	require.Equal(t, "firing", h.status(id))
+	require.Equal(t, "first/pending escalated/suppressed(silence) reminder/pending", h.outbox(id))
 }
 
 func TestSilence_WhatItIsAbout(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
+	h := newEnv(t, alerting.Config{})
 	subject, none := "pipeline-deals", ""
 	for name, c := range map[string]struct {
 		silence alerting.NewSilence
@@ -105,16 +105,16 @@ func TestSilence_WhatItIsAbout(t *testing.T) {
 		"OtherRule": {alerting.NewSilence{Rule: alerting.RuleClockSkew}, "none"},
 	} {
 		c.silence.ExpiresAt = in(time.Hour)
-		id := b.silence(c.silence)
+		id := h.silence(c.silence)
 		for _, s := range []string{"pipeline-deals", "billings", ""} {
-			b.raise(alerting.Alert{Rule: alerting.RuleStrapiUnusable, Subject: s, Level: level.Error})
+			h.raise(alerting.Alert{Rule: alerting.RuleStrapiUnusable, Subject: s, Level: level.Error})
 		}
-		require.Equal(t, c.muted, b.text(`SELECT coalesce(string_agg(subject, ',' ORDER BY subject), 'none') FROM alert WHERE status = 'suppressed'`), name)
+		require.Equal(t, c.muted, h.MustText(`SELECT coalesce(string_agg(subject, ',' ORDER BY subject), 'none') FROM alert WHERE status = 'suppressed'`), name)
 		for _, s := range []string{"pipeline-deals", "billings", ""} {
-			require.True(t, b.resolve(alerting.RuleStrapiUnusable, s))
+			require.True(t, h.resolve(alerting.RuleStrapiUnusable, s))
 		}
-		b.inTx(func(ctx context.Context, tx pgx.Tx) error {
-			ended, err := b.EndSilence(ctx, tx, id, "bob")
+		h.MustCommit(func(ctx context.Context, tx pgx.Tx) error {
+			ended, err := h.EndSilence(ctx, tx, id, "bob")
 			require.Equal(t, "bob", *ended.EndedBy)
 			return err
 		})
@@ -123,37 +123,37 @@ func TestSilence_WhatItIsAbout(t *testing.T) {
 
 func TestSilence_EndedEarly(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
-	id := b.silence(alerting.NewSilence{Rule: alerting.EveryRule, ExpiresAt: in(time.Hour)})
-	alert := b.raise(unusable(level.Error, "m"))
+	h := newEnv(t, alerting.Config{})
+	id := h.silence(alerting.NewSilence{Rule: alerting.EveryRule, ExpiresAt: in(time.Hour)})
+	alert := h.raise(unusable(level.Error, "m"))
 	end := func(want error) {
-		b.inTx(func(ctx context.Context, tx pgx.Tx) error {
-			_, err := b.EndSilence(ctx, tx, id, "bob")
+		h.MustCommit(func(ctx context.Context, tx pgx.Tx) error {
+			_, err := h.EndSilence(ctx, tx, id, "bob")
 			require.ErrorIs(t, err, want)
 			return nil
 		})
 	}
 	end(nil)
 	end(alerting.ErrNoSilence)
-	b.review()
-	require.Equal(t, "first/suppressed(silence) first/pending", b.outbox(alert))
+	h.review()
+	require.Equal(t, "first/suppressed(silence) first/pending", h.outbox(alert))
 }
 
 // An episode that ends while it is muted notifies nobody: nobody knows of its beginning.
 func TestSilence_ResolvedMeanwhile(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
-	b.silence(alerting.NewSilence{Rule: alerting.EveryRule, ExpiresAt: in(time.Hour)})
-	id := b.raise(unusable(level.Error, "m"))
-	b.resolve(alerting.RuleStrapiUnusable, "billings")
-	b.later(2 * time.Hour)
-	b.review()
-	require.Equal(t, "first/suppressed(silence)", b.outbox(id))
+	h := newEnv(t, alerting.Config{})
+	h.silence(alerting.NewSilence{Rule: alerting.EveryRule, ExpiresAt: in(time.Hour)})
+	id := h.raise(unusable(level.Error, "m"))
+	h.resolve(alerting.RuleStrapiUnusable, "billings")
+	h.later(2 * time.Hour)
+	h.review()
+	require.Equal(t, "first/suppressed(silence)", h.outbox(id))
 }
 
 func TestSilence_Mistakes(t *testing.T) {
 	t.Parallel()
-	b := newEnv(t, alerting.Config{})
+	h := newEnv(t, alerting.Config{})
 	long := strings.Repeat("x", 301)
 	good := alerting.NewSilence{Rule: alerting.RuleClockSkew, ExpiresAt: in(time.Hour)}
 	with := func(change func(*alerting.NewSilence)) alerting.NewSilence { s := good; change(&s); return s }
@@ -172,8 +172,8 @@ func TestSilence_Mistakes(t *testing.T) {
 		"Blank":       {good, " \r\n\x00", "comment"},
 		"LongComment": {good, strings.Repeat("x", 501), "comment"},
 	} {
-		b.inTx(func(ctx context.Context, tx pgx.Tx) error {
-			_, err := b.Silence(ctx, tx, c.silence, alerting.Operator{Name: "ada", Comment: c.comment})
+		h.MustCommit(func(ctx context.Context, tx pgx.Tx) error {
+			_, err := h.Silence(ctx, tx, c.silence, alerting.Operator{Name: "ada", Comment: c.comment})
 			var wrong *alerting.FieldError
 			require.ErrorAs(t, err, &wrong, name)
 			require.Equal(t, c.field, wrong.Field, name)

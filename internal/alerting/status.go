@@ -15,9 +15,6 @@ const (
 	Suppressed   Status = "suppressed"
 )
 
-// Statuses lists all of them.
-func Statuses() []Status { return []Status{Firing, Acknowledged, Resolved, Suppressed} }
-
 // ParseStatus reads a status.
 func ParseStatus(s string) (Status, error) {
 	for _, known := range Statuses() {
@@ -27,3 +24,6 @@ func ParseStatus(s string) (Status, error) {
 	}
 	return "", fmt.Errorf("%q is no alert status; known are firing, acknowledged, resolved and suppressed", clip(s))
 }
+
+// Statuses lists all of them.
+func Statuses() []Status { return []Status{Firing, Acknowledged, Resolved, Suppressed} }

@@ -160,6 +160,14 @@ func NeedDatabase(s *settings, c *Config) {
 	c.Database.MaxConns = s.integer("DATABASE_MAX_CONNS", 10, minConns, 1000)
 }
 
+// NeedMigrateIfSet is for doctor: it reports a wrong
+// DATABASE_MIGRATE_URL and not a missing one.
+func NeedMigrateIfSet(s *settings, c *Config) {
+	if s.text("DATABASE_MIGRATE_URL") != "" {
+		NeedMigrate(s, c)
+	}
+}
+
 // NeedMigrate reads the owner's URL. The service's own is only its default.
 func NeedMigrate(s *settings, c *Config) {
 	name := "DATABASE_MIGRATE_URL"
@@ -171,14 +179,6 @@ func NeedMigrate(s *settings, c *Config) {
 			"; DATABASE_MIGRATE_URL when another role owns the tables.")
 	}
 	c.Database.MigrateURL = s.databaseURL(name)
-}
-
-// NeedMigrateIfSet is for doctor: it reports a wrong
-// DATABASE_MIGRATE_URL and not a missing one.
-func NeedMigrateIfSet(s *settings, c *Config) {
-	if s.text("DATABASE_MIGRATE_URL") != "" {
-		NeedMigrate(s, c)
-	}
 }
 
 // databaseURL never shows the value, nor pgx's error about it: in a URL that cannot be

@@ -32,32 +32,6 @@ func needAccess(s *settings, c *Config) {
 	c.Access.CORSOrigins = s.origins("CORS_ORIGINS")
 }
 
-// token checks one of our tokens and notes it for eachSecretOnce.
-func (s *settings) token(name, v string) Secret {
-	s.secrets = append(s.secrets, namedSecret{name, Secret(v)})
-	switch {
-	case !visible(v):
-		s.wrong(name, "holds a space or a character that no header can carry", makeToken)
-	case len(v) < minSecret:
-		s.wrong(name, fmt.Sprintf("is %d bytes long, less than %d", len(v), minSecret), makeToken)
-	}
-	return Secret(v)
-}
-
-// tokens checks a comma-separated list and returns it without spaces and empty items.
-func (s *settings) tokens(name string) Secret {
-	items := s.list(name)
-	for _, v := range items {
-		s.token(name, v)
-	}
-	return Secret(strings.Join(items, ","))
-}
-
-// visible reports whether v is printable ASCII without spaces: what a Bearer token can be.
-func visible(v string) bool {
-	return !strings.ContainsFunc(v, func(r rune) bool { return r <= ' ' || r > '~' })
-}
-
 // actorName is what stands before = in ADMIN_TOKEN.
 var actorName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$`)
 
@@ -162,6 +136,32 @@ func needWebhook(s *settings, c *Config) {
 		s.wrong(webhookSecret, "is not set",
 			"Give the secret that Strapi signs webhooks with, or STRAPI_WEBHOOK_TOKEN for a Strapi that cannot sign. "+MakeSecret)
 	}
+}
+
+// tokens checks a comma-separated list and returns it without spaces and empty items.
+func (s *settings) tokens(name string) Secret {
+	items := s.list(name)
+	for _, v := range items {
+		s.token(name, v)
+	}
+	return Secret(strings.Join(items, ","))
+}
+
+// token checks one of our tokens and notes it for eachSecretOnce.
+func (s *settings) token(name, v string) Secret {
+	s.secrets = append(s.secrets, namedSecret{name, Secret(v)})
+	switch {
+	case !visible(v):
+		s.wrong(name, "holds a space or a character that no header can carry", makeToken)
+	case len(v) < minSecret:
+		s.wrong(name, fmt.Sprintf("is %d bytes long, less than %d", len(v), minSecret), makeToken)
+	}
+	return Secret(v)
+}
+
+// visible reports whether v is printable ASCII without spaces: what a Bearer token can be.
+func visible(v string) bool {
+	return !strings.ContainsFunc(v, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 // NeedSigning reads the secret that `sign` uses.

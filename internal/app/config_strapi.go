@@ -112,18 +112,18 @@ func (s *settings) typesOnce(all []strapi.ContentType) {
 	}
 }
 
-func settingOf(k strapi.Kind) string {
-	if k == strapi.Deal {
-		return dealTypes
-	}
-	return billingTypes
-}
-
 func otherSetting(first, second strapi.Kind) string {
 	if first == second {
 		return ""
 	}
 	return settingOf(first) + " has too"
+}
+
+func settingOf(k strapi.Kind) string {
+	if k == strapi.Deal {
+		return dealTypes
+	}
+	return billingTypes
 }
 
 // relations returns the names of a deal's relations to billings.

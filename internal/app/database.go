@@ -54,6 +54,28 @@ var MigratePool = PoolOptions{MaxConns: 4, LockTimeout: 5 * time.Second}
 // CommandPool is for an operator's commands.
 var CommandPool = PoolOptions{MaxConns: 4, StatementTimeout: 5 * time.Second, LockTimeout: 2 * time.Second}
 
+// OpenMigrations connects to the database to migrate, as the owner's role.
+func OpenMigrations(ctx context.Context, getenv func(string) string) (*pgxpool.Pool, error) {
+	config, err := LoadConfig(getenv, NeedMigrate)
+	if err != nil {
+		return nil, err
+	}
+	return Connect(ctx, config.Database.MigrateURL, MigratePool)
+}
+
+// Connect opens a pool for a command and makes sure that the database can be reached.
+func Connect(ctx context.Context, url Secret, o PoolOptions) (*pgxpool.Pool, error) {
+	pool, err := OpenPool(ctx, url, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := Ping(ctx, pool); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("reach the database: %w", err)
+	}
+	return pool, nil
+}
+
 // OpenPool makes a pool. It does not connect: a database that is away fails
 // the first query, and the pool uses it as soon as it is back. Errors never hold the URL.
 func OpenPool(ctx context.Context, url Secret, o PoolOptions) (*pgxpool.Pool, error) {
@@ -73,28 +95,6 @@ func OpenPool(ctx context.Context, url Secret, o PoolOptions) (*pgxpool.Pool, er
 		return nil, fmt.Errorf("open the database pool: %w", err)
 	}
 	return pool, nil
-}
-
-// Connect opens a pool for a command and makes sure that the database can be reached.
-func Connect(ctx context.Context, url Secret, o PoolOptions) (*pgxpool.Pool, error) {
-	pool, err := OpenPool(ctx, url, o)
-	if err != nil {
-		return nil, err
-	}
-	if err := Ping(ctx, pool); err != nil {
-		pool.Close()
-		return nil, fmt.Errorf("reach the database: %w", err)
-	}
-	return pool, nil
-}
-
-// OpenMigrations connects to the database to migrate, as the owner's role.
-func OpenMigrations(ctx context.Context, getenv func(string) string) (*pgxpool.Pool, error) {
-	config, err := LoadConfig(getenv, NeedMigrate)
-	if err != nil {
-		return nil, err
-	}
-	return Connect(ctx, config.Database.MigrateURL, MigratePool)
 }
 
 // setSession sets what every session of Dealbox needs, whatever the URL or the

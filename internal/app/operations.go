@@ -41,25 +41,6 @@ func OpenOperations(ctx context.Context, getenv func(string) string) (*Operation
 	return openOperations(ctx, config, CommandPool)
 }
 
-func openOperations(ctx context.Context, config Config, options PoolOptions) (*Operations, error) {
-	pool, err := Connect(ctx, config.Database.URL, options)
-	if err != nil {
-		return nil, err
-	}
-	inserter, err := jobs.NewInserter(pool, nil, nil)
-	if err != nil {
-		pool.Close()
-		return nil, err
-	}
-	alerts := alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter))
-	return &Operations{
-		Pool: pool, alerts: alerts, queue: mirror.NewQueue(inserter), runs: reconcile.NewQueue(inserter),
-		Breaker: circuit.New(pool, circuit.Config{
-			Logger: slog.New(slog.DiscardHandler), OnTransition: BreakerAlerts(alerts),
-		}),
-	}, nil
-}
-
 // Close closes the connections.
 func (o *Operations) Close() { o.Pool.Close() }
 
@@ -91,14 +72,6 @@ func (o *Operations) EndSilence(ctx context.Context, id int64) (alerting.Silence
 	})
 }
 
-func inTx[T any](ctx context.Context, pool *pgxpool.Pool, do func(tx pgx.Tx) (T, error)) (done T, err error) {
-	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-		done, err = do(tx)
-		return err
-	})
-	return done, err
-}
-
 // RequestReconciliation asks the running service for a comparison with Strapi, and
 // returns the id of its row in reconciliation_run.
 func (o *Operations) RequestReconciliation(ctx context.Context, full, allowDeletes bool) (id int64, err error) {
@@ -107,6 +80,14 @@ func (o *Operations) RequestReconciliation(ctx context.Context, full, allowDelet
 		request.Extent = reconcile.Full
 	}
 	return inTx(ctx, o.Pool, func(tx pgx.Tx) (int64, error) { return o.runs.Request(ctx, tx, request) })
+}
+
+func inTx[T any](ctx context.Context, pool *pgxpool.Pool, do func(tx pgx.Tx) (T, error)) (done T, err error) {
+	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		done, err = do(tx)
+		return err
+	})
+	return done, err
 }
 
 // followInterval is how often FollowReconciliation reads the run's row.
@@ -152,6 +133,25 @@ func OpenReplays(ctx context.Context, getenv func(string) string) (*Replays, err
 		return nil, err
 	}
 	return &Replays{inbox.NewReplayer(o.Pool, o.queue, config.Strapi.Types), o.Pool}, nil
+}
+
+func openOperations(ctx context.Context, config Config, options PoolOptions) (*Operations, error) {
+	pool, err := Connect(ctx, config.Database.URL, options)
+	if err != nil {
+		return nil, err
+	}
+	inserter, err := jobs.NewInserter(pool, nil, nil)
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	alerts := alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter))
+	return &Operations{
+		Pool: pool, alerts: alerts, queue: mirror.NewQueue(inserter), runs: reconcile.NewQueue(inserter),
+		Breaker: circuit.New(pool, circuit.Config{
+			Logger: slog.New(slog.DiscardHandler), OnTransition: BreakerAlerts(alerts),
+		}),
+	}, nil
 }
 
 // Close closes the connections.

@@ -244,3 +244,11 @@ func pause(ctx context.Context, d time.Duration) error {
 		return nil
 	}
 }
+
+func (s *Service) closePools() {
+	for _, pool := range []*pgxpool.Pool{s.ingestPool, s.pool, s.readPool} {
+		if pool != nil {
+			pool.Close()
+		}
+	}
+}

@@ -18,8 +18,6 @@ type Problem struct {
 	Fix     string // what to do, a full sentence
 }
 
-func (p Problem) String() string { return p.Setting + " " + p.Wrong + ". " + p.Fix }
-
 // SettingsError names every wrong setting at once.
 type SettingsError struct{ Problems []Problem }
 
@@ -35,6 +33,8 @@ func (e *SettingsError) Error() string {
 	}
 	return strings.Join(lines, "\n")
 }
+
+func (p Problem) String() string { return p.Setting + " " + p.Wrong + ". " + p.Fix }
 
 // ProblemsOf returns the wrong settings that err names; nil for any other error.
 func ProblemsOf(err error) []Problem {
@@ -57,13 +57,6 @@ type namedSecret struct {
 	setting string
 	value   Secret
 }
-
-func (s *settings) wrong(setting, wrong, fix string) {
-	s.problems = append(s.problems, Problem{Setting: setting, Wrong: wrong, Fix: fix})
-}
-
-// text is a setting without the spaces and line ends around it; "" is unset.
-func (s *settings) text(name string) string { return strings.TrimSpace(s.getenv(name)) }
 
 func (s *settings) textOr(name, fallback string) string {
 	if v := s.text(name); v != "" {
@@ -197,6 +190,13 @@ func (s *settings) webURL(name string) *url.URL {
 	}
 	return u
 }
+
+func (s *settings) wrong(setting, wrong, fix string) {
+	s.problems = append(s.problems, Problem{Setting: setting, Wrong: wrong, Fix: fix})
+}
+
+// text is a setting without the spaces and line ends around it; "" is unset.
+func (s *settings) text(name string) string { return strings.TrimSpace(s.getenv(name)) }
 
 // ParseWebURL parses an http or https URL. It returns what is wrong with v in words
 // that follow a setting's name, "" when nothing is.

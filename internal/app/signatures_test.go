@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/alerting"
@@ -27,13 +26,13 @@ func TestServe_SignatureFailures(t *testing.T) {
 	for range 60 {
 		h.refused("X-Strapi-Signature", strings.Repeat("0", 64))
 	}
-	require.Equal(t, "0 0", h.text(`SELECT concat_ws(' ', (SELECT count(*) FROM inbox_event), (SELECT count(*) FROM alert WHERE rule = 'signature_failures'))`))
+	require.Equal(t, "0 0", h.MustText(`SELECT concat_ws(' ', (SELECT count(*) FROM inbox_event), (SELECT count(*) FROM alert WHERE rule = 'signature_failures'))`))
 
 	watch := h.signatureWatch()
 	watch.evaluate(t.Context(), watch.take())
-	require.Equal(t, "wrong_secret critical 60", h.text(`SELECT concat_ws(' ', subject, level, details->>'refused') FROM alert WHERE rule = 'signature_failures'`))
+	require.Equal(t, "wrong_secret critical 60", h.MustText(`SELECT concat_ws(' ', subject, level, details->>'refused') FROM alert WHERE rule = 'signature_failures'`))
 	watch.evaluate(t.Context(), watch.take())
-	require.Equal(t, "1", h.text(`SELECT occurrences::text FROM alert WHERE rule = 'signature_failures'`), "each is counted once")
+	require.Equal(t, "1", h.MustText(`SELECT occurrences::text FROM alert WHERE rule = 'signature_failures'`), "each is counted once")
 }
 
 // A quiet Strapi that lost its plugin raises the alert, too, if it takes several windows.
@@ -42,26 +41,26 @@ func TestServe_SignatureFailures_Unsigned(t *testing.T) {
 	h := startService(t)
 	watch := h.signatureWatch()
 	for range 3 {
-		require.Equal(t, "0", h.text(`SELECT count(*)::text FROM alert WHERE rule = 'signature_failures'`))
+		require.Equal(t, "0", h.MustText(`SELECT count(*)::text FROM alert WHERE rule = 'signature_failures'`))
 		h.refused("X-Strapi-Event", "entry.update")
 		watch.evaluate(t.Context(), watch.take())
 	}
-	require.Equal(t, "unsigned error 3", h.text(`SELECT concat_ws(' ', subject, level, details->>'refused') FROM alert WHERE rule = 'signature_failures'`))
+	require.Equal(t, "unsigned error 3", h.MustText(`SELECT concat_ws(' ', subject, level, details->>'refused') FROM alert WHERE rule = 'signature_failures'`))
 
 	watch.evaluate(t.Context(), watch.take())
-	require.Equal(t, "firing", h.text(`SELECT status FROM alert WHERE rule = 'signature_failures'`), "silence proves nothing")
+	require.Equal(t, "firing", h.MustText(`SELECT status FROM alert WHERE rule = 'signature_failures'`), "silence proves nothing")
 	require.Equal(t, 202, h.deliver("msg_signed"))
 	watch.evaluate(t.Context(), watch.take())
-	require.Equal(t, "resolved", h.text(`SELECT status FROM alert WHERE rule = 'signature_failures'`))
+	require.Equal(t, "resolved", h.MustText(`SELECT status FROM alert WHERE rule = 'signature_failures'`))
 }
 
 const trigger = `{"event":"trigger-test"}`
 
 // running is the service on loopback, with a database of its own and no Strapi.
 type running struct {
-	t       *testing.T
+	pgtest.DB
+
 	service *Service
-	pool    *pgxpool.Pool
 	address string
 }
 
@@ -80,7 +79,7 @@ func startService(t *testing.T) *running {
 		stop()
 		require.NoError(t, <-ended)
 	})
-	h := &running{t: t, service: s, pool: pgtest.PoolOn(t, url), address: "http://" + listener.Addr().String()}
+	h := &running{DB: pgtest.OpenOn(t, url), service: s, address: "http://" + listener.Addr().String()}
 	require.Eventually(t, func() bool {
 		res, err := http.Get(h.address + "/readyz")
 		if err != nil {
@@ -92,19 +91,13 @@ func startService(t *testing.T) *running {
 	return h
 }
 
-func (h *running) text(sql string) (s string) {
-	h.t.Helper()
-	require.NoError(h.t, h.pool.QueryRow(h.t.Context(), sql).Scan(&s))
-	return s
-}
-
 // deliver posts a signed delivery until it is answered otherwise than with 503, and
 // returns the status.
 func (h *running) deliver(id string) (status int) {
-	h.t.Helper()
-	require.Eventually(h.t, func() bool {
+	h.T.Helper()
+	require.Eventually(h.T, func() bool {
 		header, err := webhooksig.Sign(webhooksig.SchemeStandard, goodSecret, id, time.Now(), []byte(trigger))
-		require.NoError(h.t, err)
+		require.NoError(h.T, err)
 		status = h.post(header)
 		return status != http.StatusServiceUnavailable
 	}, time.Minute, 20*time.Millisecond)
@@ -113,27 +106,27 @@ func (h *running) deliver(id string) (status int) {
 
 // refused sends a delivery with one more header and sees it refused.
 func (h *running) refused(name, value string) {
-	h.t.Helper()
-	require.Equal(h.t, http.StatusUnauthorized, h.post(http.Header{name: {value}}))
+	h.T.Helper()
+	require.Equal(h.T, http.StatusUnauthorized, h.post(http.Header{name: {value}}))
 }
 
 func (h *running) post(header http.Header) (status int) {
-	h.t.Helper()
-	req, err := http.NewRequestWithContext(h.t.Context(), http.MethodPost, h.address+"/api/v1/webhooks/strapi", strings.NewReader(trigger))
-	require.NoError(h.t, err)
+	h.T.Helper()
+	req, err := http.NewRequestWithContext(h.T.Context(), http.MethodPost, h.address+"/api/v1/webhooks/strapi", strings.NewReader(trigger))
+	require.NoError(h.T, err)
 	req.Header = header.Clone()
 	req.Header.Set("Content-Type", "application/json")
 	res, err := http.DefaultClient.Do(req)
-	require.NoError(h.t, err)
+	require.NoError(h.T, err)
 	_, _ = io.Copy(io.Discard, res.Body)
-	require.NoError(h.t, res.Body.Close())
+	require.NoError(h.T, res.Body.Close())
 	return res.StatusCode
 }
 
 func (h *running) signatureWatch() *signatureWatch {
-	h.t.Helper()
-	inserter, err := jobs.NewInserter(h.pool, nil, nil)
-	require.NoError(h.t, err)
-	return &signatureWatch{take: h.service.signatures, pool: h.pool, log: slog.New(slog.DiscardHandler),
+	h.T.Helper()
+	inserter, err := jobs.NewInserter(h.Pool, nil, nil)
+	require.NoError(h.T, err)
+	return &signatureWatch{take: h.service.signatures, pool: h.Pool, log: slog.New(slog.DiscardHandler),
 		alerts: alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter))}
 }

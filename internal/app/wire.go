@@ -50,14 +50,6 @@ func (s *Service) openPools(ctx context.Context) (err error) {
 	return nil
 }
 
-func (s *Service) closePools() {
-	for _, pool := range []*pgxpool.Pool{s.ingestPool, s.pool, s.readPool} {
-		if pool != nil {
-			pool.Close()
-		}
-	}
-}
-
 // wire makes the stages, the last one first, because each calls the door of the next.
 func (s *Service) wire(version string) error {
 	config, logger := s.config, s.log

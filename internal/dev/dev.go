@@ -62,14 +62,6 @@ func Run(ctx context.Context, c Config) (err error) {
 	return unlessStopped(ctx, d.serve(ctx, listener))
 }
 
-// unlessStopped hides the error of an action that Ctrl-C cut short.
-func unlessStopped(ctx context.Context, err error) error {
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		return nil
-	}
-	return err
-}
-
 // dev is everything on one machine.
 type dev struct {
 	config  Config
@@ -79,10 +71,6 @@ type dev struct {
 
 	postgres *localpg.Server
 	strapi   *simulation // nil with --strapi-url
-}
-
-func (d *dev) say(format string, args ...any) {
-	_, _ = fmt.Fprintf(d.config.Stdout, format+"\n", args...)
 }
 
 // chooseDir returns where the data is kept: $XDG_STATE_HOME/dealbox/dev, else
@@ -195,6 +183,14 @@ func (d *dev) serve(ctx context.Context, listener net.Listener) error {
 	return errors.Join(err, serviceErr)
 }
 
+// unlessStopped hides the error of an action that Ctrl-C cut short.
+func unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
 // live runs the simulated Strapi until ctx or the service ends.
 func (d *dev) live(ctx context.Context, pool *pgxpool.Pool, ended <-chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -245,8 +241,6 @@ func (d *dev) fillAndRun(ctx context.Context, pool *pgxpool.Pool) error {
 	d.printHelp(held)
 	return d.strapi.traffic.Run(ctx)
 }
-
-func (d *dev) address() string { return "http://127.0.0.1:" + strconv.Itoa(d.config.Port) }
 
 // stop ends what start began, in the reverse order.
 func (d *dev) stop(ctx context.Context) error {

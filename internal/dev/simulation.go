@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -221,3 +222,9 @@ func (d *dev) strapiName() string {
 	}
 	return d.strapi.server.URL + " (simulated; changes about twice a second, an outage now and then)"
 }
+
+func (d *dev) say(format string, args ...any) {
+	_, _ = fmt.Fprintf(d.config.Stdout, format+"\n", args...)
+}
+
+func (d *dev) address() string { return "http://127.0.0.1:" + strconv.Itoa(d.config.Port) }

@@ -41,13 +41,3 @@ type doctor struct {
 	problems []app.Problem
 	version  string
 }
-
-// wrong returns the first of these settings that is wrong.
-func (d doctor) wrong(names ...string) (name string, isWrong bool) {
-	for _, p := range d.problems {
-		if slices.Contains(names, p.Setting) {
-			return p.Setting, true
-		}
-	}
-	return "", false
-}

@@ -50,12 +50,6 @@ func (e environ) with(pairs ...string) environ {
 	return c
 }
 
-func mustExec(t *testing.T, rawURL, sql string) {
-	t.Helper()
-	_, err := pgtest.PoolOn(t, rawURL).Exec(t.Context(), sql)
-	require.NoError(t, err)
-}
-
 // fakeStrapi has a deal and a billing, unless it is to be empty.
 func fakeStrapi(t *testing.T, config fakestrapi.Config, empty bool) (*fakestrapi.Strapi, string) {
 	t.Helper()
@@ -204,7 +198,7 @@ func TestExamine_Database(t *testing.T) {
 		t.Parallel()
 		e, _ := healthy(t)
 		roles := pgtest.SeparateRoles(t)
-		mustExec(t, roles.Owner, dropPartitions(fmt.Sprintf("> (now() AT TIME ZONE 'UTC')::date + %d", health.MinPartitionDays-1)))
+		pgtest.OpenOn(t, roles.Owner).MustExec(dropPartitions(fmt.Sprintf("> (now() AT TIME ZONE 'UTC')::date + %d", health.MinPartitionDays-1)))
 		findings := mustExamine(t, e.with("DATABASE_URL", roles.App))
 		requireStatuses(t, findings, map[string]Status{"partitions": Warn})
 	})
@@ -212,7 +206,7 @@ func TestExamine_Database(t *testing.T) {
 		t.Parallel()
 		e, _ := healthy(t)
 		roles := pgtest.SeparateRoles(t)
-		mustExec(t, roles.Owner, "CREATE TABLE inbox_event_20260101 PARTITION OF inbox_event FOR VALUES FROM ('2026-01-01') TO ('2026-01-02')")
+		pgtest.OpenOn(t, roles.Owner).MustExec("CREATE TABLE inbox_event_20260101 PARTITION OF inbox_event FOR VALUES FROM ('2026-01-01') TO ('2026-01-02')")
 		findings := mustExamine(t, e.with("DATABASE_URL", roles.App))
 		requireStatuses(t, findings, map[string]Status{"retention": Warn})
 		require.Contains(t, findings["retention"].Detail, "since 2026-01-01")
@@ -223,7 +217,7 @@ func TestExamine_Database(t *testing.T) {
 		t.Parallel()
 		e, _ := healthy(t)
 		roles := pgtest.SeparateRoles(t)
-		mustExec(t, roles.Owner, dropPartitions("IS NOT NULL"))
+		pgtest.OpenOn(t, roles.Owner).MustExec(dropPartitions("IS NOT NULL"))
 		findings := mustExamine(t, e.with("DATABASE_URL", roles.App))
 		requireStatuses(t, findings, map[string]Status{"partitions": Fail, "retention": Skip})
 	})
@@ -263,7 +257,7 @@ func TestExamine_Webhooks(t *testing.T) {
 	e, _ := healthy(t)
 	findings := mustExamine(t, e)
 	require.Contains(t, findings["webhooks"].Detail, "none has arrived yet")
-	mustExec(t, e["DATABASE_URL"], `INSERT INTO inbox_event (id, received_on, received_at, dedup_key, scheme, body)
+	pgtest.OpenOn(t, e["DATABASE_URL"]).MustExec(`INSERT INTO inbox_event (id, received_on, received_at, dedup_key, scheme, body)
 		VALUES (gen_random_uuid(), (now() AT TIME ZONE 'UTC')::date, now() - interval '3 min', 'x', 'standard', '{}')`)
 	findings = mustExamine(t, e)
 	require.Regexp(t, `the last one arrived 3m\d+s ago, signed by scheme standard`, findings["webhooks"].Detail)
@@ -433,7 +427,7 @@ func TestExamine_Roles(t *testing.T) {
 				"retention_event.retention_event_append_only, retention_event.retention_event_no_truncate, silence.silence_append_only"},
 	} {
 		if test.admin != "" {
-			mustExec(t, roles.Admin, test.admin)
+			pgtest.OpenOn(t, roles.Admin).MustExec(test.admin)
 		}
 		findings := mustExamine(t, e.with("DATABASE_URL", test.url))
 		require.Equal(t, test.status, findings["roles"].Status, "%s: %s", test.name, findings["roles"].Detail)
@@ -503,7 +497,7 @@ func TestExamine_UnreleasedDatabase(t *testing.T) {
 	e = e.with("DATABASE_URL", pgtest.EmptyURL(t))
 	old, err := os.ReadFile("../../db/migrations/testdata/unreleased.sql")
 	require.NoError(t, err)
-	mustExec(t, e["DATABASE_URL"], string(old))
+	pgtest.OpenOn(t, e["DATABASE_URL"]).MustExec(string(old))
 	finding := mustExamine(t, e)["migrations"]
 	require.Equal(t, Fail, finding.Status)
 	require.Contains(t, finding.Fix, "Make a new database")

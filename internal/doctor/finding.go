@@ -1,5 +1,7 @@
 package doctor
 
+import "slices"
+
 // Finding is the result of one check. It never holds a secret.
 type Finding struct {
 	Check  string `json:"check"`
@@ -44,4 +46,14 @@ func failed(check, detail, fix string) Finding {
 
 func skipped(check, why string) Finding {
 	return Finding{Check: check, Status: Skip, Detail: "not checked: " + why}
+}
+
+// wrong returns the first of these settings that is wrong.
+func (d doctor) wrong(names ...string) (name string, isWrong bool) {
+	for _, p := range d.problems {
+		if slices.Contains(names, p.Setting) {
+			return p.Setting, true
+		}
+	}
+	return "", false
 }

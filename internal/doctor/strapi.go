@@ -102,13 +102,6 @@ func relationsOf(t strapi.ContentType) []string {
 	return names
 }
 
-func isRelation(t strapi.ContentType, ours string) bool {
-	if t.Kind == strapi.Deal {
-		return !slices.Contains(mirror.DealFields, ours)
-	}
-	return !slices.Contains(mirror.BillingFields, ours)
-}
-
 // strapiFindings returns the findings about the address, about the token, then two
 // about each type.
 func strapiFindings(address string, probes []typeProbe) []Finding {
@@ -153,13 +146,6 @@ func tokenFinding(probes []typeProbe) Finding {
 	return skipped(checkToken, "Strapi's answer cannot be used, see the check strapi")
 }
 
-func statusOf(err error) int {
-	if e, ok := errors.AsType[*strapi.Error](err); ok {
-		return e.Status
-	}
-	return 0
-}
-
 func listFinding(p typeProbe) Finding {
 	t, check := p.contentType, "type "+p.contentType.UID
 	if p.listErr == nil {
@@ -177,6 +163,13 @@ func listFinding(p typeProbe) Finding {
 		return skipped(check, "Strapi's answer cannot be used, see the check strapi")
 	}
 	return failed(check, p.listErr.Error(), "Check Strapi's log.")
+}
+
+func statusOf(err error) int {
+	if e, ok := errors.AsType[*strapi.Error](err); ok {
+		return e.Status
+	}
+	return 0
 }
 
 // essential attributes: without them the forecast ignores a document.
@@ -248,13 +241,6 @@ func typesSetting(k strapi.Kind) string {
 	return "STRAPI_BILLING_TYPES"
 }
 
-func fieldsSetting(k strapi.Kind) string {
-	if k == strapi.Deal {
-		return "STRAPI_DEAL_FIELDS"
-	}
-	return "STRAPI_BILLING_FIELDS"
-}
-
 func fixFields(t strapi.ContentType) string {
 	return "Name the attributes in " + fieldsSetting(t.Kind) + " (field of Dealbox=attribute; 'field=' when the type has none), or remove 'private' from them in Strapi."
 }
@@ -269,4 +255,18 @@ func fixRelations(p typeProbe) string {
 	slices.Sort(all)
 	return "Set " + strings.Join(all, "… , ") + "… in " + fieldsSetting(t.Kind) +
 		" to the relation's name, or to nothing when there is none; and let the token read the type on its other side."
+}
+
+func isRelation(t strapi.ContentType, ours string) bool {
+	if t.Kind == strapi.Deal {
+		return !slices.Contains(mirror.DealFields, ours)
+	}
+	return !slices.Contains(mirror.BillingFields, ours)
+}
+
+func fieldsSetting(k strapi.Kind) string {
+	if k == strapi.Deal {
+		return "STRAPI_DEAL_FIELDS"
+	}
+	return "STRAPI_BILLING_FIELDS"
 }

@@ -137,43 +137,6 @@ func (j job) body(at time.Time) []byte {
 	return b.Bytes()
 }
 
-// headers returns the headers of Strapi on Node 20, then the webhook's own, then the
-// signatures.
-func (w Webhook) headers(event string, at time.Time, body []byte) (http.Header, error) {
-	h := http.Header{}
-	h.Set("Connection", "keep-alive")
-	h.Set("X-Strapi-Event", event)
-	h.Set("Content-Type", "application/json")
-	h.Set("Accept", "*/*")
-	h.Set("Accept-Language", "*")
-	h.Set("Sec-Fetch-Mode", "cors")
-	h.Set("User-Agent", "node")
-	h.Set("Accept-Encoding", "gzip, deflate")
-	for name, value := range w.StaticHeaders {
-		h.Set(name, value)
-	}
-	id := newDeliveryID()
-	for _, scheme := range w.Schemes {
-		signature, err := webhooksig.Sign(scheme, w.Secret, id, at, body)
-		if err != nil {
-			return nil, err
-		}
-		for name := range signature {
-			h.Set(name, signature.Get(name))
-		}
-	}
-	return h, nil
-}
-
-// newDeliveryID returns a new id for every POST, also with a fixed seed: to a
-// receiver the same id is the same delivery.
-func newDeliveryID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("msg_%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:])
-}
-
 func (r *Runner) post(ctx context.Context, w Webhook, d Delivery) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
@@ -230,6 +193,43 @@ func checkWebhooks(webhooks []Webhook) []string {
 		}
 	}
 	return wrong
+}
+
+// headers returns the headers of Strapi on Node 20, then the webhook's own, then the
+// signatures.
+func (w Webhook) headers(event string, at time.Time, body []byte) (http.Header, error) {
+	h := http.Header{}
+	h.Set("Connection", "keep-alive")
+	h.Set("X-Strapi-Event", event)
+	h.Set("Content-Type", "application/json")
+	h.Set("Accept", "*/*")
+	h.Set("Accept-Language", "*")
+	h.Set("Sec-Fetch-Mode", "cors")
+	h.Set("User-Agent", "node")
+	h.Set("Accept-Encoding", "gzip, deflate")
+	for name, value := range w.StaticHeaders {
+		h.Set(name, value)
+	}
+	id := newDeliveryID()
+	for _, scheme := range w.Schemes {
+		signature, err := webhooksig.Sign(scheme, w.Secret, id, at, body)
+		if err != nil {
+			return nil, err
+		}
+		for name := range signature {
+			h.Set(name, signature.Get(name))
+		}
+	}
+	return h, nil
+}
+
+// newDeliveryID returns a new id for every POST, also with a fixed seed: to a
+// receiver the same id is the same delivery.
+func newDeliveryID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("msg_%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
 func webhooksError(wrong []string) error {

@@ -47,14 +47,6 @@ func (s *Strapi) create(uid string, values Values, publish bool) (Entry, error) 
 	})
 }
 
-// Update changes a document and, where the type has drafts, publishes it:
-// REST's PUT. Values that are not named stay. Events: entry.update, with drafts
-// also entry.publish; they are sent even when nothing changes. In a locale that
-// the document does not have yet it makes that one: entry.create.
-func (s *Strapi) Update(uid, documentID string, values Values) (Entry, error) {
-	return s.update(uid, documentID, values, true)
-}
-
 // SaveDraft changes the draft alone: PUT with status=draft. Event: entry.update.
 func (s *Strapi) SaveDraft(uid, documentID string, values Values) (Entry, error) {
 	return s.update(uid, documentID, values, false)
@@ -73,6 +65,14 @@ func (s *Strapi) Publish(uid, documentID string, values Values) (Entry, error) {
 // the other end change silently.
 func (s *Strapi) SetRelation(uid, documentID, relation string, targets ...string) (Entry, error) {
 	return s.Update(uid, documentID, Values{relation: map[string]any{"set": targets}})
+}
+
+// Update changes a document and, where the type has drafts, publishes it:
+// REST's PUT. Values that are not named stay. Events: entry.update, with drafts
+// also entry.publish; they are sent even when nothing changes. In a locale that
+// the document does not have yet it makes that one: entry.create.
+func (s *Strapi) Update(uid, documentID string, values Values) (Entry, error) {
+	return s.update(uid, documentID, values, true)
 }
 
 func (s *Strapi) update(uid, documentID string, values Values, publish bool) (Entry, error) {

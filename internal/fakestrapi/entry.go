@@ -32,6 +32,16 @@ func (e Entry) Text(name string) string {
 	return string(raw)
 }
 
+func (t *table) entries(where slot) []Entry {
+	var list []Entry
+	for _, id := range slices.Sorted(maps.Keys(t.docs)) {
+		if e, ok := t.entry(id, where); ok {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
 func (t *table) entry(documentID string, where slot) (Entry, bool) {
 	r := t.row(documentID, where)
 	if r == nil {
@@ -56,14 +66,4 @@ func (t *table) entry(documentID string, where slot) (Entry, bool) {
 		}
 	}
 	return e, true
-}
-
-func (t *table) entries(where slot) []Entry {
-	var list []Entry
-	for _, id := range slices.Sorted(maps.Keys(t.docs)) {
-		if e, ok := t.entry(id, where); ok {
-			list = append(list, e)
-		}
-	}
-	return list
 }

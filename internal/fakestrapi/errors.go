@@ -51,6 +51,13 @@ func internalError() *Error {
 	return &Error{Status: http.StatusInternalServerError, Name: "InternalServerError", Message: "Internal Server Error"}
 }
 
+// unknownAttribute returns the same for an attribute in the body of a write.
+func unknownAttribute(name string) *Error {
+	e := invalidKey("", name, "")
+	e.Details = keyDetails{Key: name, Source: "body"}
+	return e
+}
+
 // keyDetails are the details of an invalid key. Param is the query's parameter;
 // in a body there is none. Path is null unless the key is below another.
 type keyDetails struct {
@@ -71,13 +78,6 @@ func invalidKey(param, key, path string) *Error {
 		message += " at " + path
 	}
 	return &Error{Status: http.StatusBadRequest, Name: "ValidationError", Message: message, Details: details}
-}
-
-// unknownAttribute returns the same for an attribute in the body of a write.
-func unknownAttribute(name string) *Error {
-	e := invalidKey("", name, "")
-	e.Details = keyDetails{Key: name, Source: "body"}
-	return e
 }
 
 // rejected returns Strapi's answer to a request that is wrong as a whole: an error

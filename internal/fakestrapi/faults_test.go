@@ -67,7 +67,7 @@ func TestFaults_NotFound(t *testing.T) {
 	require.Equal(t, []string{deals[1].DocumentID}, listed(t, r.get("/api/pipeline-deals")))
 }
 
-func TestFaults_Narrow(t *testing.T) {
+func TestFaults_FailOnlyWhatTheyName(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)
 	deals := withDeals(r, 2)

@@ -98,6 +98,15 @@ func (n *node) value() (string, bool) {
 	return n.values[len(n.values)-1], true
 }
 
+// names reads a=x,y too: in sort, fields and populate a comma separates.
+func (n *node) names() []string {
+	var all []string
+	for _, item := range n.items() {
+		all = append(all, strings.Split(item, ",")...)
+	}
+	return all
+}
+
 // items reads a[0]=x&a[1]=y and a=x&a=y.
 func (n *node) items() []string {
 	if n == nil {
@@ -106,15 +115,6 @@ func (n *node) items() []string {
 	all := slices.Clone(n.values)
 	for _, key := range n.indexes() {
 		all = append(all, n.children[key].items()...)
-	}
-	return all
-}
-
-// names reads a=x,y too: in sort, fields and populate a comma separates.
-func (n *node) names() []string {
-	var all []string
-	for _, item := range n.items() {
-		all = append(all, strings.Split(item, ",")...)
 	}
 	return all
 }

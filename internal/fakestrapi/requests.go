@@ -77,3 +77,14 @@ func (q request) isProbe() bool {
 	size, _ := q.query.get("pagination").get("pageSize").value()
 	return size == "1" && q.query.get("filters") == nil
 }
+
+// action returns the permission that a token needs for the request.
+func (q request) action() string {
+	switch {
+	case q.method == http.MethodGet && q.documentID == "":
+		return "find"
+	case q.method == http.MethodGet:
+		return "findOne"
+	}
+	return map[string]string{http.MethodPost: "create", http.MethodPut: "update", http.MethodDelete: "delete"}[q.method]
+}

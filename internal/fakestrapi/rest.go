@@ -1,12 +1,10 @@
 package fakestrapi
 
 import (
-	"bytes"
 	"crypto/subtle"
 	"errors"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -57,48 +55,6 @@ func (s *Strapi) read(r *http.Request) request {
 	return q
 }
 
-// action returns the permission that a token needs for the request.
-func (q request) action() string {
-	switch {
-	case q.method == http.MethodGet && q.documentID == "":
-		return "find"
-	case q.method == http.MethodGet:
-		return "findOne"
-	}
-	return map[string]string{http.MethodPost: "create", http.MethodPut: "update", http.MethodDelete: "delete"}[q.method]
-}
-
-// answer is what goes back.
-type answer struct {
-	status int
-	body   []byte
-	header http.Header
-	abort  bool // close the connection, in the middle of the body if there is one
-	cut    int  // with abort: how much of the body goes out
-}
-
-func (a answer) write(w http.ResponseWriter) {
-	for name, values := range a.header {
-		w.Header()[name] = values
-	}
-	if a.abort && a.body == nil {
-		panic(http.ErrAbortHandler)
-	}
-	if a.body != nil && w.Header().Get("Content-Type") == "" {
-		w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	}
-	if a.body != nil {
-		w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
-	}
-	w.WriteHeader(a.status)
-	if a.abort {
-		_, _ = w.Write(a.body[:a.cut])
-		_ = http.NewResponseController(w).Flush()
-		panic(http.ErrAbortHandler)
-	}
-	_, _ = w.Write(a.body) // the client is gone: nothing to do
-}
-
 // answer applies the fault, then does what Strapi does.
 func (s *Strapi) answer(r *http.Request, q request, fault Fault) answer {
 	if !fault.before(r.Context()) {
@@ -125,28 +81,6 @@ func (s *Strapi) failure(err error) answer {
 		e = internalError()
 	}
 	return e.answer()
-}
-
-func (e *Error) answer() answer {
-	if e.Name == "" { // the router's own, which is no JSON
-		return answer{status: e.Status, body: []byte(e.Message), header: http.Header{"Content-Type": {"text/plain; charset=utf-8"}}}
-	}
-	var b bytes.Buffer
-	b.WriteString(`{"data":null,"error":{"status":` + strconv.Itoa(e.Status))
-	writeKey(&b, "name")
-	b.Write(encodeString(e.Name))
-	writeKey(&b, "message")
-	b.Write(encodeString(e.Message))
-	if e.Status < http.StatusInternalServerError {
-		details, err := encode(e.Details)
-		if err != nil || e.Details == nil {
-			details = []byte("{}")
-		}
-		writeKey(&b, "details")
-		b.Write(details)
-	}
-	b.WriteString("}}")
-	return answer{status: e.Status, body: b.Bytes()}
 }
 
 // serve routes a request: an unknown route is 404 for everyone, then comes the
@@ -214,96 +148,4 @@ func allowed(q request) bool {
 		return q.method == http.MethodGet || q.method == http.MethodPost
 	}
 	return q.method == http.MethodGet || q.method == http.MethodPut || q.method == http.MethodDelete
-}
-
-// version reads status. Anything but published is draft. Types without drafts
-// ignore it.
-func (t *table) version(q request) slot {
-	status, given := q.query.get("status").value()
-	if !t.Drafts || !given || status == "published" {
-		return published
-	}
-	return draft
-}
-
-// selection reads fields and populate.
-func (t *table) selection(n *node) (selection, error) {
-	fields, problem := t.parseFields(n.get("fields"))
-	if problem != nil {
-		return selection{}, problem
-	}
-	sel := selection{fields: fields}
-	sel.populate, problem = t.parsePopulate(n.get("populate"))
-	if problem != nil {
-		return selection{}, problem
-	}
-	return sel, nil
-}
-
-func (t *table) parseFields(n *node) ([]string, *Error) {
-	names := n.names()
-	if slices.Contains(names, "*") {
-		return nil, nil
-	}
-	for _, name := range names {
-		if _, known := t.kind(name); !known {
-			return nil, invalidKey("fields", name, "")
-		}
-	}
-	return names, nil
-}
-
-// parsePopulate reads populate=*, populate=a,b, populate[0]=a and
-// populate[a][fields][0]=b, deeper ones too.
-func (t *table) parsePopulate(n *node) (map[string]selection, *Error) {
-	populate := map[string]selection{}
-	if n == nil {
-		return populate, nil
-	}
-	if n.isList() || len(n.keys) == 0 {
-		return t.populateNames(n.names())
-	}
-	for _, name := range n.keys {
-		relation, known := t.relation(name)
-		if !known {
-			return nil, invalidKey("populate", name, "")
-		}
-		if v, given := n.children[name].value(); given && v == "false" {
-			continue
-		}
-		sel, err := t.store.tables[relation.Target].selection(n.children[name])
-		if err != nil {
-			return nil, inPopulate(err)
-		}
-		populate[name] = sel
-	}
-	return populate, nil
-}
-
-// inPopulate returns the error about a selection inside populate: to Strapi its
-// parameter is populate.
-func inPopulate(err error) *Error {
-	var problem *Error
-	if !errors.As(err, &problem) {
-		return internalError()
-	}
-	if details, ok := problem.Details.(keyDetails); ok {
-		details.Param = "populate"
-		problem.Details = details
-	}
-	return problem
-}
-
-func (t *table) populateNames(names []string) (map[string]selection, *Error) {
-	populate := map[string]selection{}
-	for _, name := range names {
-		if name == "*" || name == "true" {
-			return t.allRelations().populate, nil
-		}
-		if _, known := t.relation(name); !known {
-			return nil, invalidKey("populate", name, name)
-		}
-		populate[name] = selection{}
-	}
-	return populate, nil
 }

@@ -90,15 +90,6 @@ func (t Type) attribute(name string) (Attribute, bool) {
 	return Attribute{}, false
 }
 
-func (t Type) relation(name string) (Relation, bool) {
-	for _, r := range t.Relations {
-		if r.Name == name {
-			return r, true
-		}
-	}
-	return Relation{}, false
-}
-
 // modelOf returns Strapi's modelName: the UID's last part.
 func modelOf(uid string) string { return uid[strings.LastIndexByte(uid, '.')+1:] }
 
@@ -258,4 +249,13 @@ func (r Relation) check(uid string, types map[string]Type) string {
 		return fmt.Sprintf("%s has no relation %q that is its other side", r.Target, r.Inverse)
 	}
 	return ""
+}
+
+func (t Type) relation(name string) (Relation, bool) {
+	for _, r := range t.Relations {
+		if r.Name == name {
+			return r, true
+		}
+	}
+	return Relation{}, false
 }

@@ -162,10 +162,6 @@ func (t *Traffic) nextChange() time.Duration {
 	return t.config.ChangeEvery/2 + t.upTo(t.config.ChangeEvery)
 }
 
-func (t *Traffic) upTo(d time.Duration) time.Duration {
-	return time.Duration(t.rand.Int64N(int64(max(d, 0)) + 1))
-}
-
 // outages lets the REST API fail now and then.
 type outages struct {
 	traffic *Traffic
@@ -196,6 +192,10 @@ func (o *outages) next() {
 	})
 	c.Announce(fmt.Sprintf("The simulated Strapi is out: its REST API answers 503 for %s.", d.Round(time.Second)))
 	o.timer.Reset(d)
+}
+
+func (t *Traffic) upTo(d time.Duration) time.Duration {
+	return time.Duration(t.rand.Int64N(int64(max(d, 0)) + 1))
 }
 
 func (o *outages) end() {
@@ -235,20 +235,6 @@ func (t *Traffic) change(size population) error {
 	return nil
 }
 
-func (t *Traffic) updateDeal() error {
-	deal, ok := t.pickDeal()
-	if !ok {
-		return nil
-	}
-	_, err := t.strapi.Update(t.config.DealUID, deal.DocumentID, t.made.dealChange(deal))
-	return err
-}
-
-func (t *Traffic) createDeal() error {
-	_, err := t.strapi.Create(t.config.DealUID, t.made.newDeal())
-	return err
-}
-
 // balanceDeals creates or deletes a deal, whichever brings the size back.
 func (t *Traffic) balanceDeals(size int) error {
 	if t.creates(t.population().deals, size) {
@@ -261,13 +247,8 @@ func (t *Traffic) balanceDeals(size int) error {
 	return t.strapi.Delete(t.config.DealUID, deal.DocumentID)
 }
 
-func (t *Traffic) createBilling() error {
-	deal, ok := t.pickDeal()
-	values := t.made.newBilling(deal)
-	if ok {
-		values["deal"] = deal.DocumentID
-	}
-	_, err := t.strapi.Create(t.config.BillingUID, values)
+func (t *Traffic) createDeal() error {
+	_, err := t.strapi.Create(t.config.DealUID, t.made.newDeal())
 	return err
 }
 
@@ -280,6 +261,16 @@ func (t *Traffic) balanceBillings(size int) error {
 		return nil
 	}
 	return t.strapi.Delete(t.config.BillingUID, billing.DocumentID)
+}
+
+func (t *Traffic) createBilling() error {
+	deal, ok := t.pickDeal()
+	values := t.made.newBilling(deal)
+	if ok {
+		values["deal"] = deal.DocumentID
+	}
+	_, err := t.strapi.Create(t.config.BillingUID, values)
+	return err
 }
 
 // creates reports whether a population of n should grow.
@@ -337,6 +328,15 @@ func (t *Traffic) publication() error {
 		return t.strapi.Unpublish(t.config.DealUID, deal.DocumentID)
 	}
 	return t.strapi.BulkPublish(t.config.DealUID, deal.DocumentID)
+}
+
+func (t *Traffic) updateDeal() error {
+	deal, ok := t.pickDeal()
+	if !ok {
+		return nil
+	}
+	_, err := t.strapi.Update(t.config.DealUID, deal.DocumentID, t.made.dealChange(deal))
+	return err
 }
 
 func anyEntry(Entry) bool { return true }

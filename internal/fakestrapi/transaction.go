@@ -18,6 +18,18 @@ type transaction struct {
 	saved      []slot // whose shared attributes go to the other locales
 }
 
+// bulk applies a change to each document; the events come in any order.
+func (s *Strapi) bulk(uid string, documentIDs []string, change func(*transaction, string)) error {
+	_, err := s.commit(uid, func(tx *transaction) error {
+		for _, id := range documentIDs {
+			change(tx, tx.key(id, s.locale))
+		}
+		s.chance.shuffle(len(tx.events), func(i, j int) { tx.events[i], tx.events[j] = tx.events[j], tx.events[i] })
+		return nil
+	})
+	return err
+}
+
 // commit runs a change and sends its events afterwards. The time is taken
 // before the lock, as Strapi takes updatedAt in Node before the row is locked:
 // of two concurrent writers the last can have the lower updatedAt.
@@ -46,18 +58,6 @@ func (tx *transaction) run(change func(*transaction) error) (Entry, error) {
 	}
 	entry, _ := tx.entry(tx.documentID, tx.version)
 	return entry, nil
-}
-
-// bulk applies a change to each document; the events come in any order.
-func (s *Strapi) bulk(uid string, documentIDs []string, change func(*transaction, string)) error {
-	_, err := s.commit(uid, func(tx *transaction) error {
-		for _, id := range documentIDs {
-			change(tx, tx.key(id, s.locale))
-		}
-		s.chance.shuffle(len(tx.events), func(i, j int) { tx.events[i], tx.events[j] = tx.events[j], tx.events[i] })
-		return nil
-	})
-	return err
 }
 
 // draftOf returns the row that a save changes. A document that has only a published

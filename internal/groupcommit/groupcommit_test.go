@@ -379,9 +379,9 @@ func TestGroup_Close(t *testing.T) {
 	})
 }
 
-// TestGroup_Fair: with a flood of callers nobody is overtaken. Every item is
+// With a flood of callers nobody is overtaken. Every item is
 // committed before any that was queued after it began to wait.
-func TestGroup_Fair(t *testing.T) {
+func TestGroup_NobodyIsOvertaken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := &gate{shut: make(chan struct{})}

@@ -56,8 +56,8 @@ func TestAlerts_Filters(t *testing.T) {
 	h.raise(alerting.Alert{Rule: "a", Level: level.Info, Message: "m"})
 	h.raise(alerting.Alert{Rule: "b", Level: level.Warning, Message: "m"})
 	h.raise(alerting.Alert{Rule: "c", Level: level.Critical, Message: "m"})
-	h.exec("UPDATE alert SET status = 'resolved', resolved_at = now() WHERE rule = 'a'")
-	h.exec("UPDATE alert SET last_seen = '2020-01-01T12:00:00Z' WHERE rule = 'b'")
+	h.MustExec("UPDATE alert SET status = 'resolved', resolved_at = now() WHERE rule = 'a'")
+	h.MustExec("UPDATE alert SET last_seen = '2020-01-01T12:00:00Z' WHERE rule = 'b'")
 	for query, rules := range map[string]string{
 		"":                                  "c a b",
 		"level=WARNING":                     "b",

@@ -31,7 +31,7 @@ func TestDashboard_Browser(t *testing.T) {
 	h.raise(alerting.Alert{Rule: "r", Subject: name, Level: level.Error, Message: name})
 	require.Equal(t, 202, h.do(h.delivery(dealEvent("entry.update", "doc1"))).StatusCode)
 
-	alarms := alarmsOf(ctx, t)
+	violations := violationsOf(ctx, t)
 	run(ctx, t, chromedp.Navigate(h.url))
 	run(ctx, t, chromedp.WaitVisible(chromedp.CSS("#banner[data-state=healthy]")))
 	run(ctx, t, chromedp.WaitVisible(chromedp.CSS("#alerts .message")))
@@ -44,7 +44,7 @@ func TestDashboard_Browser(t *testing.T) {
 	h.stop()
 	run(ctx, t, chromedp.WaitVisible(chromedp.CSS("#banner[data-state=unhealthy]")))
 	require.Equal(t, "Dealbox does not answer", run(ctx, t, chromedp.TextContent(chromedp.CSS("#banner-title"))))
-	require.Zero(t, alarms.Load())
+	require.Zero(t, violations.Load())
 }
 
 // The address in a notification shows its alert, also one that the list has no
@@ -58,12 +58,11 @@ func TestDashboard_AlertOfAddress(t *testing.T) {
 	for i := range 10 {
 		h.raise(alerting.Alert{Rule: "r", Subject: strconv.Itoa(i), Level: level.Error, Message: "another"})
 	}
-	_, err := h.pool.Exec(t.Context(), `INSERT INTO notification (alert_id, channel, reason, sequence, status, attempts, failed_at, last_error)
+	h.MustExec(`INSERT INTO notification (alert_id, channel, reason, sequence, status, attempts, failed_at, last_error)
 		VALUES (1, 'webhook', 'first', 1, 'failed', 7, now(), $1)`, name)
-	require.NoError(t, err)
 	proxy := httptest.NewServer(http.StripPrefix("/dealbox", h.api.Handler()))
 	t.Cleanup(proxy.Close)
-	alarms := alarmsOf(ctx, t)
+	violations := violationsOf(ctx, t)
 	text := func(selector string) string { return run(ctx, t, chromedp.TextContent(chromedp.CSS(selector))) }
 	count := func(selector string) int {
 		return run(ctx, t, chromedp.Evaluate[int](fmt.Sprintf("document.querySelectorAll(%q).length", selector)))
@@ -83,7 +82,7 @@ func TestDashboard_AlertOfAddress(t *testing.T) {
 	require.Equal(t, 10, count("#alerts li"))
 	require.Zero(t, count(`#alerts a[href="#alert-1"]`), "it is not in the list")
 
-	h.exec("UPDATE alert SET status = 'resolved', resolved_at = now() WHERE id = 1")
+	h.MustExec("UPDATE alert SET status = 'resolved', resolved_at = now() WHERE id = 1")
 	run(ctx, t, chromedp.WaitVisible(chromedp.CSS("#alert-1[data-status=resolved]")))
 
 	run(ctx, t, chromedp.Evaluate[string](`location.hash = "#alert-12345"`))
@@ -97,24 +96,24 @@ func TestDashboard_AlertOfAddress(t *testing.T) {
 	require.Contains(t, text("#detail-body"), "Notificationsnone")
 	click("#detail h2 a")
 	run(ctx, t, chromedp.WaitNotVisible(chromedp.CSS("#detail")))
-	require.Zero(t, alarms.Load())
+	require.Zero(t, violations.Load())
 }
 
-// alarmsOf counts dialogs, scripts that failed, and what the policy blocked.
-func alarmsOf(ctx context.Context, t *testing.T) *atomic.Int32 {
+// violationsOf counts dialogs, scripts that failed, and what the policy blocked.
+func violationsOf(ctx context.Context, t *testing.T) *atomic.Int32 {
 	t.Helper()
-	var alarms atomic.Int32
+	var violations atomic.Int32
 	require.NoError(t, chromedp.Listen(ctx, func(event any) {
 		switch e := event.(type) {
 		case *page.EventJavascriptDialogOpening, *runtime.EventExceptionThrown:
-			alarms.Add(1)
+			violations.Add(1)
 		case *log.EventEntryAdded:
 			if e.Entry.Source == log.EntrySourceSecurity {
-				alarms.Add(1)
+				violations.Add(1)
 			}
 		}
 	}))
-	return &alarms
+	return &violations
 }
 
 // run returns the result of one action.

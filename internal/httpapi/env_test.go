@@ -44,8 +44,8 @@ const (
 
 // env is the API over real stages, served on a real port.
 type env struct {
-	t      testing.TB
-	pool   *pgxpool.Pool
+	pgtest.DB
+
 	alerts *alerting.Alerts
 	ready  *health.Readiness
 	api    *httpapi.API
@@ -57,7 +57,7 @@ type env struct {
 // build wires the stages over the pool. The changes are made before New.
 func build(t testing.TB, pool *pgxpool.Pool, changes ...func(*httpapi.Config, *httpapi.Stages)) *env {
 	t.Helper()
-	h := &env{t: t, pool: pool, ready: &health.Readiness{}, logs: &logs{}}
+	h := &env{DB: pgtest.DB{T: t, Pool: pool}, ready: &health.Readiness{}, logs: &logs{}}
 	inserter, err := jobs.NewInserter(pool, nil, nil)
 	require.NoError(t, err)
 	h.alerts = alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter))
@@ -127,32 +127,32 @@ type answer struct {
 }
 
 func (h *env) do(r *http.Request) answer {
-	h.t.Helper()
+	h.T.Helper()
 	response, err := http.DefaultClient.Do(r)
-	require.NoError(h.t, err)
+	require.NoError(h.T, err)
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
-	require.NoError(h.t, err)
+	require.NoError(h.T, err)
 	return answer{response, body}
 }
 
 func (h *env) request(method, path string, body io.Reader) *http.Request {
-	h.t.Helper()
-	r, err := http.NewRequestWithContext(h.t.Context(), method, h.url+path, body)
-	require.NoError(h.t, err)
+	h.T.Helper()
+	r, err := http.NewRequestWithContext(h.T.Context(), method, h.url+path, body)
+	require.NoError(h.T, err)
 	return r
 }
 
 func (h *env) get(path string) answer {
-	h.t.Helper()
+	h.T.Helper()
 	return h.do(h.request(http.MethodGet, path, nil))
 }
 
 // delivery is a signed POST of the body.
 func (h *env) delivery(body string) *http.Request {
-	h.t.Helper()
+	h.T.Helper()
 	r := h.request(http.MethodPost, "/api/v1/webhooks/strapi", strings.NewReader(body))
-	r.Header = signed(h.t, body)
+	r.Header = signed(h.T, body)
 	return r
 }
 
@@ -210,18 +210,12 @@ func requireError(t testing.TB, a answer, status int, code string) map[string]an
 	return e
 }
 
-func (h *env) exec(sql string) {
-	h.t.Helper()
-	_, err := h.pool.Exec(h.t.Context(), sql)
-	require.NoError(h.t, err)
-}
-
 func (h *env) raise(alert alerting.Alert) {
-	h.t.Helper()
-	require.NoError(h.t, pgx.BeginFunc(h.t.Context(), h.pool, func(tx pgx.Tx) error {
-		_, err := h.alerts.Raise(h.t.Context(), tx, alert)
+	h.T.Helper()
+	h.MustCommit(func(ctx context.Context, tx pgx.Tx) error {
+		_, err := h.alerts.Raise(ctx, tx, alert)
 		return err
-	}))
+	})
 }
 
 // logs is where the API's log goes.

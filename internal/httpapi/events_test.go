@@ -14,15 +14,15 @@ import (
 
 // accept delivers a body and returns the event's id.
 func (h *env) accept(body string) string {
-	h.t.Helper()
+	h.T.Helper()
 	got := h.do(h.delivery(body))
-	require.Equal(h.t, 202, got.StatusCode, string(got.body))
-	return got.json(h.t)["event_id"].(string)
+	require.Equal(h.T, 202, got.StatusCode, string(got.body))
+	return got.json(h.T)["event_id"].(string)
 }
 
 // operate posts a JSON body with the admin token.
 func (h *env) operate(path, body string) answer {
-	h.t.Helper()
+	h.T.Helper()
 	r := h.request(http.MethodPost, path, strings.NewReader(body))
 	r.Header.Set("Authorization", "Bearer "+adminToken)
 	r.Header.Set("Content-Type", "application/json")
@@ -30,12 +30,12 @@ func (h *env) operate(path, body string) answer {
 }
 
 func (h *env) kill(documentID string) {
-	h.t.Helper()
-	h.exec("UPDATE entity_sync SET state = 'dead', dead_at = now(), last_error = 'HTTP 500', failures = 12 WHERE document_id = '" + documentID + "'")
+	h.T.Helper()
+	h.MustExec("UPDATE entity_sync SET state = 'dead', dead_at = now(), last_error = 'HTTP 500', failures = 12 WHERE document_id = '" + documentID + "'")
 }
 
 func (h *env) read(path string) answer {
-	h.t.Helper()
+	h.T.Helper()
 	r := h.request(http.MethodGet, path, nil)
 	r.Header.Set("Authorization", "Bearer "+readToken)
 	return h.do(r)

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"dealbox/internal/pgtest"
+
 	"github.com/stretchr/testify/require"
 )
 
@@ -27,10 +29,10 @@ func TestForecast_NotYetComputed(t *testing.T) {
 func TestForecast_ExactNumbers(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	h.exec("UPDATE forecast_scope SET computed_at = '2026-11-24T10:00:00+07'")
-	h.exec(`INSERT INTO forecast (scope, computed_at, model_version, digest, deals) VALUES ('base', now(), 'v1', '\x00', 5)`)
-	h.exec("INSERT INTO forecast_currency VALUES (1, 'THB', 3, 123456789012345678.91)")
-	h.exec(`INSERT INTO forecast_month VALUES
+	h.MustExec("UPDATE forecast_scope SET computed_at = '2026-11-24T10:00:00+07'")
+	h.MustExec(`INSERT INTO forecast (scope, computed_at, model_version, digest, deals) VALUES ('base', now(), 'v1', '\x00', 5)`)
+	h.MustExec("INSERT INTO forecast_currency VALUES (1, 'THB', 3, 123456789012345678.91)")
+	h.MustExec(`INSERT INTO forecast_month VALUES
 		(1, 'THB', '2026-02-01', 9007199254740993.01, 0.1, 9007199254740993.01, 0.08, 0.02, NULL, NULL, NULL, 1.10, 0),
 		(1, 'THB', '2026-03-01', 0.2, 0, 0.2, 0, 0, NULL, NULL, NULL, 0, 2.50)`)
 
@@ -90,7 +92,5 @@ func TestForecast_Run(t *testing.T) {
 	got := h.do(r)
 	require.Equal(t, http.StatusAccepted, got.StatusCode, string(got.body))
 	require.Equal(t, "accepted", got.json(t)["status"])
-	var jobs int
-	require.NoError(t, h.pool.QueryRow(t.Context(), "SELECT count(*) FROM river.river_job WHERE kind = 'forecast_recompute'").Scan(&jobs))
-	require.Equal(t, 1, jobs)
+	require.Equal(t, 1, pgtest.MustGet[int](h.DB, "SELECT count(*) FROM river.river_job WHERE kind = 'forecast_recompute'"))
 }

@@ -68,7 +68,7 @@ func TestHealth_Degraded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := open(t)
-			h.exec(c.sql)
+			h.MustExec(c.sql)
 			got := h.get(detailedPath)
 			require.Equal(t, 200, got.StatusCode)
 			tree := got.json(t)
@@ -99,7 +99,7 @@ func TestHealth_TokenRefused(t *testing.T) {
 	tree := h.get(detailedPath).json(t)
 	require.Equal(t, "degraded", tree["status"])
 	require.Equal(t, "disconnected", at(t, tree, "services", "strapi"))
-	h.exec("UPDATE alert SET status = 'resolved', resolved_at = now()")
+	h.MustExec("UPDATE alert SET status = 'resolved', resolved_at = now()")
 	tree = h.get(detailedPath).json(t)
 	require.Equal(t, "healthy", tree["status"])
 	require.Equal(t, "connected", at(t, tree, "services", "strapi"))
@@ -111,7 +111,7 @@ func TestHealth_ChannelFailing(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	h.raise(alerting.Alert{Rule: "r", Level: level.Error, Message: "waits"})
-	h.exec(`INSERT INTO notification (alert_id, channel, reason, sequence, attempts, last_error, created_at)
+	h.MustExec(`INSERT INTO notification (alert_id, channel, reason, sequence, attempts, last_error, created_at)
 		VALUES (1, 'webhook', 'first', 1, 3, 'no answer', now() - interval '2 hours')`)
 	requireHealth := func(want, status, channels string) {
 		t.Helper()
@@ -122,18 +122,18 @@ func TestHealth_ChannelFailing(t *testing.T) {
 		require.Equal(t, channels, c["observedValue"])
 	}
 	requireHealth("healthy", "pass", "none")
-	worker := alerting.NewReviewWorker(h.pool, h.alerts)
+	worker := alerting.NewReviewWorker(h.Pool, h.alerts)
 	review := func() { t.Helper(); require.NoError(t, worker.Work(t.Context(), &river.Job[alerting.ReviewArgs]{})) }
 	review()
 	review()
 	requireHealth("degraded", "warn", "webhook")
 	for _, status := range []string{"acknowledged", "suppressed"} {
-		h.exec("UPDATE alert SET status = '" + status + "' WHERE rule = 'notification_failing'")
+		h.MustExec("UPDATE alert SET status = '" + status + "' WHERE rule = 'notification_failing'")
 		requireHealth("degraded", "warn", "webhook")
 	}
 
-	h.exec(`UPDATE notification SET status = 'failed', failed_at = now() - interval '1 minute', next_attempt_at = NULL`)
-	h.exec(`INSERT INTO notification (alert_id, channel, reason, sequence, status, sent_at) VALUES (1, 'webhook', 'reminder', 2, 'sent', now())`)
+	h.MustExec(`UPDATE notification SET status = 'failed', failed_at = now() - interval '1 minute', next_attempt_at = NULL`)
+	h.MustExec(`INSERT INTO notification (alert_id, channel, reason, sequence, status, sent_at) VALUES (1, 'webhook', 'reminder', 2, 'sent', now())`)
 	review()
 	review()
 	requireHealth("healthy", "pass", "none")
@@ -143,7 +143,7 @@ func TestHealth_ChannelFailing(t *testing.T) {
 func TestHealth_NoPartition(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	h.exec("DO $$ BEGIN EXECUTE 'DROP TABLE inbox_event_' || to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD'); END $$")
+	h.MustExec("DO $$ BEGIN EXECUTE 'DROP TABLE inbox_event_' || to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD'); END $$")
 	got := h.get(detailedPath)
 	require.Equal(t, 503, got.StatusCode)
 	require.Equal(t, "unhealthy", got.json(t)["status"])
@@ -154,10 +154,10 @@ func TestHealth_NoPartition(t *testing.T) {
 }
 
 // One part that cannot be read does not hide the others.
-func TestHealth_PartMissing(t *testing.T) {
+func TestHealth_PartThatCannotBeReadHidesNoOther(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	h.exec("ALTER TABLE notification RENAME TO notification_away")
+	h.MustExec("ALTER TABLE notification RENAME TO notification_away")
 	got := h.get(detailedPath)
 	require.Equal(t, 200, got.StatusCode)
 	tree := got.json(t)
@@ -227,13 +227,13 @@ func TestHealth_StrangersCostLittle(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	start := time.Now()
-	before := h.pool.Stat().AcquireCount()
+	before := h.Pool.Stat().AcquireCount()
 	for range 500 {
 		require.Equal(t, 200, h.get("/api/v1/health").StatusCode)
 		require.Equal(t, 200, h.get("/readyz").StatusCode)
 	}
 	probes := int64(time.Since(start)/time.Second) + 1
-	require.LessOrEqual(t, h.pool.Stat().AcquireCount()-before, 2*probes)
+	require.LessOrEqual(t, h.Pool.Stat().AcquireCount()-before, 2*probes)
 }
 
 func TestReadiness(t *testing.T) {

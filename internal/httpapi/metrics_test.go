@@ -18,12 +18,12 @@ import (
 
 // scrape reads /metrics as Prometheus does.
 func (h *env) scrape() map[string]*dto.MetricFamily {
-	h.t.Helper()
+	h.T.Helper()
 	got := h.get("/metrics")
-	require.Equal(h.t, 200, got.StatusCode, string(got.body))
+	require.Equal(h.T, 200, got.StatusCode, string(got.body))
 	parser := expfmt.NewTextParser(model.LegacyValidation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(string(got.body)))
-	require.NoError(h.t, err)
+	require.NoError(h.T, err)
 	return families
 }
 

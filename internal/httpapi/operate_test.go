@@ -16,7 +16,7 @@ import (
 
 // remove sends DELETE with the admin token.
 func (h *env) remove(path string) answer {
-	h.t.Helper()
+	h.T.Helper()
 	r := h.request(http.MethodDelete, path, nil)
 	r.Header.Set("Authorization", "Bearer "+adminToken)
 	return h.do(r)

@@ -52,7 +52,7 @@ func TestRoutes_RequestID(t *testing.T) {
 	require.NotEqual(t, first.Header.Get("X-Request-Id"), second.Header.Get("X-Request-Id"))
 }
 
-func TestRoutes_Panic(t *testing.T) {
+func TestRoutes_PanicIs500AndLoggedOnce(t *testing.T) {
 	t.Parallel()
 	h := open(t, func(_ *httpapi.Config, s *httpapi.Stages) {
 		s.Receive = func(context.Context, inbox.Delivery) (inbox.Receipt, error) { panic("the roof is on fire") }

@@ -32,20 +32,18 @@ func TestSync(t *testing.T) {
 		require.Equal(t, "accepted", got.json(t)["status"])
 		require.Equal(t, "1", got.json(t)["run_id"], "one that waits is enough")
 	}
-	var row string
-	require.NoError(t, h.pool.QueryRow(t.Context(), "SELECT concat_ws(' ', kind, trigger, actor, status) FROM reconciliation_run").Scan(&row))
-	require.Equal(t, "full demand ada waiting", row)
+	require.Equal(t, "full demand ada waiting", h.MustText("SELECT concat_ws(' ', kind, trigger, actor, status) FROM reconciliation_run"))
 }
 
 func TestHealth_Reconciliation(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	h.exec(`INSERT INTO reconciliation_run (kind, trigger, status, finished_at, baseline, missing, ghosts) VALUES
+	h.MustExec(`INSERT INTO reconciliation_run (kind, trigger, status, finished_at, baseline, missing, ghosts) VALUES
 		('full', 'start', 'done', '2026-11-24T07:00:00Z', false, 10000, 0)`)
 	require.EqualValues(t, "0", at(t, h.get("/api/v1/health/detailed").json(t), "reconciliation", "drift"), "Dealbox was new: nothing had drifted")
-	h.exec(`INSERT INTO reconciliation_run (kind, trigger, status, finished_at, baseline, missing, ghosts) VALUES
+	h.MustExec(`INSERT INTO reconciliation_run (kind, trigger, status, finished_at, baseline, missing, ghosts) VALUES
 		('full', 'start', 'done', '2026-11-24T08:00:00Z', true, 2, 1), ('delta', 'schedule', 'done', '2026-11-24T08:30:00Z', true, 5, 0)`)
-	h.exec(`INSERT INTO reconciliation_difference (run_id, uid, document_id, locale, kind, enqueued, lost)
+	h.MustExec(`INSERT INTO reconciliation_difference (run_id, uid, document_id, locale, kind, enqueued, lost)
 		VALUES (2, 'u', 'd', '', 'stale', true, true), (2, 'u', 'e', '', 'stale', true, false)`)
 	got := at(t, h.get("/api/v1/health/detailed").json(t), "reconciliation").(map[string]any)
 	require.Equal(t, "2026-11-24T08:30:00Z", got["last_run_at"])
@@ -65,13 +63,13 @@ func TestHealth_ReconcileOverdue(t *testing.T) {
 		require.Equal(t, word, at(t, tree, "checks", "reconciliation:last_run").([]any)[0].(map[string]any)["observedValue"])
 	}
 	requireHealth("healthy", "working")
-	h.exec("INSERT INTO reconciliation_run (kind, trigger, status, finished_at) VALUES ('full', 'start', 'done', now() - interval '14 minutes')")
+	h.MustExec("INSERT INTO reconciliation_run (kind, trigger, status, finished_at) VALUES ('full', 'start', 'done', now() - interval '14 minutes')")
 	requireHealth("degraded", "overdue")
-	h.exec("INSERT INTO reconciliation_run (kind, trigger, status, lease_until) VALUES ('full', 'demand', 'running', now() + interval '45 seconds')")
+	h.MustExec("INSERT INTO reconciliation_run (kind, trigger, status, lease_until) VALUES ('full', 'demand', 'running', now() + interval '45 seconds')")
 	requireHealth("healthy", "working")
-	h.exec("UPDATE reconciliation_run SET lease_until = now() - interval '14 minutes' WHERE status = 'running'") // its runner died
+	h.MustExec("UPDATE reconciliation_run SET lease_until = now() - interval '14 minutes' WHERE status = 'running'") // its runner died
 	requireHealth("degraded", "overdue")
-	h.exec("UPDATE circuit_breaker SET state = 'open', opened_at = now(), retry_at = now() + interval '1 minute'")
+	h.MustExec("UPDATE circuit_breaker SET state = 'open', opened_at = now(), retry_at = now() + interval '1 minute'")
 	requireHealth("degraded", "working")
 }
 
@@ -79,14 +77,14 @@ func TestHealth_ReconcileOverdue(t *testing.T) {
 func TestHealth_TrippedGuard(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	h.exec("INSERT INTO deletion_guard (uid) VALUES ('never-tripped')")
+	h.MustExec("INSERT INTO deletion_guard (uid) VALUES ('never-tripped')")
 	require.Equal(t, "healthy", h.get("/api/v1/health/detailed").json(t)["status"])
-	h.exec("INSERT INTO deletion_guard (uid, tripped_at) VALUES ('tripped', now())")
+	h.MustExec("INSERT INTO deletion_guard (uid, tripped_at) VALUES ('tripped', now())")
 	got := h.get("/api/v1/health/detailed").json(t)
 	require.Equal(t, "degraded", got["status"])
 	check := at(t, got, "checks", "reconciliation:guard").([]any)[0].(map[string]any)
 	require.Equal(t, "warn", check["status"])
 	require.Equal(t, "tripped", check["observedValue"])
-	h.exec("UPDATE deletion_guard SET tripped_at = NULL")
+	h.MustExec("UPDATE deletion_guard SET tripped_at = NULL")
 	require.Equal(t, "healthy", h.get("/api/v1/health/detailed").json(t)["status"])
 }

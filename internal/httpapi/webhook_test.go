@@ -35,9 +35,7 @@ func TestWebhook_Accepted(t *testing.T) {
 		"action": "forecast_recompute_queued", "duplicate": false,
 	}, tree)
 
-	var stored string
-	require.NoError(t, h.pool.QueryRow(t.Context(), "SELECT id::text FROM inbox_event").Scan(&stored))
-	require.Equal(t, stored, id)
+	require.Equal(t, h.MustText("SELECT id::text FROM inbox_event"), id)
 
 	again := h.do(h.delivery(dealEvent("entry.update", "doc1"))).json(t)
 	require.Equal(t, true, again["duplicate"])
@@ -112,9 +110,7 @@ func TestWebhook_OrderOfChecks(t *testing.T) {
 
 func requireNoEvents(t *testing.T, h *env) {
 	t.Helper()
-	var n int
-	require.NoError(t, h.pool.QueryRow(t.Context(), "SELECT count(*) FROM inbox_event").Scan(&n))
-	require.Zero(t, n)
+	require.Zero(t, pgtest.MustGet[int](h.DB, "SELECT count(*) FROM inbox_event"))
 }
 
 func TestWebhook_Size(t *testing.T) {
@@ -211,7 +207,7 @@ func TestWebhook_Body(t *testing.T) {
 func TestWebhook_BadSignatures(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	before := h.pool.Stat().AcquireCount()
+	before := h.Pool.Stat().AcquireCount()
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
@@ -228,7 +224,7 @@ func TestWebhook_BadSignatures(t *testing.T) {
 		})
 	}
 	all.Wait()
-	require.Equal(t, before, h.pool.Stat().AcquireCount())
+	require.Equal(t, before, h.Pool.Stat().AcquireCount())
 	requireNoEvents(t, h)
 }
 
@@ -247,7 +243,7 @@ func TestWebhook_NotCommitted(t *testing.T) {
 	t.Run("DatabaseStuck", func(t *testing.T) {
 		t.Parallel()
 		h := open(t, func(c *httpapi.Config, _ *httpapi.Stages) { c.CommitTimeout = 300 * time.Millisecond })
-		tx, err := h.pool.Begin(t.Context())
+		tx, err := h.Pool.Begin(t.Context())
 		require.NoError(t, err)
 		defer func() { _ = tx.Rollback(context.Background()) }()
 		_, err = tx.Exec(t.Context(), "LOCK TABLE entity_sync")

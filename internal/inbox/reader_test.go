@@ -224,7 +224,7 @@ func TestGet(t *testing.T) {
 }
 
 // An event is found on whichever day it was stored.
-func TestGet_AnotherDay(t *testing.T) {
+func TestGet_FindsAnEventOfAnotherDay(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
 	id := h.receive("msg_1", update("abc")).EventID

@@ -199,7 +199,7 @@ func TestReceiver_BadRowIsSetAside(t *testing.T) {
 
 // 300 callers, with duplicates, on few documents: everything is stored once,
 // every number is exact, and there is no deadlock.
-func TestReceiver_Concurrent(t *testing.T) {
+func TestReceiver_ManyCallersStoreEachEventOnce(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
 	var wg sync.WaitGroup

@@ -85,44 +85,6 @@ func DockerAnswers(ctx context.Context) error {
 	return err
 }
 
-// docker runs one command of Docker's client and returns what it printed.
-func docker(ctx context.Context, limit time.Duration, args ...string) (string, error) {
-	return dockerEnv(ctx, limit, nil, args...)
-}
-
-func dockerEnv(ctx context.Context, limit time.Duration, env []string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %s", limit))
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "docker", args...)
-	cmd.Env = append(os.Environ(), env...)
-	detach(cmd)
-	out, err := cmd.Output()
-	if err == nil {
-		return strings.TrimSpace(string(out)), nil
-	}
-	if cause := context.Cause(ctx); cause != nil {
-		err = cause
-	}
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok && len(exit.Stderr) > 0 {
-		err = errors.New(strings.TrimSpace(string(exit.Stderr)))
-	}
-	return "", fmt.Errorf("docker %s: %w", args[0], err)
-}
-
-// isMissing reports whether Docker does not know the container or volume.
-func isMissing(err error) bool {
-	text := strings.ToLower(err.Error())
-	return strings.Contains(text, "no such")
-}
-
-func (c *container) removeVolume(ctx context.Context) error {
-	_, err := docker(ctx, dockerTimeout, "volume", "rm", c.name)
-	if err != nil && !isMissing(err) {
-		return err
-	}
-	return nil
-}
-
 // start runs the container, or starts the one that was stopped.
 func (c *container) start(ctx context.Context) error {
 	if err := c.run(ctx); err != nil {
@@ -168,18 +130,6 @@ func (c *container) await(done chan<- struct{}) {
 	_, _ = docker(context.Background(), forever, "wait", c.name) // it fails when it is gone
 }
 
-func (c *container) exited() <-chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.done
-}
-
-func (c *container) isMade() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.made
-}
-
 func (c *container) stop(ctx context.Context, mode Mode) error {
 	if mode == Fast && c.end(ctx, "INT", fastTimeout) {
 		return nil
@@ -188,6 +138,13 @@ func (c *container) stop(ctx context.Context, mode Mode) error {
 		return nil
 	}
 	return c.kill()
+}
+
+func (c *container) kill() error {
+	if !c.end(context.Background(), "KILL", killTimeout) {
+		return fmt.Errorf("container %s does not end, not even by SIGKILL", c.name)
+	}
+	return nil
 }
 
 // end sends the signal and reports whether the container ended in time.
@@ -210,11 +167,10 @@ func (c *container) end(ctx context.Context, signal string, limit time.Duration)
 	return false
 }
 
-func (c *container) kill() error {
-	if !c.end(context.Background(), "KILL", killTimeout) {
-		return fmt.Errorf("container %s does not end, not even by SIGKILL", c.name)
-	}
-	return nil
+func (c *container) exited() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.done
 }
 
 func (c *container) remove(temporary bool) error {
@@ -229,6 +185,50 @@ func (c *container) remove(temporary bool) error {
 		err = errors.Join(err, c.removeVolume(ctx))
 	}
 	return err
+}
+
+func (c *container) removeVolume(ctx context.Context) error {
+	_, err := docker(ctx, dockerTimeout, "volume", "rm", c.name)
+	if err != nil && !isMissing(err) {
+		return err
+	}
+	return nil
+}
+
+// docker runs one command of Docker's client and returns what it printed.
+func docker(ctx context.Context, limit time.Duration, args ...string) (string, error) {
+	return dockerEnv(ctx, limit, nil, args...)
+}
+
+func dockerEnv(ctx context.Context, limit time.Duration, env []string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %s", limit))
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "docker", args...)
+	cmd.Env = append(os.Environ(), env...)
+	detach(cmd)
+	out, err := cmd.Output()
+	if err == nil {
+		return strings.TrimSpace(string(out)), nil
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && len(exit.Stderr) > 0 {
+		err = errors.New(strings.TrimSpace(string(exit.Stderr)))
+	}
+	return "", fmt.Errorf("docker %s: %w", args[0], err)
+}
+
+// isMissing reports whether Docker does not know the container or volume.
+func isMissing(err error) bool {
+	text := strings.ToLower(err.Error())
+	return strings.Contains(text, "no such")
+}
+
+func (c *container) isMade() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.made
 }
 
 func (c *container) log() string {

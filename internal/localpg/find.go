@@ -37,8 +37,6 @@ type installation struct {
 	full    string // e.g. 15.18
 }
 
-func (i installation) program(name string) string { return filepath.Join(i.bin, name) }
-
 // find picks the installation for a data folder of version major (0: no data
 // yet): of that very version, else the one in PATH, else the highest.
 func find(ctx context.Context, dirs []string, major int) (installation, error) {
@@ -133,6 +131,8 @@ func inspect(ctx context.Context, bin string) (installation, error) {
 	i.version, err = strconv.Atoi(match[2])
 	return i, err
 }
+
+func (i installation) program(name string) string { return filepath.Join(i.bin, name) }
 
 func versions(all []installation) string {
 	var names []string

@@ -193,6 +193,38 @@ func (s *Server) startOnPort(ctx context.Context, port int) error {
 	}
 }
 
+// PSQL is a command to paste into a shell that opens a session on the database.
+func (s *Server) PSQL() string { return s.engine.psql(s.URL()) }
+
+// URL connects to the server's database "dealbox" as its superuser. It holds the password.
+func (s *Server) URL() string { return s.urlOf(Database) }
+
+// String says what the server is, in words: version, place, port.
+func (s *Server) String() string { return fmt.Sprintf("%s, port %d", s.engine, s.port) }
+
+// StopCommand is a command to paste that ends the server, should this process not do it.
+func (s *Server) StopCommand() string { return s.engine.ended() }
+
+// Port on 127.0.0.1. It stays the same over Restart.
+func (s *Server) Port() int { return s.port }
+
+// Dir keeps the data.
+func (s *Server) Dir() string { return s.dir }
+
+// Restart shuts the server down in the given mode (or finds it ended: see
+// Kill), starts it again on the same port, and waits until it answers.
+func (s *Server) Restart(ctx context.Context, mode Mode) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return errors.New("postgres is stopped: it cannot be restarted")
+	}
+	if err := s.engine.stop(ctx, mode); err != nil {
+		return err
+	}
+	return s.startEngine(ctx)
+}
+
 func (s *Server) startEngine(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout,
 		fmt.Errorf("postgres did not answer within %s", readyTimeout))
@@ -221,44 +253,12 @@ func (s *Server) startOnce(ctx context.Context) error {
 	return nil
 }
 
-// URL connects to the server's database "dealbox" as its superuser. It holds the password.
-func (s *Server) URL() string { return s.urlOf(Database) }
-
 func (s *Server) urlOf(database string) string {
 	u := url.URL{
 		Scheme: "postgres", User: url.UserPassword(User, s.password),
 		Host: "127.0.0.1:" + strconv.Itoa(s.port), Path: "/" + database, RawQuery: "sslmode=disable",
 	}
 	return u.String()
-}
-
-// PSQL is a command to paste into a shell that opens a session on the database.
-func (s *Server) PSQL() string { return s.engine.psql(s.URL()) }
-
-// String says what the server is, in words: version, place, port.
-func (s *Server) String() string { return fmt.Sprintf("%s, port %d", s.engine, s.port) }
-
-// StopCommand is a command to paste that ends the server, should this process not do it.
-func (s *Server) StopCommand() string { return s.engine.ended() }
-
-// Port on 127.0.0.1. It stays the same over Restart.
-func (s *Server) Port() int { return s.port }
-
-// Dir keeps the data.
-func (s *Server) Dir() string { return s.dir }
-
-// Restart shuts the server down in the given mode (or finds it ended: see
-// Kill), starts it again on the same port, and waits until it answers.
-func (s *Server) Restart(ctx context.Context, mode Mode) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stopped {
-		return errors.New("postgres is stopped: it cannot be restarted")
-	}
-	if err := s.engine.stop(ctx, mode); err != nil {
-		return err
-	}
-	return s.startEngine(ctx)
 }
 
 // Kill ends the server with SIGKILL and returns when its main process is gone.

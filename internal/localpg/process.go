@@ -70,25 +70,6 @@ func named(err error, dir string) error {
 	return err
 }
 
-func (p *process) data() string    { return filepath.Join(p.server.dir, "data") }
-func (p *process) logPath() string { return filepath.Join(p.server.dir, "postgres.log") }
-
-// own gives a file or folder to the user that Postgres runs as, for nobody else to read.
-func (p *process) own(path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return fmt.Errorf("prepare Postgres: %w", err)
-	}
-	mode := fs.FileMode(0o600)
-	if info.IsDir() {
-		mode = 0o700
-	}
-	if err := errors.Join(p.account.chown(path), os.Chmod(path, mode)); err != nil {
-		return fmt.Errorf("give %s to the user of Postgres: %w", path, err)
-	}
-	return nil
-}
-
 // initialise reads the password and, where there are no data yet, makes them.
 func (p *process) initialise(ctx context.Context, empty bool) error {
 	secret, fresh, err := password(p.server.dir)
@@ -159,26 +140,6 @@ func (p *process) makeSocketDir() error {
 	return p.own(dir)
 }
 
-// command is a program of the installation, run as Postgres's user.
-func (p *process) command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, p.found.program(name), args...)
-	cmd.Dir = p.server.dir // the caller's may be closed to that user
-	cmd.Env = environment()
-	p.account.apply(cmd)
-	return cmd
-}
-
-// environment is ours without libpq's variables, which would change what Postgres does.
-func environment() []string {
-	var env []string
-	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "PG") && !strings.HasPrefix(v, "LC_") && !strings.HasPrefix(v, "LANG") {
-			env = append(env, v)
-		}
-	}
-	return append(env, "LC_ALL=C")
-}
-
 func (p *process) start(context.Context) error {
 	logFile, err := os.Create(p.logPath())
 	if err != nil {
@@ -204,6 +165,44 @@ func (p *process) start(context.Context) error {
 	return nil
 }
 
+func (p *process) data() string { return filepath.Join(p.server.dir, "data") }
+
+// own gives a file or folder to the user that Postgres runs as, for nobody else to read.
+func (p *process) own(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("prepare Postgres: %w", err)
+	}
+	mode := fs.FileMode(0o600)
+	if info.IsDir() {
+		mode = 0o700
+	}
+	if err := errors.Join(p.account.chown(path), os.Chmod(path, mode)); err != nil {
+		return fmt.Errorf("give %s to the user of Postgres: %w", path, err)
+	}
+	return nil
+}
+
+// command is a program of the installation, run as Postgres's user.
+func (p *process) command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, p.found.program(name), args...)
+	cmd.Dir = p.server.dir // the caller's may be closed to that user
+	cmd.Env = environment()
+	p.account.apply(cmd)
+	return cmd
+}
+
+// environment is ours without libpq's variables, which would change what Postgres does.
+func environment() []string {
+	var env []string
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "PG") && !strings.HasPrefix(v, "LC_") && !strings.HasPrefix(v, "LANG") {
+			env = append(env, v)
+		}
+	}
+	return append(env, "LC_ALL=C")
+}
+
 // reap waits for the child in the background.
 func (p *process) reap(cmd *exec.Cmd) {
 	done := make(chan struct{})
@@ -214,12 +213,6 @@ func (p *process) reap(cmd *exec.Cmd) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.cmd, p.done = cmd, done
-}
-
-func (p *process) running() (*exec.Cmd, <-chan struct{}) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.cmd, p.done
 }
 
 func (p *process) exited() <-chan struct{} {
@@ -243,6 +236,17 @@ func (p *process) stop(ctx context.Context, mode Mode) error {
 	return p.kill()
 }
 
+func (p *process) kill() error {
+	cmd, done := p.running()
+	if cmd == nil {
+		return nil
+	}
+	if !endIn(context.Background(), cmd.Process, os.Kill, done, killTimeout) {
+		return fmt.Errorf("postgres (process %d) does not end, not even by SIGKILL", cmd.Process.Pid)
+	}
+	return nil
+}
+
 // endIn sends the signal and reports whether the process ended in time.
 func endIn(ctx context.Context, child *os.Process, sig os.Signal, done <-chan struct{}, limit time.Duration) bool {
 	_ = child.Signal(sig) // it fails when it has ended
@@ -255,17 +259,6 @@ func endIn(ctx context.Context, child *os.Process, sig os.Signal, done <-chan st
 	case <-ctx.Done():
 	}
 	return false
-}
-
-func (p *process) kill() error {
-	cmd, done := p.running()
-	if cmd == nil {
-		return nil
-	}
-	if !endIn(context.Background(), cmd.Process, os.Kill, done, killTimeout) {
-		return fmt.Errorf("postgres (process %d) does not end, not even by SIGKILL", cmd.Process.Pid)
-	}
-	return nil
 }
 
 // remove takes away sockets that a killed server left.
@@ -295,6 +288,8 @@ func (p *process) log() string {
 	return strings.Join(lines[max(0, len(lines)-20):], "\n")
 }
 
+func (p *process) logPath() string { return filepath.Join(p.server.dir, "postgres.log") }
+
 func (p *process) psql(url string) string {
 	psql := p.found.program("psql")
 	if path, err := exec.LookPath("psql"); err == nil && path != "" {
@@ -312,4 +307,10 @@ func (p *process) ended() string {
 		return fmt.Sprintf("kill -INT %d", cmd.Process.Pid)
 	}
 	return "true"
+}
+
+func (p *process) running() (*exec.Cmd, <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cmd, p.done
 }

@@ -60,22 +60,6 @@ func ownData(data string) error {
 	return nil
 }
 
-// unprivileged is the user that takes root's place.
-func unprivileged() (account, error) {
-	for _, name := range []string{"postgres", "_postgres", "nobody"} {
-		u, err := user.Lookup(name)
-		if err != nil {
-			continue
-		}
-		uid, errU := strconv.ParseUint(u.Uid, 10, 32)
-		gid, errG := strconv.ParseUint(u.Gid, 10, 32)
-		if errU == nil && errG == nil && uid != 0 {
-			return account{name: name, uid: uint32(uid), gid: uint32(gid), other: true}, nil
-		}
-	}
-	return account{}, errors.New("postgres does not run as root, and there is no user postgres or nobody to run it: run as an ordinary user")
-}
-
 // apply makes the command run as the account, in a process group of its own.
 func (a account) apply(cmd *exec.Cmd) {
 	detach(cmd)
@@ -117,6 +101,40 @@ func (a account) reach(dir string) error {
 	return a.passes(dir, filepath.Dir(resolved))
 }
 
+// Place returns where Dir may be: as wanted, or, as root, below /var/lib/dealbox
+// under its last name where the user that Postgres runs as cannot reach wanted
+// (/root is closed to it). Tell the user when moved. Nothing is made.
+func Place(wanted string) (dir string, moved bool, err error) {
+	wanted, err = filepath.Abs(wanted)
+	if err != nil || os.Geteuid() != 0 {
+		return wanted, false, err
+	}
+	a, err := unprivileged()
+	if err != nil {
+		return "", false, err
+	}
+	if err := a.passes(wanted, existing(filepath.Dir(wanted))); err == nil {
+		return wanted, false, nil
+	}
+	return filepath.Join("/var/lib/dealbox", filepath.Base(wanted)), true, nil
+}
+
+// unprivileged is the user that takes root's place.
+func unprivileged() (account, error) {
+	for _, name := range []string{"postgres", "_postgres", "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, errU := strconv.ParseUint(u.Uid, 10, 32)
+		gid, errG := strconv.ParseUint(u.Gid, 10, 32)
+		if errU == nil && errG == nil && uid != 0 {
+			return account{name: name, uid: uint32(uid), gid: uint32(gid), other: true}, nil
+		}
+	}
+	return account{}, errors.New("postgres does not run as root, and there is no user postgres or nobody to run it: run as an ordinary user")
+}
+
 func (a account) passes(dir, folder string) error {
 	info, err := os.Stat(folder)
 	if err != nil {
@@ -137,24 +155,6 @@ func (a account) passes(dir, folder string) error {
 		return a.passes(dir, parent)
 	}
 	return nil
-}
-
-// Place returns where Dir may be: as wanted, or, as root, below /var/lib/dealbox
-// under its last name where the user that Postgres runs as cannot reach wanted
-// (/root is closed to it). Tell the user when moved. Nothing is made.
-func Place(wanted string) (dir string, moved bool, err error) {
-	wanted, err = filepath.Abs(wanted)
-	if err != nil || os.Geteuid() != 0 {
-		return wanted, false, err
-	}
-	a, err := unprivileged()
-	if err != nil {
-		return "", false, err
-	}
-	if err := a.passes(wanted, existing(filepath.Dir(wanted))); err == nil {
-		return wanted, false, nil
-	}
-	return filepath.Join("/var/lib/dealbox", filepath.Base(wanted)), true, nil
 }
 
 // existing is the first folder at or above dir that is there.

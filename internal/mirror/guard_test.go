@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/fakestrapi"
+	"dealbox/internal/pgtest"
 )
 
 func TestGuard_HoldsBack(t *testing.T) {
@@ -39,22 +40,22 @@ func TestGuard_HoldsBackTheEleventhDeletion(t *testing.T) {
 	h := newEnv(t)
 	deals := h.fill(20)
 	for _, key := range deals[:12] {
-		require.NoError(t, h.fake.SilentDelete(fakestrapi.DealUID, key.DocumentID))
+		require.NoError(t, h.Fake.SilentDelete(fakestrapi.DealUID, key.DocumentID))
 	}
 	for _, key := range deals[:10] {
 		require.NoError(t, h.refresh(key))
 	}
-	require.Empty(t, h.openAlerts())
+	require.Empty(t, h.OpenAlerts())
 	for _, key := range deals[10:12] {
 		var snooze *river.JobSnoozeError
 		require.ErrorAs(t, h.refresh(key), &snooze)
-		e := h.entity(key)
+		e := h.Entity(key)
 		require.Equal(t, "pending", e.State, "the refresh stays requested")
 		require.Zero(t, e.Failures, "no attempt is counted")
 		require.NotNil(t, e.HeldBack)
 		require.Contains(t, *e.LastError, "dealbox sync --allow-deletes")
 	}
-	require.Equal(t, 10, h.live())
-	require.Equal(t, 10, one[int](h, "SELECT count(*) FROM mirror_change WHERE counted"))
-	require.Equal(t, map[string]string{"mass_delete_guard": "critical"}, h.openAlerts())
+	require.Equal(t, 10, h.LiveDeals())
+	require.Equal(t, 10, pgtest.MustGet[int](h.DB, "SELECT count(*) FROM mirror_change WHERE counted"))
+	require.Equal(t, map[string]string{"mass_delete_guard": "critical"}, h.OpenAlerts())
 }

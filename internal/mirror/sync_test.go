@@ -8,37 +8,37 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/stretchr/testify/require"
 
-	"dealbox/internal/circuit"
 	"dealbox/internal/fakestrapi"
-	"dealbox/internal/retry"
+	"dealbox/internal/pgtest"
+	"dealbox/internal/pgtest/strapitest"
 )
 
 func TestSync_FollowsADocument(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
-	key := h.deal(fakestrapi.Values{"name": "Acme", "deal_value": json.Number("1000.10"), "deal_status": "active"})
+	key := h.Deal(fakestrapi.Values{"name": "Acme", "deal_value": json.Number("1000.10"), "deal_status": "active"})
 
 	require.NoError(t, h.refresh(key))
-	require.Equal(t, "1000.10", one[string](h, "SELECT deal_value::numeric(12,2)::text FROM deal WHERE document_id = $1", key.DocumentID))
+	require.Equal(t, "1000.10", h.MustText("SELECT deal_value::numeric(12,2)::text FROM deal WHERE document_id = $1", key.DocumentID))
 	require.True(t, h.dirty(), "a change of the mirror marks the forecast dirty")
 
 	h.cleanForecast()
 	require.NoError(t, h.refresh(key))
 	require.False(t, h.dirty(), "nothing differed, so nothing is recomputed")
-	require.Equal(t, 1, one[int](h, "SELECT count(*) FROM mirror_change"))
+	require.Equal(t, 1, pgtest.MustGet[int](h.DB, "SELECT count(*) FROM mirror_change"))
 
-	_, err := h.fake.Update(fakestrapi.DealUID, key.DocumentID, fakestrapi.Values{"stage": "negotiation"})
+	_, err := h.Fake.Update(fakestrapi.DealUID, key.DocumentID, fakestrapi.Values{"stage": "negotiation"})
 	require.NoError(t, err)
 	require.NoError(t, h.refresh(key))
 	require.True(t, h.dirty())
 
-	require.NoError(t, h.fake.Delete(fakestrapi.DealUID, key.DocumentID))
+	require.NoError(t, h.Fake.Delete(fakestrapi.DealUID, key.DocumentID))
 	require.NoError(t, h.refresh(key))
-	require.NotNil(t, one[*time.Time](h, "SELECT deleted_at FROM deal"))
-	require.Equal(t, "negotiation", one[string](h, "SELECT stage FROM deal"), "a tombstone keeps the last state")
-	require.Equal(t, "created,updated,deleted", one[string](h, "SELECT string_agg(kind, ',' ORDER BY id) FROM mirror_change"))
-	require.Equal(t, "negotiation", one[string](h, "SELECT after->>'stage' FROM mirror_change ORDER BY id DESC LIMIT 1"))
-	e := h.entity(key)
+	require.NotNil(t, pgtest.MustGet[*time.Time](h.DB, "SELECT deleted_at FROM deal"))
+	require.Equal(t, "negotiation", h.MustText("SELECT stage FROM deal"), "a tombstone keeps the last state")
+	require.Equal(t, "created,updated,deleted", h.MustText("SELECT string_agg(kind, ',' ORDER BY id) FROM mirror_change"))
+	require.Equal(t, "negotiation", h.MustText("SELECT after->>'stage' FROM mirror_change ORDER BY id DESC LIMIT 1"))
+	e := h.Entity(key)
 	require.Equal(t, e.Want, e.Done)
 	require.Equal(t, "ok", e.State)
 }
@@ -47,7 +47,7 @@ func TestSync_ManyRefreshesOfOneDocumentCostOneRequest(t *testing.T) {
 	t.Parallel()
 	const refreshes = 50
 	h := newEnv(t)
-	key := h.deal(fakestrapi.Values{"name": "busy"})
+	key := h.Deal(fakestrapi.Values{"name": "busy"})
 	var all []SyncArgs
 	for range refreshes {
 		all = append(all, h.enqueue(key))
@@ -55,74 +55,74 @@ func TestSync_ManyRefreshesOfOneDocumentCostOneRequest(t *testing.T) {
 	for _, args := range all {
 		require.NoError(t, h.work(args))
 	}
-	require.Equal(t, 1, h.fake.Requests.Document(key.DocumentID))
+	require.Equal(t, 1, h.Fake.Requests.Document(key.DocumentID))
 }
 
 // An attempt does not cover a refresh that is requested while Strapi answers.
 func TestSync_WantIsReadBeforeStrapiIsAsked(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
-	key := h.deal(fakestrapi.Values{"name": "first"})
+	key := h.Deal(fakestrapi.Values{"name": "first"})
 	args := h.enqueue(key)
-	h.during(func() {
-		_, err := h.fake.Update(fakestrapi.DealUID, key.DocumentID, fakestrapi.Values{"name": "second"})
+	h.During(func() {
+		_, err := h.Fake.Update(fakestrapi.DealUID, key.DocumentID, fakestrapi.Values{"name": "second"})
 		require.NoError(t, err)
 		h.enqueue(key)
 	})
 	require.NoError(t, h.work(args))
-	e := h.entity(key)
+	e := h.Entity(key)
 	require.Less(t, e.Done, e.Want, "the second refresh is still to be done")
 	require.Equal(t, "pending", e.State)
 
 	require.NoError(t, h.work(SyncArgs{UID: key.UID, DocumentID: key.DocumentID, Seq: e.Want}))
-	require.Equal(t, "second", one[string](h, "SELECT name FROM deal"))
+	require.Equal(t, "second", h.MustText("SELECT name FROM deal"))
 }
 
 // An older answer that arrives late must not overwrite a newer one.
 func TestSync_LoserOfTheCompareAndSetStartsAgain(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
-	key := h.deal(fakestrapi.Values{"name": "old"})
+	key := h.Deal(fakestrapi.Values{"name": "old"})
 	slow := h.enqueue(key)
-	h.during(func() { // the slow worker holds "old"; a faster one writes "new"
-		_, err := h.fake.Update(fakestrapi.DealUID, key.DocumentID, fakestrapi.Values{"name": "new"})
+	h.During(func() { // the slow worker holds "old"; a faster one writes "new"
+		_, err := h.Fake.Update(fakestrapi.DealUID, key.DocumentID, fakestrapi.Values{"name": "new"})
 		require.NoError(t, err)
 		require.NoError(t, h.refresh(key))
-		require.Equal(t, "new", one[string](h, "SELECT name FROM deal"))
+		require.Equal(t, "new", h.MustText("SELECT name FROM deal"))
 	})
 	require.NoError(t, h.work(slow))
-	require.Equal(t, "new", one[string](h, "SELECT name FROM deal"))
-	require.Equal(t, 1, one[int](h, "SELECT count(*) FROM mirror_change"), "the old state was never written")
+	require.Equal(t, "new", h.MustText("SELECT name FROM deal"))
+	require.Equal(t, 1, pgtest.MustGet[int](h.DB, "SELECT count(*) FROM mirror_change"), "the old state was never written")
 }
 
 func TestSync_DeletedDoesNotComeBack(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
-	key := h.deal(fakestrapi.Values{"name": "gone soon"})
+	key := h.Deal(fakestrapi.Values{"name": "gone soon"})
 	slow := h.enqueue(key)
-	h.during(func() {
-		require.NoError(t, h.fake.Delete(fakestrapi.DealUID, key.DocumentID))
+	h.During(func() {
+		require.NoError(t, h.Fake.Delete(fakestrapi.DealUID, key.DocumentID))
 		require.NoError(t, h.refresh(key))
 	})
 	require.NoError(t, h.work(slow))
-	require.Equal(t, 0, one[int](h, "SELECT count(*) FROM deal WHERE deleted_at IS NULL"))
+	require.Equal(t, 0, pgtest.MustGet[int](h.DB, "SELECT count(*) FROM deal WHERE deleted_at IS NULL"))
 }
 
 func TestSync_Relations(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
-	first, second := h.deal(fakestrapi.Values{"name": "first"}), h.deal(fakestrapi.Values{"name": "second"})
-	billing := h.billing(first)
+	first, second := h.Deal(fakestrapi.Values{"name": "first"}), h.Deal(fakestrapi.Values{"name": "second"})
+	billing := h.Billing(first)
 	for _, key := range []Key{first, second, billing} {
 		require.NoError(t, h.refresh(key))
 	}
 	link := func() *string {
-		return one[*string](h, "SELECT deal_document_id FROM billing WHERE document_id = $1", billing.DocumentID)
+		return pgtest.MustGet[*string](h.DB, "SELECT deal_document_id FROM billing WHERE document_id = $1", billing.DocumentID)
 	}
 	require.Equal(t, first.DocumentID, *link())
 
 	// Strapi sends an event for the deal alone.
-	_, err := h.fake.SetRelation(fakestrapi.DealUID, second.DocumentID, "billings", billing.DocumentID)
+	_, err := h.Fake.SetRelation(fakestrapi.DealUID, second.DocumentID, "billings", billing.DocumentID)
 	require.NoError(t, err)
 	require.NoError(t, h.refresh(second))
 	require.Equal(t, first.DocumentID, *link(), "a deal's sync never writes a billing")
@@ -130,31 +130,31 @@ func TestSync_Relations(t *testing.T) {
 	require.Equal(t, second.DocumentID, *link())
 
 	// And when the deal is deleted, none for its billings.
-	require.NoError(t, h.fake.Delete(fakestrapi.DealUID, second.DocumentID))
+	require.NoError(t, h.Fake.Delete(fakestrapi.DealUID, second.DocumentID))
 	require.NoError(t, h.refresh(second))
 	h.workPending()
 	require.Nil(t, link())
-	require.Nil(t, one[*time.Time](h, "SELECT deleted_at FROM billing"))
+	require.Nil(t, pgtest.MustGet[*time.Time](h.DB, "SELECT deleted_at FROM billing"))
 }
 
 func TestSync_UnpublishedDealLosesItsPublishedBillings(t *testing.T) {
 	t.Parallel()
-	h := newEnv(t, drafts)
-	deal := h.deal(fakestrapi.Values{"name": "deal"})
-	billing := h.billing(deal)
+	h := newEnv(t, strapitest.Drafts)
+	deal := h.Deal(fakestrapi.Values{"name": "deal"})
+	billing := h.Billing(deal)
 	require.NoError(t, h.refresh(deal))
 	require.NoError(t, h.refresh(billing))
-	link := func() *string { return one[*string](h, "SELECT deal_document_id FROM billing") }
+	link := func() *string { return pgtest.MustGet[*string](h.DB, "SELECT deal_document_id FROM billing") }
 	require.Equal(t, deal.DocumentID, *link())
 
 	// The draft of the deal keeps the draft of the billing; of the published
 	// billing, which counts here, nobody says a word.
-	require.NoError(t, h.fake.Unpublish(fakestrapi.DealUID, deal.DocumentID))
+	require.NoError(t, h.Fake.Unpublish(fakestrapi.DealUID, deal.DocumentID))
 	require.NoError(t, h.refresh(deal))
 	h.workPending()
 	require.Nil(t, link())
 
-	_, err := h.fake.Publish(fakestrapi.DealUID, deal.DocumentID, nil)
+	_, err := h.Fake.Publish(fakestrapi.DealUID, deal.DocumentID, nil)
 	require.NoError(t, err)
 	require.NoError(t, h.refresh(deal))
 	h.workPending()
@@ -163,77 +163,77 @@ func TestSync_UnpublishedDealLosesItsPublishedBillings(t *testing.T) {
 
 // A billing's answer can be older than what its deal's sync saw: the link that it
 // restores is found by one more refresh of the deal.
-func TestSync_LateLink(t *testing.T) {
+func TestSync_LinkThatAnOlderAnswerRestoresIsFound(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name string
 		lose func(h *env, deal Key) error
 	}{
-		{"Deleted", func(h *env, deal Key) error { return h.fake.Delete(fakestrapi.DealUID, deal.DocumentID) }},
+		{"Deleted", func(h *env, deal Key) error { return h.Fake.Delete(fakestrapi.DealUID, deal.DocumentID) }},
 		{"Unlinked", func(h *env, deal Key) error {
-			_, err := h.fake.Update(fakestrapi.DealUID, deal.DocumentID, fakestrapi.Values{"billings": []any{}})
+			_, err := h.Fake.Update(fakestrapi.DealUID, deal.DocumentID, fakestrapi.Values{"billings": []any{}})
 			return err
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			h := newEnv(t)
-			deal := h.deal(fakestrapi.Values{"name": "deal"})
-			billing := h.billing(deal)
+			deal := h.Deal(fakestrapi.Values{"name": "deal"})
+			billing := h.Billing(deal)
 			require.NoError(t, h.refresh(deal))
-			h.during(func() { // Strapi has read the billing for its answer
+			h.During(func() { // Strapi has read the billing for its answer
 				require.NoError(t, test.lose(h, deal))
 				require.NoError(t, h.refresh(deal))
 			})
 			require.NoError(t, h.refresh(billing))
 			h.workPending() // the deal
 			h.workPending() // the billing
-			require.Nil(t, one[*string](h, "SELECT deal_document_id FROM billing"))
+			require.Nil(t, pgtest.MustGet[*string](h.DB, "SELECT deal_document_id FROM billing"))
 		})
 	}
 }
 
 // workPending works the newest job of each document that is behind.
 func (h *env) workPending() {
-	h.t.Helper()
-	rows, err := h.pool.Query(h.t.Context(), "SELECT uid, document_id, locale, want_seq FROM entity_sync WHERE done_seq < want_seq")
-	require.NoError(h.t, err)
+	h.T.Helper()
+	rows, err := h.Pool.Query(h.T.Context(), "SELECT uid, document_id, locale, want_seq FROM entity_sync WHERE done_seq < want_seq")
+	require.NoError(h.T, err)
 	var all []SyncArgs
 	for rows.Next() {
 		var a SyncArgs
-		require.NoError(h.t, rows.Scan(&a.UID, &a.DocumentID, &a.Locale, &a.Seq))
+		require.NoError(h.T, rows.Scan(&a.UID, &a.DocumentID, &a.Locale, &a.Seq))
 		all = append(all, a)
 	}
-	require.NoError(h.t, rows.Err())
-	require.NotEmpty(h.t, all, "nobody requested a refresh of the billings")
+	require.NoError(h.T, rows.Err())
+	require.NotEmpty(h.T, all, "nobody requested a refresh of the billings")
 	for _, a := range all {
-		require.Equal(h.t, 1, one[int](h, `SELECT count(*) FROM river.river_job
+		require.Equal(h.T, 1, pgtest.MustGet[int](h.DB, `SELECT count(*) FROM river.river_job
 			WHERE args->>'document_id' = $1 AND (args->>'seq')::bigint = $2`, a.DocumentID, a.Seq), "each refresh has its job")
-		require.NoError(h.t, h.work(a))
+		require.NoError(h.T, h.work(a))
 	}
 }
 
 func TestSync_Publication(t *testing.T) {
 	t.Parallel()
-	h := newEnv(t, drafts)
-	key := h.deal(fakestrapi.Values{"name": "published", "deal_status": "active"})
+	h := newEnv(t, strapitest.Drafts)
+	key := h.Deal(fakestrapi.Values{"name": "published", "deal_status": "active"})
 	state := func() string {
-		return one[string](h, "SELECT name || ' ' || (published_at IS NOT NULL) || ' ' || (deleted_at IS NULL) FROM deal")
+		return h.MustText("SELECT name || ' ' || (published_at IS NOT NULL) || ' ' || (deleted_at IS NULL) FROM deal")
 	}
 	require.NoError(t, h.refresh(key))
 	require.Equal(t, "published true true", state())
 
-	_, err := h.fake.SaveDraft(fakestrapi.DealUID, key.DocumentID, fakestrapi.Values{"name": "draft"})
+	_, err := h.Fake.SaveDraft(fakestrapi.DealUID, key.DocumentID, fakestrapi.Values{"name": "draft"})
 	require.NoError(t, err)
 	require.NoError(t, h.refresh(key))
 	require.Equal(t, "published true true", state(), "a draft saved after publication changes nothing")
 
-	require.NoError(t, h.fake.Unpublish(fakestrapi.DealUID, key.DocumentID))
+	require.NoError(t, h.Fake.Unpublish(fakestrapi.DealUID, key.DocumentID))
 	require.NoError(t, h.refresh(key))
 	require.Equal(t, "draft false true", state(), "unpublished: the row stays")
-	require.Equal(t, "unpublished", one[string](h, "SELECT kind FROM mirror_change ORDER BY id DESC LIMIT 1"))
+	require.Equal(t, "unpublished", h.MustText("SELECT kind FROM mirror_change ORDER BY id DESC LIMIT 1"))
 
-	require.NoError(t, h.fake.Delete(fakestrapi.DealUID, key.DocumentID))
+	require.NoError(t, h.Fake.Delete(fakestrapi.DealUID, key.DocumentID))
 	require.NoError(t, h.refresh(key))
 	require.Equal(t, "draft false false", state())
 }
@@ -266,32 +266,32 @@ func TestSync_BrokenStrapiDeletesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := newEnv(t)
-			deal := h.deal(fakestrapi.Values{"name": "stays"})
-			billing := h.billing(deal)
+			deal := h.Deal(fakestrapi.Values{"name": "stays"})
+			billing := h.Billing(deal)
 			require.NoError(t, h.refresh(deal))
 			require.NoError(t, h.refresh(billing))
 
-			h.fake.Faults.Set(test.fault)
+			h.Fake.Faults.Set(test.fault)
 			for _, key := range []Key{deal, billing} {
 				err := h.refresh(key)
 				var snooze *river.JobSnoozeError
 				require.ErrorAs(t, err, &snooze)
-				e := h.entity(key)
+				e := h.Entity(key)
 				require.Zero(t, e.Failures, "what speaks about Strapi counts no attempt")
 				require.Equal(t, "pending", e.State)
 			}
-			require.Equal(t, 0, one[int](h, "SELECT (SELECT count(*) FROM deal WHERE deleted_at IS NOT NULL) + (SELECT count(*) FROM billing WHERE deleted_at IS NOT NULL OR deal_document_id IS NULL)"))
+			require.Equal(t, 0, pgtest.MustGet[int](h.DB, "SELECT (SELECT count(*) FROM deal WHERE deleted_at IS NOT NULL) + (SELECT count(*) FROM billing WHERE deleted_at IS NOT NULL OR deal_document_id IS NULL)"))
 			if test.alert != "" {
-				require.Contains(t, h.openAlerts(), test.alert)
+				require.Contains(t, h.OpenAlerts(), test.alert)
 			} else {
-				require.Empty(t, h.openAlerts())
+				require.Empty(t, h.OpenAlerts())
 			}
 
-			h.fake.Faults.Clear()
+			h.Fake.Faults.Clear()
 			require.NoError(t, h.sync.watchOnce(t.Context()))
-			require.Empty(t, h.openAlerts(), "the alert resolves by itself")
+			require.Empty(t, h.OpenAlerts(), "the alert resolves by itself")
 			h.workPending()
-			require.Equal(t, "ok", h.entity(deal).State)
+			require.Equal(t, "ok", h.Entity(deal).State)
 		})
 	}
 }
@@ -299,47 +299,47 @@ func TestSync_BrokenStrapiDeletesNothing(t *testing.T) {
 func TestSync_DeletedNeedsALiveCollection(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
-	key := h.deal(fakestrapi.Values{"name": "stays"})
+	key := h.Deal(fakestrapi.Values{"name": "stays"})
 	require.NoError(t, h.refresh(key))
 	// The document's route says 404 in Strapi's words, the list does not answer.
-	h.fake.Faults.Set(
+	h.Fake.Faults.Set(
 		fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 404, Documents: []string{key.DocumentID}},
 		fakestrapi.Fault{Kind: fakestrapi.FaultHTML},
 	)
 	var snooze *river.JobSnoozeError
 	require.ErrorAs(t, h.refresh(key), &snooze)
-	require.Nil(t, one[*time.Time](h, "SELECT deleted_at FROM deal"))
+	require.Nil(t, pgtest.MustGet[*time.Time](h.DB, "SELECT deleted_at FROM deal"))
 }
 
 func TestSync_DeadLetter(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
-	key := h.deal(fakestrapi.Values{"name": "poisoned"})
-	h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 500, Documents: []string{key.DocumentID}})
+	key := h.Deal(fakestrapi.Values{"name": "poisoned"})
+	h.Fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 500, Documents: []string{key.DocumentID}})
 	args := h.enqueue(key)
 
 	for attempt := 1; attempt < 3; attempt++ {
 		err := h.work(args)
 		require.ErrorContains(t, err, "500")
-		e := h.entity(key)
+		e := h.Entity(key)
 		require.Equal(t, attempt, e.Failures)
 		require.Equal(t, "pending", e.State)
 		require.NotNil(t, e.Next)
 
 		var snooze *river.JobSnoozeError
 		require.ErrorAs(t, h.work(args), &snooze, "not before its time")
-		h.due(key)
+		h.EndBackoff(key)
 	}
 	var cancel *river.JobCancelError
 	require.ErrorAs(t, h.work(args), &cancel)
-	require.Equal(t, "dead", h.entity(key).State)
-	require.Equal(t, map[string]string{"event_dead_lettered": "error"}, h.openAlerts())
+	require.Equal(t, "dead", h.Entity(key).State)
+	require.Equal(t, map[string]string{"event_dead_lettered": "error"}, h.OpenAlerts())
 	require.NoError(t, h.work(args), "a dead document is left alone")
 
-	h.fake.Faults.Clear()
+	h.Fake.Faults.Clear()
 	require.NoError(t, h.refresh(key), "any bump revives it")
-	require.Equal(t, "ok", h.entity(key).State)
-	require.Empty(t, h.openAlerts())
+	require.Equal(t, "ok", h.Entity(key).State)
+	require.Empty(t, h.OpenAlerts())
 }
 
 // The correction of a document can arrive while its last attempt is under way: what
@@ -347,111 +347,110 @@ func TestSync_DeadLetter(t *testing.T) {
 func TestSync_CorrectedDuringTheLastAttempt(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
-	key := h.deal(fakestrapi.Values{"name": "poisoned"})
-	h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 500, Documents: []string{key.DocumentID}})
+	key := h.Deal(fakestrapi.Values{"name": "poisoned"})
+	h.Fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 500, Documents: []string{key.DocumentID}})
 	args := h.enqueue(key)
 	for range 2 {
 		require.ErrorContains(t, h.work(args), "500")
-		h.due(key)
+		h.EndBackoff(key)
 	}
 	var correction SyncArgs
-	h.during(func() { correction = h.enqueue(key) })
+	h.During(func() { correction = h.enqueue(key) })
 	require.NoError(t, h.work(args), "the correction's job holds the document now")
-	require.Equal(t, "pending", h.entity(key).State)
-	require.True(t, one[bool](h, "SELECT next_attempt_at <= now() + interval '10 seconds' FROM entity_sync"), "not after the whole backoff")
+	require.Equal(t, "pending", h.Entity(key).State)
+	require.True(t, pgtest.MustGet[bool](h.DB, "SELECT next_attempt_at <= now() + interval '10 seconds' FROM entity_sync"), "not after the whole backoff")
 
-	h.fake.Faults.Clear()
-	h.due(key)
+	h.Fake.Faults.Clear()
+	h.EndBackoff(key)
 	require.NoError(t, h.work(correction))
-	require.Equal(t, "ok", h.entity(key).State)
-	require.Empty(t, h.openAlerts())
+	require.Equal(t, "ok", h.Entity(key).State)
+	require.Empty(t, h.OpenAlerts())
 }
 
 // A document that takes its worker down with it is counted as well.
 func TestSync_DyingWorkersAreCounted(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
-	key := h.deal(fakestrapi.Values{"name": "killer"})
+	key := h.Deal(fakestrapi.Values{"name": "killer"})
 	args := h.enqueue(key)
 	for range 3 { // as if the process died after step 1
 		_, next, _, err := h.sync.begin(t.Context(), args)
 		require.NoError(t, err)
 		require.Equal(t, stepFetch, next)
-		_, err = h.pool.Exec(t.Context(), "UPDATE entity_sync SET attempt_expires_at = now() - interval '1 second'")
-		require.NoError(t, err)
+		h.MustExec("UPDATE entity_sync SET attempt_expires_at = now() - interval '1 second'")
 	}
 	var cancel *river.JobCancelError
 	require.ErrorAs(t, h.work(args), &cancel)
-	require.Equal(t, "dead", h.entity(key).State)
-	require.Zero(t, h.fake.Requests.Document(key.DocumentID))
+	require.Equal(t, "dead", h.Entity(key).State)
+	require.Zero(t, h.Fake.Requests.Document(key.DocumentID))
 }
 
 func TestSync_SeveralWorkersOnOneDocumentCountOneAttempt(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
-	key := h.deal(fakestrapi.Values{"name": "busy"})
+	key := h.Deal(fakestrapi.Values{"name": "busy"})
 	args := h.enqueue(key)
 	for range 20 {
 		_, next, _, err := h.sync.begin(t.Context(), args)
 		require.NoError(t, err)
 		require.Equal(t, stepFetch, next)
 	}
-	require.Equal(t, 1, h.entity(key).Failures)
+	require.Equal(t, 1, h.Entity(key).Failures)
 	require.NoError(t, h.work(args))
-	require.Zero(t, h.entity(key).Failures)
+	require.Zero(t, h.Entity(key).Failures)
 }
 
 func TestSync_BadValueIsTheDocumentsFault(t *testing.T) {
 	t.Parallel()
-	h := newEnv(t, func(c *fakestrapi.Config, _ *retry.Policy, _ *circuit.Config) {
-		for i, a := range c.Types[0].Attributes {
+	h := newEnv(t, func(c *strapitest.Config) {
+		for i, a := range c.Strapi.Types[0].Attributes {
 			if a.Name == "deal_value" {
-				c.Types[0].Attributes[i].Kind = fakestrapi.String
+				c.Strapi.Types[0].Attributes[i].Kind = fakestrapi.String
 			}
 		}
 	})
-	key := h.deal(fakestrapi.Values{"deal_value": "a lot"})
+	key := h.Deal(fakestrapi.Values{"deal_value": "a lot"})
 	require.ErrorContains(t, h.refresh(key), "attribute deal_value of api::pipeline-deal.pipeline-deal is not a number")
-	require.Equal(t, 1, h.entity(key).Failures)
-	require.Contains(t, *h.entity(key).LastError, "correct it in Strapi")
+	require.Equal(t, 1, h.Entity(key).Failures)
+	require.Contains(t, *h.Entity(key).LastError, "correct it in Strapi")
 }
 
 func TestSync_OpenBreakerAsksNothing(t *testing.T) {
 	t.Parallel()
-	h := newEnv(t, func(_ *fakestrapi.Config, _ *retry.Policy, c *circuit.Config) { c.FailureThreshold = 5 })
+	h := newEnv(t, func(c *strapitest.Config) { c.Breaker.FailureThreshold = 5 })
 	var keys []Key
 	for range 6 {
-		keys = append(keys, h.deal(fakestrapi.Values{"name": "waits"}))
+		keys = append(keys, h.Deal(fakestrapi.Values{"name": "waits"}))
 	}
-	h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 503})
+	h.Fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 503})
 	var snooze *river.JobSnoozeError
 	for _, key := range keys[:5] {
 		require.ErrorAs(t, h.refresh(key), &snooze)
 		h.sync.paused.clear(key.UID)
 	}
-	require.Equal(t, "open", one[string](h, "SELECT state FROM circuit_breaker"))
+	require.Equal(t, "open", h.MustText("SELECT state FROM circuit_breaker"))
 
-	h.fake.Requests.Reset()
+	h.Fake.Requests.Reset()
 	require.ErrorAs(t, h.refresh(keys[5]), &snooze)
 	require.Greater(t, snooze.Duration, 50*time.Minute, "until the probe")
-	require.Zero(t, h.fake.Requests.Counts().Gets())
-	require.Zero(t, h.entity(keys[5]).Failures)
+	require.Zero(t, h.Fake.Requests.Counts().Gets())
+	require.Zero(t, h.Entity(keys[5]).Failures)
 }
 
 // A panic is counted against the document before River reports it.
 func TestSync_PanicIsCounted(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
-	key := h.deal(fakestrapi.Values{"name": "poison"})
+	key := h.Deal(fakestrapi.Values{"name": "poison"})
 	args := h.enqueue(key)
-	h.during(func() { panic("poison") })
+	h.During(func() { panic("poison") })
 	require.PanicsWithValue(t, "poison", func() { _ = h.work(args) })
-	e := h.entity(key)
+	e := h.Entity(key)
 	require.Equal(t, 1, e.Failures)
 	require.Equal(t, "panic: poison", *e.LastError)
 	require.NotNil(t, e.Next, "it is tried again, later")
 
-	h.due(key)
+	h.EndBackoff(key)
 	require.NoError(t, h.work(args))
-	require.Equal(t, "ok", h.entity(key).State)
+	require.Equal(t, "ok", h.Entity(key).State)
 }

@@ -49,7 +49,7 @@ func TestEmail_Letter(t *testing.T) {
 			require.Equal(t, "ops@example.com", header.Get("Envelope-To"))
 			require.Equal(t, "[CRITICAL] firing: calls to Strapi fail", header.Get("Subject"))
 			require.Equal(t, "auto-generated", header.Get("Auto-Submitted"))
-			require.Equal(t, h.text(`SELECT '<ntf-' || id || '-' || (extract(epoch FROM created_at) * 1000000)::bigint || '@box.example>'
+			require.Equal(t, h.MustText(`SELECT '<ntf-' || id || '-' || (extract(epoch FROM created_at) * 1000000)::bigint || '@box.example>'
 				FROM notification ORDER BY id LIMIT 1`), header.Get("Message-Id"))
 			for _, body := range []string{text, html} {
 				require.Contains(t, body, "calls to Strapi fail")
@@ -87,7 +87,7 @@ func TestEmail_Refused(t *testing.T) {
 	require.Equal(t, 1, row.Attempts)
 	require.Contains(t, *row.LastError, "550")
 	require.Contains(t, *row.LastError, "we do not want it")
-	require.Equal(t, *row.LastError, h.text(`SELECT details->>'error' FROM alert_event WHERE kind = 'notification_failed'`))
+	require.Equal(t, *row.LastError, h.MustText(`SELECT details->>'error' FROM alert_event WHERE kind = 'notification_failed'`))
 }
 
 func two(c *email.Config) { c.To = []string{"ops@example.com", "Ann <ann@example.com>"} }
@@ -139,14 +139,14 @@ func TestEmail_DeadMailboxKeepsNobodyFromTheMail(t *testing.T) {
 	h.finished(3)
 	require.Equal(t, []string{"1 ann@example.com first failed", "1 ops@example.com first sent", "2 ops@example.com resolved sent"}, h.fates())
 	require.Equal(t, []string{"ops@example.com", "ops@example.com"}, envelopes(t, p))
-	reason := h.text(`SELECT last_error FROM notification WHERE receiver = 'ann@example.com'`)
+	reason := h.MustText(`SELECT last_error FROM notification WHERE receiver = 'ann@example.com'`)
 	require.Contains(t, reason, "550 ")
 	require.Contains(t, reason, "no such user")
-	require.Equal(t, reason, h.text(`SELECT details->>'error' FROM alert_event WHERE kind = 'notification_failed'`))
-	require.Equal(t, "ann@example.com", h.text(`SELECT details->>'receiver' FROM alert_event WHERE kind = 'notification_failed'`))
+	require.Equal(t, reason, h.MustText(`SELECT details->>'error' FROM alert_event WHERE kind = 'notification_failed'`))
+	require.Equal(t, "ann@example.com", h.MustText(`SELECT details->>'receiver' FROM alert_event WHERE kind = 'notification_failed'`))
 	require.Contains(t, h.log.String(), `"receiver":"ann@example.com"`)
 
-	failing, err := dbsqlc.New().SampleChannels(t.Context(), h.pool, dbsqlc.SampleChannelsParams{
+	failing, err := dbsqlc.New().SampleChannels(t.Context(), h.Pool, dbsqlc.SampleChannelsParams{
 		Rule: alerting.RuleNotificationFailing, Configured: []string{"email"},
 	})
 	require.NoError(t, err)
@@ -162,7 +162,7 @@ func TestEmail_AllMailboxesDead(t *testing.T) {
 	h.finished(2)
 	require.Equal(t, []string{"1 ann@example.com first failed", "1 ops@example.com first failed"}, h.fates())
 	require.Empty(t, p.Letters())
-	failing, err := dbsqlc.New().SampleChannels(t.Context(), h.pool, dbsqlc.SampleChannelsParams{
+	failing, err := dbsqlc.New().SampleChannels(t.Context(), h.Pool, dbsqlc.SampleChannelsParams{
 		Rule: alerting.RuleNotificationFailing, Configured: []string{"email"},
 	})
 	require.NoError(t, err)
@@ -184,12 +184,12 @@ func TestEmail_GreylistedMailboxIsTriedAgainAlone(t *testing.T) {
 	})
 	h := newEnv(t, mailChannel(p.Client(t, two)))
 	h.raise(breakerOpened(level.Critical))
-	h.eventually(`SELECT status = 'sent' FROM notification WHERE receiver = 'ops@example.com'`)
+	h.MustEventually(`SELECT status = 'sent' FROM notification WHERE receiver = 'ops@example.com'`)
 	h.resolve("over")
-	h.eventually(`SELECT count(*) = 2 FROM notification WHERE receiver = 'ops@example.com' AND status = 'sent'`)
-	h.eventually(`SELECT max(attempts) >= 3 FROM notification WHERE receiver = 'ann@example.com'`)
+	h.MustEventually(`SELECT count(*) = 2 FROM notification WHERE receiver = 'ops@example.com' AND status = 'sent'`)
+	h.MustEventually(`SELECT max(attempts) >= 3 FROM notification WHERE receiver = 'ann@example.com'`)
 	require.Equal(t, []string{"ops@example.com", "ops@example.com"}, envelopes(t, p))
-	require.Contains(t, h.text(`SELECT last_error FROM notification WHERE receiver = 'ann@example.com' AND sequence = 1`), "greylisted")
+	require.Contains(t, h.MustText(`SELECT last_error FROM notification WHERE receiver = 'ann@example.com' AND sequence = 1`), "greylisted")
 
 	ready.Store(true)
 	h.finished(4)
@@ -197,7 +197,7 @@ func TestEmail_GreylistedMailboxIsTriedAgainAlone(t *testing.T) {
 		"1 ann@example.com first sent", "1 ops@example.com first sent", "2 ann@example.com resolved sent", "2 ops@example.com resolved sent",
 	}, h.fates())
 	require.Equal(t, []string{"ann@example.com", "ann@example.com", "ops@example.com", "ops@example.com"}, envelopes(t, p))
-	require.Equal(t, "first resolved", h.text(`SELECT string_agg(reason, ' ' ORDER BY sent_at) FROM notification WHERE receiver = 'ann@example.com'`))
+	require.Equal(t, "first resolved", h.MustText(`SELECT string_agg(reason, ' ' ORDER BY sent_at) FROM notification WHERE receiver = 'ann@example.com'`))
 }
 
 func TestEmail_GreylistedForEver(t *testing.T) {
@@ -210,7 +210,7 @@ func TestEmail_GreylistedForEver(t *testing.T) {
 	h.raise(breakerOpened(level.Critical))
 	h.finished(2)
 	require.Equal(t, []string{"1 ann@example.com first failed", "1 ops@example.com first sent"}, h.fates())
-	require.Contains(t, h.text(`SELECT last_error FROM notification WHERE status = 'failed'`), "greylisted")
+	require.Contains(t, h.MustText(`SELECT last_error FROM notification WHERE status = 'failed'`), "greylisted")
 }
 
 // Whoever takes a mailbox out of the settings does not want its notifications. A
@@ -220,22 +220,21 @@ func TestEmail_MailboxOutOfTheSettings(t *testing.T) {
 	p := smtptest.New(t, false)
 	p.Rcpt = annOnly(greylisted)
 	h := newEnv(t, mailChannel(p.Client(t)))
-	inserter, err := jobs.NewInserter(h.pool, nil, nil)
+	inserter, err := jobs.NewInserter(h.Pool, nil, nil)
 	require.NoError(t, err)
 	before := mailChannel(p.Client(t, two))
 	before.FirstNoticeDelay = time.Nanosecond
-	elsewhere := &env{t: t, pool: h.pool, alerts: alerting.New(alerting.Config{}, notify.New(before, inserter))}
+	elsewhere := &env{DB: h.DB, alerts: alerting.New(alerting.Config{}, notify.New(before, inserter))}
 	elsewhere.raise(breakerOpened(level.Critical))
-	h.eventually(`SELECT status = 'sent' FROM notification WHERE receiver = 'ops@example.com'`)
-	h.eventually(`SELECT state IN ('scheduled', 'available') AND (metadata->>'snoozes')::int > 2 FROM river.river_job
+	h.MustEventually(`SELECT status = 'sent' FROM notification WHERE receiver = 'ops@example.com'`)
+	h.MustEventually(`SELECT state IN ('scheduled', 'available') AND (metadata->>'snoozes')::int > 2 FROM river.river_job
 		WHERE (args->>'notification_id')::bigint = (SELECT id FROM notification WHERE receiver = 'ann@example.com')`)
-	require.Equal(t, "pending 0", h.text(`SELECT status || ' ' || attempts FROM notification WHERE receiver = 'ann@example.com'`))
+	require.Equal(t, "pending 0", h.MustText(`SELECT status || ' ' || attempts FROM notification WHERE receiver = 'ann@example.com'`))
 
-	_, err = h.pool.Exec(t.Context(), `UPDATE notification SET created_at = created_at - interval '10 minutes' WHERE receiver = 'ann@example.com'`)
-	require.NoError(t, err)
+	h.MustExec(`UPDATE notification SET created_at = created_at - interval '10 minutes' WHERE receiver = 'ann@example.com'`)
 	h.finished(2)
-	require.Equal(t, "suppressed unconfigured", h.text(`SELECT status || ' ' || suppressed_by FROM notification WHERE receiver = 'ann@example.com'`))
-	require.Equal(t, "unconfigured", h.text(`SELECT reason FROM alert_event WHERE kind = 'suppressed'`))
+	require.Equal(t, "suppressed unconfigured", h.MustText(`SELECT status || ' ' || suppressed_by FROM notification WHERE receiver = 'ann@example.com'`))
+	require.Equal(t, "unconfigured", h.MustText(`SELECT reason FROM alert_event WHERE kind = 'suppressed'`))
 	require.Equal(t, []string{"ops@example.com"}, envelopes(t, p))
 }
 
@@ -267,7 +266,7 @@ func TestEmail_TarpitHoldsNoOtherChannelUp(t *testing.T) {
 	for _, subject := range strings.Split("abcdefgh", "") {
 		h.raise(alerting.Alert{Rule: "r", Subject: subject, Level: level.Critical})
 	}
-	h.eventually(`SELECT count(*) = 8 FROM notification WHERE channel = 'webhook' AND status = 'sent'`)
+	h.MustEventually(`SELECT count(*) = 8 FROM notification WHERE channel = 'webhook' AND status = 'sent'`)
 }
 
 // What comes from outside adds no header and no markup, and stays one line.

@@ -28,16 +28,13 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-// patience is how long a test waits for what should come within milliseconds.
-const patience = time.Minute
-
 // fast is a backoff that tests can wait for.
 var fast = retry.Policy{InitialDelay: 5 * time.Millisecond, MaxDelay: 20 * time.Millisecond}
 
 // env has all that a notification passes: alerts, outbox, a working River client.
 type env struct {
-	t      *testing.T
-	pool   *pgxpool.Pool
+	pgtest.DB
+
 	alerts *alerting.Alerts
 	log    *syncBuffer
 }
@@ -51,8 +48,8 @@ func newEnv(t *testing.T, config notify.Config) *env {
 // newEnvOn is one more replica on the same database.
 func newEnvOn(t *testing.T, pool *pgxpool.Pool, config notify.Config) *env {
 	t.Helper()
-	h := &env{t: t, pool: pool, log: &syncBuffer{}}
-	inserter, err := jobs.NewInserter(h.pool, nil, nil)
+	h := &env{DB: pgtest.DB{T: t, Pool: pool}, log: &syncBuffer{}}
+	inserter, err := jobs.NewInserter(h.Pool, nil, nil)
 	require.NoError(t, err)
 	if config.Backoff == (retry.Policy{}) {
 		config.Backoff = fast
@@ -64,14 +61,14 @@ func newEnvOn(t *testing.T, pool *pgxpool.Pool, config notify.Config) *env {
 	h.alerts = alerting.New(alerting.Config{}, outbox)
 
 	workers := river.NewWorkers()
-	river.AddWorker(workers, notify.NewSendWorker(h.pool, outbox, h.alerts.RecordNotification, slog.New(slog.NewJSONHandler(h.log, nil))))
-	client, err := jobs.NewWorker(h.pool, nil, nil, jobs.Work{
+	river.AddWorker(workers, notify.NewSendWorker(h.Pool, outbox, h.alerts.RecordNotification, slog.New(slog.NewJSONHandler(h.log, nil))))
+	client, err := jobs.NewWorker(h.Pool, nil, nil, jobs.Work{
 		Workers: workers, Queues: map[string]river.QueueConfig{jobs.QueueNotify: {MaxWorkers: 4}, jobs.QueueMail: {MaxWorkers: 2}},
 	})
 	require.NoError(t, err)
 	require.NoError(t, client.Start(t.Context()))
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		require.NoError(t, client.StopAndCancel(ctx))
 	})
@@ -86,15 +83,9 @@ func webhookChannel(t *testing.T, floor level.Level, c webhook.Config) notify.Ch
 	return notify.Channel{Name: "webhook", Floor: floor, Notify: w.Notify}
 }
 
-func (h *env) inTx(do func(ctx context.Context, tx pgx.Tx) error) {
-	h.t.Helper()
-	ctx := h.t.Context()
-	require.NoError(h.t, pgx.BeginFunc(ctx, h.pool, func(tx pgx.Tx) error { return do(ctx, tx) }))
-}
-
 func (h *env) raise(a alerting.Alert) (id int64) {
-	h.t.Helper()
-	h.inTx(func(ctx context.Context, tx pgx.Tx) (err error) {
+	h.T.Helper()
+	h.MustCommit(func(ctx context.Context, tx pgx.Tx) (err error) {
 		id, err = h.alerts.Raise(ctx, tx, a)
 		return err
 	})
@@ -103,10 +94,10 @@ func (h *env) raise(a alerting.Alert) (id int64) {
 
 // resolve ends the episode of breakerOpened.
 func (h *env) resolve(reason string) {
-	h.t.Helper()
-	h.inTx(func(ctx context.Context, tx pgx.Tx) error {
+	h.T.Helper()
+	h.MustCommit(func(ctx context.Context, tx pgx.Tx) error {
 		found, err := h.alerts.Resolve(ctx, tx, alerting.RuleBreakerOpened, "strapi", reason)
-		require.True(h.t, found)
+		require.True(h.T, found)
 		return err
 	})
 }
@@ -125,38 +116,20 @@ type row struct {
 }
 
 func (h *env) rows() []row {
-	h.t.Helper()
-	found, err := h.pool.Query(h.t.Context(), `SELECT id, alert_id, channel, receiver, reason, sequence, status, attempts, last_error
+	h.T.Helper()
+	found, err := h.Pool.Query(h.T.Context(), `SELECT id, alert_id, channel, receiver, reason, sequence, status, attempts, last_error
 		FROM notification ORDER BY id`)
-	require.NoError(h.t, err)
+	require.NoError(h.T, err)
 	all, err := pgx.CollectRows(found, pgx.RowToStructByPos[row])
-	require.NoError(h.t, err)
+	require.NoError(h.T, err)
 	return all
 }
 
 // finished waits until n notifications are there and none is pending.
 func (h *env) finished(n int) []row {
-	h.t.Helper()
-	h.eventually(`SELECT count(*) = $1 AND count(*) FILTER (WHERE status = 'pending') = 0 FROM notification`, n)
+	h.T.Helper()
+	h.MustEventually(`SELECT count(*) = $1 AND count(*) FILTER (WHERE status = 'pending') = 0 FROM notification`, n)
 	return h.rows()
-}
-
-// eventually waits until a query returns true.
-func (h *env) eventually(query string, args ...any) {
-	h.t.Helper()
-	require.Eventually(h.t, func() bool {
-		var yes bool
-		err := h.pool.QueryRow(h.t.Context(), "SELECT coalesce(("+query+"), false)", args...).Scan(&yes)
-		return err == nil && yes
-	}, patience, 5*time.Millisecond, query)
-}
-
-// text returns the one text of a query.
-func (h *env) text(query string, args ...any) string {
-	h.t.Helper()
-	var s string
-	require.NoError(h.t, h.pool.QueryRow(h.t.Context(), query, args...).Scan(&s))
-	return s
 }
 
 // request is what a sink got.

@@ -46,7 +46,7 @@ func TestNotification_Reasons(t *testing.T) {
 		levels, statuses = append(levels, e.Data.Alert.Level), append(statuses, e.Data.Alert.Status)
 		require.Equal(t, i+1, e.Data.Sequence)
 		require.Equal(t, i+1, rows[i].Sequence)
-		require.Equal(t, h.text("SELECT $1::bigint::text", id), e.Data.Alert.ID)
+		require.Equal(t, h.MustText("SELECT $1::bigint::text", id), e.Data.Alert.ID)
 		require.Equal(t, "https://box.example/dealbox/#alert-"+e.Data.Alert.ID, *e.Data.URL)
 		require.Equal(t, "https://box.example/dealbox/docs/operations.md#breaker_opened", *e.Data.Runbook)
 		require.Equal(t, "application/json", r.header.Get("Content-Type"))
@@ -63,8 +63,8 @@ func TestNotification_Reasons(t *testing.T) {
 	require.Equal(t, map[string]any{"failures": 5.0}, last.Data.Alert.Details)
 
 	require.Equal(t, "raised notified escalated notified resolved notified",
-		h.text(`SELECT string_agg(kind, ' ' ORDER BY id) FROM alert_event`))
-	h.eventually(`SELECT count(*) = 3 FROM river.river_job WHERE kind = 'notification_send' AND state = 'completed'`)
+		h.MustText(`SELECT string_agg(kind, ' ' ORDER BY id) FROM alert_event`))
+	h.MustEventually(`SELECT count(*) = 3 FROM river.river_job WHERE kind = 'notification_send' AND state = 'completed'`)
 }
 
 // The first notice waits, and says how things stand when it is sent: a burst is one
@@ -79,13 +79,12 @@ func TestNotification_FirstNoticeWaits(t *testing.T) {
 	for range 100 {
 		h.raise(breakerOpened(level.Error))
 	}
-	h.eventually(`SELECT next_attempt_at BETWEEN now() + interval '50 minutes' AND now() + interval '60 minutes' FROM notification`)
-	h.eventually(`SELECT state = 'scheduled' AND scheduled_at BETWEEN now() + interval '50 minutes' AND now() + interval '61 minutes'
+	h.MustEventually(`SELECT next_attempt_at BETWEEN now() + interval '50 minutes' AND now() + interval '60 minutes' FROM notification`)
+	h.MustEventually(`SELECT state = 'scheduled' AND scheduled_at BETWEEN now() + interval '50 minutes' AND now() + interval '61 minutes'
 		FROM river.river_job WHERE kind = 'notification_send'`)
 	require.Empty(t, s.got())
 
-	_, err := h.pool.Exec(t.Context(), `UPDATE river.river_job SET state = 'available', scheduled_at = now() WHERE kind = 'notification_send'`)
-	require.NoError(t, err)
+	h.MustExec(`UPDATE river.river_job SET state = 'available', scheduled_at = now() WHERE kind = 'notification_send'`)
 	h.finished(1)
 	got := s.got()
 	require.Len(t, got, 1)
@@ -102,20 +101,19 @@ func TestNotification_OverBeforeTheFirstNotice(t *testing.T) {
 	})
 	h.raise(breakerOpened(level.Critical))
 	h.resolve("it was a hiccup")
-	_, err := h.pool.Exec(t.Context(), `UPDATE river.river_job SET state = 'available', scheduled_at = now() WHERE kind = 'notification_send'`)
-	require.NoError(t, err)
+	h.MustExec(`UPDATE river.river_job SET state = 'available', scheduled_at = now() WHERE kind = 'notification_send'`)
 	h.finished(2)
 	require.Empty(t, s.got())
 	require.Equal(t, "first resolved, resolved never_sent",
-		h.text(`SELECT string_agg(reason || ' ' || suppressed_by, ', ' ORDER BY sequence) FROM notification`))
-	require.Equal(t, "2", h.text(`SELECT count(*)::text FROM alert_event WHERE kind = 'suppressed'`))
+		h.MustText(`SELECT string_agg(reason || ' ' || suppressed_by, ', ' ORDER BY sequence) FROM notification`))
+	require.Equal(t, "2", h.MustText(`SELECT count(*)::text FROM alert_event WHERE kind = 'suppressed'`))
 }
 
 // A group's notification keeps how many members it had when it was sent.
 func TestNotification_Members(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: newSink(t).url})}})
-	h.inTx(func(ctx context.Context, tx pgx.Tx) error {
+	h.MustCommit(func(ctx context.Context, tx pgx.Tx) error {
 		id, err := h.alerts.Raise(ctx, tx, breakerOpened(level.Critical))
 		if err != nil {
 			return err
@@ -124,7 +122,7 @@ func TestNotification_Members(t *testing.T) {
 		return err
 	})
 	h.finished(1)
-	require.Equal(t, "4990", h.text(`SELECT members::text FROM notification`))
+	require.Equal(t, "4990", h.MustText(`SELECT members::text FROM notification`))
 }
 
 // The contract's fields, byte by byte: receivers depend on them.
@@ -137,7 +135,7 @@ func TestNotification_StandardBody(t *testing.T) {
 
 	stamp := func(column string) string {
 		var at time.Time
-		require.NoError(t, h.pool.QueryRow(t.Context(), "SELECT "+column).Scan(&at))
+		require.NoError(t, h.Pool.QueryRow(t.Context(), "SELECT "+column).Scan(&at))
 		text, err := at.UTC().MarshalText()
 		require.NoError(t, err)
 		return string(text)
@@ -167,12 +165,12 @@ func TestNotification_Floor(t *testing.T) {
 func TestNotification_RollsBackWithTheAlert(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: newSink(t).url})}})
-	tx, err := h.pool.Begin(t.Context())
+	tx, err := h.Pool.Begin(t.Context())
 	require.NoError(t, err)
 	_, err = h.alerts.Raise(t.Context(), tx, breakerOpened(level.Critical))
 	require.NoError(t, err)
 	require.NoError(t, tx.Rollback(t.Context()))
-	require.Equal(t, "0 0 0 0", h.text(`SELECT concat_ws(' ', (SELECT count(*) FROM alert), (SELECT count(*) FROM alert_event),
+	require.Equal(t, "0 0 0 0", h.MustText(`SELECT concat_ws(' ', (SELECT count(*) FROM alert), (SELECT count(*) FROM alert_event),
 		(SELECT count(*) FROM notification), (SELECT count(*) FROM river.river_job WHERE kind = 'notification_send'))`))
 }
 
@@ -188,11 +186,11 @@ func TestNotification_TriedAgain(t *testing.T) {
 	require.Nil(t, rows[0].LastError)
 	got := s.got()
 	require.Len(t, got, 3)
-	want := h.text("SELECT 'ntf_' || id FROM notification WHERE alert_id = $1", id)
+	want := h.MustText("SELECT 'ntf_' || id FROM notification WHERE alert_id = $1", id)
 	for _, r := range got {
 		require.Equal(t, want, r.header.Get("Webhook-Id"), "the id is the same over all attempts")
 	}
-	require.Equal(t, "3", h.text(`SELECT details->>'attempts' FROM alert_event WHERE kind = 'notified'`))
+	require.Equal(t, "3", h.MustText(`SELECT details->>'attempts' FROM alert_event WHERE kind = 'notified'`))
 }
 
 func TestNotification_Final(t *testing.T) {
@@ -206,7 +204,7 @@ func TestNotification_Final(t *testing.T) {
 	require.Equal(t, 1, rows[0].Attempts)
 	require.Equal(t, s.url+" answered 400 Bad Request", *rows[0].LastError)
 	require.Len(t, s.got(), 1)
-	require.Equal(t, *rows[0].LastError, h.text(`SELECT details->>'error' FROM alert_event WHERE kind = 'notification_failed'`))
+	require.Equal(t, *rows[0].LastError, h.MustText(`SELECT details->>'error' FROM alert_event WHERE kind = 'notification_failed'`))
 	require.Contains(t, h.log.String(), `"msg":"a notification failed for good"`)
 
 	h.resolve("over")
@@ -253,9 +251,9 @@ func TestNotification_ReceiverAwayForAWhile(t *testing.T) {
 	h.raise(breakerOpened(level.Error))
 	h.raise(breakerOpened(level.Critical))
 	h.resolve("over")
-	h.eventually(`SELECT bool_and(status = 'pending') AND max(attempts) >= 3 FROM notification`)
+	h.MustEventually(`SELECT bool_and(status = 'pending') AND max(attempts) >= 3 FROM notification`)
 	require.Contains(t, *h.rows()[0].LastError, "connection refused")
-	stats, err := notify.ReadStats(t.Context(), h.pool)
+	stats, err := notify.ReadStats(t.Context(), h.Pool)
 	require.NoError(t, err)
 	require.Equal(t, int64(3), stats.Pending)
 	require.Positive(t, stats.OldestPendingAge)
@@ -279,7 +277,7 @@ func TestNotification_ReceiverAwayForAWhile(t *testing.T) {
 	require.Equal(t, "resolved", first.Data.Alert.Status, "the alert is as it is when the notification is sent")
 	require.Equal(t, 1, rows[2].Attempts, "waiting for those before it is no attempt")
 
-	stats, err = notify.ReadStats(t.Context(), h.pool)
+	stats, err = notify.ReadStats(t.Context(), h.Pool)
 	require.NoError(t, err)
 	require.Zero(t, stats.Pending)
 	require.Zero(t, stats.OldestPendingAge)
@@ -297,7 +295,7 @@ func TestNotification_GivesUp(t *testing.T) {
 	rows := h.finished(1)
 	require.Equal(t, "failed", rows[0].Status)
 	require.Empty(t, s.got())
-	stats, err := notify.ReadStats(t.Context(), h.pool)
+	stats, err := notify.ReadStats(t.Context(), h.Pool)
 	require.NoError(t, err)
 	require.Equal(t, int64(1), stats.Failed24h)
 	require.Zero(t, stats.Pending)
@@ -311,9 +309,9 @@ func TestNotification_RetryAfterIsHonoured(t *testing.T) {
 	})
 	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}})
 	h.raise(breakerOpened(level.Critical))
-	h.eventually(`SELECT state = 'scheduled' AND scheduled_at BETWEEN now() + interval '19 min' AND now() + interval '20 min'
+	h.MustEventually(`SELECT state = 'scheduled' AND scheduled_at BETWEEN now() + interval '19 min' AND now() + interval '20 min'
 		FROM river.river_job WHERE kind = 'notification_send'`)
-	h.eventually(`SELECT next_attempt_at BETWEEN now() + interval '19 min' AND now() + interval '20 min' FROM notification`)
+	h.MustEventually(`SELECT next_attempt_at BETWEEN now() + interval '19 min' AND now() + interval '20 min' FROM notification`)
 }
 
 // A worker that sends and then cannot mark leaves the message to the next
@@ -324,10 +322,9 @@ func TestNotification_SentButNotMarked(t *testing.T) {
 	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}})
 	sabotage := `CREATE FUNCTION sabotage() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
 		CREATE TRIGGER sabotage BEFORE UPDATE ON notification FOR EACH ROW WHEN (NEW.status = 'sent') EXECUTE FUNCTION sabotage()`
-	_, err := h.pool.Exec(t.Context(), sabotage)
-	require.NoError(t, err)
+	h.MustExec(sabotage)
 	s.answers = append(s.answers, status(204), func(w http.ResponseWriter) {
-		if _, err := h.pool.Exec(context.Background(), `DROP TRIGGER sabotage ON notification`); err != nil {
+		if _, err := h.Pool.Exec(context.Background(), `DROP TRIGGER sabotage ON notification`); err != nil {
 			t.Error(err)
 		}
 		w.WriteHeader(http.StatusNoContent)
@@ -339,7 +336,7 @@ func TestNotification_SentButNotMarked(t *testing.T) {
 	got := s.got()
 	require.Len(t, got, 2)
 	require.Equal(t, got[0].header.Get("Webhook-Id"), got[1].header.Get("Webhook-Id"))
-	require.Equal(t, "1", h.text(`SELECT count(*)::text FROM alert_event WHERE kind = 'notified'`), "the history has it once")
+	require.Equal(t, "1", h.MustText(`SELECT count(*)::text FROM alert_event WHERE kind = 'notified'`), "the history has it once")
 }
 
 func TestNotification_SecondJobFindsItSent(t *testing.T) {
@@ -348,13 +345,13 @@ func TestNotification_SecondJobFindsItSent(t *testing.T) {
 	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}})
 	h.raise(breakerOpened(level.Critical))
 	rows := h.finished(1)
-	inserter, err := jobs.NewInserter(h.pool, nil, nil)
+	inserter, err := jobs.NewInserter(h.Pool, nil, nil)
 	require.NoError(t, err)
 	_, err = inserter.Insert(t.Context(), notify.SendArgs{NotificationID: rows[0].ID}, nil)
 	require.NoError(t, err)
 	_, err = inserter.Insert(t.Context(), notify.SendArgs{NotificationID: 987654}, nil) // Never existed.
 	require.NoError(t, err)
-	h.eventually(`SELECT count(*) = 3 FROM river.river_job WHERE kind = 'notification_send' AND state = 'completed'`)
+	h.MustEventually(`SELECT count(*) = 3 FROM river.river_job WHERE kind = 'notification_send' AND state = 'completed'`)
 	require.Len(t, s.got(), 1)
 }
 
@@ -366,16 +363,16 @@ func TestNotification_TwoWorkersAtOnce(t *testing.T) {
 	s := newSink(t, func(http.ResponseWriter) { <-both }, func(http.ResponseWriter) { close(both) })
 	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}})
 	h.raise(breakerOpened(level.Critical))
-	inserter, err := jobs.NewInserter(h.pool, nil, nil)
+	inserter, err := jobs.NewInserter(h.Pool, nil, nil)
 	require.NoError(t, err)
 	_, err = inserter.Insert(t.Context(), notify.SendArgs{NotificationID: h.rows()[0].ID}, nil)
 	require.NoError(t, err)
-	h.eventually(`SELECT count(*) = 2 FROM river.river_job WHERE kind = 'notification_send' AND state = 'completed'`)
+	h.MustEventually(`SELECT count(*) = 2 FROM river.river_job WHERE kind = 'notification_send' AND state = 'completed'`)
 	require.Equal(t, "sent", h.finished(1)[0].Status)
 	got := s.got()
 	require.Len(t, got, 2)
 	require.Equal(t, got[0].header.Get("Webhook-Id"), got[1].header.Get("Webhook-Id"))
-	require.Equal(t, "1", h.text(`SELECT count(*)::text FROM alert_event WHERE kind = 'notified'`))
+	require.Equal(t, "1", h.MustText(`SELECT count(*)::text FROM alert_event WHERE kind = 'notified'`))
 }
 
 // A replica without the channel leaves the notification to one that has it.
@@ -384,15 +381,15 @@ func TestNotification_ChannelUnknownHere(t *testing.T) {
 	s := newSink(t)
 	channel := webhookChannel(t, level.Info, webhook.Config{URL: s.url})
 	without := newEnv(t, notify.Config{})
-	inserter, err := jobs.NewInserter(without.pool, nil, nil)
+	inserter, err := jobs.NewInserter(without.Pool, nil, nil)
 	require.NoError(t, err)
 	api := alerting.New(alerting.Config{}, notify.New(notify.Config{Channels: []notify.Channel{channel}}, inserter))
-	without.inTx(func(ctx context.Context, tx pgx.Tx) error {
+	without.MustCommit(func(ctx context.Context, tx pgx.Tx) error {
 		_, err := api.Raise(ctx, tx, breakerOpened(level.Critical))
 		return err
 	})
-	without.eventually(`SELECT status = 'pending' AND last_error LIKE 'channel webhook is not configured%' FROM notification`)
-	newEnvOn(t, without.pool, notify.Config{Channels: []notify.Channel{channel}})
+	without.MustEventually(`SELECT status = 'pending' AND last_error LIKE 'channel webhook is not configured%' FROM notification`)
+	newEnvOn(t, without.Pool, notify.Config{Channels: []notify.Channel{channel}})
 	require.Equal(t, "sent", without.finished(1)[0].Status)
 }
 
@@ -407,7 +404,7 @@ func TestNotification_SecretsStayOutOfTablesAndLogs(t *testing.T) {
 	require.Equal(t, "failed", h.finished(1)[0].Status)
 	require.NotContains(t, h.log.String(), "canary")
 	for _, table := range []string{"alert", "alert_event", "notification", "river.river_job"} {
-		require.NotContains(t, h.text("SELECT coalesce(string_agg(x::text, ' '), '') FROM "+table+" x"), "canary", table)
+		require.NotContains(t, h.MustText("SELECT coalesce(string_agg(x::text, ' '), '') FROM "+table+" x"), "canary", table)
 	}
 	require.Equal(t, "Basic Y2FuYXJ5OmNhbmFyeQ==", s.got()[0].header.Get("Authorization"), "the receiver does get it")
 }

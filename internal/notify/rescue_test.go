@@ -21,39 +21,33 @@ func TestOutbox_Rescue(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
 	config := notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}}
-	pool := pgtest.Pool(t)
-	inserter, err := jobs.NewInserter(pool, nil, nil)
+	db := pgtest.Open(t)
+	inserter, err := jobs.NewInserter(db.Pool, nil, nil)
 	require.NoError(t, err)
 	outbox := notify.New(config, inserter)
-	asleep := &env{t: t, pool: pool, alerts: alerting.New(alerting.Config{}, outbox)} // nobody works its jobs
+	asleep := &env{DB: db, alerts: alerting.New(alerting.Config{}, outbox)} // nobody works its jobs
 	asleep.raise(breakerOpened(level.Critical))
 	require.Len(t, asleep.rows(), 1)
 	rescue := func() string {
 		t.Helper()
-		asleep.inTx(func(ctx context.Context, tx pgx.Tx) error { return outbox.Rescue(ctx, tx) })
-		return asleep.text("SELECT count(*)::text FROM river.river_job WHERE kind = 'notification_send'")
+		asleep.MustCommit(func(ctx context.Context, tx pgx.Tx) error { return outbox.Rescue(ctx, tx) })
+		return asleep.MustText("SELECT count(*)::text FROM river.river_job WHERE kind = 'notification_send'")
 	}
-	exec := func(sql string) {
-		t.Helper()
-		_, err := pool.Exec(t.Context(), sql)
-		require.NoError(t, err)
-	}
-
 	require.Equal(t, "1", rescue(), "it has its job")
-	exec("UPDATE notification SET created_at = created_at - interval '3 minutes'")
+	asleep.MustExec("UPDATE notification SET created_at = created_at - interval '3 minutes'")
 	require.Equal(t, "1", rescue(), "it still has its job")
-	exec("DELETE FROM river.river_job")
-	exec("UPDATE notification SET next_attempt_at = now() + interval '1 minute'")
+	asleep.MustExec("DELETE FROM river.river_job")
+	asleep.MustExec("UPDATE notification SET next_attempt_at = now() + interval '1 minute'")
 	require.Equal(t, "0", rescue(), "it waits for its next attempt")
-	exec("UPDATE notification SET next_attempt_at = NULL, created_at = now()")
+	asleep.MustExec("UPDATE notification SET next_attempt_at = NULL, created_at = now()")
 	require.Equal(t, "0", rescue(), "it is young")
-	exec("UPDATE notification SET created_at = now() - interval '3 minutes'")
+	asleep.MustExec("UPDATE notification SET created_at = now() - interval '3 minutes'")
 	require.Equal(t, "1", rescue(), "nobody would have sent it")
 	require.Equal(t, "1", rescue(), "once")
 
-	awake := newEnvOn(t, pool, config)
+	awake := newEnvOn(t, db.Pool, config)
 	require.Equal(t, "sent", awake.finished(1)[0].Status)
 	require.Len(t, s.got(), 1)
-	exec("DELETE FROM river.river_job")
+	asleep.MustExec("DELETE FROM river.river_job")
 	require.Equal(t, "0", rescue(), "it was sent")
 }

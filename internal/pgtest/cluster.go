@@ -95,20 +95,6 @@ func (c *cluster) drop(ctx context.Context, name string) error {
 	return c.dropRoles(ctx, name)
 }
 
-// dropRoles removes what db/roles.sql made for a database that is gone, if anything.
-func (c *cluster) dropRoles(ctx context.Context, database string) error {
-	var roles string
-	err := c.admin.QueryRow(ctx, "SELECT coalesce(string_agg(rolname, ', '), '') FROM pg_roles WHERE rolname = ANY ($1)",
-		[]string{database + "_owner", database + "_app", database + "_auditor"}).Scan(&roles)
-	if err == nil && roles != "" {
-		err = c.exec(ctx, "DROP ROLE IF EXISTS "+roles)
-	}
-	if err != nil {
-		return fmt.Errorf("drop the roles of test database %s: %w", database, err)
-	}
-	return nil
-}
-
 // sweep drops the clones of runs that died. Clones that are in use stay: the
 // plain DROP refuses them. Another process may drop the same one at this moment.
 func (c *cluster) sweep(ctx context.Context) error {
@@ -130,6 +116,20 @@ func (c *cluster) sweep(ctx context.Context) error {
 		if err := c.dropRoles(ctx, name); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// dropRoles removes what db/roles.sql made for a database that is gone, if anything.
+func (c *cluster) dropRoles(ctx context.Context, database string) error {
+	var roles string
+	err := c.admin.QueryRow(ctx, "SELECT coalesce(string_agg(rolname, ', '), '') FROM pg_roles WHERE rolname = ANY ($1)",
+		[]string{database + "_owner", database + "_app", database + "_auditor"}).Scan(&roles)
+	if err == nil && roles != "" {
+		err = c.exec(ctx, "DROP ROLE IF EXISTS "+roles)
+	}
+	if err != nil {
+		return fmt.Errorf("drop the roles of test database %s: %w", database, err)
 	}
 	return nil
 }

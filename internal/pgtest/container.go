@@ -75,17 +75,6 @@ func dockerAnswers(ctx context.Context) error {
 	return provider.Health(ctx)
 }
 
-// dockerProvider turns the panic of testcontainers where there is no Docker at all into an error.
-func dockerProvider() (provider *testcontainers.DockerProvider, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("%v", r)
-		}
-	}()
-	quiet()
-	return testcontainers.NewDockerProvider()
-}
-
 // quiet keeps testcontainers from saying what Server.Kind says.
 var quiet = sync.OnceFunc(func() { tclog.SetDefault(tclog.NewNoopLogger()) })
 
@@ -115,6 +104,17 @@ func publish(ctx context.Context) (func(*container.HostConfig), error) {
 	return func(config *container.HostConfig) {
 		config.PortBindings = network.PortMap{network.MustParsePort("5432/tcp"): {{HostIP: ip}}}
 	}, nil
+}
+
+// dockerProvider turns the panic of testcontainers where there is no Docker at all into an error.
+func dockerProvider() (provider *testcontainers.DockerProvider, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%v", r)
+		}
+	}()
+	quiet()
+	return testcontainers.NewDockerProvider()
 }
 
 // useLoopback corrects testcontainers inside a container that runs its own

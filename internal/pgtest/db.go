@@ -24,7 +24,13 @@ type DB struct {
 // Open returns a DB on a database of the test's own, migrated and empty; see Pool.
 func Open(t testing.TB) DB {
 	t.Helper()
-	return DB{T: t, Pool: Pool(t)}
+	return OpenOn(t, URL(t))
+}
+
+// OpenOn returns a DB on a database that is there already.
+func OpenOn(t testing.TB, url string) DB {
+	t.Helper()
+	return DB{T: t, Pool: PoolOn(t, url)}
 }
 
 // MustExec runs a statement.
@@ -37,12 +43,18 @@ func (db DB) MustExec(sql string, args ...any) {
 // MustText returns the one value of a query as text, "" for null.
 func (db DB) MustText(sql string, args ...any) string {
 	db.T.Helper()
-	var text *string
-	require.NoError(db.T, db.Pool.QueryRow(db.T.Context(), sql, args...).Scan(&text), sql)
+	text := MustGet[*string](db, sql, args...)
 	if text == nil {
 		return ""
 	}
 	return *text
+}
+
+// MustGet returns the one value of a query.
+func MustGet[V any](db DB, sql string, args ...any) (value V) {
+	db.T.Helper()
+	require.NoError(db.T, db.Pool.QueryRow(db.T.Context(), sql, args...).Scan(&value), sql)
+	return value
 }
 
 // MustTexts returns the one column of a query.

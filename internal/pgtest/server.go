@@ -32,13 +32,6 @@ const (
 	ImageEnv = "TEST_POSTGRES_IMAGE"
 )
 
-// serverSettings are those of a server that lives as long as the tests. Data
-// need not survive a crash of the machine. Many tests of many packages run at
-// once, each with a pool of its own.
-func serverSettings() map[string]string {
-	return map[string]string{"fsync": "off", "full_page_writes": "off", "max_connections": "1000"}
-}
-
 // Server is a Postgres for tests.
 type Server struct {
 	// URL of the maintenance database.
@@ -108,4 +101,11 @@ func startLocal(ctx context.Context) (*Server, error) {
 		URL: s.URL(), Kind: fmt.Sprintf("local binaries: %s; to stop it by hand: %s", s, s.StopCommand()),
 		stop: s.Stop,
 	}, nil
+}
+
+// serverSettings are those of a server that lives as long as the tests. Data
+// need not survive a crash of the machine. Many tests of many packages run at
+// once, each with a pool of its own.
+func serverSettings() map[string]string {
+	return map[string]string{"fsync": "off", "full_page_writes": "off", "max_connections": "1000"}
 }

@@ -7,6 +7,7 @@ import (
 
 	"dealbox/internal/fakestrapi"
 	"dealbox/internal/mirror"
+	"dealbox/internal/pgtest"
 )
 
 func TestHoldsBackAll(t *testing.T) {
@@ -31,7 +32,7 @@ func TestGuard_Sweep(t *testing.T) {
 		gone = append(gone, key.DocumentID)
 	}
 	for _, id := range gone {
-		require.NoError(t, h.fake.SilentDelete(fakestrapi.DealUID, id))
+		require.NoError(t, h.Fake.SilentDelete(fakestrapi.DealUID, id))
 	}
 	before := h.writes()
 	run := h.sweep(Request{Extent: Full})
@@ -41,14 +42,14 @@ func TestGuard_Sweep(t *testing.T) {
 	require.Zero(t, run.Enqueued)
 	h.drain()
 	require.Equal(t, before, h.writes(), "nothing was changed, not even the first ten")
-	require.Equal(t, "critical", h.openAlerts()["mass_delete_guard"])
+	require.Equal(t, "critical", h.OpenAlerts()["mass_delete_guard"])
 
 	run = h.sweep(Request{Extent: Full, AllowDeletes: true, Actor: "cli:ada"})
 	require.Equal(t, int64(40), run.Enqueued)
 	h.drain()
-	require.Equal(t, 20, h.live())
-	require.NotContains(t, h.openAlerts(), "mass_delete_guard")
-	require.Equal(t, "cli:ada", one[string](h, "SELECT allowed_by FROM deletion_guard WHERE uid = $1", fakestrapi.DealUID))
+	require.Equal(t, 20, h.LiveDeals())
+	require.NotContains(t, h.OpenAlerts(), "mass_delete_guard")
+	require.Equal(t, "cli:ada", h.MustText("SELECT allowed_by FROM deletion_guard WHERE uid = $1", fakestrapi.DealUID))
 	h.requireInStep()
 }
 
@@ -57,15 +58,15 @@ func TestGuard_FewGhostsAreDeleted(t *testing.T) {
 	h := newEnv(t)
 	deals := h.fill(30)
 	for _, key := range deals[:10] {
-		require.NoError(t, h.fake.SilentDelete(fakestrapi.DealUID, key.DocumentID))
+		require.NoError(t, h.Fake.SilentDelete(fakestrapi.DealUID, key.DocumentID))
 	}
 	require.Zero(t, h.sweep(Request{Extent: Full}).Held)
 	h.drain()
-	require.Equal(t, 20, h.live())
-	require.NotContains(t, h.openAlerts(), "mass_delete_guard")
+	require.Equal(t, 20, h.LiveDeals())
+	require.NotContains(t, h.OpenAlerts(), "mass_delete_guard")
 
 	// The eleventh of the hour is too many, also by a sweep.
-	require.NoError(t, h.fake.SilentDelete(fakestrapi.DealUID, deals[10].DocumentID))
+	require.NoError(t, h.Fake.SilentDelete(fakestrapi.DealUID, deals[10].DocumentID))
 	require.Equal(t, int64(1), h.sweep(Request{Extent: Full}).Held)
 }
 
@@ -73,16 +74,16 @@ func TestGuard_Webhooks(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
 	deals := h.fill(60)
-	h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultNotFound}) // every document 404, the list empty
-	before := one[int](h, "SELECT count(*) FROM mirror_change")
+	h.Fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultNotFound}) // every document 404, the list empty
+	before := pgtest.MustGet[int](h.DB, "SELECT count(*) FROM mirror_change")
 	for _, key := range deals {
 		h.event(key, "entry.delete", h.enqueue(key).Seq) // signed, and yet: the collection is empty
 	}
 	h.drain()
-	require.Equal(t, 60, h.live())
-	require.Equal(t, before, one[int](h, "SELECT count(*) FROM mirror_change"))
-	require.Equal(t, "critical", h.openAlerts()["mass_delete_guard"])
-	e := h.entity(deals[0])
+	require.Equal(t, 60, h.LiveDeals())
+	require.Equal(t, before, pgtest.MustGet[int](h.DB, "SELECT count(*) FROM mirror_change"))
+	require.Equal(t, "critical", h.OpenAlerts()["mass_delete_guard"])
+	e := h.Entity(deals[0])
 	require.Equal(t, "pending", e.State, "the refresh stays requested")
 	require.Zero(t, e.Failures, "no attempt is counted")
 	require.NotNil(t, e.HeldBack)
@@ -93,20 +94,20 @@ func TestGuard_Webhooks(t *testing.T) {
 		require.Equal(t, int64(60), run.Held)
 		require.Zero(t, run.Enqueued)
 		for _, key := range deals {
-			h.due(key)
+			h.EndBackoff(key)
 		}
 		h.drain()
-		require.Equal(t, 60, h.live())
-		require.Equal(t, "critical", h.openAlerts()["mass_delete_guard"])
-		require.Equal(t, 1, one[int](h, "SELECT count(*) FROM alert WHERE rule = 'mass_delete_guard'"), "one episode")
+		require.Equal(t, 60, h.LiveDeals())
+		require.Equal(t, "critical", h.OpenAlerts()["mass_delete_guard"])
+		require.Equal(t, 1, pgtest.MustGet[int](h.DB, "SELECT count(*) FROM alert WHERE rule = 'mass_delete_guard'"), "one episode")
 	}
 
 	// Strapi's data is back: all is well, and the next full run resets the guard.
-	h.fake.Faults.Clear()
+	h.Fake.Faults.Clear()
 	require.Zero(t, h.sweep(Request{Extent: Full}).Ghosts)
-	require.NotContains(t, h.openAlerts(), "mass_delete_guard")
+	require.NotContains(t, h.OpenAlerts(), "mass_delete_guard")
 	for _, key := range deals {
-		h.due(key)
+		h.EndBackoff(key)
 	}
 	h.drain()
 	h.requireInStep()
@@ -117,7 +118,7 @@ func TestGuard_UnsignedWebhooks(t *testing.T) {
 	h := newEnv(t)
 	deals := h.fill(60)
 	for _, key := range deals[:40] {
-		require.NoError(t, h.fake.SilentDelete(fakestrapi.DealUID, key.DocumentID))
+		require.NoError(t, h.Fake.SilentDelete(fakestrapi.DealUID, key.DocumentID))
 	}
 	for i, key := range deals[:40] {
 		seq := h.enqueue(key).Seq
@@ -126,14 +127,14 @@ func TestGuard_UnsignedWebhooks(t *testing.T) {
 		}
 	}
 	h.drain()
-	require.Equal(t, 60-20-10, h.live(), "those with a signed entry.delete, and ten more")
-	require.Equal(t, "critical", h.openAlerts()["mass_delete_guard"])
-	require.Equal(t, 10, one[int](h, "SELECT count(*) FROM mirror_change WHERE counted"))
+	require.Equal(t, 60-20-10, h.LiveDeals(), "those with a signed entry.delete, and ten more")
+	require.Equal(t, "critical", h.OpenAlerts()["mass_delete_guard"])
+	require.Equal(t, 10, pgtest.MustGet[int](h.DB, "SELECT count(*) FROM mirror_change WHERE counted"))
 
 	run := h.sweep(Request{Extent: Full})
 	require.Equal(t, int64(10), run.Held)
 	h.sweep(Request{Extent: Full, AllowDeletes: true})
 	h.drain()
-	require.Equal(t, 20, h.live())
+	require.Equal(t, 20, h.LiveDeals())
 	h.requireInStep()
 }

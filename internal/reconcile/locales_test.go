@@ -8,39 +8,17 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/alerting"
-	"dealbox/internal/circuit"
 	"dealbox/internal/fakestrapi"
 	"dealbox/internal/mirror"
-	"dealbox/internal/retry"
+	"dealbox/internal/pgtest"
+	"dealbox/internal/pgtest/strapitest"
 )
-
-// localized gives deals and billings locales; all attributes but owner and
-// currency have a value of their own in each. What a real Strapi does with them is
-// in internal/realstrapi; the fake shows the same.
-func localized(withDrafts bool) option {
-	return func(c *fakestrapi.Config, _ *retry.Policy, _ *circuit.Config) {
-		c.Types = fakestrapi.PipelineTypes(withDrafts, true)
-		for i := range c.Types {
-			c.Types[i].Localized = true
-			c.Types[i].Shared = []string{"currency"}
-		}
-		c.Types[0].Shared = append(c.Types[0].Shared, "owner")
-	}
-}
-
-// translate makes or changes a document in a locale.
-func (h *env) translate(key mirror.Key, locale string, values fakestrapi.Values) mirror.Key {
-	h.t.Helper()
-	_, err := h.fake.In(locale).Update(key.UID, key.DocumentID, values)
-	require.NoError(h.t, err)
-	return mirror.Key{UID: key.UID, DocumentID: key.DocumentID, Locale: locale}
-}
 
 // alive are the live deals by the names that the test gives their documents.
 func (h *env) alive(names map[string]mirror.Key) string {
-	h.t.Helper()
-	rows, err := h.pool.Query(h.t.Context(), "SELECT document_id, locale, coalesce(name, '') FROM deal WHERE deleted_at IS NULL ORDER BY name, locale")
-	require.NoError(h.t, err)
+	h.T.Helper()
+	rows, err := h.Pool.Query(h.T.Context(), "SELECT document_id, locale, coalesce(name, '') FROM deal WHERE deleted_at IS NULL ORDER BY name, locale")
+	require.NoError(h.T, err)
 	text := ""
 	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
 		var id, locale, name string
@@ -53,7 +31,7 @@ func (h *env) alive(names map[string]mirror.Key) string {
 		text += fmt.Sprintf("%s/%s %s, ", id, locale, name)
 		return struct{}{}, err
 	})
-	require.NoError(h.t, err)
+	require.NoError(h.T, err)
 	return text
 }
 
@@ -64,12 +42,12 @@ func TestLocales(t *testing.T) {
 	for name, withDrafts := range map[string]bool{"plain": false, "drafts": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newEnv(t, localized(withDrafts))
-			both, plain := h.deal(fakestrapi.Values{"name": "deal"}), h.deal(fakestrapi.Values{"name": "plain"})
-			entry, err := h.fake.In("fr").Create(fakestrapi.DealUID, fakestrapi.Values{"name": "seule"})
+			h := newEnv(t, strapitest.Localized(withDrafts))
+			both, plain := h.Deal(fakestrapi.Values{"name": "deal"}), h.Deal(fakestrapi.Values{"name": "plain"})
+			entry, err := h.Fake.In("fr").Create(fakestrapi.DealUID, fakestrapi.Values{"name": "seule"})
 			require.NoError(t, err)
 			french := mirror.Key{UID: fakestrapi.DealUID, DocumentID: entry.DocumentID, Locale: "fr"}
-			bothFR := h.translate(both, "fr", fakestrapi.Values{"name": "affaire"})
+			bothFR := h.Translate(both, "fr", fakestrapi.Values{"name": "affaire"})
 			names := map[string]mirror.Key{"both": both, "plain": plain, "french": french}
 
 			// Webhooks name the locale.
@@ -83,22 +61,22 @@ func TestLocales(t *testing.T) {
 			h.requireInStep()
 
 			// The webhook of one locale is lost: a delta finds the change.
-			h.translate(both, "fr", fakestrapi.Values{"name": "affaire 2"})
+			h.Translate(both, "fr", fakestrapi.Values{"name": "affaire 2"})
 			run = h.sweep(Request{Extent: Delta})
 			require.Equal(t, [3]int64{0, 1, 0}, [3]int64{run.Missing, run.Stale, run.Ghosts})
 			h.drain()
 			require.Equal(t, "both/fr affaire 2, both/en deal, plain/en plain, french/fr seule, ", h.alive(names))
 
 			// A locale is deleted without a webhook; the others of the document stay.
-			require.NoError(t, h.fake.In("fr").Delete(fakestrapi.DealUID, both.DocumentID))
+			require.NoError(t, h.Fake.In("fr").Delete(fakestrapi.DealUID, both.DocumentID))
 			run = h.sweep(Request{Extent: Full})
 			require.Equal(t, [3]int64{0, 0, 1}, [3]int64{run.Missing, run.Stale, run.Ghosts})
 			h.drain()
 			require.Equal(t, "both/en deal, plain/en plain, french/fr seule, ", h.alive(names))
 
 			// So is the default one of another document.
-			h.translate(plain, "de", fakestrapi.Values{"name": "schlicht"})
-			require.NoError(t, h.fake.Delete(fakestrapi.DealUID, plain.DocumentID))
+			h.Translate(plain, "de", fakestrapi.Values{"name": "schlicht"})
+			require.NoError(t, h.Fake.Delete(fakestrapi.DealUID, plain.DocumentID))
 			run = h.sweep(Request{Extent: Full})
 			require.Equal(t, [3]int64{1, 0, 1}, [3]int64{run.Missing, run.Stale, run.Ghosts})
 			h.drain()
@@ -112,40 +90,39 @@ func TestLocales(t *testing.T) {
 // published, the other as a draft.
 func TestLocales_Publication(t *testing.T) {
 	t.Parallel()
-	h := newEnv(t, localized(true))
-	deal := h.deal(fakestrapi.Values{"name": "deal"})
-	fr := h.translate(deal, "fr", fakestrapi.Values{"name": "affaire"})
+	h := newEnv(t, strapitest.Localized(true))
+	deal := h.Deal(fakestrapi.Values{"name": "deal"})
+	fr := h.Translate(deal, "fr", fakestrapi.Values{"name": "affaire"})
 	h.sweep(Request{Extent: Full})
 	h.drain()
-	require.NoError(t, h.fake.In("fr").Unpublish(fr.UID, fr.DocumentID))
+	require.NoError(t, h.Fake.In("fr").Unpublish(fr.UID, fr.DocumentID))
 	run := h.sweep(Request{Extent: Full})
 	require.Equal(t, [3]int64{0, 1, 0}, [3]int64{run.Missing, run.Stale, run.Ghosts})
 	h.drain()
-	require.Equal(t, "en true, fr false", one[string](h,
+	require.Equal(t, "en true, fr false", h.MustText(
 		"SELECT string_agg(locale || ' ' || (published_at IS NOT NULL), ', ' ORDER BY locale) FROM deal WHERE deleted_at IS NULL"))
 	h.requireInStep()
 }
 
 // Pages are cut between documents, so a page that ends in the midst of one loses none.
-func TestLocales_Pages(t *testing.T) {
+func TestLocales_PageThatEndsInsideADocumentLosesNone(t *testing.T) {
 	t.Parallel()
-	h := newEnv(t, localized(true))
+	h := newEnv(t, strapitest.Localized(true))
 	for i := range 12 {
-		deal := h.deal(fakestrapi.Values{"name": fmt.Sprint("deal ", i)})
+		deal := h.Deal(fakestrapi.Values{"name": fmt.Sprint("deal ", i)})
 		for _, locale := range []string{"de", "fr", "th"}[:i%4] {
-			h.translate(deal, locale, fakestrapi.Values{"name": fmt.Sprint(locale, i)})
+			h.Translate(deal, locale, fakestrapi.Values{"name": fmt.Sprint(locale, i)})
 		}
 	}
 	for _, size := range []int{5, 7, 9} {
-		_, err := h.pool.Exec(t.Context(), "TRUNCATE deal, entity_sync")
-		require.NoError(t, err)
+		h.MustExec("TRUNCATE deal, entity_sync")
 		id := h.request(Request{Extent: Full, Trigger: TriggerDemand})
 		h.run(h.reconciler(size))
 		run := h.runRow(id)
 		require.Equal(t, "done", run.Status)
 		require.Equal(t, [3]int64{30, 0, 0}, [3]int64{run.Missing, run.Stale, run.Ghosts}, "pages of %d", size)
 		h.drain()
-		require.Equal(t, 30, h.live())
+		require.Equal(t, 30, h.LiveDeals())
 		h.requireInStep()
 	}
 
@@ -156,21 +133,21 @@ func TestLocales_Pages(t *testing.T) {
 	run := h.runRow(id)
 	require.Equal(t, "failed", run.Status)
 	require.Contains(t, *run.Error, "maxLimit")
-	require.Equal(t, 30, h.live())
+	require.Equal(t, 30, h.LiveDeals())
 }
 
 // A difference in one locale whose change sent a webhook of another is no lost
 // webhook: Strapi sends none for it.
 func TestLocales_SharedIsNotLost(t *testing.T) {
 	t.Parallel()
-	h := newEnv(t, localized(false))
-	deal := h.deal(fakestrapi.Values{"name": "deal", "owner": "ada"})
-	fr := h.translate(deal, "fr", fakestrapi.Values{"name": "affaire"})
-	other := h.translate(h.deal(fakestrapi.Values{"name": "other"}), "fr", fakestrapi.Values{"name": "autre"})
+	h := newEnv(t, strapitest.Localized(false))
+	deal := h.Deal(fakestrapi.Values{"name": "deal", "owner": "ada"})
+	fr := h.Translate(deal, "fr", fakestrapi.Values{"name": "affaire"})
+	other := h.Translate(h.Deal(fakestrapi.Values{"name": "other"}), "fr", fakestrapi.Values{"name": "autre"})
 	h.sweep(Request{Extent: Full})
 	h.drain()
 	for _, key := range []mirror.Key{deal, other} {
-		_, err := h.fake.Update(key.UID, key.DocumentID, fakestrapi.Values{"owner": "bo"})
+		_, err := h.Fake.Update(key.UID, key.DocumentID, fakestrapi.Values{"owner": "bo"})
 		require.NoError(t, err)
 	}
 	en := mirror.Key{UID: deal.UID, DocumentID: deal.DocumentID, Locale: "en"}
@@ -178,11 +155,10 @@ func TestLocales_SharedIsNotLost(t *testing.T) {
 	require.NoError(t, h.refresh(en))
 	run := h.sweep(Request{Extent: Full})
 	require.Equal(t, int64(3), run.Stale, "the deal in fr, and the other one in both")
-	_, err := h.pool.Exec(t.Context(), "UPDATE reconciliation_difference SET found_at = found_at - interval '61 seconds'")
-	require.NoError(t, err)
+	h.MustExec("UPDATE reconciliation_difference SET found_at = found_at - interval '61 seconds'")
 	require.NoError(t, h.reconciler(7).countLost(t.Context()))
 	require.Equal(t, int64(2), h.runRow(run.ID).LostWebhooks)
-	require.Equal(t, fr.DocumentID, one[string](h, "SELECT document_id FROM reconciliation_difference WHERE lost = false AND run_id = $1", run.ID))
+	require.Equal(t, fr.DocumentID, h.MustText("SELECT document_id FROM reconciliation_difference WHERE lost = false AND run_id = $1", run.ID))
 }
 
 // A type can get its locales later, and lose them again: Strapi then shows each
@@ -191,31 +167,30 @@ func TestLocales_TypeChanges(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name          string
-		option        option
+		option        strapitest.Option
 		before, after string
 	}{
-		{"it gets locales", localized(true), "", "en"},
-		{"it loses them", drafts, "en", ""},
+		{"it gets locales", strapitest.Localized(true), "", "en"},
+		{"it loses them", strapitest.Drafts, "en", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			h := newEnv(t, test.option)
 			keys := h.fill(30)
 			for _, table := range []string{"deal", "entity_sync"} {
-				_, err := h.pool.Exec(t.Context(), "UPDATE "+table+" SET locale = $1", test.before)
-				require.NoError(t, err)
+				h.MustExec("UPDATE "+table+" SET locale = $1", test.before)
 			}
 			// A refresh under the old key, such as a replay requests, leads to the new one.
 			require.NoError(t, h.refresh(mirror.Key{UID: keys[0].UID, DocumentID: keys[0].DocumentID, Locale: test.before}))
 			h.drain()
-			require.Equal(t, test.after, one[string](h, "SELECT locale FROM deal WHERE document_id = $1 AND deleted_at IS NULL", keys[0].DocumentID))
+			require.Equal(t, test.after, h.MustText("SELECT locale FROM deal WHERE document_id = $1 AND deleted_at IS NULL", keys[0].DocumentID))
 
 			run := h.sweep(Request{Extent: Full})
 			require.Equal(t, [3]int64{29, 29, 0}, [3]int64{run.Missing, run.Stale, run.Ghosts})
 			h.drain()
-			require.Equal(t, 30, one[int](h, "SELECT count(*) FROM deal WHERE deleted_at IS NULL AND locale = $1", test.after))
-			require.Equal(t, 30, h.live())
-			require.NotContains(t, h.openAlerts(), alerting.RuleMassDeleteGuard)
+			require.Equal(t, 30, pgtest.MustGet[int](h.DB, "SELECT count(*) FROM deal WHERE deleted_at IS NULL AND locale = $1", test.after))
+			require.Equal(t, 30, h.LiveDeals())
+			require.NotContains(t, h.OpenAlerts(), alerting.RuleMassDeleteGuard)
 			h.requireInStep()
 		})
 	}
@@ -225,25 +200,25 @@ func TestLocales_TypeChanges(t *testing.T) {
 // the guard holds them back until somebody says that it was meant.
 func TestLocales_Guard(t *testing.T) {
 	t.Parallel()
-	h := newEnv(t, localized(false))
+	h := newEnv(t, strapitest.Localized(false))
 	var fr []mirror.Key
 	for i := range 12 {
-		deal := h.deal(fakestrapi.Values{"name": fmt.Sprint("deal ", i)})
-		fr = append(fr, h.translate(deal, "fr", fakestrapi.Values{"name": fmt.Sprint("affaire ", i)}))
+		deal := h.Deal(fakestrapi.Values{"name": fmt.Sprint("deal ", i)})
+		fr = append(fr, h.Translate(deal, "fr", fakestrapi.Values{"name": fmt.Sprint("affaire ", i)}))
 	}
 	h.sweep(Request{Extent: Full})
 	h.drain()
 	for _, key := range fr {
-		require.NoError(t, h.fake.In("fr").SilentDelete(key.UID, key.DocumentID))
+		require.NoError(t, h.Fake.In("fr").SilentDelete(key.UID, key.DocumentID))
 	}
 	run := h.sweep(Request{Extent: Full})
 	require.Equal(t, [2]int64{12, 12}, [2]int64{run.Ghosts, run.Held})
 	h.drain()
-	require.Equal(t, 24, h.live())
-	require.Contains(t, h.openAlerts(), alerting.RuleMassDeleteGuard)
+	require.Equal(t, 24, h.LiveDeals())
+	require.Contains(t, h.OpenAlerts(), alerting.RuleMassDeleteGuard)
 	h.sweep(Request{Extent: Full, AllowDeletes: true, Actor: "test"})
 	h.drain()
-	require.Equal(t, 12, one[int](h, "SELECT count(*) FROM deal WHERE deleted_at IS NULL AND locale = 'en'"))
-	require.Equal(t, 12, h.live())
+	require.Equal(t, 12, pgtest.MustGet[int](h.DB, "SELECT count(*) FROM deal WHERE deleted_at IS NULL AND locale = 'en'"))
+	require.Equal(t, 12, h.LiveDeals())
 	h.requireInStep()
 }

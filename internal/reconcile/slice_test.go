@@ -9,9 +9,9 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/stretchr/testify/require"
 
-	"dealbox/internal/circuit"
 	"dealbox/internal/fakestrapi"
-	"dealbox/internal/retry"
+	"dealbox/internal/pgtest"
+	"dealbox/internal/pgtest/strapitest"
 )
 
 // A run that is longer than a slice continues from job to job, and from replica to
@@ -22,9 +22,9 @@ func TestReconcile_HandOverBetweenSlices(t *testing.T) {
 	h.fill(40)
 	whole := h.pagesOf(func() { h.sweep(Request{Extent: Full}) })
 
-	h.deal(fakestrapi.Values{"name": "missing"})
+	h.Deal(fakestrapi.Values{"name": "missing"})
 	id := h.request(Request{Extent: Full, Trigger: TriggerDemand})
-	waiting := one[int](h, "SELECT count(*) FROM river.river_job WHERE kind = 'reconcile'")
+	waiting := pgtest.MustGet[int](h.DB, "SELECT count(*) FROM river.river_job WHERE kind = 'reconcile'")
 	slices := 0
 	pages := h.pagesOf(func() {
 		for h.runRow(id).FinishedAt == nil {
@@ -45,47 +45,47 @@ func TestReconcile_HandOverBetweenSlices(t *testing.T) {
 	require.Greater(t, run.Generation, int64(3), "several jobs worked on it")
 	require.LessOrEqual(t, run.Generation, int64(slices), "each slice claims it once")
 	// Each job inserts the next; the last one only if its time was over, too.
-	require.GreaterOrEqual(t, one[int](h, "SELECT count(*) FROM river.river_job WHERE kind = 'reconcile'")-waiting, slices-1)
+	require.GreaterOrEqual(t, pgtest.MustGet[int](h.DB, "SELECT count(*) FROM river.river_job WHERE kind = 'reconcile'")-waiting, slices-1)
 	// A slice does not remember whether a type has drafts: that is one page more at most.
 	require.LessOrEqual(t, pages, whole+int(run.Generation))
 }
 
 // pagesOf returns how many pages of lists Strapi served while do ran.
 func (h *env) pagesOf(do func()) int {
-	before := h.fake.Requests.Counts().Lists
+	before := h.Fake.Requests.Counts().Lists
 	do()
-	return h.fake.Requests.Counts().Lists - before
+	return h.Fake.Requests.Counts().Lists - before
 }
 
 // The breaker opens in the middle of a run: the run waits where it is,
 // sends no request, and continues when the breaker is closed.
 func TestReconcile_WaitsForTheBreaker(t *testing.T) {
 	t.Parallel()
-	h := newEnv(t, func(_ *fakestrapi.Config, _ *retry.Policy, c *circuit.Config) {
-		c.FailureThreshold, c.RecoveryTimeout = 2, time.Millisecond // nothing but this test probes
+	h := newEnv(t, func(c *strapitest.Config) {
+		c.Breaker.FailureThreshold, c.Breaker.RecoveryTimeout = 2, time.Millisecond // nothing but this test probes
 	})
 	h.fill(40)
-	h.deal(fakestrapi.Values{"name": "missing"})
+	h.Deal(fakestrapi.Values{"name": "missing"})
 	id := h.request(Request{Extent: Full, Trigger: TriggerDemand})
-	h.during(func() { h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 502}) })
+	h.During(func() { h.Fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 502}) })
 	w := h.reconciler(7)
 	continues := &river.Job[Args]{Args: Args{Continue: true}}
 	var snooze *river.JobSnoozeError
 	require.ErrorAs(t, w.Work(t.Context(), continues), &snooze, "the job was there to continue a run")
-	require.Equal(t, "open", one[string](h, "SELECT state FROM circuit_breaker"))
+	require.Equal(t, "open", h.MustText("SELECT state FROM circuit_breaker"))
 	half := h.runRow(id)
 	require.Equal(t, "running", half.Status, "it waits and has not failed")
-	require.NotContains(t, h.openAlerts(), "reconciliation_failing")
+	require.NotContains(t, h.OpenAlerts(), "reconciliation_failing")
 
-	requests := h.fake.Requests.Counts()
+	requests := h.Fake.Requests.Counts()
 	require.NoError(t, w.Work(t.Context(), &river.Job[Args]{})) // the tick of the next minute
 	require.ErrorAs(t, w.Work(t.Context(), continues), &snooze)
 	require.Less(t, snooze.Duration, time.Minute, "it begins soon after the breaker is closed")
-	require.Equal(t, requests, h.fake.Requests.Counts(), "no request while the breaker is open")
+	require.Equal(t, requests, h.Fake.Requests.Counts(), "no request while the breaker is open")
 	require.Equal(t, half.Cursor, h.runRow(id).Cursor)
 
-	h.fake.Faults.Clear()
-	probed, err := h.breaker.Probe(t.Context(), h.sync.Probe)
+	h.Fake.Faults.Clear()
+	probed, err := h.Breaker.Probe(t.Context(), h.sync.Probe)
 	require.NoError(t, err)
 	require.True(t, probed)
 	require.NoError(t, w.Work(t.Context(), &river.Job[Args]{}))
@@ -102,7 +102,7 @@ func TestReconcile_BoundedMemory(t *testing.T) {
 	const documents, bound = 10_000, 4 << 20 // all of them would be some 30 MB
 	h := newEnv(t)
 	for i := range documents {
-		_, err := h.fake.Create(fakestrapi.DealUID, fakestrapi.Values{"name": fmt.Sprint("deal ", i), "owner": "somebody"})
+		_, err := h.Fake.Create(fakestrapi.DealUID, fakestrapi.Values{"name": fmt.Sprint("deal ", i), "owner": "somebody"})
 		require.NoError(t, err)
 	}
 	h.request(Request{Extent: Full, Trigger: TriggerDemand})

@@ -310,7 +310,7 @@ func (h *env) receiver() (receive func(n int)) {
 }
 
 // The settings' minimums are the floors of the functions.
-func TestMinimums(t *testing.T) {
+func TestMinimums_AreTheFloorsOfTheFunctions(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
 	short := NewWorker(h.app, Config{Events: MinEvents, Alerts: MinAlerts, Forecasts: MinForecasts})

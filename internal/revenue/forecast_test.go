@@ -6,7 +6,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
-	"dealbox/internal/jobs"
 	"dealbox/internal/pgtest"
 )
 
@@ -73,10 +72,4 @@ func TestForecast_MarkDirty(t *testing.T) {
 		err := f.MarkDirty(t.Context(), begin(t, pool))
 		require.ErrorContains(t, err, "forecast_scope has no row 'base'")
 	})
-}
-
-func TestRecomputeArgs_Queue(t *testing.T) {
-	t.Parallel()
-	require.Equal(t, jobs.QueueForecast, RecomputeArgs{}.InsertOpts().Queue)
-	require.Equal(t, "forecast_recompute", RecomputeArgs{}.Kind())
 }

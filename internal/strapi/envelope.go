@@ -44,16 +44,6 @@ type Envelope struct {
 	SentAt *time.Time
 }
 
-// IsEntry reports whether the event names a document: create, update, delete,
-// publish and unpublish do.
-func (e Envelope) IsEntry() bool {
-	switch e.Event {
-	case EntryCreate, EntryUpdate, EntryDelete, EntryPublish, EntryUnpublish:
-		return true
-	}
-	return false
-}
-
 // ParseEnvelope reads the body of an authentic delivery. An error is the reason
 // to quarantine it: one of a few fixed texts, which quote nothing of the body. It
 // comes with the fields that are right; a body that is not JSON has none.
@@ -164,6 +154,16 @@ func (p *payload) reason(e Envelope, entryIsNoObject bool) string {
 		return "entry.locale " + p.Entry.Locale.fault
 	}
 	return p.Entry.DocumentID.required("entry.documentId")
+}
+
+// IsEntry reports whether the event names a document: create, update, delete,
+// publish and unpublish do.
+func (e Envelope) IsEntry() bool {
+	switch e.Event {
+	case EntryCreate, EntryUpdate, EntryDelete, EntryPublish, EntryUnpublish:
+		return true
+	}
+	return false
 }
 
 func (m *member) required(name string) string {
