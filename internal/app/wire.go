@@ -107,7 +107,7 @@ func (s *Service) newWorker(outbox *notify.Outbox) (*jobs.Client, error) {
 	river.AddWorker(workers, reconcile.NewWorker(s.pool, s.runs, s.queue, s.source, s.alerts, reconcile.Config{
 		Types: s.config.Strapi.Types, Interval: s.config.Reconcile.Interval, FullInterval: s.config.Reconcile.FullInterval,
 		Overlap: s.config.Reconcile.Overlap,
-		Requeue: []func(context.Context, pgx.Tx) error{s.queue.RequeueOrphans, outbox.Rescue, s.forecast.Rescue},
+		Requeue: []func(context.Context, pgx.Tx) error{s.queue.RequeueOrphans, outbox.RequeueOrphans, s.forecast.RequeueOrphans},
 	}))
 	river.AddWorker(workers, retention.NewWorker(s.pool, s.config.Retention))
 	river.AddWorker(workers, revenue.NewRecomputeWorker(s.forecast, s.pool, s.log))

@@ -99,7 +99,7 @@ func Uncount(ctx context.Context, tx pgx.Tx, refreshes []Refresh) error {
 }
 
 // RequeueOrphans inserts a job for each document that has waited for minutes and has
-// none: River's rescuer can discard one without a word.
+// none: River's leader can discard one, see package jobs.
 func (q *Queue) RequeueOrphans(ctx context.Context, tx pgx.Tx) error {
 	orphans, err := dbsqlc.New().EntityOrphans(ctx, tx)
 	if err != nil {

@@ -81,9 +81,9 @@ func (o *Outbox) channel(name string) (Channel, bool) {
 	return Channel{}, false
 }
 
-// Rescue inserts a job for each notification that has waited for long and whose job
-// is gone: River's rescuer can discard one without a word.
-func (o *Outbox) Rescue(ctx context.Context, tx pgx.Tx) error {
+// RequeueOrphans inserts a job for each notification that has waited for long and whose job
+// is gone: River's leader can discard one, see package jobs.
+func (o *Outbox) RequeueOrphans(ctx context.Context, tx pgx.Tx) error {
 	rows, err := o.queries.NotificationOrphans(ctx, tx)
 	if err != nil || len(rows) == 0 {
 		return err

@@ -17,16 +17,6 @@ const (
 	checkViolation   = "23514"
 )
 
-// Code returns the SQLSTATE of the error that Postgres answered, "" when err
-// holds none: the connection failed, say, or the error is not from Postgres.
-func Code(err error) string {
-	var answer *pgconn.PgError
-	if !errors.As(err, &answer) || len(answer.Code) != 5 {
-		return ""
-	}
-	return answer.Code
-}
-
 // IsConflict reports whether a transaction met another one: a deadlock, a
 // serialization failure or a lock timeout. The caller runs the whole transaction
 // again; the error never speaks about a document.
@@ -38,6 +28,10 @@ func IsConflict(err error) bool {
 	return false
 }
 
+// IsBadRow is IsBadValue without check violations: a missing partition has that
+// code, too, but it is the same for every row and no row's fault.
+func IsBadRow(err error) bool { return IsBadValue(err) && Code(err) != checkViolation }
+
 // IsBadValue reports whether Postgres refused a value: a data exception (22), a
 // constraint (23) or a program limit (54).
 func IsBadValue(err error) bool {
@@ -47,10 +41,6 @@ func IsBadValue(err error) bool {
 	}
 	return false
 }
-
-// IsBadRow is IsBadValue without check violations: a missing partition has that
-// code, too, but it is the same for every row and no row's fault.
-func IsBadRow(err error) bool { return IsBadValue(err) && Code(err) != checkViolation }
 
 // IsUnavailable reports whether the database could not be reached, or not in
 // time: the same statement may succeed later. A statement that is wrong is not.
@@ -78,4 +68,14 @@ func class(err error) string {
 		return code[:2]
 	}
 	return ""
+}
+
+// Code returns the SQLSTATE of the error that Postgres answered, "" when err
+// holds none: the connection failed, say, or the error is not from Postgres.
+func Code(err error) string {
+	var answer *pgconn.PgError
+	if !errors.As(err, &answer) || len(answer.Code) != 5 {
+		return ""
+	}
+	return answer.Code
 }

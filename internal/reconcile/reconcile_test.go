@@ -25,7 +25,7 @@ func (h *env) reconciler(pageSize int) *Worker {
 		Types: strapitest.Types, PageSize: pageSize, Interval: time.Hour, RecordTimeout: time.Minute,
 		Random:  func() float64 { return 0.999 },
 		Slice:   5 * time.Minute, // a run ends in one, also on a busy machine
-		Requeue: []func(context.Context, pgx.Tx) error{h.mirror.RequeueOrphans, h.Forecast.Rescue},
+		Requeue: []func(context.Context, pgx.Tx) error{h.mirror.RequeueOrphans, h.Forecast.RequeueOrphans},
 	})
 }
 

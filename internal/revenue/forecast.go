@@ -91,9 +91,9 @@ func (f *Forecast) MarkDirty(ctx context.Context, tx pgx.Tx) error {
 // Request requests a recompute on behalf of an operator. It is MarkDirty.
 func (f *Forecast) Request(ctx context.Context, tx pgx.Tx) error { return f.MarkDirty(ctx, tx) }
 
-// Rescue inserts a job when the forecast waits for long and its job is gone:
-// River's rescuer can discard one without a word.
-func (f *Forecast) Rescue(ctx context.Context, tx pgx.Tx) error {
+// RequeueOrphans inserts a job when the forecast waits for long and its job is gone:
+// River's leader can discard one, see package jobs.
+func (f *Forecast) RequeueOrphans(ctx context.Context, tx pgx.Tx) error {
 	orphaned, err := dbsqlc.New().ForecastOrphaned(ctx, tx, scopeBase)
 	if err != nil || !orphaned {
 		return err

@@ -122,7 +122,7 @@ func (h *env) newReplica(jobs inserter, m *mutant) (r replica, err error) {
 	})
 	r.reconcile = reconcile.NewWorker(gate, r.runs, r.queue, source, alerts, reconcile.Config{
 		Types: contentTypes, PageSize: 2, Random: jitter.Float64,
-		Requeue: []func(context.Context, pgx.Tx) error{r.queue.RequeueOrphans, r.forecast.Rescue},
+		Requeue: []func(context.Context, pgx.Tx) error{r.queue.RequeueOrphans, r.forecast.RequeueOrphans},
 	})
 	r.receiver = inbox.NewReceiver(gate, r.queue, r.runs, alerts, inbox.Config{Types: contentTypes, Writers: 1})
 	return r, nil

@@ -17,7 +17,7 @@ import (
 
 // A notification whose job is gone gets one new job, and is sent. Those that are
 // young, have a job, are not due or are sent already are left alone.
-func TestOutbox_Rescue(t *testing.T) {
+func TestOutbox_RequeueOrphans(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
 	config := notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}}
@@ -30,7 +30,7 @@ func TestOutbox_Rescue(t *testing.T) {
 	require.Len(t, asleep.rows(), 1)
 	rescue := func() string {
 		t.Helper()
-		asleep.MustCommit(func(ctx context.Context, tx pgx.Tx) error { return outbox.Rescue(ctx, tx) })
+		asleep.MustCommit(func(ctx context.Context, tx pgx.Tx) error { return outbox.RequeueOrphans(ctx, tx) })
 		return asleep.MustText("SELECT count(*)::text FROM river.river_job WHERE kind = 'notification_send'")
 	}
 	require.Equal(t, "1", rescue(), "it has its job")
