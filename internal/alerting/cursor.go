@@ -1,11 +1,8 @@
 package alerting
 
 import (
-	"encoding/base64"
-	"fmt"
 	"math"
 	"strconv"
-	"strings"
 	"time"
 
 	"dealbox/internal/paging"
@@ -29,7 +26,7 @@ const maxMicros = 253_402_300_799_999_999
 
 // String is opaque to clients.
 func (c cursor) String() string {
-	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d.%d", c.seen.UnixMicro(), c.id))
+	return paging.Cursor(strconv.FormatInt(c.seen.UnixMicro(), 10), strconv.FormatInt(c.id, 10))
 }
 
 // parseCursor reads what String wrote; "" is newest.
@@ -37,19 +34,17 @@ func parseCursor(s string) (cursor, error) {
 	if s == "" {
 		return newest, nil
 	}
-	broken := &FieldError{Field: "cursor", Problem: "it is not one that this list gave out; leave it out to start at the newest"}
-	text, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	seen, id, err := paging.ParseCursor(s)
 	if err != nil {
-		return cursor{}, broken
+		return cursor{}, err
 	}
-	seen, id, _ := strings.Cut(string(text), ".")
 	micros, err := strconv.ParseInt(seen, 10, 64)
 	if err != nil || micros < 0 || micros > maxMicros {
-		return cursor{}, broken
+		return cursor{}, paging.ErrCursor
 	}
 	n, err := strconv.ParseInt(id, 10, 64)
 	if err != nil || n < 1 {
-		return cursor{}, broken
+		return cursor{}, paging.ErrCursor
 	}
 	return cursor{seen: time.UnixMicro(micros), id: n}, nil
 }

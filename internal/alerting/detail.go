@@ -67,7 +67,7 @@ func Get(ctx context.Context, db dbsqlc.DBTX, id int64) (Detail, error) {
 		return Detail{}, fmt.Errorf("read the members of alert %d: %w", id, err)
 	}
 	for _, m := range members {
-		d.Group = append(d.Group, GroupMember{Member: m.Member, Name: m.Name, Reason: m.Reason, JoinedAt: m.JoinedAt.UTC()})
+		d.Group = append(d.Group, GroupMember{Member: m.Member, Name: m.Name, Reason: m.Reason, JoinedAt: m.JoinedAt})
 	}
 	events, err := dbsqlc.New().AlertEvents(ctx, db, dbsqlc.AlertEventsParams{AlertID: id, MaxRows: maxHistory})
 	if err != nil {
@@ -75,7 +75,7 @@ func Get(ctx context.Context, db dbsqlc.DBTX, id int64) (Detail, error) {
 	}
 	for _, e := range slices.Backward(events) {
 		d.History = append(d.History, Event{
-			ID: e.ID, At: e.At.UTC(), Kind: e.Kind, Level: e.Level, Actor: e.Actor, Reason: e.Reason, Details: e.Details,
+			ID: e.ID, At: e.At, Kind: e.Kind, Level: e.Level, Actor: e.Actor, Reason: e.Reason, Details: e.Details,
 		})
 	}
 	d.Notifications, err = notify.ListByAlert(ctx, db, id, maxHistory)

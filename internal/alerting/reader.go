@@ -156,16 +156,8 @@ func episode(row dbsqlc.Alert) (Episode, error) {
 	e := Episode{
 		ID: row.ID, Rule: row.Rule, Subject: row.Subject, Level: lvl, Status: Status(row.Status),
 		Message: row.Message, Details: row.Details, Occurrences: row.Occurrences, Members: row.Members,
-		Timestamp: row.LastSeen.UTC(), FirstSeen: row.FirstSeen.UTC(), LastSeen: row.LastSeen.UTC(), ResolvedAt: utc(row.ResolvedAt),
+		Timestamp: row.LastSeen, FirstSeen: row.FirstSeen, LastSeen: row.LastSeen, ResolvedAt: row.ResolvedAt,
 		SilenceID: row.SilenceID, InhibitorID: row.InhibitorID,
 	}
 	return e, nil
-}
-
-func utc(t *time.Time) *time.Time {
-	if t == nil {
-		return nil
-	}
-	u := t.UTC()
-	return &u
 }

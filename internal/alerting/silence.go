@@ -130,6 +130,6 @@ func Silences(ctx context.Context, db dbsqlc.DBTX) ([]Silence, error) {
 func silence(row dbsqlc.Silence) Silence {
 	return Silence{
 		ID: row.ID, Rule: row.Rule, Subject: row.Subject, Author: row.Author, Comment: row.Comment,
-		CreatedAt: row.CreatedAt.UTC(), ExpiresAt: row.ExpiresAt.UTC(), EndedAt: utc(row.EndedAt), EndedBy: row.EndedBy,
+		CreatedAt: row.CreatedAt, ExpiresAt: row.ExpiresAt, EndedAt: row.EndedAt, EndedBy: row.EndedBy,
 	}
 }

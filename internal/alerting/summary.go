@@ -118,7 +118,7 @@ func ReviewWindow(ctx context.Context, db dbsqlc.DBTX, since, until time.Time) (
 	}
 	var open, longest float64
 	for _, row := range rows {
-		r.ByHour = append(r.ByHour, Hour{Hour: row.Hour.UTC(), Raised: row.Raised, Resolved: row.Resolved})
+		r.ByHour = append(r.ByHour, Hour{Hour: row.Hour, Raised: row.Raised, Resolved: row.Resolved})
 		r.TimeToResolve.Resolved += row.Resolved
 		r.Notifications.Sent += row.Sent
 		r.Notifications.Failed += row.Failed

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"time"
 
+	"dealbox/internal/pgtime"
+
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -89,6 +91,7 @@ func OpenPool(ctx context.Context, url Secret, o PoolOptions) (*pgxpool.Pool, er
 	config.HealthCheckPeriod = healthCheckPeriod
 	config.PingTimeout = pingTimeout
 	config.ConnConfig.ConnectTimeout = connectTimeout
+	config.AfterConnect = pgtime.UseUTC
 	setSession(config.ConnConfig.RuntimeParams, o)
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {

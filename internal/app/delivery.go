@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"dealbox/internal/httpclient"
 	"dealbox/internal/webhooksig"
 )
 
@@ -61,8 +62,7 @@ func (d Delivery) Send(ctx context.Context, target string) (Answer, error) {
 		return Answer{}, fmt.Errorf("send the delivery: %w", err)
 	}
 	request.Header = d.Headers
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	response, err := client.Do(request)
+	response, err := httpclient.New(nil).Do(request)
 	if err != nil {
 		return Answer{}, fmt.Errorf("send the delivery: %w", err)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"dealbox/db/migrations"
 	"dealbox/internal/localpg"
+	"dealbox/internal/pgtime"
 )
 
 func main() {
@@ -87,6 +88,7 @@ func freshPool(ctx context.Context, url string, conns int32) (*pgxpool.Pool, err
 		return nil, err
 	}
 	config.MaxConns = conns
+	config.AfterConnect = pgtime.UseUTC
 	config.ConnConfig.RuntimeParams["synchronous_commit"] = "on"
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {

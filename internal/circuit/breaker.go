@@ -144,17 +144,9 @@ func (b *Breaker) Snapshot(ctx context.Context, db dbsqlc.DBTX) (Snapshot, error
 	return Snapshot{
 		State: State(row.State), Forced: row.Forced, Generation: row.Generation,
 		FailureCount: int(row.FailureCount), LastError: deref(row.LastError),
-		OpenedAt: utc(row.OpenedAt), RetryAt: utc(row.RetryAt),
+		OpenedAt: row.OpenedAt, RetryAt: row.RetryAt,
 		RetryIn: time.Duration(got.RetryIn * float64(time.Second)),
 	}, nil
-}
-
-func utc(t *time.Time) *time.Time {
-	if t == nil {
-		return nil
-	}
-	u := t.UTC()
-	return &u
 }
 
 func deref(s *string) string {

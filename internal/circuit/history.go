@@ -18,7 +18,7 @@ func (b *Breaker) History(ctx context.Context, db dbsqlc.DBTX, limit int) ([]Tra
 	for i, row := range rows {
 		all[i] = Transition{
 			Name: b.config.Name, From: State(row.FromState), To: State(row.ToState), Generation: row.Generation,
-			FailureCount: int(row.FailureCount), Actor: row.Actor, Reason: row.Reason, At: row.At.UTC(),
+			FailureCount: int(row.FailureCount), Actor: row.Actor, Reason: row.Reason, At: row.At,
 		}
 	}
 	return all, nil

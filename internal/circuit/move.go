@@ -71,8 +71,8 @@ func transitionOf(row dbsqlc.CircuitBreaker, from State, why moveCause) Transiti
 	return Transition{
 		Name: row.Name, From: from, To: State(row.State), Forced: row.Forced, Generation: row.Generation,
 		FailureCount: int(row.FailureCount), Actor: text.Line(actor, maxText), Reason: text.Line(why.reason, maxText),
-		LastError: deref(row.LastError), At: row.ChangedAt.UTC(),
-		OpenedAt: utc(row.OpenedAt), RetryAt: utc(row.RetryAt),
+		LastError: deref(row.LastError), At: row.ChangedAt,
+		OpenedAt: row.OpenedAt, RetryAt: row.RetryAt,
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"dealbox/internal/dbsqlc"
+	"dealbox/internal/httpclient"
 )
 
 const (
@@ -47,10 +48,7 @@ type Heartbeat struct {
 func NewHeartbeat(config HeartbeatConfig) *Heartbeat {
 	config.Interval = cmp.Or(config.Interval, defaultHeartbeatInterval)
 	config.Timeout = cmp.Or(config.Timeout, defaultHeartbeatTimeout)
-	return &Heartbeat{config: config, client: &http.Client{
-		// It goes where the operator said, and nowhere else.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	return &Heartbeat{config: config, client: httpclient.New(nil)}
 }
 
 // Run sends heartbeats until ctx ends. It logs a failure when it begins and when

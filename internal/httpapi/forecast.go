@@ -114,7 +114,7 @@ func (a *API) runForecast(w http.ResponseWriter, r *http.Request) error {
 }
 
 func renderForecast(v revenue.View) forecastAnswer {
-	answer := forecastAnswer{GeneratedAt: utc(v.GeneratedAt), ModelVersion: v.ModelVersion}
+	answer := forecastAnswer{GeneratedAt: v.GeneratedAt, ModelVersion: v.ModelVersion}
 	answer.Forecast = forecastBody{
 		StartMonth: v.Start, EndMonth: v.End, Currency: v.Currency,
 		MonthlyTotals: make([]monthAnswer, len(v.Months)),

@@ -160,7 +160,7 @@ func renderReconciliation(r *dbsqlc.ReconciliationStateRow) reconciliationAnswer
 	if r == nil {
 		return reconciliationAnswer{}
 	}
-	answer := reconciliationAnswer{LastRunAt: utc(r.LastRunAt), LastFullRunAt: utc(r.LastFullRunAt), LostWebhooks24h: &r.Lost24h}
+	answer := reconciliationAnswer{LastRunAt: r.LastRunAt, LastFullRunAt: r.LastFullRunAt, LostWebhooks24h: &r.Lost24h}
 	if r.Drift >= 0 {
 		answer.Drift = &r.Drift
 	}
@@ -171,13 +171,5 @@ func renderForecastStatus(s *revenue.Status) forecastStatusAnswer {
 	if s == nil {
 		return forecastStatusAnswer{}
 	}
-	return forecastStatusAnswer{ComputedAt: utc(s.ComputedAt), Stale: &s.Stale}
-}
-
-func utc(t *time.Time) *time.Time {
-	if t == nil {
-		return nil
-	}
-	u := t.UTC()
-	return &u
+	return forecastStatusAnswer{ComputedAt: s.ComputedAt, Stale: &s.Stale}
 }

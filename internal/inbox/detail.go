@@ -152,9 +152,9 @@ func search(ctx context.Context, db dbsqlc.DBTX, id uuid.UUID) (dbsqlc.EventGetR
 
 func eventOf(row dbsqlc.EventGetRow) Event {
 	return Event{
-		ID: row.ID, ReceivedAt: row.ReceivedAt.UTC(), Status: Status(row.Status), Event: deref(row.Event), Entity: deref(row.Model),
+		ID: row.ID, ReceivedAt: row.ReceivedAt, Status: Status(row.Status), Event: deref(row.Event), Entity: deref(row.Model),
 		UID: deref(row.UID), DocumentID: deref(row.DocumentID), Locale: deref(row.Locale), Scheme: row.Scheme,
-		SentAt: utc(row.SentAt), Seq: row.Seq, QuarantineReason: deref(row.QuarantineReason),
+		SentAt: row.SentAt, Seq: row.Seq, QuarantineReason: deref(row.QuarantineReason),
 	}
 }
 
@@ -175,7 +175,7 @@ func (s *Detail) addDocument(ctx context.Context, db dbsqlc.DBTX) error {
 	}
 	s.Document = &Document{
 		WantSeq: row.WantSeq, DoneSeq: row.DoneSeq, State: row.State, Failures: int(row.Failures), LastError: row.LastError,
-		PendingSince: utc(row.PendingSince), NextAttemptAt: utc(row.NextAttemptAt), DeadAt: utc(row.DeadAt),
+		PendingSince: row.PendingSince, NextAttemptAt: row.NextAttemptAt, DeadAt: row.DeadAt,
 	}
 	return nil
 }
@@ -190,8 +190,8 @@ func (s *Detail) addJobs(ctx context.Context, db dbsqlc.DBTX) error {
 	for _, row := range rows {
 		job := Job{
 			ID: strconv.FormatInt(row.ID, 10), State: row.State, Attempts: int(row.Attempt), Seq: row.Seq,
-			CreatedAt: row.CreatedAt.UTC(), ScheduledAt: row.ScheduledAt.UTC(),
-			AttemptedAt: utc(row.AttemptedAt), FinalizedAt: utc(row.FinalizedAt),
+			CreatedAt: row.CreatedAt, ScheduledAt: row.ScheduledAt,
+			AttemptedAt: row.AttemptedAt, FinalizedAt: row.FinalizedAt,
 		}
 		if err := json.Unmarshal(row.Errors, &job.Errors); err != nil {
 			return err
@@ -212,7 +212,7 @@ func (s *Detail) addChange(ctx context.Context, db dbsqlc.DBTX) error {
 		return err
 	}
 	s.Changed = &Change{
-		ID: strconv.FormatInt(row.ID, 10), At: row.ChangedAt.UTC(), Seq: row.Seq, Kind: row.Kind, Before: row.Before, After: row.After,
+		ID: strconv.FormatInt(row.ID, 10), At: row.ChangedAt, Seq: row.Seq, Kind: row.Kind, Before: row.Before, After: row.After,
 	}
 	return nil
 }

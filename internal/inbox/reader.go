@@ -123,16 +123,8 @@ func query(ctx context.Context, db dbsqlc.DBTX, sql string, args pgx.NamedArgs) 
 
 func (r eventRow) event() Event {
 	return Event{
-		ID: r.ID, ReceivedAt: r.ReceivedAt.UTC(), Status: r.Status, Event: r.Event, Entity: r.Model, UID: r.UID,
-		DocumentID: r.DocumentID, Locale: r.Locale, Scheme: r.Scheme, SentAt: utc(r.SentAt), Seq: r.Seq,
+		ID: r.ID, ReceivedAt: r.ReceivedAt, Status: r.Status, Event: r.Event, Entity: r.Model, UID: r.UID,
+		DocumentID: r.DocumentID, Locale: r.Locale, Scheme: r.Scheme, SentAt: r.SentAt, Seq: r.Seq,
 		QuarantineReason: r.QuarantineReason,
 	}
-}
-
-func utc(t *time.Time) *time.Time {
-	if t == nil {
-		return nil
-	}
-	u := t.UTC()
-	return &u
 }

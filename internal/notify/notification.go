@@ -42,8 +42,8 @@ func ListByAlert(ctx context.Context, db dbsqlc.DBTX, alertID int64, limit int) 
 	for _, r := range slices.Backward(rows) {
 		all = append(all, Notification{
 			ID: r.ID, Channel: r.Channel, Receiver: r.Receiver, Reason: Reason(r.Reason), Sequence: int(r.Sequence), Status: r.Status,
-			Attempts: int(r.Attempts), LastError: r.LastError, CreatedAt: r.CreatedAt.UTC(), NextAttemptAt: utc(r.NextAttemptAt),
-			SentAt: utc(r.SentAt), FailedAt: utc(r.FailedAt), SuppressedAt: utc(r.SuppressedAt), SuppressedBy: r.SuppressedBy,
+			Attempts: int(r.Attempts), LastError: r.LastError, CreatedAt: r.CreatedAt, NextAttemptAt: r.NextAttemptAt,
+			SentAt: r.SentAt, FailedAt: r.FailedAt, SuppressedAt: r.SuppressedAt, SuppressedBy: r.SuppressedBy,
 		})
 	}
 	return all, nil

@@ -28,14 +28,6 @@ func ReadStats(ctx context.Context, db dbsqlc.DBTX) (Stats, error) {
 	}
 	return Stats{
 		Pending: row.Pending, OldestPendingAge: seconds(row.OldestPendingSeconds),
-		Failed24h: row.Failed24h, LastSentAt: utc(row.LastSentAt),
+		Failed24h: row.Failed24h, LastSentAt: row.LastSentAt,
 	}, nil
-}
-
-func utc(t *time.Time) *time.Time {
-	if t == nil {
-		return nil
-	}
-	u := t.UTC()
-	return &u
 }

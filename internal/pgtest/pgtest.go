@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"dealbox/internal/pgtime"
+
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -57,6 +59,7 @@ func PoolOn(t testing.TB, url string) *pgxpool.Pool {
 		t.Fatalf("pgtest: %v", err)
 	}
 	config.MaxConns = maxConns
+	config.AfterConnect = pgtime.UseUTC
 	pool, err := pgxpool.NewWithConfig(context.Background(), config)
 	if err != nil {
 		t.Fatalf("pgtest: open a pool: %v", err)

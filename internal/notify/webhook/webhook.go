@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"dealbox/internal/httpclient"
 	"dealbox/internal/notify"
 	"dealbox/internal/webhooksig"
 )
@@ -103,10 +104,7 @@ func New(c Config) (*Client, error) {
 func newHTTPClient() *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxResponseHeaderBytes = maxAnswerHeader
-	return &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	return httpclient.New(transport)
 }
 
 // Notify posts one notification; see notify.Channel. Only a 2xx counts as sent.
