@@ -134,7 +134,7 @@ func TestAlerts_TestOfADeadMailbox(t *testing.T) {
 		"ALERT_EMAIL_FROM": "a@b.example", "ALERT_EMAIL_TO": "c@d.example,gone@d.example",
 	}, "", "alerts test")
 	require.Equal(t, exitFailed, out.code)
-	require.Contains(t, out.stdout, "ok    email c@d.example took it\n")
+	require.Contains(t, out.stdout, "ok    email c@d.example accepted the test\n")
 	require.Contains(t, out.stdout, "fail  email gone@d.example: ")
 	require.Contains(t, out.stdout, "550 ")
 	require.Contains(t, out.stdout, "no such user")
