@@ -42,9 +42,7 @@ type env struct {
 
 func newEnv(t *testing.T, strapiConfig fakestrapi.Config, pairs ...string) *env {
 	t.Helper()
-	url := pgtest.URL(t)
-	// Not app.OpenPool: its limits are for Dealbox, not for what a test asks.
-	h := &env{DB: pgtest.OpenOn(t, url), log: slog.New(slog.DiscardHandler)}
+	h := &env{log: slog.New(slog.DiscardHandler)}
 	strapiConfig.Token = testToken
 	var err error
 	h.fake, err = fakestrapi.New(strapiConfig)
@@ -57,10 +55,12 @@ func newEnv(t *testing.T, strapiConfig fakestrapi.Config, pairs ...string) *env 
 		_ = h.fake.Close()
 	})
 	h.env = environ{
-		"DATABASE_URL": url, "STRAPI_URL": server.URL, "STRAPI_API_TOKEN": testToken,
+		"DATABASE_URL": pgtest.URL(t), "STRAPI_URL": server.URL, "STRAPI_API_TOKEN": testToken,
 		"STRAPI_WEBHOOK_SECRET": testSecret, "PORT": "0", "RETRY_INITIAL_DELAY": "10ms", "RETRY_MAX_DELAY": "20ms",
 		"SHUTDOWN_TIMEOUT": "2m", // a busy machine takes longer than 8 s to drain
 	}.with(pairs...)
+	// Not app.OpenPool: its limits are for Dealbox, not for what a test asks.
+	h.DB = pgtest.OpenOn(t, h.env["DATABASE_URL"])
 	return h
 }
 
