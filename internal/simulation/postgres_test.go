@@ -113,6 +113,10 @@ func connect(t *testing.T, url string) *clocked {
 	config.RuntimeParams["search_path"] = "sim, pg_catalog, public"
 	// Whoever holds a lock is stopped, so waiting is in vain.
 	config.RuntimeParams["lock_timeout"] = "1ms"
+	// Postgres forgets an interrupt that comes together with a lock timeout, until the
+	// next one. A barrier that it forgets stops every DROP DATABASE of the server, and
+	// with it all other tests (seen for minutes on 15.18). This timer is a next one.
+	config.RuntimeParams["client_connection_check_interval"] = "200ms"
 	config.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
 	config.RuntimeParams["jit"] = "off"
 	conn, err := pgx.ConnectConfig(t.Context(), config)
