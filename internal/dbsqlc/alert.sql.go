@@ -712,7 +712,7 @@ SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, 
 WHERE status = 'firing'
   AND (notified_at IS NULL OR notified_at < statement_timestamp() - make_interval(secs => $1::float8)
        OR (members > 1
-           AND members >= 2 * (SELECT max(n.members) FROM notification n WHERE n.alert_id = alert.id AND n.status = 'sent')
+           AND members >= 2 * (SELECT max(n.members) FROM notification n WHERE n.alert_id = alert.id AND n.status IN ('sent', 'failed'))
            AND NOT EXISTS (SELECT FROM notification n WHERE n.alert_id = alert.id AND n.status = 'pending' AND n.attempts = 0)))
 ORDER BY notified_at NULLS FIRST
 LIMIT $2
@@ -725,8 +725,8 @@ type AlertLockRemindersParams struct {
 }
 
 // Firing episodes to remind of, locked: those last notified longer ago than the given seconds, or never, as
-// a command knows no channel; and groups that have doubled since the largest notice that was sent, unless
-// one waits that no channel was offered yet, as it will count the members itself.
+// a command knows no channel; and groups that have doubled since the largest notice that was sent or failed
+// for good, unless one waits that no channel was offered yet, as it will count the members itself.
 func (q *Queries) AlertLockReminders(ctx context.Context, db DBTX, arg AlertLockRemindersParams) ([]Alert, error) {
 	rows, err := db.Query(ctx, alertLockReminders, arg.EverySeconds, arg.MaxRows)
 	if err != nil {
