@@ -182,6 +182,30 @@ func TestGroup_RemindsOnceOfDoubledWhenTheChannelRefuses(t *testing.T) {
 	require.Equal(t, "first/sent reminder/failed", h.outbox(id))
 }
 
+// An operator who acknowledged 2 dead documents has not acknowledged 4.
+func TestGroup_DoubledIsMoreThanWasAcknowledged(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t, alerting.Config{})
+	id := h.raise(deadDeal("deal/1", ""))
+	h.MustExec(`UPDATE notification SET status = 'sent', sent_at = now(), attempts = 1, members = 1`)
+	h.raise(deadDeal("deal/2", ""))
+	h.MustCommit(func(ctx context.Context, tx pgx.Tx) error {
+		_, err := h.Acknowledge(ctx, tx, id, ada)
+		return err
+	})
+	h.raise(deadDeal("deal/3", ""))
+	h.later(24 * time.Hour)
+	h.review()
+	require.Equal(t, "first/sent", h.outbox(id), "the operator knows of 2")
+	require.Equal(t, "acknowledged", h.status(id))
+	h.raise(deadDeal("deal/4", ""))
+	h.review()
+	h.review()
+	require.Equal(t, "first/sent reminder/pending", h.outbox(id))
+	require.Equal(t, "firing", h.status(id), "else the reminder would be suppressed when it is due")
+	require.Equal(t, "raised joined joined acknowledged joined joined escalated", h.history(id))
+}
+
 // Many workers' documents die and recover at the same time: each is counted once,
 // nobody waits for ever, and the last one out resolves.
 func TestGroup_EachMemberIsCountedOnceAndTheLastResolves(t *testing.T) {
