@@ -76,7 +76,7 @@ COMMENT ON COLUMN alert_event.kind IS 'raised; repeated (at most one row a minut
 COMMENT ON COLUMN alert_event.level IS 'Level of the episode after this event.';
 COMMENT ON COLUMN alert_event.actor IS 'Who did it: dealbox, cli:<os user> or the name of an admin token.';
 COMMENT ON COLUMN alert_event.reason IS 'The operator''s comment, the channel of a notification, why a member joined or left, or why Dealbox did it; empty when there is nothing to say.';
-COMMENT ON COLUMN alert_event.details IS 'Values of this moment, a JSON object: message, details and occurrences of the episode; from: the level before an escalation; member and name: who joined or left; seconds: how long a resolved episode was open.';
+COMMENT ON COLUMN alert_event.details IS 'Values of this moment, a JSON object: message, details and occurrences of the episode; from: the level before an escalation; members: of a group that is acknowledged; member and name: who joined or left; seconds: how long a resolved episode was open.';
 
 CREATE TABLE alert_member (
     alert_id  bigint NOT NULL,

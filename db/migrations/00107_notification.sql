@@ -43,7 +43,7 @@ COMMENT ON COLUMN notification.sequence IS 'Number of the notification among tho
 COMMENT ON COLUMN notification.reason IS 'Why it is sent: first, escalated, reminder or resolved. The first of an episode to a receiver is always first.';
 COMMENT ON COLUMN notification.status IS 'pending: waits for an attempt; sent; failed: given up; suppressed: not to be sent, because of suppressed_by.';
 COMMENT ON COLUMN notification.suppressed_by IS 'Why it is not sent: silence; inhibition: the episode that is its cause is open; acknowledged or resolved: it is no longer needed; never_sent: the end of an episode of which nothing was sent; unconfigured: the mailbox is no longer in the settings. Null unless suppressed.';
-COMMENT ON COLUMN notification.members IS 'Of a group: how many members the episode had when this was sent (alert.members). 0 until then, and for every other rule.';
+COMMENT ON COLUMN notification.members IS 'Of a group: how many members the episode had when this was sent or failed for good (alert.members). 0 until then, and for every other rule.';
 COMMENT ON COLUMN notification.attempts IS 'Attempts that started, also those whose process died.';
 COMMENT ON COLUMN notification.last_error IS 'Why the last failed attempt failed; null when there is none, and when sent. Never contains the channel''s path, query or secret.';
 COMMENT ON COLUMN notification.created_at IS 'When it was requested.';

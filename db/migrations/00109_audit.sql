@@ -52,7 +52,7 @@ COMMENT ON COLUMN audit_notification.failed_at IS 'When it was given up; null un
 COMMENT ON COLUMN audit_notification.suppressed_by IS 'Why it is not sent: silence; inhibition: the episode that is its cause is open; acknowledged or resolved: it is no longer needed; never_sent: the end of an episode of which nothing was sent; unconfigured: the mailbox is no longer in the settings. Null unless suppressed.';
 COMMENT ON COLUMN audit_notification.suppressed_at IS 'When it was suppressed; null unless suppressed.';
 COMMENT ON COLUMN audit_notification.receiver IS 'Address of the mailbox; empty for the webhook.';
-COMMENT ON COLUMN audit_notification.members IS 'Of a group: how many members the episode had when this was sent; 0 until then, and for every other rule.';
+COMMENT ON COLUMN audit_notification.members IS 'Of a group: how many members the episode had when this was sent or failed for good; 0 until then, and for every other rule.';
 
 CREATE VIEW audit_silence AS
 SELECT id AS silence_id, rule, subject, author, comment, created_at, expires_at, ended_at, ended_by FROM silence;

@@ -53,7 +53,7 @@ UPDATE notification SET status = 'sent', sent_at = clock_timestamp(), members = 
 WHERE id = @id AND status = 'pending';
 
 -- name: NotificationFailed :execrows
-UPDATE notification SET status = 'failed', failed_at = clock_timestamp(), last_error = @last_error, next_attempt_at = NULL
+UPDATE notification SET status = 'failed', failed_at = clock_timestamp(), members = @members, last_error = @last_error, next_attempt_at = NULL
 WHERE id = @id AND status = 'pending';
 
 -- name: NotificationSuppressed :execrows

@@ -3,6 +3,7 @@ package alerting_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/alerting"
+	"dealbox/internal/dbsqlc"
 	"dealbox/internal/level"
 )
 
@@ -158,6 +160,50 @@ func TestGroup_RemindsWhenDoubled(t *testing.T) {
 	sent(4)
 	h.review()
 	require.Equal(t, "first/sent reminder/sent", h.outbox(id))
+}
+
+// A channel that refuses for good is offered a doubled group once, not each minute.
+func TestGroup_RemindsOnceOfDoubledWhenTheChannelRefuses(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t, alerting.Config{})
+	id := h.raise(deadDeal("deal/1", ""))
+	h.MustExec(`UPDATE notification SET status = 'sent', sent_at = now(), attempts = 1, members = 1`)
+	h.raise(deadDeal("deal/2", ""))
+	h.review()
+	require.Equal(t, "first/sent reminder/pending", h.outbox(id))
+	last, err := strconv.ParseInt(h.MustText(`SELECT max(id)::text FROM notification`), 10, 64)
+	require.NoError(t, err)
+	gone := "410 Gone"
+	rows, err := dbsqlc.New().NotificationFailed(t.Context(), h.Pool, dbsqlc.NotificationFailedParams{ID: last, LastError: &gone, Members: 2})
+	require.NoError(t, err)
+	require.Equal(t, int64(1), rows)
+	h.review()
+	h.review()
+	require.Equal(t, "first/sent reminder/failed", h.outbox(id))
+}
+
+// An operator who acknowledged 2 dead documents has not acknowledged 4.
+func TestGroup_DoubledIsMoreThanWasAcknowledged(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t, alerting.Config{})
+	id := h.raise(deadDeal("deal/1", ""))
+	h.MustExec(`UPDATE notification SET status = 'sent', sent_at = now(), attempts = 1, members = 1`)
+	h.raise(deadDeal("deal/2", ""))
+	h.MustCommit(func(ctx context.Context, tx pgx.Tx) error {
+		_, err := h.Acknowledge(ctx, tx, id, ada)
+		return err
+	})
+	h.raise(deadDeal("deal/3", ""))
+	h.later(24 * time.Hour)
+	h.review()
+	require.Equal(t, "first/sent", h.outbox(id), "the operator knows of 2")
+	require.Equal(t, "acknowledged", h.status(id))
+	h.raise(deadDeal("deal/4", ""))
+	h.review()
+	h.review()
+	require.Equal(t, "first/sent reminder/pending", h.outbox(id))
+	require.Equal(t, "firing", h.status(id), "else the reminder would be suppressed when it is due")
+	require.Equal(t, "raised joined joined acknowledged joined joined escalated", h.history(id))
 }
 
 // Many workers' documents die and recover at the same time: each is counted once,

@@ -33,7 +33,8 @@ type values struct {
 	Message     string          `json:"message,omitempty"`
 	Details     json.RawMessage `json:"details,omitempty"`
 	Occurrences int64           `json:"occurrences,omitempty"`
-	Member      string          `json:"member,omitempty"` // who joined or left
+	Members     int64           `json:"members,omitempty"` // when it was acknowledged
+	Member      string          `json:"member,omitempty"`  // who joined or left
 	Name        string          `json:"name,omitempty"`
 	Seconds     *float64        `json:"seconds,omitempty"` // from first_seen to resolved_at
 	SilenceID   int64           `json:"silence_id,omitempty"`

@@ -27,7 +27,8 @@ type Operator struct {
 }
 
 // Acknowledge records that an operator takes care of an open episode: it stays
-// open, and no reminder is sent until it resolves or worsens.
+// open, and no reminder is sent until it resolves or worsens. A group worsens, too,
+// when its members have doubled.
 func (a *Alerts) Acknowledge(ctx context.Context, tx pgx.Tx, id int64, o Operator) (Episode, error) {
 	why, err := a.lockOpen(ctx, tx, id, o)
 	if err != nil {
@@ -42,7 +43,7 @@ func (a *Alerts) Acknowledge(ctx context.Context, tx pgx.Tx, id int64, o Operato
 		return Episode{}, err
 	}
 	return e, a.append(ctx, tx, id, record{
-		kind: "acknowledged", level: e.Level, cause: why, values: values{Occurrences: row.Occurrences},
+		kind: "acknowledged", level: e.Level, cause: why, values: values{Occurrences: row.Occurrences, Members: row.Members},
 	})
 }
 

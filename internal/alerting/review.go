@@ -107,7 +107,7 @@ func (a *Alerts) unmute(ctx context.Context, tx pgx.Tx) (int, error) {
 }
 
 // remind notifies again of episodes that nobody acknowledged, and of groups that
-// have doubled since their last notice.
+// have doubled since their last notice, or since somebody acknowledged them.
 func (a *Alerts) remind(ctx context.Context, tx pgx.Tx) (int, error) {
 	rows, err := a.queries.AlertLockReminders(ctx, tx, dbsqlc.AlertLockRemindersParams{
 		EverySeconds: a.config.RemindEvery.Seconds(), MaxRows: reviewBatch,
@@ -140,9 +140,14 @@ func (a *Alerts) renotify(ctx context.Context, tx pgx.Tx, row dbsqlc.Alert) erro
 	if err := a.queries.AlertNotified(ctx, tx, row.ID); err != nil {
 		return fmt.Errorf("notify again of alert %d: %w", row.ID, err)
 	}
-	if Status(row.Status) == Suppressed {
-		r := record{kind: "released", level: lvl, values: values{Occurrences: row.Occurrences}}
-		r.reason = "nothing mutes it any more, and it is still open"
+	r := record{level: lvl, values: values{Occurrences: row.Occurrences}}
+	switch Status(row.Status) {
+	case Suppressed:
+		r.kind, r.reason = "released", "nothing mutes it any more, and it is still open"
+	case Acknowledged:
+		r.kind, r.reason = "escalated", "its members have doubled since it was acknowledged"
+	}
+	if r.kind != "" {
 		if err := a.append(ctx, tx, row.ID, r); err != nil {
 			return err
 		}

@@ -709,10 +709,12 @@ func (q *Queries) AlertLockQuiet(ctx context.Context, db DBTX, arg AlertLockQuie
 
 const alertLockReminders = `-- name: AlertLockReminders :many
 SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, members, first_seen, last_seen, notified_at, resolved_at FROM alert
-WHERE status = 'firing'
-  AND (notified_at IS NULL OR notified_at < statement_timestamp() - make_interval(secs => $1::float8)
+WHERE status IN ('firing', 'acknowledged')
+  AND ((status = 'firing' AND (notified_at IS NULL OR notified_at < statement_timestamp() - make_interval(secs => $1::float8)))
        OR (members > 1
-           AND members >= 2 * (SELECT max(n.members) FROM notification n WHERE n.alert_id = alert.id AND n.status = 'sent')
+           AND members >= 2 * greatest(
+               (SELECT max(n.members) FROM notification n WHERE n.alert_id = alert.id AND n.status IN ('sent', 'failed')),
+               (SELECT max((e.details->>'members')::bigint) FROM alert_event e WHERE e.alert_id = alert.id AND e.kind = 'acknowledged'))
            AND NOT EXISTS (SELECT FROM notification n WHERE n.alert_id = alert.id AND n.status = 'pending' AND n.attempts = 0)))
 ORDER BY notified_at NULLS FIRST
 LIMIT $2
@@ -724,9 +726,10 @@ type AlertLockRemindersParams struct {
 	MaxRows      int32
 }
 
-// Firing episodes to remind of, locked: those last notified longer ago than the given seconds, or never, as
-// a command knows no channel; and groups that have doubled since the largest notice that was sent, unless
-// one waits that no channel was offered yet, as it will count the members itself.
+// Episodes to remind of, locked: firing ones last notified longer ago than the given seconds, or never, as
+// a command knows no channel; and groups that have doubled since the largest notice that was sent or failed
+// for good, and since somebody acknowledged them, unless a notice waits that no channel was offered yet, as
+// it will count the members itself.
 func (q *Queries) AlertLockReminders(ctx context.Context, db DBTX, arg AlertLockRemindersParams) ([]Alert, error) {
 	rows, err := db.Query(ctx, alertLockReminders, arg.EverySeconds, arg.MaxRows)
 	if err != nil {

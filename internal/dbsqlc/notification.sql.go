@@ -92,17 +92,18 @@ func (q *Queries) NotificationEnqueue(ctx context.Context, db DBTX, arg Notifica
 }
 
 const notificationFailed = `-- name: NotificationFailed :execrows
-UPDATE notification SET status = 'failed', failed_at = clock_timestamp(), last_error = $1, next_attempt_at = NULL
-WHERE id = $2 AND status = 'pending'
+UPDATE notification SET status = 'failed', failed_at = clock_timestamp(), members = $1, last_error = $2, next_attempt_at = NULL
+WHERE id = $3 AND status = 'pending'
 `
 
 type NotificationFailedParams struct {
+	Members   int64
 	LastError *string
 	ID        int64
 }
 
 func (q *Queries) NotificationFailed(ctx context.Context, db DBTX, arg NotificationFailedParams) (int64, error) {
-	result, err := db.Exec(ctx, notificationFailed, arg.LastError, arg.ID)
+	result, err := db.Exec(ctx, notificationFailed, arg.Members, arg.LastError, arg.ID)
 	if err != nil {
 		return 0, err
 	}

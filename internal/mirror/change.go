@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -28,11 +27,11 @@ type change struct {
 
 // mirroredRow is what a sync needs to know of a row of deal or billing.
 type mirroredRow struct {
-	json           []byte     // the whole row as to_jsonb gives it; nil when there is none
-	PublishedAt    *time.Time `json:"published_at"`
-	DeletedAt      *time.Time `json:"deleted_at"`
-	DealUID        *string    `json:"deal_uid"`
-	DealDocumentID *string    `json:"deal_document_id"`
+	json           []byte  // the whole row as to_jsonb gives it; nil when there is none
+	PublishedAt    *string `json:"published_at"` // only whether there is one: Go reads no infinity
+	DeletedAt      *string `json:"deleted_at"`
+	DealUID        *string `json:"deal_uid"`
+	DealDocumentID *string `json:"deal_document_id"`
 }
 
 // readChange reads the document's row and maps Strapi's answer to the new one. No

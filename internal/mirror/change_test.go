@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -11,10 +12,10 @@ import (
 
 func TestChange_Kind(t *testing.T) {
 	t.Parallel()
-	now := time.Now()
-	published := mirroredRow{json: []byte("{}"), PublishedAt: &now}
+	now, then := time.Now(), "-infinity"
+	published := mirroredRow{json: []byte("{}"), PublishedAt: &then}
 	draft := mirroredRow{json: []byte("{}")}
-	tombstone := mirroredRow{json: []byte("{}"), PublishedAt: &now, DeletedAt: &now}
+	tombstone := mirroredRow{json: []byte("{}"), PublishedAt: &then, DeletedAt: &then}
 	deal, billing := dbsqlc.DealUpsertParams{PublishedAt: &now}, dbsqlc.BillingUpsertParams{PublishedAt: &now}
 	found, gone := current{found: true}, current{}
 	for want, changes := range map[string][]change{
@@ -27,5 +28,17 @@ func TestChange_Kind(t *testing.T) {
 		for i, c := range changes {
 			require.Equal(t, want, c.kind(), "%s %d", want, i)
 		}
+	}
+}
+
+// A time that an operator wrote in SQL, and that Go cannot read, must not keep the
+// document from its next sync.
+func TestMirroredRow_AnyTime(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{"infinity", "0001-01-01T00:00:00+00:00 BC", "10000-01-01T00:00:00+00:00"} {
+		var row mirroredRow
+		require.NoError(t, json.Unmarshal([]byte(`{"published_at":"`+at+`","deleted_at":null}`), &row))
+		require.NotNil(t, row.PublishedAt)
+		require.Nil(t, row.DeletedAt)
 	}
 }

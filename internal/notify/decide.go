@@ -39,8 +39,10 @@ func mutedBy(n dbsqlc.NotificationGetRow) Suppression {
 }
 
 // endedBeforeDue reports whether the episode ended before its first notice was due.
+// An escalation before which nothing was sent ended with it.
 func endedBeforeDue(n dbsqlc.NotificationGetRow, firstNoticeDelay time.Duration) bool {
-	return Reason(n.Reason) == First && n.ResolvedAt != nil && n.ResolvedAt.Sub(n.CreatedAt) <= firstNoticeDelay
+	isFirst := Reason(n.Reason) == First || Reason(n.Reason) == Escalated && n.Notices == 0
+	return isFirst && n.ResolvedAt != nil && n.ResolvedAt.Sub(n.CreatedAt) <= firstNoticeDelay
 }
 
 // attempt is one try to send a notification.

@@ -253,7 +253,7 @@ func (w *SendWorker) attempt(ctx context.Context, job *river.Job[SendArgs], n db
 		})
 	case "failed":
 		return w.record(ctx, job, n, attempted(n, a, "notification_failed"), func(tx pgx.Tx) (int64, error) {
-			return w.queries.NotificationFailed(ctx, tx, dbsqlc.NotificationFailedParams{ID: n.ID, LastError: lastError(a.err)})
+			return w.queries.NotificationFailed(ctx, tx, dbsqlc.NotificationFailedParams{ID: n.ID, Members: n.Members, LastError: lastError(a.err)})
 		})
 	}
 	return w.tryAgain(ctx, n, a, then.wait)

@@ -57,19 +57,21 @@ func TestSuppression(t *testing.T) {
 		n    row
 		want Suppression
 	}{
-		"First":                 {row{Reason: "first", AlertStatus: "firing"}, ""},
-		"FirstAcknowledged":     {row{Reason: "first", AlertStatus: "acknowledged"}, ""},
-		"FirstOverBeforeDue":    {row{Reason: "first", AlertStatus: "resolved", ResolvedAt: after(30 * time.Second)}, AlreadyResolved},
-		"FirstOverSince":        {row{Reason: "first", AlertStatus: "resolved", ResolvedAt: after(31 * time.Second)}, ""},
-		"FirstSilenced":         {row{Reason: "first", AlertStatus: "suppressed", Silenced: true}, Silenced},
-		"EscalatedInhibited":    {row{Reason: "escalated", AlertStatus: "suppressed", Notices: 1}, Inhibition},
-		"EscalatedAcknowledged": {row{Reason: "escalated", AlertStatus: "acknowledged", Notices: 1}, ""},
-		"Reminder":              {row{Reason: "reminder", AlertStatus: "firing", Notices: 1}, ""},
-		"ReminderAcknowledged":  {row{Reason: "reminder", AlertStatus: "acknowledged", Notices: 1}, Acknowledged},
-		"ReminderOver":          {row{Reason: "reminder", AlertStatus: "resolved", Notices: 1}, AlreadyResolved},
-		"ReminderSilenced":      {row{Reason: "reminder", AlertStatus: "suppressed", Silenced: true, Notices: 1}, Silenced},
-		"Resolved":              {row{Reason: "resolved", AlertStatus: "resolved", Notices: 1}, ""},
-		"ResolvedNeverSent":     {row{Reason: "resolved", AlertStatus: "resolved"}, NeverSent},
+		"First":                   {row{Reason: "first", AlertStatus: "firing"}, ""},
+		"FirstAcknowledged":       {row{Reason: "first", AlertStatus: "acknowledged"}, ""},
+		"FirstOverBeforeDue":      {row{Reason: "first", AlertStatus: "resolved", ResolvedAt: after(30 * time.Second)}, AlreadyResolved},
+		"FirstOverSince":          {row{Reason: "first", AlertStatus: "resolved", ResolvedAt: after(31 * time.Second)}, ""},
+		"FirstSilenced":           {row{Reason: "first", AlertStatus: "suppressed", Silenced: true}, Silenced},
+		"EscalatedOverBeforeDue":  {row{Reason: "escalated", AlertStatus: "resolved", ResolvedAt: after(time.Second)}, AlreadyResolved},
+		"EscalatedOverAfterFirst": {row{Reason: "escalated", AlertStatus: "resolved", ResolvedAt: after(time.Second), Notices: 1}, ""},
+		"EscalatedInhibited":      {row{Reason: "escalated", AlertStatus: "suppressed", Notices: 1}, Inhibition},
+		"EscalatedAcknowledged":   {row{Reason: "escalated", AlertStatus: "acknowledged", Notices: 1}, ""},
+		"Reminder":                {row{Reason: "reminder", AlertStatus: "firing", Notices: 1}, ""},
+		"ReminderAcknowledged":    {row{Reason: "reminder", AlertStatus: "acknowledged", Notices: 1}, Acknowledged},
+		"ReminderOver":            {row{Reason: "reminder", AlertStatus: "resolved", Notices: 1}, AlreadyResolved},
+		"ReminderSilenced":        {row{Reason: "reminder", AlertStatus: "suppressed", Silenced: true, Notices: 1}, Silenced},
+		"Resolved":                {row{Reason: "resolved", AlertStatus: "resolved", Notices: 1}, ""},
+		"ResolvedNeverSent":       {row{Reason: "resolved", AlertStatus: "resolved"}, NeverSent},
 	} {
 		c.n.CreatedAt = enqueued
 		require.Equal(t, c.want, suppression(c.n, 30*time.Second), name)
