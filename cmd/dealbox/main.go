@@ -51,7 +51,7 @@ type cli struct {
 	Breaker BreakerCmd `cmd:"" help:"Show the breaker in front of Strapi, and hold it open or closed."`
 	Sign    SignCmd    `cmd:"" help:"Sign a webhook body, or sign and send it. Needs STRAPI_WEBHOOK_SECRET."`
 	Doctor  DoctorCmd  `cmd:"" help:"Check settings, database, Strapi and alert channels; print what to do about each failure."`
-	Sync    SyncCmd    `cmd:"" help:"Compare the mirror with Strapi now. Needs DATABASE_URL and a service that runs."`
+	Sync    SyncCmd    `cmd:"" help:"Compare the mirror with Strapi now. Needs DATABASE_URL and a running service."`
 
 	Version kong.VersionFlag `help:"Print the version."`
 }
