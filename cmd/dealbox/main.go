@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"dealbox/internal/app"
+	"dealbox/internal/pgerr"
 
 	"github.com/alecthomas/kong"
 )
@@ -81,9 +82,19 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	}
 	command.BindTo(ctx, (*context.Context)(nil))
 	if err := command.Run(p); err != nil {
-		return fail(stderr, exitFailed, err)
+		return fail(stderr, exitFailed, withHint(err))
 	}
 	return exitDone
+}
+
+// withHint adds what to do where the database lacks what the command uses. Only
+// serve compares the schema first: at night a command that finds its own tables
+// should work, also when a step is missing.
+func withHint(err error) error {
+	if pgerr.IsMissing(err) {
+		return fmt.Errorf("%w: the database's schema is behind this program, see 'dealbox migrate status'", err)
+	}
+	return err
 }
 
 func fail(stderr io.Writer, code int, err error) int {
