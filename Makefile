@@ -80,7 +80,7 @@ test-strapi: ## Run the tests with a real Strapi; needs Node 20 and installs 690
 	TEST_STRAPI=1 $(WITHPG) -- $(GO) test -json -count=1 -timeout=90m -run 'TestStrapi|TestInstall' $(TESTFLAGS) ./internal/realstrapi | $(REPOCHECK) results -v
 
 .PHONY: test-race
-test-race: ## The same with the race detector (needs a C compiler; several times slower)
+test-race: ## Run all tests with the race detector (needs a C compiler; several times slower)
 	CGO_ENABLED=1 $(WITHPG) -- $(GOTEST) -race $(TESTFLAGS) $(PKG) | $(RESULTS)
 
 .PHONY: test-plugin
@@ -107,7 +107,7 @@ lint: ## Check style, words, the import rules, and that generated code and docs/
 	$(SQLC) diff
 
 .PHONY: words
-words: ## List the words that are not used here, where they stand, and what to say instead
+words: ## List where words stand that this project avoids, and what to say instead (nothing: there are none)
 	@$(REPOCHECK) words
 
 .PHONY: house

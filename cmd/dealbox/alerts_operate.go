@@ -71,7 +71,7 @@ type AlertsSilenceCmd struct {
 // Validate refuses a silence without an end, as wrong usage.
 func (c *AlertsSilenceCmd) Validate() error {
 	if (c.For > 0) == (c.Until != "") {
-		return errors.New("say how long: --for 2h, or --until a time")
+		return errors.New("say how long: either --for 2h or --until a time")
 	}
 	_, err := parseWhen(c.Until, time.Now())
 	return err

@@ -130,7 +130,9 @@ func printEvent(w io.Writer, d inbox.Detail) {
 		if m.LastError != nil {
 			line("last error", fmt.Sprintf("%s (%d failures in a row)", *m.LastError, m.Failures))
 		}
-		line("next attempt", moment(m.NextAttemptAt))
+		if m.DeadAt == nil {
+			line("next attempt", moment(m.NextAttemptAt))
+		}
 		line("dead since", moment(m.DeadAt))
 	}
 	for _, j := range d.Jobs {

@@ -73,7 +73,7 @@ func TestEvents_Commands(t *testing.T) {
 	d := newDesk(t)
 	require.Equal(t, "no events\n", d.done("events list"))
 	ids := d.store(dealBody("alive"), dealBody("gone"), `{"event":"trigger-test"}`, "{\xff\x1b")
-	pgtest.OpenOn(t, d.env["DATABASE_URL"]).MustExec("UPDATE entity_sync SET state = 'dead', dead_at = now(), failures = 12, last_error = 'HTTP 500' WHERE document_id = 'gone'")
+	pgtest.OpenOn(t, d.env["DATABASE_URL"]).MustExec("UPDATE entity_sync SET state = 'dead', dead_at = now(), failures = 12, last_error = 'HTTP 500', next_attempt_at = now() + interval '1 hour' WHERE document_id = 'gone'")
 
 	list := d.done("events list")
 	for _, id := range ids {
@@ -93,6 +93,8 @@ func TestEvents_Commands(t *testing.T) {
 	require.Contains(t, detail, "HTTP 500 (12 failures in a row)")
 	require.Contains(t, detail, dealBody("gone"))
 	require.Contains(t, detail, "does not store it")
+	require.Contains(t, detail, "dead since")
+	require.NotContains(t, detail, "next attempt", "a dead letter has none")
 	require.Contains(t, d.done("events show "+ids[3]), "the body is 3 bytes and no text")
 	var shown inbox.Detail
 	require.NoError(t, json.Unmarshal([]byte(d.done("events show --json "+ids[1])), &shown))

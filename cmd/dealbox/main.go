@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"dealbox/internal/app"
+	"dealbox/internal/pgerr"
 
 	"github.com/alecthomas/kong"
 )
@@ -51,7 +52,7 @@ type cli struct {
 	Breaker BreakerCmd `cmd:"" help:"Show the breaker in front of Strapi, and hold it open or closed."`
 	Sign    SignCmd    `cmd:"" help:"Sign a webhook body, or sign and send it. Needs STRAPI_WEBHOOK_SECRET."`
 	Doctor  DoctorCmd  `cmd:"" help:"Check settings, database, Strapi and alert channels; print what to do about each failure."`
-	Sync    SyncCmd    `cmd:"" help:"Compare the mirror with Strapi now. Needs DATABASE_URL and a service that runs."`
+	Sync    SyncCmd    `cmd:"" help:"Compare the mirror with Strapi now. Needs DATABASE_URL and a running service."`
 
 	Version kong.VersionFlag `help:"Print the version."`
 }
@@ -81,9 +82,19 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	}
 	command.BindTo(ctx, (*context.Context)(nil))
 	if err := command.Run(p); err != nil {
-		return fail(stderr, exitFailed, err)
+		return fail(stderr, exitFailed, withHint(err))
 	}
 	return exitDone
+}
+
+// withHint adds what to do where the database lacks what the command uses. Only
+// serve compares the schema first: at night a command that finds its own tables
+// should work, also when a step is missing.
+func withHint(err error) error {
+	if pgerr.IsMissing(err) {
+		return fmt.Errorf("%w: the database's schema is behind this program, see 'dealbox migrate status'", err)
+	}
+	return err
 }
 
 func fail(stderr io.Writer, code int, err error) int {

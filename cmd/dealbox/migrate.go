@@ -13,8 +13,8 @@ import (
 
 // MigrateCmd is `dealbox migrate`.
 type MigrateCmd struct {
-	Up     MigrateUpCmd     `cmd:"" help:"Apply what is missing; any number of processes may do it at once. Needs DATABASE_URL."`
-	Status MigrateStatusCmd `cmd:"" help:"List the steps and whether the database has them. Needs DATABASE_URL."`
+	Up     MigrateUpCmd     `cmd:"" help:"Apply what is missing; any number of processes may do it at once. Needs DATABASE_URL or DATABASE_MIGRATE_URL."`
+	Status MigrateStatusCmd `cmd:"" help:"List the steps and whether the database has them. Needs DATABASE_URL or DATABASE_MIGRATE_URL."`
 }
 
 // Help is shown by `dealbox migrate --help`.

@@ -86,6 +86,16 @@ func TestMigrate_Unreleased(t *testing.T) {
 	}
 }
 
+func TestMigrate_CommandsNameItWhenTablesAreMissing(t *testing.T) {
+	t.Parallel()
+	e := environ{"DATABASE_URL": pgtest.EmptyURL(t)}
+	for _, command := range []string{"alerts list", "alerts ack 1", "events list", "events replay --dead", "breaker show", "sync"} {
+		out := dealbox(t, e, "", command)
+		require.Equal(t, exitFailed, out.code, command)
+		require.Contains(t, out.stderr, "see 'dealbox migrate status'", command)
+	}
+}
+
 func TestMigrate_PrefersTheOwnersURL(t *testing.T) {
 	t.Parallel()
 	e := environ{"DATABASE_URL": "postgres://nobody:" + canary + "@127.0.0.1:1/none", "DATABASE_MIGRATE_URL": pgtest.URL(t)}

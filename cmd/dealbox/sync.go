@@ -20,7 +20,7 @@ type SyncCmd struct {
 
 // Help is shown by `dealbox sync --help`.
 func (SyncCmd) Help() string {
-	return "The running service does the work; only a full run finds deletions and silent changes. Needs DATABASE_URL and nothing else."
+	return "The running service does the work; only a full run finds deletions and silent changes. Of the settings it needs DATABASE_URL alone."
 }
 
 // Run requests the comparison and, with --wait, follows it to its end.

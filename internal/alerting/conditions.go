@@ -138,8 +138,8 @@ func (a *Alerts) resolveReason(key episodeKey) string {
 	return "the channel sends again"
 }
 
-// resolveQuiet resolves episodes of rules that report no good news and have not
-// fired for long enough.
+// resolveQuiet resolves episodes of rules that have not fired for long enough, for
+// rules that nothing resolves explicitly.
 func (a *Alerts) resolveQuiet(ctx context.Context, tx pgx.Tx) (int, error) {
 	most := 0
 	for _, r := range rules {

@@ -48,7 +48,7 @@ type Rule struct {
 	// Clears is the condition that resolves an episode.
 	Clears string
 	// Quiet resolves an episode whose rule does not fire any more, for rules that
-	// report no good news: who raised it, another machine or process, may be gone.
+	// nothing resolves explicitly: who raised it, another machine or process, may be gone.
 	Quiet []Quiet
 	// First is what to do first. docs/operations.md has more.
 	First string
@@ -64,7 +64,7 @@ type Quiet struct {
 var rules = []Rule{
 	{
 		Name: RuleBodyQuarantined, Levels: []level.Level{level.Warning}, Subject: "why it cannot be read",
-		Means:  "an authentic webhook could not be read and was set aside",
+		Means:  "an authentic webhook could not be read and is quarantined",
 		Clears: "by hand: the webhook stays unread, so only a person can decide that it does not matter",
 		First:  "dealbox events list --status quarantined",
 	},
@@ -92,7 +92,7 @@ var rules = []Rule{
 	{
 		Name: RuleForecastSwing, Levels: []level.Level{level.Warning}, Subject: "the currency",
 		Means:  "the forecast differs from that of an hour ago by more than FORECAST_SWING_PERCENT",
-		Clears: "it does not any more: an hour later at the latest, if it stays as it is",
+		Clears: "it is near that of an hour before again, after an hour at the latest if it stays as it is",
 		Quiet:  []Quiet{{After: time.Hour}},
 		First:  "see what changed: select * from mirror_change order by id desc limit 50",
 	},
@@ -106,7 +106,7 @@ var rules = []Rule{
 		Name: RuleMassDeleteGuard, Levels: []level.Level{level.Critical}, Subject: "the type's REST plural",
 		Means:  "more documents vanished from Strapi than is plausible; Dealbox does not delete them",
 		Clears: "a full reconciliation finds few missing again, or an operator allows the deletions",
-		First:  "check in Strapi whether they are really deleted; if so: dealbox sync --full --allow-deletes",
+		First:  "check in Strapi whether they are really deleted; if so: dealbox sync --allow-deletes",
 	},
 	{
 		Name: RuleNotificationFailing, Levels: []level.Level{level.Error}, Subject: "the channel",

@@ -40,7 +40,7 @@ func (d doctor) access(context.Context) []Finding {
 	case len(a.AdminTokens) == 0:
 		return []Finding{ok(check, "reads as configured; without ADMIN_TOKEN operator actions are refused")}
 	}
-	return []Finding{ok(check, fmt.Sprintf("reads as configured; %d may act", len(a.AdminTokens)))}
+	return []Finding{ok(check, fmt.Sprintf("reads as configured; ADMIN_TOKEN has %d for operator actions", len(a.AdminTokens)))}
 }
 
 func isLoopback(listen string) bool {
@@ -74,7 +74,7 @@ func (d doctor) webhookSecrets(context.Context) []Finding {
 		return []Finding{warn(check, "STRAPI_WEBHOOK_TOKEN is accepted: it proves who sent a webhook, not that its content is unchanged",
 			"Let Strapi sign its webhooks and unset STRAPI_WEBHOOK_TOKEN when you can.")}
 	}
-	return []Finding{ok(check, fmt.Sprintf("%d, long enough and not easy to guess", len(w.Secrets)))}
+	return []Finding{ok(check, fmt.Sprintf("STRAPI_WEBHOOK_SECRET has %d, long enough and not easy to guess", len(w.Secrets)))}
 }
 
 // commonWords are in secrets that people made up.

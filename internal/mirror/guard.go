@@ -137,7 +137,7 @@ func raiseGuard(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts, t strap
 	_, err := alerts.Raise(ctx, tx, alerting.Alert{
 		Rule: alerting.RuleMassDeleteGuard, Subject: t.Plural, Level: level.Critical,
 		Message: fmt.Sprintf("Too many %s vanished from Strapi at once. Dealbox keeps them and holds their deletions back. "+
-			"Look at Strapi first: if its data is wrong (an old backup, another database, a lost permission), bring it back and the next "+
+			"Check the collection in Strapi first: if its data is wrong (an old backup, another database, a lost permission), bring it back and the next "+
 			"full reconciliation resets the guard. If the deletions are right, run 'dealbox sync --allow-deletes'", t.Plural),
 		Details: details,
 	})

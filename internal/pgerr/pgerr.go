@@ -42,6 +42,16 @@ func IsBadValue(err error) bool {
 	return false
 }
 
+// IsMissing reports whether a statement names a schema, table, column or function
+// that the database does not have.
+func IsMissing(err error) bool {
+	switch Code(err) {
+	case "3F000", "42P01", "42703", "42883":
+		return true
+	}
+	return false
+}
+
 // IsUnavailable reports whether the database could not be reached, or not in
 // time: the same statement may succeed later. A statement that is wrong is not.
 func IsUnavailable(err error) bool {

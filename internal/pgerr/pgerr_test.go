@@ -15,7 +15,7 @@ import (
 func TestKinds(t *testing.T) {
 	t.Parallel()
 	postgres := func(code string) error { return fmt.Errorf("write: %w", &pgconn.PgError{Code: code}) }
-	type kinds struct{ conflict, value, row, unavailable bool }
+	type kinds struct{ conflict, value, row, missing, unavailable bool }
 	for name, c := range map[string]struct {
 		err  error
 		want kinds
@@ -34,12 +34,13 @@ func TestKinds(t *testing.T) {
 		"disk full":                  {postgres("53100"), kinds{unavailable: true}},
 		"shutting down":              {postgres("57P01"), kinds{unavailable: true}},
 		"input/output error":         {postgres("58030"), kinds{unavailable: true}},
+		"no such table":              {postgres("42P01"), kinds{missing: true}},
 		"syntax error":               {postgres("42601"), kinds{}},
 		"read-only transaction":      {postgres("25006"), kinds{}},
 		"deadline":                   {context.DeadlineExceeded, kinds{unavailable: true}},
 		"network":                    {&net.OpError{Op: "read", Err: errors.New("reset")}, kinds{unavailable: true}},
 	} {
-		got := kinds{IsConflict(c.err), IsBadValue(c.err), IsBadRow(c.err), IsUnavailable(c.err)}
+		got := kinds{IsConflict(c.err), IsBadValue(c.err), IsBadRow(c.err), IsMissing(c.err), IsUnavailable(c.err)}
 		require.Equal(t, c.want, got, name)
 	}
 }

@@ -25,7 +25,7 @@ const (
 
 // The reasons that speak about the whole body.
 var (
-	errNotJSON   = errors.New("the body is not valid JSON, or cut short")
+	errNotJSON   = errors.New("the body is not valid JSON, is cut short, or nests over 10,000 levels")
 	errNotObject = errors.New("the body is not a JSON object")
 )
 

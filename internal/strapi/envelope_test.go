@@ -79,7 +79,7 @@ func TestParseEnvelope_Quarantines(t *testing.T) {
 	full := head
 	full.DocumentID = "abc"
 	nothing := Envelope{}
-	const invalid = "the body is not valid JSON, or cut short"
+	const invalid = "the body is not valid JSON, is cut short, or nests over 10,000 levels"
 	right := entryBody(`{"documentId":"abc"}`)
 	for name, c := range map[string]struct {
 		body   string
