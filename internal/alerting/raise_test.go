@@ -110,7 +110,7 @@ func TestAlerts_Resolve(t *testing.T) {
 	require.Equal(t, "1 2 1", h.MustText(`SELECT string_agg(sequence::text, ' ' ORDER BY id) FROM notification`))
 }
 
-// Resolve is called on good news, which is nearly always: it must not scan.
+// Resolve is called whenever something works, which is nearly always: it must not scan.
 func TestAlerts_Resolve_UsesTheIndex(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t, alerting.Config{})
