@@ -328,6 +328,8 @@ func (w *SyncWorker) countFailure(ctx context.Context, a attempt, cause error) (
 	case err != nil:
 		return false, fmt.Errorf("record that the sync of %s failed (%w): %w", a.key, cause, err)
 	case after.State == "dead":
+		w.cfg.Logger.Warn("a document is a dead letter now: Dealbox has stopped trying",
+			"document", a.key.String(), "failures", a.row.Failures, "error", lastError)
 		return true, river.JobCancel(cause)
 	case a.seq < after.WantSeq:
 		return true, nil // a later job holds the document
