@@ -55,7 +55,12 @@ func (c *AlertsResolveCmd) Run(ctx context.Context, p *program) error {
 }
 
 func (p *program) printEpisode(asJSON bool, e alerting.Episode) error {
-	return p.print(asJSON, e, func(w io.Writer) { fmt.Fprintf(w, "alert %d (%s) is %s\n", e.ID, e.Rule, e.Status) })
+	return p.print(asJSON, e, func(w io.Writer) {
+		fmt.Fprintf(w, "alert %d (%s) is %s\n", e.ID, e.Rule, e.Status)
+		if e.Status == alerting.Resolved && e.Members > 0 {
+			fmt.Fprintf(w, "its %s are still as they were: run 'dealbox alerts show %d'\n", plural(e.Members, "member", "members"), e.ID)
+		}
+	})
 }
 
 // AlertsSilenceCmd is `dealbox alerts silence`.
