@@ -52,7 +52,7 @@ func mutants() []*mutant {
 		{name: "moved billings not looked at", statement: "BillingOfDeal", parts: []string{"WHERE", "WHERE false AND"}},
 		{name: "a sweep that finds no deletions", statement: "ReconciliationGhostInsert", parts: []string{"\nWHERE", "\nWHERE false AND"}},
 		{name: "forecast: want read after the mirror", statement: "ForecastAdvance", parts: []string{"done = $1", "done = want + 0 * $1::bigint"}},
-		{name: "forecast: marked outside the transaction", outside: "ForecastMark"},
+		{name: "forecast: marked outside the transaction", outside: "ForecastMark", hot: true},
 	}
 }
 

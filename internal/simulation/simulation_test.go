@@ -99,7 +99,7 @@ func (h *history) close() {
 
 const (
 	// histories is what a test run tries.
-	histories = 400
+	histories = 200
 	// repeated is how many of them are run twice.
 	repeated = 10
 	// mutantSeeds is how many histories a mutant may survive.
