@@ -6,6 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -121,8 +123,24 @@ func connect(t *testing.T, url string) *clocked {
 	config.RuntimeParams["jit"] = "off"
 	conn, err := pgx.ConnectConfig(t.Context(), config)
 	require.NoError(t, err)
+	keepReading(conn)
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	return &clocked{Conn: conn}
+}
+
+// keepReading makes pgx read in the goroutine that asks. When a write takes over
+// 15 ms, as on a busy machine, pgx begins to read in a goroutine of its own, outside
+// of the history's bubble, and Go ends a program whose bubble is woken from outside.
+func keepReading(conn *pgx.Conn) {
+	fields := reflect.ValueOf(conn.PgConn()).Elem()
+	field := func(name string) reflect.Value {
+		f := fields.FieldByName(name)
+		return reflect.NewAt(f.Type(), f.Addr().UnsafePointer()).Elem()
+	}
+	started := field("bgReaderStarted").Interface().(chan struct{})
+	timer := time.AfterFunc(math.MaxInt64, func() { started <- struct{}{} }) // pgx waits for it
+	timer.Stop()
+	field("slowWriteTimer").Set(reflect.ValueOf(timer))
 }
 
 // isLocked reports whether a statement met another transaction's lock
