@@ -17,14 +17,18 @@ const (
 	RuleEventDeadLettered     = "event_dead_lettered"
 	RuleForecastSwing         = "forecast_swing"
 	RuleLostWebhooks          = "lost_webhooks"
+	RuleMassChange            = "mass_change"
 	RuleMassDeleteGuard       = "mass_delete_guard"
+	RuleMassNullGuard         = "mass_null_guard"
 	RuleNotificationFailing   = "notification_failing"
 	RuleOldestPending         = "oldest_pending"
 	RulePartitionsRunningOut  = "partitions_running_out"
+	RulePublishedTwice        = "published_twice"
 	RuleReconciliationFailing = "reconciliation_failing"
 	RuleSignatureFailures     = "signature_failures"
 	RuleStrapiTokenRefused    = "strapi_token_refused"
 	RuleStrapiUnusable        = "strapi_unusable"
+	RuleUnreadableRows        = "unreadable_rows"
 	RuleWebhooksRefused       = "webhooks_refused"
 )
 
@@ -103,10 +107,22 @@ var rules = []Rule{
 		First:  "check the webhooks in Strapi, and its log",
 	},
 	{
+		Name: RuleMassChange, Levels: []level.Level{level.Warning}, Subject: "the type's REST plural",
+		Means:  "a reconciliation found that many documents changed in a way that no webhook announces: a restored backup, a changed schema or FIELDS setting. The mirror follows",
+		Clears: "a later full reconciliation finds no such change",
+		First:  "ask who changed Strapi; the alert says what such a change looks like",
+	},
+	{
 		Name: RuleMassDeleteGuard, Levels: []level.Level{level.Critical}, Subject: "the type's REST plural",
 		Means:  "more documents vanished from Strapi than is plausible; Dealbox does not delete them",
 		Clears: "a full reconciliation finds few missing again, or an operator allows the deletions",
 		First:  "check in Strapi whether they are really deleted; if so: dealbox sync --allow-deletes",
+	},
+	{
+		Name: RuleMassNullGuard, Levels: []level.Level{level.Critical}, Subject: "the type's REST plural",
+		Means:  "an essential value is null, empty or 0 in more documents at once than is plausible; Dealbox keeps the values that it has",
+		Clears: "a full reconciliation finds the values again, or an operator allows them to be empty",
+		First:  "compare one of the documents in Strapi; if the values are right: dealbox sync --full --allow-deletes",
 	},
 	{
 		Name: RuleNotificationFailing, Levels: []level.Level{level.Error}, Subject: "the channel",
@@ -127,9 +143,15 @@ var rules = []Rule{
 		First:  "run a worker; its log says why it makes none",
 	},
 	{
-		Name: RuleReconciliationFailing, Levels: []level.Level{level.Error},
-		Means:  "the mirror could not be compared with Strapi",
-		Clears: "the next run that ends well",
+		Name: RulePublishedTwice, Levels: []level.Level{level.Warning}, Subject: "the type's REST plural",
+		Means:  "Strapi has two published rows of one document",
+		Clears: "a full reconciliation finds one of each",
+		First:  "publish the document again in Strapi",
+	},
+	{
+		Name: RuleReconciliationFailing, Levels: []level.Level{level.Error}, Subject: "the type's REST plural",
+		Means:  "a content type could not be compared with Strapi; the others were",
+		Clears: "the next run that compares it",
 		First:  "read the error in the alert; it is mostly Strapi's answer",
 	},
 	{
@@ -154,6 +176,12 @@ var rules = []Rule{
 		Means:  "Strapi answers, but not with a content type as Dealbox needs it: no such route, not JSON, no such relation. Its documents wait",
 		Clears: "Strapi serves the type",
 		First:  "dealbox doctor",
+	},
+	{
+		Name: RuleUnreadableRows, Levels: []level.Level{level.Warning}, Subject: "the type's REST plural",
+		Means:  "Strapi lists rows that are no documents, such as one without a documentId. They are skipped, and no deletion of the type is concluded",
+		Clears: "a full reconciliation can use every row",
+		First:  "correct the rows in Strapi; the alert has their row ids",
 	},
 	{
 		Name: RuleWebhooksRefused, Levels: []level.Level{level.Error},

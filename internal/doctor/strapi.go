@@ -74,7 +74,7 @@ func probeType(ctx context.Context, client *strapi.Client, t strapi.ContentType)
 			p.refused = append(p.refused, relation)
 		}
 	}
-	// A page that holds all locales of one document, however many there are.
+	// More than one row, for the case that the first is none that Dealbox can use.
 	page, err := client.List(ctx, t, strapi.ListQuery{Version: strapi.Published, PageSize: 25})
 	switch {
 	case err != nil:

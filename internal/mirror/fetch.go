@@ -105,7 +105,7 @@ func inItsLocale(key Key, cur current) current {
 func (s *Source) isEmpty(ctx context.Context, t strapi.ContentType, breaker circuit.Snapshot) (bool, error) {
 	for _, v := range []strapi.Version{strapi.Published, strapi.Draft} {
 		page, err := s.List(ctx, t, strapi.ListQuery{Version: v, PageSize: 1}, breaker)
-		if err != nil || len(page.Documents) > 0 || page.More {
+		if err != nil || page.Rows > 0 {
 			return false, err
 		}
 	}
@@ -114,7 +114,8 @@ func (s *Source) isEmpty(ctx context.Context, t strapi.ContentType, breaker circ
 
 // List returns one page of a type's list, read by the retry policy. breaker is the
 // breaker's state from before. It populates the relations, so that a relation which
-// Strapi does not know is noticed here, too.
+// Strapi does not know is noticed here, too. This is the one place that says what of a
+// listed document is read.
 func (s *Source) List(ctx context.Context, t strapi.ContentType, q strapi.ListQuery, breaker circuit.Snapshot) (page strapi.Page, err error) {
 	q.Populate = relations(t)
 	err = s.call(ctx, "", breaker, func(ctx context.Context) error {
@@ -200,10 +201,10 @@ func ambiguous(e *strapi.Error) bool {
 }
 
 // countsForBreaker reports whether Strapi could not be reached, could not answer, or
-// did not answer like Strapi. A refusal (4xx) is an answer.
+// did not answer like Strapi. A refusal (4xx) is an answer, and so is one too large to read.
 func countsForBreaker(err error) bool {
 	var e *strapi.Error
-	return errors.As(err, &e) && (e.Transient() || e.Kind == strapi.Unreadable)
+	return errors.As(err, &e) && (e.Transient() || e.Kind == strapi.Unreadable) && !errors.Is(err, strapi.ErrTooLarge)
 }
 
 func isNotFound(err error) bool {
