@@ -201,7 +201,7 @@ func (h *history) forceBreaker() {
 
 // lossy is what only a reconciliation repairs, and reconciliation itself.
 func (h *history) lossy() error {
-	switch h.random.IntN(4) {
+	switch h.random.IntN(5) {
 	case 0:
 		h.askReconcile(reconcile.Delta)
 	case 1:
@@ -210,6 +210,8 @@ func (h *history) lossy() error {
 		h.tick()
 	case 3:
 		return h.silentChange()
+	case 4:
+		return h.oddity()
 	}
 	return nil
 }
@@ -240,14 +242,80 @@ func (h *history) end() error {
 	}
 	clear(h.poisoned)
 	h.pass(time.Hour)
+	if err := h.withOddRows(); err != nil {
+		return err
+	}
+	h.restless, h.eventful = maxRestless, true
 	h.askReconcile(reconcile.Full)
 	if err := h.drain(); err != nil {
 		return err
 	}
+	h.restless, h.eventful = 0, false
 	if err := h.watch.atRest(h, true, true); err != nil {
 		return fmt.Errorf("after one reconciliation: %w", err)
 	}
+	if err := h.onceMore(); err != nil {
+		return err
+	}
 	return h.watch.forecastFromNothing(h)
+}
+
+// withOddRows reconciles while Strapi lists rows that are no documents, if it does, and has
+// lost a document of the same type: that must not be found to be gone. Then it removes
+// those rows.
+func (h *history) withOddRows() error {
+	if !h.oddRows {
+		return nil
+	}
+	for _, d := range h.documents {
+		if h.odd[d.UID] && !d.states[len(d.states)-1].deleted {
+			h.note("Strapi: delete %s silently", d.DocumentID)
+			if err := h.fake.SilentDelete(d.UID, d.DocumentID); err != nil {
+				return err
+			}
+			h.noteStates()
+			break
+		}
+	}
+	before, err := h.facts.ghosts()
+	if err != nil {
+		return err
+	}
+	h.askReconcile(reconcile.Full)
+	if err := h.drain(); err != nil {
+		return err
+	}
+	after, err := h.facts.ghosts()
+	if err != nil {
+		return err
+	}
+	for _, key := range after[len(before):] {
+		if h.odd[key.UID] {
+			return violated("no deletion beside an odd row", "%s was found to be gone", key)
+		}
+	}
+	return h.removeOddRows()
+}
+
+// onceMore reconciles a mirror that is in step, if a document is published twice: that
+// must find nothing, however often it is done.
+func (h *history) onceMore() error {
+	if !h.twins {
+		return nil
+	}
+	before, err := h.facts.differences()
+	if err != nil {
+		return err
+	}
+	h.askReconcile(reconcile.Full)
+	if err := h.drain(); err != nil {
+		return err
+	}
+	after, err := h.facts.differences()
+	if err == nil && after != before {
+		err = violated("in step is in step", "a full reconciliation of a mirror in step found %d differences", after-before)
+	}
+	return err
 }
 
 // maxDrainSteps is how many steps it may take until nothing is left to be done.
@@ -258,6 +326,9 @@ func (h *history) drain() error {
 	for range maxDrainSteps {
 		if err := h.quiesce(); err != nil {
 			return err
+		}
+		if h.eventful {
+			time.Sleep(time.Millisecond) //nolint:forbidigo // of the history, not of the test
 		}
 		done, err := h.drainStep()
 		if done || err != nil {
@@ -277,6 +348,10 @@ func (h *history) drainStep() (done bool, err error) {
 		h.saves++
 		return false, h.saveAgain(d)
 	}
+	if h.restless > 0 && h.chance(12) {
+		h.restless--
+		return false, h.disturbList()
+	}
 	due := dueJobs(jobs)
 	switch {
 	case len(ready) > 0 && !h.chance(4):
@@ -295,6 +370,9 @@ func (h *history) drainStep() (done bool, err error) {
 	h.pass(h.untilNext(jobs))
 	return false, h.upkeep(jobs)
 }
+
+// maxRestless is how often Strapi changes during the last reconciliation.
+const maxRestless = 3
 
 // maxSaves is how often poisoned documents are saved while the history drains.
 const maxSaves = 3
