@@ -67,7 +67,7 @@ func TestLoadConfig_Defaults(t *testing.T) {
 	require.Equal(t, retention.Config{Events: 90 * day, Alerts: 400 * day, Forecasts: 48 * time.Hour}, c.Retention)
 	require.Equal(t, HeartbeatConfig{}, c.Heartbeat)
 	require.Equal(t, LogConfig{Level: slog.LevelInfo}, c.Log)
-	require.Equal(t, 20*time.Second, c.Lifecycle.ShutdownTimeout)
+	require.Equal(t, LifecycleConfig{ShutdownTimeout: 20 * time.Second, ShutdownDelay: 5 * time.Second}, c.Lifecycle)
 }
 
 func TestLoadConfig_EverySetting(t *testing.T) {
@@ -89,7 +89,7 @@ func TestLoadConfig_EverySetting(t *testing.T) {
 		"API_TOKEN", goodAPIToken, "ADMIN_TOKEN", "ann="+goodAdmin, "PUBLIC_READS", "TRUE",
 		"TRUSTED_PROXIES", "10.1.2.3/8, ::ffff:192.0.2.1", "CORS_ORIGINS", "https://App.example.com/,http://localhost:3000",
 		"EVENT_RETENTION", "30d", "ALERT_RETENTION", "1000d", "FORECAST_RETENTION", "3600", "HEARTBEAT_URL", "https://hc.example.com/ping/1?x=y",
-		"LOG_LEVEL", "debug", "LOG_FORMAT", "text", "SHUTDOWN_TIMEOUT", "45s",
+		"LOG_LEVEL", "debug", "LOG_FORMAT", "text", "SHUTDOWN_TIMEOUT", "45s", "SHUTDOWN_DELAY", "7",
 	), Everything...)
 	require.Equal(t, 20, c.Database.MaxConns)
 	require.Equal(t, "[::]:0", c.Listen.Addr)
@@ -127,7 +127,7 @@ func TestLoadConfig_EverySetting(t *testing.T) {
 	require.Equal(t, retention.Config{Events: 30 * day, Alerts: 1000 * day, Forecasts: time.Hour}, c.Retention)
 	require.Equal(t, HeartbeatConfig{"https://hc.example.com/ping/1?x=y"}, c.Heartbeat)
 	require.Equal(t, LogConfig{Level: slog.LevelDebug, Format: "text"}, c.Log)
-	require.Equal(t, 45*time.Second, c.Lifecycle.ShutdownTimeout)
+	require.Equal(t, LifecycleConfig{ShutdownTimeout: 45 * time.Second, ShutdownDelay: 7 * time.Second}, c.Lifecycle)
 }
 
 // mistakes has a wrong value for every setting. Those of secrets hold the canary.
@@ -187,6 +187,7 @@ var mistakes = environ{
 	"LOG_LEVEL":                         "loud",
 	"LOG_FORMAT":                        "xml",
 	"SHUTDOWN_TIMEOUT":                  "0",
+	"SHUTDOWN_DELAY":                    "11s", // over half of the default of SHUTDOWN_TIMEOUT
 }
 
 func TestLoadConfig_EveryMistakeAtOnce(t *testing.T) {

@@ -27,6 +27,9 @@ func (a *API) observe(next http.Handler) http.Handler {
 		if r.ContentLength != 0 {
 			a.limitBody(w)
 		}
+		if a.stages.Readiness.IsStopping() {
+			w.Header().Set("Connection", "close") // the client's next request goes elsewhere
+		}
 		defer func() {
 			if p := recover(); p != nil {
 				a.recovered(w, r, p)
