@@ -46,8 +46,12 @@ type Config struct {
 	CORSOrigins []string
 	// TrustedProxies may name the client in X-Forwarded-For. It only matters for logs.
 	TrustedProxies []netip.Prefix
-	// BodyTimeout is how long a request may take to send its body (default 10 s).
+	// BodyTimeout is how long a request may take to send its body (default 9 s: Strapi
+	// gives up after 10 s).
 	BodyTimeout time.Duration
+	// BodyBudget bounds the bytes of large bodies that all deliveries hold together
+	// (default 64 MiB). Beyond it a large one is answered 503.
+	BodyBudget int64
 	// CommitTimeout is how long a webhook waits for its commit before it is
 	// answered 503 (default 7 s). Strapi gives up after 10 s.
 	CommitTimeout time.Duration
@@ -103,9 +107,11 @@ type API struct {
 	metrics   *metrics
 	// signatures counts what the webhook accepted and refused.
 	signatures signatures
-	health     cached[measurement]
-	ready      cached[error]
-	handler    http.Handler
+	// bodies is what the deliveries that are under way hold.
+	bodies  budget
+	health  cached[measurement]
+	ready   cached[error]
+	handler http.Handler
 }
 
 // New checks the settings and builds the routes. It opens nothing.
@@ -117,7 +123,8 @@ func New(config Config, stages Stages) (*API, error) {
 		csrf:    http.NewCrossOriginProtection(),
 		logger:  cmp.Or(config.Logger, slog.New(slog.DiscardHandler)),
 	}
-	a.config.BodyTimeout = cmp.Or(config.BodyTimeout, 10*time.Second)
+	a.config.BodyTimeout = cmp.Or(config.BodyTimeout, 9*time.Second)
+	a.bodies.limit = cmp.Or(config.BodyBudget, bodyBudget)
 	a.config.CommitTimeout = cmp.Or(config.CommitTimeout, 7*time.Second)
 	a.config.ProbeTimeout = cmp.Or(config.ProbeTimeout, health.ProbeTimeout)
 	for _, origin := range config.CORSOrigins {

@@ -64,6 +64,7 @@ func TestWebhook_OrderOfChecks(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	big := strings.Repeat("x", 1<<20+1)
+	wrong := strings.Repeat("0", 64)
 	post := func(header http.Header, body string) *http.Request {
 		r := h.request(http.MethodPost, "/api/v1/webhooks/strapi", strings.NewReader(body))
 		r.Header = header
@@ -91,7 +92,7 @@ func TestWebhook_OrderOfChecks(t *testing.T) {
 		"Length":        {post(typed(), big), 413, "body_too_large"},
 		"Missing":       {post(typed(), "{}"), 401, "signature_missing"},
 		"Malformed":     {post(typed("X-Strapi-Signature", "nonsense"), "{}"), 401, "signature_malformed"},
-		"Mismatch":      {post(typed("X-Strapi-Signature", strings.Repeat("0", 64)), "{}"), 401, "signature_mismatch"},
+		"Mismatch":      {post(typed("X-Strapi-Signature", wrong), "{}"), 401, "signature_mismatch"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := h.do(c.request)
@@ -139,7 +140,7 @@ func TestWebhook_Size(t *testing.T) {
 	})
 	t.Run("EndlessChunks", func(t *testing.T) {
 		c := dial(t, h)
-		c.send("Transfer-Encoding: chunked\r\n\r\n")
+		c.send(formed + "Transfer-Encoding: chunked\r\n\r\n")
 		go func() {
 			chunk := "10000\r\n" + strings.Repeat("x", 0x10000) + "\r\n"
 			for {
@@ -153,6 +154,9 @@ func TestWebhook_Size(t *testing.T) {
 		require.True(t, got.Close)
 	})
 }
+
+// formed is a signature in form, which is wrong for any body.
+var formed = "X-Strapi-Signature: " + strings.Repeat("0", 64) + "\r\n"
 
 // wire is a connection that a test speaks HTTP over by hand.
 type wire struct {
@@ -189,18 +193,82 @@ func TestWebhook_Body(t *testing.T) {
 	t.Run("SlowIsCut", func(t *testing.T) {
 		h := open(t, func(c *httpapi.Config, _ *httpapi.Stages) { c.BodyTimeout = 200 * time.Millisecond })
 		c := dial(t, h)
-		c.send("Content-Length: 100\r\n\r\n{")
+		c.send(formed + "Content-Length: 100\r\n\r\n{")
 		got := c.answer()
 		require.Equal(t, http.StatusRequestTimeout, got.StatusCode)
 		require.True(t, got.Close)
 	})
 	t.Run("TruncatedIsUnreadable", func(t *testing.T) {
 		c := dial(t, h)
-		c.send("Content-Length: 100\r\n\r\n{")
+		c.send(formed + "Content-Length: 100\r\n\r\n{")
 		require.NoError(t, c.conn.(*net.TCPConn).CloseWrite())
 		require.Equal(t, http.StatusBadRequest, c.answer().StatusCode)
 	})
 	requireNoEvents(t, h)
+}
+
+// What the headers decide is answered before the body comes, and a client that goes on
+// sending still gets its answer.
+func TestWebhook_RefusedBeforeTheBody(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	for name, test := range map[string]struct {
+		header string
+		status int
+	}{
+		"NoSignature":     {"Content-Length: 1048576\r\n\r\n", 401},
+		"Malformed":       {"X-Strapi-Signature: nonsense\r\nContent-Length: 1048576\r\n\r\n", 401},
+		"MalformedChunks": {"X-Strapi-Signature: nonsense\r\nTransfer-Encoding: chunked\r\n\r\n", 401},
+		"ExpectsContinue": {"Expect: 100-continue\r\nContent-Length: 1048576\r\n\r\n", 401},
+		"TooLarge":        {formed + "Content-Length: 33554432\r\n\r\n", 413},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := dial(t, h)
+			c.send(test.header)
+			got := c.answer()
+			require.Equal(t, test.status, got.StatusCode)
+			require.True(t, got.Close)
+		})
+	}
+	t.Run("TheWholeBodyIsSentFirst", func(t *testing.T) {
+		for _, signature := range []string{"", "nonsense"} {
+			c := dial(t, h)
+			c.send("X-Strapi-Signature: " + signature + "\r\nContent-Length: 1048576\r\n\r\n")
+			_, err := io.WriteString(c.conn, strings.Repeat("x", 1<<20)) // as a client that does not listen meanwhile
+			require.NoError(t, err)
+			require.Equal(t, 401, c.answer().StatusCode)
+		}
+	})
+	requireNoEvents(t, h)
+}
+
+// Large bodies that strangers send slowly take their share of the budget and no more:
+// the next large one is told to come again, usual ones are taken, and so are large
+// ones when the slow ones are cut.
+func TestWebhook_BodyBudget(t *testing.T) {
+	t.Parallel()
+	h := open(t, func(c *httpapi.Config, _ *httpapi.Stages) { c.BodyBudget, c.BodyTimeout = 1<<20, 2*time.Second })
+	large := dealEvent("entry.update", "large"+strings.Repeat(" ", 600<<10))
+	require.Equal(t, http.StatusAccepted, h.do(h.delivery(large)).StatusCode)
+	var strangers []wire
+	for range 3 {
+		c := dial(t, h)
+		c.send(formed + "Content-Length: 1000000\r\n\r\n" + strings.Repeat("x", 400<<10))
+		strangers = append(strangers, c)
+	}
+	var refused answer
+	require.Eventually(t, func() bool {
+		refused = h.do(h.delivery(large))
+		return refused.StatusCode == http.StatusServiceUnavailable
+	}, time.Minute, time.Millisecond, "the strangers hold the budget")
+	requireError(t, refused, 503, "too_many_large_bodies")
+	require.Equal(t, "5", refused.Header.Get("Retry-After"))
+	require.Equal(t, http.StatusAccepted, h.do(h.delivery(dealEvent("entry.update", "usual"))).StatusCode)
+
+	for _, c := range strangers {
+		require.Contains(t, []int{http.StatusRequestTimeout, http.StatusServiceUnavailable}, c.answer().StatusCode)
+	}
+	require.Eventually(t, func() bool { return h.do(h.delivery(large)).StatusCode == http.StatusAccepted }, time.Minute, time.Millisecond)
 }
 
 // Promise 8: an unauthenticated request costs no database connection.
