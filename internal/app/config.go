@@ -78,6 +78,7 @@ type WebhookConfig struct {
 	Secrets   []Secret
 	Tolerance time.Duration
 	Token     Secret // one, or several for rotation, comma-separated
+	MaxBytes  int    // of a body that is stored
 }
 
 // StrapiConfig is where Strapi is and what of it is mirrored.

@@ -52,7 +52,7 @@ func TestLoadConfig_Defaults(t *testing.T) {
 	require.Equal(t, AccessConfig{}, c.Access)
 	require.Equal(t, WebhookConfig{
 		Schemes: []webhooksig.Scheme{webhooksig.SchemeStandard, webhooksig.SchemeTimestamped, webhooksig.SchemeStrapi},
-		Secrets: []Secret{goodSecret}, Tolerance: 300 * time.Second,
+		Secrets: []Secret{goodSecret}, Tolerance: 300 * time.Second, MaxBytes: 1 << 20,
 	}, c.Webhook)
 	require.Equal(t, 10*time.Second, c.Strapi.Timeout)
 	require.Equal(t, 3, c.Retry.MaxRetries)
@@ -75,7 +75,7 @@ func TestLoadConfig_EverySetting(t *testing.T) {
 	c := mustLoad(t, required.with(
 		"DATABASE_MAX_CONNS", "20", "PORT", "0", "LISTEN_ADDR", "::", "PUBLIC_URL", "https://ops.example.com/dealbox/",
 		"STRAPI_WEBHOOK_SECRET", goodSecret+" , whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw,",
-		"STRAPI_WEBHOOK_SCHEMES", "Strapi,standard,strapi", "STRAPI_WEBHOOK_TOLERANCE", "60",
+		"STRAPI_WEBHOOK_SCHEMES", "Strapi,standard,strapi", "STRAPI_WEBHOOK_TOLERANCE", "60", "WEBHOOK_MAX_BYTES", "2 MiB",
 		"STRAPI_WEBHOOK_TOKEN", goodToken+", "+otherSecret, "STRAPI_TIMEOUT", "2.5",
 		"RETRY_MAX_RETRIES", "0", "RETRY_INITIAL_DELAY", "0.5", "RETRY_MAX_DELAY", "5s", "RETRY_EXPONENTIAL_BASE", "1.5",
 		"JOB_MAX_ATTEMPTS", "3", "WORKER_COUNT", "7",
@@ -97,7 +97,7 @@ func TestLoadConfig_EverySetting(t *testing.T) {
 	require.Equal(t, WebhookConfig{
 		Schemes:   []webhooksig.Scheme{webhooksig.SchemeStrapi, webhooksig.SchemeStandard},
 		Secrets:   []Secret{goodSecret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"},
-		Tolerance: time.Minute, Token: goodToken + "," + otherSecret,
+		Tolerance: time.Minute, Token: goodToken + "," + otherSecret, MaxBytes: 2 << 20,
 	}, c.Webhook)
 	require.Equal(t, 2500*time.Millisecond, c.Strapi.Timeout)
 	require.Equal(t, 0, c.Retry.MaxRetries)
@@ -145,6 +145,7 @@ var mistakes = environ{
 	"STRAPI_WEBHOOK_SCHEMES":            "standard,sha1",
 	"STRAPI_WEBHOOK_TOLERANCE":          "-1s",
 	"STRAPI_WEBHOOK_TOKEN":              canary + " x",
+	"WEBHOOK_MAX_BYTES":                 "17MiB",
 	"STRAPI_DEAL_TYPES":                 "pipeline-deals",
 	"STRAPI_BILLING_TYPES":              "api::billing.billing=",
 	"STRAPI_DEAL_FIELDS":                "colour=color",
@@ -301,6 +302,18 @@ func TestLoadConfig_WebhookSecret(t *testing.T) {
 		}
 		require.Len(t, ProblemsOf(err), 1, test.secret)
 		require.Equal(t, test.wrong, ProblemsOf(err)[0].Wrong, test.secret)
+	}
+}
+
+func TestLoadConfig_WebhookMaxBytes(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]int{"": 1 << 20, "1024": 1 << 10, "512KiB": 512 << 10, "16 MiB": 16 << 20, "16777216": 16 << 20} {
+		c := mustLoad(t, environ{"STRAPI_WEBHOOK_TOKEN": goodToken, "WEBHOOK_MAX_BYTES": value}, needWebhook)
+		require.Equal(t, want, c.Webhook.MaxBytes, value)
+	}
+	for _, bad := range []string{"0", "1023", "0KiB", "0MiB", "-1MiB", "16777217", "17MiB", "1e6", "1MB", "MiB", "9999999999999MiB"} {
+		_, err := LoadConfig(environ{"STRAPI_WEBHOOK_TOKEN": goodToken, "WEBHOOK_MAX_BYTES": bad}.getenv, needWebhook)
+		require.Len(t, ProblemsOf(err), 1, bad)
 	}
 }
 

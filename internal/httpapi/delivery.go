@@ -1,13 +1,14 @@
 package httpapi
 
 import (
+	"crypto/sha256"
 	"errors"
 	"io"
 	"net/http"
-	"slices"
 	"sync/atomic"
 
 	"dealbox/internal/inbox"
+	"dealbox/internal/strapi"
 	"dealbox/internal/webhooksig"
 )
 
@@ -18,6 +19,11 @@ const (
 	// bodyBudget bounds the bytes beyond freeBytes that all deliveries hold together, from
 	// their first byte to their commit.
 	bodyBudget = 64 << 20
+	// maxStored is the largest body that is stored unless Config.MaxBody says otherwise.
+	maxStored = 1 << 20
+	// maxVerified is the largest body that is accepted, in bytes. A deal with 4,200 billings
+	// is 1.5 MB.
+	maxVerified = 16 << 20
 	// maxUnread bounds what is read of a body after its answer, in bytes.
 	maxUnread = 16 << 20
 )
@@ -26,53 +32,90 @@ const (
 // any more.
 func (a *API) readDelivery(w http.ResponseWriter, r *http.Request, signed *webhooksig.Body) (d inbox.Delivery, done func(), err error) {
 	held := &share{of: &a.bodies}
-	body, err := readBody(w, r, held)
-	if err != nil {
-		held.giveBack()
+	defer func() {
+		if err != nil {
+			held.giveBack()
+		}
+	}()
+	rest := http.MaxBytesReader(w, r.Body, maxVerified)
+	if d.Body, err = readStored(rest, r.ContentLength, a.config.MaxBody, held); err != nil {
 		return inbox.Delivery{}, nil, err
 	}
-	_, _ = signed.Write(body) // it cannot fail
+	if len(d.Body) <= a.config.MaxBody {
+		_, _ = signed.Write(d.Body) // it cannot fail
+	} else {
+		head := d.Body
+		d.Body = nil
+		if d.Large, err = readLarge(head, rest, signed, held); err != nil {
+			return inbox.Delivery{}, nil, err
+		}
+	}
 	verified, err := signed.End()
 	if err != nil {
-		held.giveBack()
 		a.signatures.refused(err, r.Header)
 		return inbox.Delivery{}, nil, err
 	}
 	a.signatures.accepted()
-	return inbox.Delivery{Scheme: verified.Scheme, ID: verified.DeliveryID, Body: body}, held.giveBack, nil
+	if d.Large != nil {
+		a.metrics.large.Inc()
+	}
+	d.Scheme, d.ID = verified.Scheme, verified.DeliveryID
+	return d, held.giveBack, nil
 }
 
-// readBody returns the body, of at most maxBody bytes, in a slice of its own:
-// Receive keeps it. It trusts Content-Length only up to freeBytes, so that a stranger
-// cannot reserve memory with a header.
-func readBody(w http.ResponseWriter, r *http.Request, held *share) ([]byte, error) {
-	if 0 <= r.ContentLength && r.ContentLength <= freeBytes { // net/http reads no more than that
-		body := make([]byte, r.ContentLength)
-		_, err := io.ReadFull(r.Body, body)
-		return body, unreadable(err)
+// readStored returns the body in a slice of its own: Receive keeps it. Of a body that is
+// larger than limit it returns the first limit+1 bytes. It trusts Content-Length only up
+// to freeBytes, so that a stranger cannot reserve memory with a header.
+func readStored(rest io.Reader, contentLength int64, limit int, held *share) ([]byte, error) {
+	size := freeBytes
+	if 0 <= contentLength && contentLength < freeBytes {
+		size = int(contentLength) + 1 // one more, to see the end
 	}
-	rest := http.MaxBytesReader(w, r.Body, maxBody)
-	body := make([]byte, 0, freeBytes)
+	body := make([]byte, 0, min(size, limit+1))
 	for {
 		n, err := rest.Read(body[len(body):cap(body)])
 		body = body[:len(body)+n]
-		if errors.Is(err, io.EOF) {
+		switch {
+		case errors.Is(err, io.EOF):
 			return body, nil
-		}
-		if err != nil {
+		case err != nil:
 			return nil, unreadable(err)
-		}
-		if len(body) < cap(body) {
+		case len(body) > limit:
+			return body[:limit+1], nil
+		case len(body) < cap(body):
 			continue
 		}
-		if !held.take(int64(len(body))) { // it doubles
-			return nil, &Error{
-				Status: http.StatusServiceUnavailable, Code: "too_many_large_bodies",
-				Message: "too many large bodies are under way; send it again",
-			}
+		more := min(len(body), limit+1-len(body))
+		if !held.take(int64(more)) {
+			return nil, errTooMuch
 		}
-		body = slices.Grow(body, len(body))
+		body = append(make([]byte, 0, len(body)+more), body...)
 	}
+}
+
+// errTooMuch is the answer to a large body while others take up the budget.
+var errTooMuch = &Error{
+	Status: http.StatusServiceUnavailable, Code: "too_many_large_bodies",
+	Message: "too many large bodies are under way; send it again",
+}
+
+// readLarge verifies a body that is too large to be stored while it streams. It keeps
+// what names the document. head is its first bytes, which were read already.
+func readLarge(head []byte, rest io.Reader, signed *webhooksig.Body, held *share) (*inbox.Large, error) {
+	held.giveBack()
+	if !held.take(strapi.MaxLargeKept) {
+		return nil, errTooMuch
+	}
+	envelope, digest := &strapi.LargeEnvelope{}, sha256.New()
+	all := io.MultiWriter(signed, digest, envelope)
+	_, _ = all.Write(head) // none of them fails
+	n, err := io.CopyBuffer(all, rest, make([]byte, 32<<10))
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	large := &inbox.Large{Bytes: len(head) + int(n), SHA256: [sha256.Size]byte(digest.Sum(nil))}
+	large.Envelope, large.Err = envelope.Envelope()
+	return large, nil
 }
 
 // budget bounds bytes over all requests.

@@ -27,8 +27,6 @@ import (
 )
 
 const (
-	// maxBody is the largest webhook body, in bytes. Strapi's bodies are 1–4 kB.
-	maxBody = 1 << 20
 	// maxHeaders is the most header bytes that a webhook may carry. Strapi
 	// sends less than 1 kB; the rest is room for proxies.
 	maxHeaders = 16 << 10
@@ -49,6 +47,9 @@ type Config struct {
 	// BodyTimeout is how long a request may take to send its body (default 9 s: Strapi
 	// gives up after 10 s).
 	BodyTimeout time.Duration
+	// MaxBody is the largest webhook body that is stored, in bytes (default 1 MiB). A larger
+	// one, up to 16 MiB, is verified and its document refreshed.
+	MaxBody int
 	// BodyBudget bounds the bytes of large bodies that all deliveries hold together
 	// (default 64 MiB). Beyond it a large one is answered 503.
 	BodyBudget int64
@@ -124,6 +125,7 @@ func New(config Config, stages Stages) (*API, error) {
 		logger:  cmp.Or(config.Logger, slog.New(slog.DiscardHandler)),
 	}
 	a.config.BodyTimeout = cmp.Or(config.BodyTimeout, 9*time.Second)
+	a.config.MaxBody = cmp.Or(config.MaxBody, maxStored)
 	a.bodies.limit = cmp.Or(config.BodyBudget, bodyBudget)
 	a.config.CommitTimeout = cmp.Or(config.CommitTimeout, 7*time.Second)
 	a.config.ProbeTimeout = cmp.Or(config.ProbeTimeout, health.ProbeTimeout)

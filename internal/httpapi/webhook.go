@@ -51,8 +51,8 @@ func checkHead(r *http.Request) error {
 	if headerBytes(r.Header) > maxHeaders {
 		return &Error{Status: http.StatusRequestHeaderFieldsTooLarge, Code: "headers_too_large", Message: "the headers are over 16 KiB"}
 	}
-	if r.ContentLength > maxBody {
-		return tooLarge(maxBody)
+	if r.ContentLength > maxVerified {
+		return tooLarge(maxVerified)
 	}
 	return nil
 }

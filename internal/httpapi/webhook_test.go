@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"net"
@@ -63,7 +64,7 @@ func TestWebhook_Actions(t *testing.T) {
 func TestWebhook_OrderOfChecks(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	big := strings.Repeat("x", 1<<20+1)
+	big := strings.Repeat("x", 16<<20+1)
 	wrong := strings.Repeat("0", 64)
 	post := func(header http.Header, body string) *http.Request {
 		r := h.request(http.MethodPost, "/api/v1/webhooks/strapi", strings.NewReader(body))
@@ -117,23 +118,17 @@ func requireNoEvents(t *testing.T, h *env) {
 func TestWebhook_Size(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	t.Run("LargestIsAccepted", func(t *testing.T) {
+	t.Run("LargestIsStored", func(t *testing.T) {
 		body := strings.Repeat(" ", 1<<20)
 		require.Equal(t, http.StatusAccepted, h.do(h.delivery(body)).StatusCode)
 		chunked := h.delivery(body)
 		chunked.ContentLength = -1
 		require.Equal(t, http.StatusAccepted, h.do(chunked).StatusCode)
-	})
-	t.Run("OneMoreIsNot", func(t *testing.T) {
-		body := strings.Repeat(" ", 1<<20+1)
-		requireError(t, h.do(h.delivery(body)), 413, "body_too_large")
-		chunked := h.delivery(body)
-		chunked.ContentLength = -1
-		requireError(t, h.do(chunked), 413, "body_too_large")
+		require.Equal(t, "1048576 ", h.MustText("SELECT octet_length(body) || ' ' || coalesce(body_bytes::text, '') FROM inbox_event"))
 	})
 	t.Run("PromisedLengthIsAnsweredBeforeTheBody", func(t *testing.T) {
 		c := dial(t, h)
-		c.send("Content-Length: 1048577\r\n\r\n")
+		c.send(formed + "Content-Length: 16777217\r\n\r\n")
 		got := c.answer()
 		require.Equal(t, 413, got.StatusCode)
 		require.True(t, got.Close)
@@ -153,6 +148,48 @@ func TestWebhook_Size(t *testing.T) {
 		require.Equal(t, 413, got.StatusCode)
 		require.True(t, got.Close)
 	})
+}
+
+// A body over WEBHOOK_MAX_BYTES is verified, accounted for, and not stored; its document
+// is refreshed. Where it names none, everything is compared.
+func TestWebhook_Large(t *testing.T) {
+	t.Parallel()
+	h := open(t, func(c *httpapi.Config, _ *httpapi.Stages) { c.MaxBody = 64 << 10 })
+	billings := `{"documentId":"other","name":"` + strings.Repeat("x", 100) + `"},`
+	large := func(documentID string, size int) string {
+		return strings.Replace(dealEvent("entry.update", documentID), `"name"`, `"billings":[`+strings.Repeat(billings, size/len(billings))+`{}],"locale":"fr","name"`, 1)
+	}
+	deal := large("deal1", 200<<10)
+	for range 2 {
+		got := h.do(h.delivery(deal))
+		require.Equal(t, http.StatusAccepted, got.StatusCode, string(got.body))
+		require.Equal(t, "forecast_recompute_queued", got.json(t)["action"])
+	}
+	chunked := h.delivery(large("deal2", 200<<10))
+	chunked.ContentLength = -1
+	require.Equal(t, http.StatusAccepted, h.do(chunked).StatusCode)
+	require.Equal(t, []string{"deal1 fr 2", "deal2 fr 1"}, h.MustTexts("SELECT document_id || ' ' || locale || ' ' || want_seq FROM entity_sync ORDER BY 1"))
+	require.Equal(t, "pending f "+fmt.Sprintf("%d %x", len(deal), sha256.Sum256([]byte(deal))), h.MustText(
+		"SELECT concat_ws(' ', status, body_kept, body_bytes, body_sha256) FROM audit_event WHERE document_id = 'deal1'"))
+	require.Equal(t, "0", h.MustText("SELECT sum(octet_length(body))::text FROM inbox_event"))
+
+	forged := h.delivery(large("deal3", 200<<10))
+	forged.Header.Set("X-Strapi-Signature", strings.Repeat("0", 64))
+	requireError(t, h.do(forged), 401, "signature_mismatch")
+
+	require.Zero(t, pgtest.MustGet[int](h.DB, "SELECT count(*) FROM reconciliation_run"))
+	got := h.do(h.delivery(`{"event":"entry.upd` + strings.Repeat("x", 200<<10)))
+	require.Equal(t, http.StatusAccepted, got.StatusCode)
+	require.Equal(t, "quarantined", got.json(t)["action"])
+	require.Equal(t, "full after_quarantine", h.MustText("SELECT kind || ' ' || trigger FROM reconciliation_run"))
+
+	require.Equal(t, "3 0 2 0 0 1", h.MustText("SELECT concat_ws(' ', received, processed, pending, dead, ignored, quarantined) FROM inbox_ledger"))
+	require.Contains(t, string(h.get("/metrics").body), "dealbox_webhook_bodies_not_kept_total 4")
+
+	most := large("deal4", 16<<20)
+	requireError(t, h.do(h.delivery(most)), 413, "body_too_large")
+	most = most[:16<<20]
+	require.Equal(t, http.StatusAccepted, h.do(h.delivery(most)).StatusCode)
 }
 
 // formed is a signature in form, which is wrong for any body.
@@ -216,10 +253,10 @@ func TestWebhook_RefusedBeforeTheBody(t *testing.T) {
 		header string
 		status int
 	}{
-		"NoSignature":     {"Content-Length: 1048576\r\n\r\n", 401},
-		"Malformed":       {"X-Strapi-Signature: nonsense\r\nContent-Length: 1048576\r\n\r\n", 401},
+		"NoSignature":     {"Content-Length: 8388608\r\n\r\n", 401},
+		"Malformed":       {"X-Strapi-Signature: nonsense\r\nContent-Length: 8388608\r\n\r\n", 401},
 		"MalformedChunks": {"X-Strapi-Signature: nonsense\r\nTransfer-Encoding: chunked\r\n\r\n", 401},
-		"ExpectsContinue": {"Expect: 100-continue\r\nContent-Length: 1048576\r\n\r\n", 401},
+		"ExpectsContinue": {"Expect: 100-continue\r\nContent-Length: 8388608\r\n\r\n", 401},
 		"TooLarge":        {formed + "Content-Length: 33554432\r\n\r\n", 413},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -233,8 +270,8 @@ func TestWebhook_RefusedBeforeTheBody(t *testing.T) {
 	t.Run("TheWholeBodyIsSentFirst", func(t *testing.T) {
 		for _, signature := range []string{"", "nonsense"} {
 			c := dial(t, h)
-			c.send("X-Strapi-Signature: " + signature + "\r\nContent-Length: 1048576\r\n\r\n")
-			_, err := io.WriteString(c.conn, strings.Repeat("x", 1<<20)) // as a client that does not listen meanwhile
+			c.send("X-Strapi-Signature: " + signature + "\r\nContent-Length: 8388608\r\n\r\n")
+			_, err := io.WriteString(c.conn, strings.Repeat("x", 8<<20)) // as a client that does not listen meanwhile
 			require.NoError(t, err)
 			require.Equal(t, 401, c.answer().StatusCode)
 		}
