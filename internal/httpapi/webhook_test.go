@@ -280,7 +280,7 @@ func TestWebhook_RefusedBeforeTheBody(t *testing.T) {
 }
 
 // Large bodies that strangers send slowly take their share of the budget and no more:
-// the next large one is told to come again, usual ones are taken, and so are large
+// the next large one is answered 503, usual ones are taken, and so are large
 // ones when the slow ones are cut.
 func TestWebhook_BodyBudget(t *testing.T) {
 	t.Parallel()
