@@ -33,7 +33,7 @@ const (
 var required = environ{
 	"DATABASE_URL":          "postgres://dealbox:pw@127.0.0.1:5432/dealbox",
 	"STRAPI_URL":            "https://cms.example.com",
-	"STRAPI_API_TOKEN":      "0a1b2c3d4e5f",
+	"STRAPI_API_TOKEN":      "0a1b2c3d4e5f6071",
 	"STRAPI_WEBHOOK_SECRET": goodSecret,
 }
 
@@ -323,6 +323,20 @@ func TestLoadConfig_WebhookTokenAlone(t *testing.T) {
 	c := mustLoad(t, environ{"STRAPI_WEBHOOK_TOKEN": goodToken}, needWebhook)
 	require.Empty(t, c.Webhook.Schemes)
 	require.Equal(t, goodToken, c.Webhook.Token.Reveal())
+}
+
+// A secret of some letters would stand in ordinary text, too.
+func TestLoadConfig_ShortSecrets(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"STRAPI_WEBHOOK_SECRET", "STRAPI_WEBHOOK_TOKEN", "STRAPI_API_TOKEN", "API_TOKEN", "ADMIN_TOKEN", "ALERT_WEBHOOK_SECRET"} {
+		for _, value := range []string{"a", "fifteen-bytes-x"} {
+			_, err := LoadConfig(required.with(name, value).getenv, Everything...)
+			require.Len(t, ProblemsOf(err), 1, "%s=%s", name, value)
+			require.Equal(t, name, ProblemsOf(err)[0].Setting)
+			require.Contains(t, err.Error(), fmt.Sprintf("%d bytes", len(value)))
+		}
+	}
+	mustLoad(t, required.with("STRAPI_API_TOKEN", "sixteen-bytes-xy", "SMTP_URL", "smtp://a:b@mail.example.com"), Everything...)
 }
 
 func TestLoadConfig_EachSecretOnce(t *testing.T) {
