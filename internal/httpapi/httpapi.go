@@ -109,10 +109,12 @@ type API struct {
 	// signatures counts what the webhook accepted and refused.
 	signatures signatures
 	// bodies is what the deliveries that are under way hold.
-	bodies  budget
-	health  cached[measurement]
-	ready   cached[error]
-	handler http.Handler
+	bodies budget
+	// refusals counts refused requests that have no line of their own in the log.
+	refusals refusals
+	health   cached[measurement]
+	ready    cached[error]
+	handler  http.Handler
 }
 
 // New checks the settings and builds the routes. It opens nothing.
@@ -125,6 +127,7 @@ func New(config Config, stages Stages) (*API, error) {
 		logger:  cmp.Or(config.Logger, slog.New(slog.DiscardHandler)),
 	}
 	a.config.BodyTimeout = cmp.Or(config.BodyTimeout, 9*time.Second)
+	a.refusals = refusals{logger: a.logger, counts: map[string]*refusedCount{}}
 	a.config.MaxBody = cmp.Or(config.MaxBody, maxStored)
 	a.bodies.limit = cmp.Or(config.BodyBudget, bodyBudget)
 	a.config.CommitTimeout = cmp.Or(config.CommitTimeout, 7*time.Second)

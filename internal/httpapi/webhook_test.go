@@ -415,6 +415,11 @@ func TestWebhook_Log(t *testing.T) {
 	require.Equal(t, "INFO", line["level"])
 	require.Equal(t, "signature_mismatch", line["code"])
 
+	again := h.delivery(`{}`)
+	again.Header.Set("X-Strapi-Signature", strings.Repeat("0", 64))
+	line = h.logs.of(t, h.do(again).Header.Get("X-Request-Id"))
+	require.Equal(t, "DEBUG", line["level"], "the next ones of the minute are counted")
+
 	for _, never := range []string{"doc-in-the-body", secret, good.Request.Header.Get("X-Strapi-Signature")} {
 		require.NotContains(t, h.logs.String(), never)
 	}
