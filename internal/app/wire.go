@@ -139,6 +139,7 @@ func (s *Service) newServer(version string) error {
 		Version: version, Access: accessConfig(s.config.Access),
 		CORSOrigins: s.config.Access.CORSOrigins, TrustedProxies: s.config.Access.TrustedProxies, Logger: s.log,
 		ReconcileInterval: s.config.Reconcile.Interval, MaxBody: s.config.Webhook.MaxBytes,
+		HealthOnly: s.role == RoleWorker,
 	}, httpapi.Stages{
 		DB: s.readPool, Verifier: verifier, Receive: s.receiver.Receive, Breaker: s.breaker, Forecast: s.forecast, Readiness: s.readiness,
 		Alerts: s.alerts, Types: s.config.Strapi.Types, Replays: s.replays, Reconcile: s.runs.Request, Groups: s.receiver.Groups,

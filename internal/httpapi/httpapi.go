@@ -62,6 +62,9 @@ type Config struct {
 	// ReconcileInterval is how often a reconciliation is due. Health is degraded when
 	// one is overdue (0: health does not check it).
 	ReconcileInterval time.Duration
+	// HealthOnly leaves health, readiness and metrics: a process with role worker takes no
+	// webhooks and shows no data.
+	HealthOnly bool
 	// Logger gets one line a request (default: none).
 	Logger *slog.Logger
 }
