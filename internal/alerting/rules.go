@@ -25,6 +25,7 @@ const (
 	RuleSignatureFailures     = "signature_failures"
 	RuleStrapiTokenRefused    = "strapi_token_refused"
 	RuleStrapiUnusable        = "strapi_unusable"
+	RuleValueUnreadable       = "value_unreadable"
 	RuleWebhooksRefused       = "webhooks_refused"
 )
 
@@ -41,6 +42,8 @@ type Rule struct {
 	// Group words an episode that has members, such as the dead documents of a
 	// content type; nil when an episode has none.
 	Group func(subject string, members int64, first Member) string
+	// GroupOver says of a subject (%s) that no member is left.
+	GroupOver string
 	// Inhibits are the rules whose episodes are recorded but not notified while an
 	// episode of this rule is open, because it is their cause. None of them inhibits
 	// another one, so no chain can mute a whole outage.
@@ -84,7 +87,8 @@ var rules = []Rule{
 		First:  "set both clocks by NTP",
 	},
 	{
-		Name: RuleEventDeadLettered, Levels: []level.Level{level.Error}, Subject: "the type's REST plural", Group: deadLetters,
+		Name: RuleEventDeadLettered, Levels: []level.Level{level.Error}, Subject: "the type's REST plural",
+		Group: deadLetters, GroupOver: "no dead letter of %s is left",
 		Means:  "documents failed JOB_MAX_ATTEMPTS times each and are not tried again by themselves",
 		Clears: "each of its documents was synchronised, or is deleted in Strapi",
 		First:  "dealbox alerts show ID for the documents and their errors; then dealbox events replay --dead",
@@ -156,6 +160,13 @@ var rules = []Rule{
 		First:  "dealbox doctor",
 	},
 	{
+		Name: RuleValueUnreadable, Levels: []level.Level{level.Warning}, Subject: "the type's REST plural and the field of Dealbox",
+		Group: unreadableValues, GroupOver: "every %s can be read",
+		Means:  "documents have a value that does not fit its field: there it is null, all else of them is mirrored and counts",
+		Clears: "each of its documents has a value that can be read, is unpublished, or is deleted in Strapi",
+		First:  "dealbox alerts show ID for the documents and their values; correct them in Strapi",
+	},
+	{
 		Name: RuleWebhooksRefused, Levels: []level.Level{level.Error},
 		Means: "webhooks were answered 503 because Postgres could not commit them; Strapi does not send them again, so Dealbox requests a full reconciliation",
 		// What was refused is found missing. Only a full reconciliation ends it, so it
@@ -203,6 +214,21 @@ func deadLetters(plural string, n int64, first Member) string {
 		"Strapi has their latest state; the mirror and the forecast keep the one before. "+
 		"Correct the documents in Strapi, or remove the cause and run: dealbox events replay --dead",
 		documents(n), plural, example, first.Key, strings.TrimRight(first.Reason, "."))
+}
+
+// unreadableValues words RuleValueUnreadable.
+func unreadableValues(subject string, n int64, first Member) string {
+	plural, field, _ := strings.Cut(subject, ".")
+	have := "has"
+	if n > 1 {
+		have = "have"
+	}
+	name := first.Key
+	if first.Name != "" {
+		name = first.Name + " (" + first.Key + ")"
+	}
+	return fmt.Sprintf("%s of %s %s a %s that Dealbox cannot read. In %s, %s. Until it is corrected in Strapi "+
+		"the field is empty here; all else of the document is mirrored and counts", documents(n), plural, have, field, name, first.Reason)
 }
 
 // documents words a number of documents, such as "5,000 documents".

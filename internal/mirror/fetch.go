@@ -36,6 +36,8 @@ type current struct {
 	empty bool
 	// moved: the document is there, but under this key; see inItsLocale.
 	moved *Key
+	// refused are values that Postgres does not take, why by our names; see writeAround.
+	refused map[string]string
 }
 
 // Source reads documents and lists from Strapi. What is mirrored or compared is

@@ -171,7 +171,8 @@ func (c *Client) Document(ctx context.Context, t ContentType, documentID, locale
 // which is too large to read does not speak for its type. The errors are those of
 // Document but for NotFound: the 404 of a list is a MissingRoute.
 func (c *Client) CheckList(ctx context.Context, t ContentType, q Query) error {
-	r := request{path: "/" + url.PathEscape(t.Plural), query: url.Values{"pagination[pageSize]": {"1"}, "fields[0]": {"documentId"}}}
+	r := request{path: "/" + url.PathEscape(t.Plural), query: url.Values{"pagination[pageSize]": {"1"}}}
+	q.Fields = append([]string{"documentId"}, q.Fields...)
 	q.addTo(r.query)
 	body, _, err := c.collection(ctx, r)
 	if err != nil {
@@ -270,9 +271,3 @@ func (r request) fail(kind ErrorKind, status int, message string) *Error {
 // op names the request in errors, without its query, which is long and the same
 // for each request of a type.
 func (r request) op() string { return "GET /api" + r.path }
-
-func (q Query) addTo(v url.Values) {
-	for _, name := range q.Populate {
-		v.Set("populate["+name+"][fields][0]", "documentId")
-	}
-}
