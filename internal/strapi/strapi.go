@@ -24,8 +24,8 @@ type ContentType struct {
 	// the same name in both; one that is mapped to "" does not exist in Strapi. A
 	// name with dots is a path through components and relations, such as money.amount.
 	Fields map[string]string
-	// Explicit are the fields of ours that a setting maps by name.
-	Explicit map[string]bool
+	// Explicit are the fields of ours that a setting maps by name, in their order.
+	Explicit []string
 	// Location is where the day of a datetime is taken; nil is UTC.
 	Location *time.Location
 }
