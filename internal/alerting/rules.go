@@ -11,6 +11,8 @@ import (
 
 // Names of the rules. The table below says what each one is.
 const (
+	RuleAttributeMissing      = "attribute_missing"
+	RuleAttributeUnknown      = "attribute_unknown"
 	RuleBodyQuarantined       = "body_quarantined"
 	RuleBreakerOpened         = "breaker_opened"
 	RuleClockSkew             = "clock_skew"
@@ -65,6 +67,20 @@ type Quiet struct {
 }
 
 var rules = []Rule{
+	{
+		Name: RuleAttributeMissing, Levels: []level.Level{level.Critical}, Subject: "the type's REST plural",
+		Means: "Strapi does not show an attribute or relation that the type had: renamed, removed or private there. Its documents wait and keep their last values",
+		// The documents of the type wait, and it cannot be compared.
+		Inhibits: []string{RuleOldestPending, RuleReconciliationFailing},
+		Clears:   "Strapi shows it again, or the FIELDS setting maps another attribute, or none",
+		First:    "take the change back in Strapi, or map the new attribute in STRAPI_DEAL_FIELDS or STRAPI_BILLING_FIELDS",
+	},
+	{
+		Name: RuleAttributeUnknown, Levels: []level.Level{level.Warning}, Subject: "the type's REST plural",
+		Means:  "a FIELDS setting names an attribute that Strapi has never shown, so its column is null; or Strapi hides updatedAt",
+		Clears: "Strapi shows it, or the setting does not name it any more",
+		First:  "dealbox doctor",
+	},
 	{
 		Name: RuleBodyQuarantined, Levels: []level.Level{level.Warning}, Subject: "why it cannot be read",
 		Means:  "an authentic webhook could not be read and is quarantined",

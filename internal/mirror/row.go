@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -105,13 +106,28 @@ func publishedAt(version strapi.Version, doc strapi.Document) *time.Time {
 
 // relations returns Strapi's names of the relations that a type has to the other kind.
 func relations(t strapi.ContentType) []string {
-	attributes := fieldsOf(t.Kind)
 	var names []string
-	for ours, theirs := range t.Fields {
-		if theirs != "" && !slices.Contains(attributes, ours) {
-			names = append(names, theirs)
+	for _, ours := range mappedNames(t) {
+		if IsRelation(t, ours) {
+			names = append(names, t.Field(ours))
 		}
 	}
 	slices.Sort(names)
 	return names
+}
+
+// IsRelation reports whether a name of ours is a relation to the other kind.
+func IsRelation(t strapi.ContentType, ours string) bool {
+	return !slices.Contains(fieldsOf(t.Kind), ours)
+}
+
+// mappedNames returns our names of the fields and relations that a type has in Strapi.
+func mappedNames(t strapi.ContentType) []string {
+	names := slices.Clone(fieldsOf(t.Kind))
+	for _, ours := range slices.Sorted(maps.Keys(t.Fields)) {
+		if IsRelation(t, ours) {
+			names = append(names, ours)
+		}
+	}
+	return slices.DeleteFunc(names, func(ours string) bool { return t.Field(ours) == "" })
 }

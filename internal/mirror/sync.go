@@ -59,6 +59,7 @@ type SyncWorker struct {
 	dealUIDs []string
 	cfg      Config
 	paused   *typePauses
+	unknown  map[string]string // what Watch has reported of unknown attributes, by uid
 }
 
 // NewSyncWorker makes the worker.
@@ -71,7 +72,7 @@ func NewSyncWorker(db store, queue *Queue, source *Source, forecast *revenue.For
 	}
 	w := &SyncWorker{
 		pool: db, queue: queue, source: source, forecast: forecast, alerts: alerts, cfg: cfg,
-		types: map[string]strapi.ContentType{}, paused: newTypePauses(),
+		types: map[string]strapi.ContentType{}, paused: newTypePauses(), unknown: map[string]string{},
 	}
 	for _, t := range cfg.Types {
 		w.types[t.UID] = t

@@ -24,6 +24,9 @@ const (
 // Attribute returns the raw value of an attribute of a document. A path with dots leads through
 // components and relations; what is inside one that is null is null. "" is Absent.
 func Attribute(doc Document, path string) (json.RawMessage, Found) {
+	if raw := doc.own(path); raw != nil {
+		return raw, Present
+	}
 	members := doc.Attributes
 	for {
 		name, rest, deeper := strings.Cut(path, ".")
@@ -47,4 +50,28 @@ func Attribute(doc Document, path string) (json.RawMessage, Found) {
 		}
 		path = rest
 	}
+}
+
+// own returns what is a field of Document and not in Attributes, nil for all else. A
+// mapping may name it.
+func (d Document) own(name string) json.RawMessage {
+	switch name {
+	case "documentId":
+		return encoded(d.DocumentID)
+	case "createdAt":
+		return encoded(d.CreatedAt)
+	case "updatedAt":
+		return encoded(d.UpdatedAt)
+	case "publishedAt":
+		return encoded(d.PublishedAt)
+	}
+	return nil
+}
+
+func encoded(v any) json.RawMessage {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // an identifier, or a time that was read
+	}
+	return raw
 }

@@ -17,12 +17,24 @@ type Query struct {
 	Populate []string
 }
 
-// Without returns the query less one of its names.
-func (q Query) Without(name string) Query {
-	isName := func(n string) bool { return n == name }
+// Names returns all of Fields and Populate.
+func (q Query) Names() []string { return slices.Concat(q.Fields, q.Populate) }
+
+// Only returns the query with these names alone.
+func (q Query) Only(names ...string) Query {
+	return q.filter(func(name string) bool { return slices.Contains(names, name) })
+}
+
+// Without returns the query less these names.
+func (q Query) Without(names ...string) Query {
+	return q.filter(func(name string) bool { return !slices.Contains(names, name) })
+}
+
+func (q Query) filter(keep func(string) bool) Query {
+	drop := func(name string) bool { return !keep(name) }
 	return Query{
-		Fields:   slices.DeleteFunc(slices.Clone(q.Fields), isName),
-		Populate: slices.DeleteFunc(slices.Clone(q.Populate), isName),
+		Fields:   slices.DeleteFunc(slices.Clone(q.Fields), drop),
+		Populate: slices.DeleteFunc(slices.Clone(q.Populate), drop),
 	}
 }
 
@@ -43,4 +55,19 @@ func (q Query) addTo(v url.Values) {
 	for _, name := range q.Populate {
 		add(strings.Split(name, "."), "documentId")
 	}
+}
+
+// Named returns the names that are, or as paths contain, a name that Strapi refused. One
+// that is the name itself is meant before any path.
+func (q Query) Named(key string) []string {
+	if slices.Contains(q.Names(), key) {
+		return []string{key}
+	}
+	var all []string
+	for _, name := range q.Names() {
+		if slices.Contains(strings.Split(name, "."), key) {
+			all = append(all, name)
+		}
+	}
+	return all
 }
