@@ -57,14 +57,14 @@ func (e missingError) alert() alerting.Alert {
 		return a
 	}
 	ours := ourNames(e.t, e.names)
-	columns := make([]string, len(ours))
+	theirs, columns := make([]string, len(ours)), make([]string, len(ours))
 	for i, name := range ours {
-		columns[i] = string(e.t.Kind) + "." + name
+		theirs[i], columns[i] = e.t.Field(name), string(e.t.Kind)+"."+name
 	}
 	a.Message = fmt.Sprintf("Strapi does not show %s of %s (%s), which Dealbox mirrors as %s: it was renamed, removed or made private there, or the token may not read it. "+
 		kept+". Take the change back in Strapi; or give the token find on the type that it leads to; or name the new attribute, %s=%s=new_name; "+
 		"or, if it is gone on purpose, %s=%s=. It heals by itself once Strapi shows it",
-		strings.Join(e.names, ", "), e.t.Plural, e.t.UID, strings.Join(columns, ", "), e.t.Plural, setting, ours[0], setting, ours[0])
+		strings.Join(theirs, ", "), e.t.Plural, e.t.UID, strings.Join(columns, ", "), e.t.Plural, setting, ours[0], setting, ours[0])
 	return a
 }
 
