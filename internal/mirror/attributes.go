@@ -155,7 +155,7 @@ func (s *Source) learn(ctx context.Context, t strapi.ContentType, k *shown, lear
 	if now != learned {
 		return nil
 	}
-	rest, docs, refused, err := s.probe(ctx, t, q)
+	rest, docs, refused, err := probe(ctx, s.client.WithTimeout(documentTimeout), t, q)
 	if err != nil {
 		return err
 	}
@@ -167,8 +167,7 @@ func (s *Source) learn(ctx context.Context, t strapi.ContentType, k *shown, lear
 
 // probe asks for one document of a type, less each name that Strapi refuses. It returns
 // the query that Strapi accepts, its answer, and what it refuses. Requests are made once.
-func (s *Source) probe(ctx context.Context, t strapi.ContentType, q strapi.Query) (rest strapi.Query, docs []strapi.Document, refused []string, err error) {
-	client := s.client.WithTimeout(documentTimeout)
+func probe(ctx context.Context, client *strapi.Client, t strapi.ContentType, q strapi.Query) (rest strapi.Query, docs []strapi.Document, refused []string, err error) {
 	for {
 		docs, err = client.Sample(ctx, t, q)
 		key := strapi.KeyOf(err)
@@ -190,6 +189,13 @@ func (s *Source) probe(ctx context.Context, t strapi.ContentType, q strapi.Query
 		}
 		refused, q = append(refused, culprits...), q.Without(culprits...)
 	}
+}
+
+// Probe returns the query for all that is mapped and that Strapi takes, and by Strapi's
+// names what it refuses. It records nothing.
+func Probe(ctx context.Context, client *strapi.Client, t strapi.ContentType) (accepted strapi.Query, refused []string, err error) {
+	accepted, _, refused, err = probe(ctx, client, t, everything(t))
+	return accepted, refused, err
 }
 
 // observe learns from documents that were requested with a query.
@@ -291,7 +297,7 @@ func (s *Source) check(ctx context.Context, t strapi.ContentType) error {
 	if all {
 		q = everything(t)
 	}
-	rest, docs, refused, err := s.probe(ctx, t, q)
+	rest, docs, refused, err := probe(ctx, s.client.WithTimeout(documentTimeout), t, q)
 	switch {
 	case strapi.KindOf(err) == strapi.Unreadable:
 		return s.client.WithTimeout(documentTimeout).CheckList(ctx, t, strapi.Query{Populate: rest.Populate})
