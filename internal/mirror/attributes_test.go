@@ -129,7 +129,7 @@ func TestSync_UnknownAttributes(t *testing.T) {
 	deal := h.Deal(fakestrapi.Values{"name": "deal", "owner": "ada", "deal_value": json.Number("5")})
 	h.Fake.Requests.Reset()
 	require.NoError(t, h.refresh(deal))
-	require.Equal(t, 1, h.Fake.Requests.Counts().Gets(), "what Strapi refuses is known, and what is not mirrored not asked for")
+	require.Equal(t, 1, h.Fake.Requests.Counts().Gets(), "what Strapi refuses is known, and what is not mirrored is not named")
 	require.Equal(t, "deal 5 ", h.MustText("SELECT concat(name, ' ', deal_value, ' ', owner) FROM deal"))
 
 	h.Fake.Hide(fakestrapi.DealUID, "stage", "confidence_override")

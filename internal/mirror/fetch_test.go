@@ -71,7 +71,7 @@ func TestFetch_TooLargeDocument(t *testing.T) {
 }
 
 // A text that is far too long costs no memory and not its document: the rest of it is not
-// kept, and an attribute that is not mapped is not asked for.
+// kept, and an attribute that is not mapped is not in the request.
 func TestFetch_TooLongText(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t, func(c *strapitest.Config) {
