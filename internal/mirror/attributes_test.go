@@ -186,6 +186,9 @@ func TestSync_Paths(t *testing.T) {
 	require.NoError(t, h.sync.watchOnce(t.Context()))
 	require.Equal(t, map[string]string{"value_unreadable": "warning", "attribute_unknown": "warning"}, h.OpenAlerts())
 
+	require.NoError(t, h.replica(map[string]string{"deal_value": "", "probability": "", "currency": "", "stage": ""}).sync.watchOnce(t.Context()))
+	require.Empty(t, h.OpenAlerts(), "what is mapped to nothing is no longer a warning")
+
 	h.Fake.Hide(fakestrapi.DealUID, "money")
 	h.waits(first)
 	require.Equal(t, "5.5 40 THB", read(first))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -95,8 +96,14 @@ func (w *SyncWorker) reportUnknown(ctx context.Context, t strapi.ContentType) er
 		return err
 	}
 	alert, isUnknown := unknownAlert(t, k)
-	if last, reported := w.unknown[t.UID]; reported && last == alert.Message {
+	last, reported := w.unknown[t.UID]
+	if reported && last == alert.Message {
 		return nil
+	}
+	if !reported {
+		if err := w.resolveUnmapped(ctx, t); err != nil {
+			return err
+		}
 	}
 	if !isUnknown {
 		err = w.resolve(ctx, alerting.RuleAttributeUnknown, t.Plural, "Strapi shows all attributes that are mapped by name")
@@ -110,6 +117,21 @@ func (w *SyncWorker) reportUnknown(ctx context.Context, t strapi.ContentType) er
 		w.unknown[t.UID] = alert.Message
 	}
 	return err
+}
+
+// resolveUnmapped ends the episodes about values of fields that are mapped to nothing: no
+// sync of their documents would have to write anything.
+func (w *SyncWorker) resolveUnmapped(ctx context.Context, t strapi.ContentType) error {
+	for _, ours := range slices.Concat(fieldsOf(t.Kind), slices.Sorted(maps.Keys(t.Fields))) {
+		if t.Field(ours) != "" {
+			continue
+		}
+		err := w.resolve(ctx, alerting.RuleValueUnreadable, unreadableSubject(t, ours), FieldsSetting(t.Kind)+" maps the field to nothing")
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func unknownAlert(t strapi.ContentType, k *shown) (alerting.Alert, bool) {

@@ -2,6 +2,9 @@ package mirror
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"testing"
 
@@ -10,6 +13,7 @@ import (
 	"dealbox/internal/fakestrapi"
 	"dealbox/internal/pgtest"
 	"dealbox/internal/pgtest/strapitest"
+	"dealbox/internal/strapi"
 )
 
 // textual makes attributes of deals texts, so that Strapi takes any value for them.
@@ -86,4 +90,36 @@ func TestSync_ValueThatPostgresRefuses(t *testing.T) {
 	require.Equal(t, "one 10 ;   ", h.MustText("SELECT string_agg(concat(name, ' ', deal_value, ' ', owner), '; ' ORDER BY name) FROM deal"))
 	require.Contains(t, h.MustText("SELECT unreadable->>'owner' FROM entity_sync WHERE document_id = $1", one.DocumentID), `"nobody" is refused by Postgres (new row`)
 	require.Equal(t, map[string]string{"value_unreadable": "warning"}, h.OpenAlerts())
+}
+
+// A billing belongs to the deal where Strapi names exactly one; with several or none it is
+// mirrored all the same. The Strapi here is no more than a list of answers: it shows
+// everything, whatever is requested.
+func TestSync_BillingOfSeveralDeals(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t)
+	deals := `[{"id":1,"documentId":"d1"},{"id":2,"documentId":"d2"}]`
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body := fmt.Sprintf(`{"data":{"id":7,"documentId":"b1","billing_id":"B-1","amount":5,"currency":null,"billing_status":null,"invoice_date":null,
+			"collected_date":null,"recognition_month":null,"updatedAt":"2026-11-29T10:00:00.000Z","deal":%s}}`, deals)
+		_, _ = w.Write([]byte(body))
+	}))
+	t.Cleanup(server.Close)
+	client, err := strapi.New(strapi.Config{BaseURL: server.URL, Token: "token"})
+	require.NoError(t, err)
+	h.sync.source.client = client
+	key := Key{UID: fakestrapi.BillingUID, DocumentID: "b1"}
+	for _, test := range []struct{ deals, link, alerts string }{
+		{deals, "5 -", `deal belongs to 2 deals (d1, d2): the mirror links it to none; leave one in Strapi`},
+		{`[{"id":2,"documentId":"d2"}]`, "5 d2", ""},
+		{`[]`, "5 -", ""},
+		{`null`, "5 -", ""},
+		{`{"documentId":"d1"}`, "5 d1", ""},
+	} {
+		deals = test.deals
+		require.NoError(t, h.refresh(key))
+		require.Equal(t, test.link, h.MustText("SELECT concat(amount, ' ', coalesce(deal_document_id, '-')) FROM billing"))
+		require.Equal(t, test.alerts, h.MustText("SELECT coalesce(max(m.reason), '') FROM alert a JOIN alert_member m ON m.alert_id = a.id WHERE a.subject = 'billings.deal'"))
+	}
+	require.Empty(t, h.OpenAlerts())
 }
