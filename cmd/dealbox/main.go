@@ -48,8 +48,8 @@ type cli struct {
 	Serve     ServeCmd     `cmd:"" help:"Run the service: HTTP and workers."`
 	Migrate   MigrateCmd   `cmd:"" help:"Bring the database's schema up to this program."`
 	Events    EventsCmd    `cmd:"" help:"Show what was received, and replay it."`
-	Documents DocumentsCmd `cmd:"" help:"Show the documents that are dead letters, or that wait."`
 	Alerts    AlertsCmd    `cmd:"" help:"Show alerts; acknowledge, resolve and silence them."`
+	Documents DocumentsCmd `cmd:"" help:"Show the documents that are dead letters, or that wait."`
 	Breaker   BreakerCmd   `cmd:"" help:"Show the breaker in front of Strapi, and hold it open or closed."`
 	Sign      SignCmd      `cmd:"" help:"Sign a webhook body, or sign and send it. Needs STRAPI_WEBHOOK_SECRET."`
 	Doctor    DoctorCmd    `cmd:"" help:"Check settings, database, Strapi and alert channels; print what to do about each failure."`
