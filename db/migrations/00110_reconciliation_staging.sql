@@ -114,3 +114,19 @@ COMMENT ON COLUMN reconciliation_difference.held IS 'A guard holds it back: no r
 COMMENT ON COLUMN reconciliation_difference.cause IS 'change: Strapi announces such a change by a webhook. silent: updatedAt is as it was (a relation was moved from the other side, or somebody edited Strapi''s database). restored: updatedAt is older than the mirror''s, as in a restored backup. schema: many documents differ in just the same columns and their updatedAt is as it was (a changed schema or FIELDS setting), or the type gained or lost its locales. meanwhile: a webhook was processed after the document was listed.';
 COMMENT ON COLUMN reconciliation_difference.columns IS 'Of a stale document: the columns that differ.';
 COMMENT ON COLUMN reconciliation_difference.emptied IS 'Of a stale document: essential columns (deal_value, amount, status, stage) that are null, empty or 0 in Strapi and not in the mirror.';
+
+-- +goose Down
+
+ALTER TABLE reconciliation_difference DROP COLUMN listed_at, DROP COLUMN held, DROP COLUMN cause, DROP COLUMN columns, DROP COLUMN emptied;
+DROP INDEX reconciliation_difference_run_idx;
+CREATE INDEX reconciliation_difference_run_idx ON reconciliation_difference (run_id, uid, id) WHERE kind = 'ghost';
+DROP TABLE reconciliation_staged;
+DROP TABLE reconciliation_type;
+UPDATE reconciliation_run SET status = 'failed', finished_at = clock_timestamp(), error = 'Dealbox was taken back to the version before while it ran'
+WHERE status = 'running';
+UPDATE reconciliation_run SET status = 'failed' WHERE status = 'partial';
+ALTER TABLE reconciliation_run DROP CONSTRAINT reconciliation_run_status_check, DROP CONSTRAINT reconciliation_run_finished_check,
+    DROP COLUMN types, DROP COLUMN odd, DROP COLUMN held_nulls, DROP COLUMN dead, DROP COLUMN dead_retried,
+    ADD COLUMN since timestamptz, ADD COLUMN answered_at timestamptz,
+    ADD CHECK (status IN ('waiting', 'running', 'done', 'failed')),
+    ADD CONSTRAINT reconciliation_run_check CHECK ((status IN ('done', 'failed')) = (finished_at IS NOT NULL));

@@ -139,6 +139,8 @@ SELECT coalesce((SELECT s.document_id FROM reconciliation_staged s
                  ORDER BY s.document_id OFFSET @size LIMIT 1), '')::text AS upto;
 
 -- name: ReconciliationCompare :one
+-- Window functions and not joins of the staged rows with themselves: the table grows and
+-- shrinks too fast for statistics, and Postgres would join it as if it had one row.
 -- Finds the documents between two documentIds that Strapi listed otherwise than the mirror
 -- has them. The published version counts; where there is none, the draft. A document with
 -- several rows in one version is one: if it was published while the list was read (@began),
@@ -150,15 +152,17 @@ SELECT coalesce((SELECT s.document_id FROM reconciliation_staged s
 -- fail again. Its updatedAt counts from @dead_slack_seconds before its death: a correction can
 -- fall into the last attempt, and Strapi's clock can be behind.
 WITH candidate AS (
-    SELECT s.document_id, s.locale, s.version, s.row_id, s.staged_at, s.attributes,
-           (s.attributes->>'strapi_updated_at')::timestamptz AS updated_at
-    FROM reconciliation_staged s
-    WHERE s.run_id = @run_id AND s.uid = @uid AND s.document_id > @after::text AND s.document_id <= @upto::text
-      AND NOT EXISTS (
-          SELECT FROM reconciliation_staged o
-          WHERE o.run_id = s.run_id AND o.uid = s.uid AND o.document_id = s.document_id AND o.locale = s.locale
-            AND (o.requested OR o.version = 'published' AND (s.version = 'draft'
-                 OR o.row_id > s.row_id AND (o.attributes->>'published_at')::timestamptz >= @began::timestamptz)))
+    SELECT w.document_id, w.locale, w.version, w.row_id, w.staged_at, w.attributes,
+           (w.attributes->>'strapi_updated_at')::timestamptz AS updated_at
+    FROM (SELECT s.*, bool_or(s.requested) OVER document AS was_requested,
+                 bool_or(s.version = 'published') OVER document AS has_published,
+                 bool_or((s.attributes->>'published_at')::timestamptz >= @began::timestamptz)
+                     OVER (PARTITION BY s.document_id, s.locale, s.version ORDER BY s.row_id
+                           ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING) AS replaced
+          FROM reconciliation_staged s
+          WHERE s.run_id = @run_id AND s.uid = @uid AND s.document_id > @after::text AND s.document_id <= @upto::text
+          WINDOW document AS (PARTITION BY s.document_id, s.locale)) w
+    WHERE NOT w.was_requested AND w.has_published = (w.version = 'published') AND w.replaced IS NOT TRUE
 ), compared AS (
     SELECT DISTINCT ON (c.document_id, c.locale) c.*, d.uid AS deal, b.uid AS billing,
            coalesce(d.strapi_updated_at, b.strapi_updated_at) AS before_updated_at,
@@ -182,9 +186,8 @@ WITH candidate AS (
                      WHERE b.uid = x.billing AND b.document_id = x.document_id AND b.locale = x.locale)) AS after
     FROM compared x
     LEFT JOIN entity_sync e ON e.uid = @uid AND e.document_id = x.document_id AND e.locale = x.locale
-    LEFT JOIN LATERAL (SELECT c.changed_at FROM mirror_change c
-                       WHERE c.uid = @uid AND c.document_id = x.document_id AND c.locale = x.locale
-                       ORDER BY c.id DESC LIMIT 1) changed ON true
+    LEFT JOIN LATERAL (SELECT max(c.changed_at) AS changed_at FROM mirror_change c
+                       WHERE c.uid = @uid AND c.document_id = x.document_id AND c.locale = x.locale) changed ON true
     WHERE NOT x.same
       AND coalesce(changed.changed_at <= x.staged_at + make_interval(secs => @attempt_seconds::float8), true)
       AND NOT (coalesce(e.state, '') = 'dead'
@@ -244,15 +247,20 @@ SELECT @run_id, m.uid, m.document_id, m.locale, 'ghost', t.started_at, false,
        CASE WHEN NOT t.baseline OR EXISTS (
            SELECT FROM entity_sync s WHERE s.uid = m.uid AND s.document_id = m.document_id
            AND s.locale = m.locale AND s.done_seq < s.want_seq) THEN false END, 'change'
-FROM (SELECT d.uid, d.document_id, d.locale FROM deal d WHERE d.uid = @uid AND d.deleted_at IS NULL
-          AND d.document_id > @after::text AND d.document_id <= @upto::text
-      UNION ALL
-      SELECT b.uid, b.document_id, b.locale FROM billing b WHERE b.uid = @uid AND b.deleted_at IS NULL
-          AND b.document_id > @after::text AND b.document_id <= @upto::text) m
+FROM (SELECT @uid::text AS uid, u.*, bool_or(u.listed) OVER (PARTITION BY u.document_id, u.locale) AS same_key,
+             bool_or(u.listed AND u.locale = '') OVER document AS without_locale,
+             bool_or(u.listed AND u.locale <> '') OVER document AS with_locale
+      FROM (SELECT d.document_id, d.locale, false AS listed FROM deal d WHERE d.uid = @uid AND d.deleted_at IS NULL
+                AND d.document_id > @after::text AND d.document_id <= @upto::text
+            UNION ALL
+            SELECT b.document_id, b.locale, false FROM billing b WHERE b.uid = @uid AND b.deleted_at IS NULL
+                AND b.document_id > @after::text AND b.document_id <= @upto::text
+            UNION ALL
+            SELECT l.document_id, l.locale, true FROM reconciliation_staged l WHERE l.run_id = @run_id AND l.uid = @uid
+                AND l.document_id > @after::text AND l.document_id <= @upto::text) u
+      WINDOW document AS (PARTITION BY u.document_id)) m
 JOIN reconciliation_type t ON t.run_id = @run_id AND t.uid = @uid AND t.kind = 'full' AND t.odd = 0
-WHERE NOT EXISTS (
-    SELECT FROM reconciliation_staged l WHERE l.run_id = @run_id AND l.uid = @uid AND l.document_id = m.document_id
-    AND (l.locale = m.locale OR (l.locale = '') <> (m.locale = '')))
+WHERE NOT m.same_key AND NOT CASE WHEN m.locale = '' THEN m.with_locale ELSE m.without_locale END
   AND NOT EXISTS (
     SELECT FROM mirror_change c
     WHERE c.uid = m.uid AND c.document_id = m.document_id AND c.locale = m.locale AND c.kind IN ('created', 'revived')
@@ -269,9 +277,8 @@ FROM (SELECT s.document_id, s.locale, s.row_id,
                        ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING) AS replaced
       FROM reconciliation_staged s
       WHERE s.run_id = @run_id AND s.uid = @uid AND s.version = 'published'
-        AND (s.document_id, s.locale) IN (
-            SELECT o.document_id, o.locale FROM reconciliation_staged o
-            WHERE o.run_id = @run_id AND o.uid = @uid AND o.version = 'published' AND o.repeated)) r
+        AND EXISTS (SELECT FROM reconciliation_staged o
+                    WHERE o.run_id = @run_id AND o.uid = @uid AND o.version = 'published' AND o.repeated)) r
 WHERE r.replaced IS NOT TRUE
 GROUP BY r.document_id, r.locale HAVING count(*) > 1
 ORDER BY r.document_id, r.locale;

@@ -415,15 +415,17 @@ func (q *Queries) ReconciliationClaim(ctx context.Context, db DBTX, arg Reconcil
 
 const reconciliationCompare = `-- name: ReconciliationCompare :one
 WITH candidate AS (
-    SELECT s.document_id, s.locale, s.version, s.row_id, s.staged_at, s.attributes,
-           (s.attributes->>'strapi_updated_at')::timestamptz AS updated_at
-    FROM reconciliation_staged s
-    WHERE s.run_id = $1 AND s.uid = $2 AND s.document_id > $3::text AND s.document_id <= $4::text
-      AND NOT EXISTS (
-          SELECT FROM reconciliation_staged o
-          WHERE o.run_id = s.run_id AND o.uid = s.uid AND o.document_id = s.document_id AND o.locale = s.locale
-            AND (o.requested OR o.version = 'published' AND (s.version = 'draft'
-                 OR o.row_id > s.row_id AND (o.attributes->>'published_at')::timestamptz >= $5::timestamptz)))
+    SELECT w.document_id, w.locale, w.version, w.row_id, w.staged_at, w.attributes,
+           (w.attributes->>'strapi_updated_at')::timestamptz AS updated_at
+    FROM (SELECT s.run_id, s.uid, s.document_id, s.locale, s.version, s.row_id, s.staged_at, s.repeated, s.requested, s.attributes, bool_or(s.requested) OVER document AS was_requested,
+                 bool_or(s.version = 'published') OVER document AS has_published,
+                 bool_or((s.attributes->>'published_at')::timestamptz >= $1::timestamptz)
+                     OVER (PARTITION BY s.document_id, s.locale, s.version ORDER BY s.row_id
+                           ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING) AS replaced
+          FROM reconciliation_staged s
+          WHERE s.run_id = $2 AND s.uid = $3 AND s.document_id > $4::text AND s.document_id <= $5::text
+          WINDOW document AS (PARTITION BY s.document_id, s.locale)) w
+    WHERE NOT w.was_requested AND w.has_published = (w.version = 'published') AND w.replaced IS NOT TRUE
 ), compared AS (
     SELECT DISTINCT ON (c.document_id, c.locale) c.document_id, c.locale, c.version, c.row_id, c.staged_at, c.attributes, c.updated_at, d.uid AS deal, b.uid AS billing,
            coalesce(d.strapi_updated_at, b.strapi_updated_at) AS before_updated_at,
@@ -434,8 +436,8 @@ WITH candidate AS (
                 WHEN d.uid IS NOT NULL THEN jsonb_populate_record(d, c.attributes) IS NOT DISTINCT FROM d
                 ELSE jsonb_populate_record(b, c.attributes) IS NOT DISTINCT FROM b END AS same
     FROM candidate c
-    LEFT JOIN deal d ON d.uid = $2 AND d.document_id = c.document_id AND d.locale = c.locale AND d.deleted_at IS NULL
-    LEFT JOIN billing b ON b.uid = $2 AND b.document_id = c.document_id AND b.locale = c.locale AND b.deleted_at IS NULL
+    LEFT JOIN deal d ON d.uid = $3 AND d.document_id = c.document_id AND d.locale = c.locale AND d.deleted_at IS NULL
+    LEFT JOIN billing b ON b.uid = $3 AND b.document_id = c.document_id AND b.locale = c.locale AND b.deleted_at IS NULL
     ORDER BY c.document_id, c.locale, same DESC, c.row_id
 ), differing AS (
     SELECT x.document_id, x.locale, x.version, x.row_id, x.staged_at, x.attributes, x.updated_at, x.deal, x.billing, x.before_updated_at, x.before_published_at, x.same, coalesce(e.done_seq < e.want_seq, false) AS waits, changed.changed_at,
@@ -446,10 +448,9 @@ WITH candidate AS (
                     (SELECT to_jsonb(jsonb_populate_record(b, x.attributes)) FROM billing b
                      WHERE b.uid = x.billing AND b.document_id = x.document_id AND b.locale = x.locale)) AS after
     FROM compared x
-    LEFT JOIN entity_sync e ON e.uid = $2 AND e.document_id = x.document_id AND e.locale = x.locale
-    LEFT JOIN LATERAL (SELECT c.changed_at FROM mirror_change c
-                       WHERE c.uid = $2 AND c.document_id = x.document_id AND c.locale = x.locale
-                       ORDER BY c.id DESC LIMIT 1) changed ON true
+    LEFT JOIN entity_sync e ON e.uid = $3 AND e.document_id = x.document_id AND e.locale = x.locale
+    LEFT JOIN LATERAL (SELECT max(c.changed_at) AS changed_at FROM mirror_change c
+                       WHERE c.uid = $3 AND c.document_id = x.document_id AND c.locale = x.locale) changed ON true
     WHERE NOT x.same
       AND coalesce(changed.changed_at <= x.staged_at + make_interval(secs => $7::float8), true)
       AND NOT (coalesce(e.state, '') = 'dead'
@@ -462,9 +463,9 @@ WITH candidate AS (
                  ORDER BY k.name) AS emptied,
            CASE WHEN f.changed_at > f.staged_at THEN 'meanwhile'
                 WHEN f.before IS NULL AND (
-                    EXISTS (SELECT FROM deal d WHERE d.uid = $2 AND d.document_id = f.document_id
+                    EXISTS (SELECT FROM deal d WHERE d.uid = $3 AND d.document_id = f.document_id
                             AND (d.locale = '') <> (f.locale = '') AND d.deleted_at IS NULL)
-                    OR EXISTS (SELECT FROM billing b WHERE b.uid = $2 AND b.document_id = f.document_id
+                    OR EXISTS (SELECT FROM billing b WHERE b.uid = $3 AND b.document_id = f.document_id
                                AND (b.locale = '') <> (f.locale = '') AND b.deleted_at IS NULL)) THEN 'schema'
                 WHEN f.updated_at < f.before_updated_at - interval '1 second' THEN 'restored'
                 WHEN f.before IS NOT NULL AND f.updated_at = f.before_updated_at AND f.version = 'published'
@@ -475,7 +476,7 @@ WITH candidate AS (
     FROM differing f
 ), kept AS (
     INSERT INTO reconciliation_difference (run_id, uid, document_id, locale, kind, listed_at, enqueued, lost, cause, columns, emptied)
-    SELECT $1, $2, e.document_id, e.locale, e.kind, e.staged_at, false,
+    SELECT $2, $3, e.document_id, e.locale, e.kind, e.staged_at, false,
            CASE WHEN NOT $10::boolean OR e.waits OR e.cause <> 'change' THEN false END, e.cause, e.columns, e.emptied
     FROM explained e ORDER BY e.document_id, e.locale
     RETURNING kind
@@ -484,11 +485,11 @@ SELECT count(*) FILTER (WHERE kind = 'missing') AS missing, count(*) FILTER (WHE
 `
 
 type ReconciliationCompareParams struct {
+	Began            time.Time
 	RunID            int64
 	UID              string
 	After            string
 	Upto             string
-	Began            time.Time
 	IsDelta          bool
 	AttemptSeconds   float64
 	DeadSlackSeconds float64
@@ -501,6 +502,8 @@ type ReconciliationCompareRow struct {
 	Stale   int64
 }
 
+// Window functions and not joins of the staged rows with themselves: the table grows and
+// shrinks too fast for statistics, and Postgres would join it as if it had one row.
 // Finds the documents between two documentIds that Strapi listed otherwise than the mirror
 // has them. The published version counts; where there is none, the draft. A document with
 // several rows in one version is one: if it was published while the list was read (@began),
@@ -513,11 +516,11 @@ type ReconciliationCompareRow struct {
 // fall into the last attempt, and Strapi's clock can be behind.
 func (q *Queries) ReconciliationCompare(ctx context.Context, db DBTX, arg ReconciliationCompareParams) (ReconciliationCompareRow, error) {
 	row := db.QueryRow(ctx, reconciliationCompare,
+		arg.Began,
 		arg.RunID,
 		arg.UID,
 		arg.After,
 		arg.Upto,
-		arg.Began,
 		arg.IsDelta,
 		arg.AttemptSeconds,
 		arg.DeadSlackSeconds,
@@ -798,15 +801,20 @@ SELECT $1, m.uid, m.document_id, m.locale, 'ghost', t.started_at, false,
        CASE WHEN NOT t.baseline OR EXISTS (
            SELECT FROM entity_sync s WHERE s.uid = m.uid AND s.document_id = m.document_id
            AND s.locale = m.locale AND s.done_seq < s.want_seq) THEN false END, 'change'
-FROM (SELECT d.uid, d.document_id, d.locale FROM deal d WHERE d.uid = $2 AND d.deleted_at IS NULL
-          AND d.document_id > $3::text AND d.document_id <= $4::text
-      UNION ALL
-      SELECT b.uid, b.document_id, b.locale FROM billing b WHERE b.uid = $2 AND b.deleted_at IS NULL
-          AND b.document_id > $3::text AND b.document_id <= $4::text) m
+FROM (SELECT $2::text AS uid, u.document_id, u.locale, u.listed, bool_or(u.listed) OVER (PARTITION BY u.document_id, u.locale) AS same_key,
+             bool_or(u.listed AND u.locale = '') OVER document AS without_locale,
+             bool_or(u.listed AND u.locale <> '') OVER document AS with_locale
+      FROM (SELECT d.document_id, d.locale, false AS listed FROM deal d WHERE d.uid = $2 AND d.deleted_at IS NULL
+                AND d.document_id > $3::text AND d.document_id <= $4::text
+            UNION ALL
+            SELECT b.document_id, b.locale, false FROM billing b WHERE b.uid = $2 AND b.deleted_at IS NULL
+                AND b.document_id > $3::text AND b.document_id <= $4::text
+            UNION ALL
+            SELECT l.document_id, l.locale, true FROM reconciliation_staged l WHERE l.run_id = $1 AND l.uid = $2
+                AND l.document_id > $3::text AND l.document_id <= $4::text) u
+      WINDOW document AS (PARTITION BY u.document_id)) m
 JOIN reconciliation_type t ON t.run_id = $1 AND t.uid = $2 AND t.kind = 'full' AND t.odd = 0
-WHERE NOT EXISTS (
-    SELECT FROM reconciliation_staged l WHERE l.run_id = $1 AND l.uid = $2 AND l.document_id = m.document_id
-    AND (l.locale = m.locale OR (l.locale = '') <> (m.locale = '')))
+WHERE NOT m.same_key AND NOT CASE WHEN m.locale = '' THEN m.with_locale ELSE m.without_locale END
   AND NOT EXISTS (
     SELECT FROM mirror_change c
     WHERE c.uid = m.uid AND c.document_id = m.document_id AND c.locale = m.locale AND c.kind IN ('created', 'revived')
@@ -1131,9 +1139,8 @@ FROM (SELECT s.document_id, s.locale, s.row_id,
                        ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING) AS replaced
       FROM reconciliation_staged s
       WHERE s.run_id = $2 AND s.uid = $3 AND s.version = 'published'
-        AND (s.document_id, s.locale) IN (
-            SELECT o.document_id, o.locale FROM reconciliation_staged o
-            WHERE o.run_id = $2 AND o.uid = $3 AND o.version = 'published' AND o.repeated)) r
+        AND EXISTS (SELECT FROM reconciliation_staged o
+                    WHERE o.run_id = $2 AND o.uid = $3 AND o.version = 'published' AND o.repeated)) r
 WHERE r.replaced IS NOT TRUE
 GROUP BY r.document_id, r.locale HAVING count(*) > 1
 ORDER BY r.document_id, r.locale

@@ -13,24 +13,19 @@ import (
 )
 
 // attributes returns the mirrored row that a listed document makes, as JSON by the columns
-// of its table, so that Postgres compares it column by column, each by its type. It is ""
-// when a value fits no column: such a document always differs, and its sync reports why.
+// of its table, so that Postgres compares it column by column, each by its type. A value that
+// cannot be read is null, as its sync writes it. It is "" when a value fits no column all the
+// same: such a document always differs, and its sync reports why.
 func (w *Worker) attributes(t strapi.ContentType, version strapi.Version, doc strapi.Document) string {
 	key := mirror.Key{UID: t.UID, DocumentID: doc.DocumentID, Locale: doc.Locale}
 	var columns columns
 	if t.Kind == strapi.Deal {
-		row, err := mirror.DealRow(t, key, version, doc)
-		if err != nil {
-			return ""
-		}
+		row, _ := mirror.DealRow(t, key, version, doc)
 		columns.deal(row)
 	} else {
-		row, err := mirror.BillingRow(t, w.dealUIDs[0], key, version, doc)
-		if err != nil {
-			return ""
-		}
+		row, _ := mirror.BillingRow(t, w.dealUIDs[0], key, version, doc)
 		columns.billing(row)
-		if len(w.dealUIDs) == 1 {
+		if len(w.dealUIDs) == 1 || row.DealDocumentID == nil {
 			columns.text("deal_uid", row.DealUID)
 		} // else Strapi does not name the deal's type; the sync finds it
 	}

@@ -90,16 +90,11 @@ type typeError struct{ error }
 
 func (e typeError) Unwrap() error { return e.error }
 
-// aboutType marks what Strapi answered as the type's failure. What ends or postpones the
-// whole run stays as it is: the breaker, and the end of the job or of its slice.
+// aboutType marks why a list could not be read as the type's failure. What postpones the
+// whole run stays as it is: the breaker, and the end of the job.
 func aboutType(err error) error {
-	for _, whole := range []error{circuit.ErrOpen, context.Canceled} {
-		if errors.Is(err, whole) {
-			return err
-		}
-	}
-	if strapi.KindOf(err) == "" && !isLate(err) {
-		return err // Postgres
+	if errors.Is(err, circuit.ErrOpen) || errors.Is(err, context.Canceled) {
+		return err
 	}
 	return typeError{err}
 }

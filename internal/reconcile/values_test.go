@@ -26,7 +26,9 @@ func TestValues_Guard(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
 	deals := h.fill(40)
-	values := func() string { return h.MustText("SELECT concat(count(deal_value), ' of ', count(*)) FROM deal WHERE deal_value > 0") }
+	values := func() string {
+		return h.MustText("SELECT concat(count(deal_value), ' of ', count(*)) FROM deal WHERE deal_value > 0")
+	}
 	require.Equal(t, "40 of 40", values())
 
 	h.edit(deals[:10], fakestrapi.Values{"deal_value": nil, "name": "ten are plausible"})

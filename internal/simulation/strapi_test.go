@@ -198,13 +198,7 @@ func (h *history) oddity() error {
 	uid := []string{fakestrapi.DealUID, fakestrapi.BillingUID}[h.random.IntN(2)]
 	switch h.random.IntN(4) {
 	case 0:
-		if h.odd == nil {
-			h.odd = map[string]bool{}
-		}
-		h.odd[uid], h.oddRows = true, true
-		h.note("Strapi: a row of %s that is no document", uid)
-		_, err := h.fake.AddOddRow(uid, []string{`{"id":%id,"documentId":null}`, `{"id":%id,"documentId":""}`, `{"documentId":"x"}`, `null`}[h.random.IntN(4)])
-		return err
+		return h.addOddRow(uid)
 	case 1:
 		return h.removeOddRows()
 	}
@@ -212,13 +206,26 @@ func (h *history) oddity() error {
 	if len(ids) == 0 {
 		return nil
 	}
-	id := ids[h.random.IntN(len(ids))]
+	h.twins = true
+	return h.publishTwice(uid, ids[h.random.IntN(len(ids))])
+}
+
+func (h *history) publishTwice(uid, id string) error {
 	if _, ok := h.fake.Get(uid, id, strapi.Published); !ok {
 		return nil
 	}
-	h.twins = true
 	h.note("Strapi: %s is published twice", id)
 	return h.fake.PublishTwice(uid, id, fakestrapi.Values{}, time.Now().Add(-time.Minute))
+}
+
+func (h *history) addOddRow(uid string) error {
+	if h.odd == nil {
+		h.odd = map[string]bool{}
+	}
+	h.odd[uid], h.oddRows = true, true
+	h.note("Strapi: a row of %s that is no document", uid)
+	_, err := h.fake.AddOddRow(uid, []string{`{"id":%id,"documentId":null}`, `{"id":%id,"documentId":""}`, `{"documentId":"x"}`, `null`}[h.random.IntN(4)])
+	return err
 }
 
 func (h *history) removeOddRows() error {
