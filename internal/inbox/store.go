@@ -139,8 +139,7 @@ func (r *Receiver) alertQuarantined(ctx context.Context, tx pgx.Tx, group []inco
 		last := byReason[reason][len(byReason[reason])-1]
 		_, err := r.alerts.Raise(ctx, tx, alerting.Alert{
 			Rule: alerting.RuleBodyQuarantined, Subject: reason, Level: level.Warning,
-			Message: "an authentic webhook could not be read and is quarantined, so nothing was refreshed for it: " + reason + "; " +
-				"to see the body: dealbox events list --status quarantined",
+			Message: alerting.BodyQuarantined(reason),
 			Details: map[string]any{"event_id": last.id.String(), "event": last.env.Event, "bytes": len(last.body)},
 		})
 		if err != nil {

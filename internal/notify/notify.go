@@ -42,7 +42,8 @@ const (
 	Silenced Suppression = "silence"
 	// Inhibition: the episode that is its cause is open.
 	Inhibition Suppression = "inhibition"
-	// Acknowledged: a reminder of an episode that somebody has acknowledged meanwhile.
+	// Acknowledged: somebody takes care of the episode since the notification was
+	// enqueued; also of one whose first notice still waited.
 	Acknowledged Suppression = "acknowledged"
 	// AlreadyResolved: a reminder of an episode that is over, or the first notice of
 	// one that ended before the notice was due.

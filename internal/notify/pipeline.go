@@ -56,8 +56,8 @@ func (o *Outbox) Enqueue(ctx context.Context, tx pgx.Tx, alertID int64, lvl leve
 	params := make([]river.InsertManyParams, len(rows))
 	for i, row := range rows {
 		opts := &river.InsertOpts{Queue: queueOf(row.Channel), Priority: priorityOf(lvl)}
-		if row.DueSeconds > 0 {
-			opts.ScheduledAt = time.Now().Add(seconds(row.DueSeconds))
+		if row.NextAttemptAt != nil {
+			opts.ScheduledAt = *row.NextAttemptAt // by the database's clock, as River compares
 		}
 		params[i] = river.InsertManyParams{Args: SendArgs{NotificationID: row.ID}, InsertOpts: opts}
 	}
