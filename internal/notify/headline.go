@@ -22,6 +22,15 @@ func (m Message) Headline() string {
 	return words
 }
 
+// Prefix names this Dealbox before a headline, such as "[dealbox crm.example.com] "; ""
+// when it has no name.
+func (m Message) Prefix() string {
+	if m.Instance == "" {
+		return ""
+	}
+	return "[dealbox " + m.Instance + "] "
+}
+
 // Title returns the headline without its times, which a mail has in its body.
 func (m Message) Title() string {
 	if m.Reason == Resolved && m.Alert.ResolvedAt != nil {

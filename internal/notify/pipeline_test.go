@@ -151,7 +151,7 @@ func TestNotification_Members(t *testing.T) {
 func TestNotification_StandardBody(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}})
+	h := newEnv(t, notify.Config{Instance: "crm.example.com", Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}})
 	h.raise(alerting.Alert{Rule: "r", Level: level.Info, Message: "m"})
 	h.finished(1)
 
@@ -165,7 +165,7 @@ func TestNotification_StandardBody(t *testing.T) {
 	seen, made := stamp("last_seen FROM alert"), stamp("created_at FROM notification")
 	require.Equal(t, `{"type":"alert.firing","timestamp":"`+made+`","data":{"alert":{"id":"1","level":"info","message":"m","details":{},`+
 		`"timestamp":"`+seen+`","rule":"r","subject":"","status":"firing","occurrences":1,"first_seen":"`+seen+`","last_seen":"`+seen+`",`+
-		`"resolved_at":null},"reason":"first","sequence":1,"url":null,"runbook":null}}`, string(s.got()[0].body))
+		`"resolved_at":null},"reason":"first","sequence":1,"url":null,"runbook":null,"instance":"crm.example.com"}}`, string(s.got()[0].body))
 }
 
 func TestNotification_Floor(t *testing.T) {

@@ -107,3 +107,15 @@ func TestLinks(t *testing.T) {
 	require.Empty(t, link("", 7), "without a public address there is no link")
 	require.Empty(t, runbook("", "breaker_opened"), "without a public address there is no link")
 }
+
+func TestDocumentLink(t *testing.T) {
+	t.Parallel()
+	for details, want := range map[string]string{
+		`{"link":"https://cms.example/admin/x"}`: "https://cms.example/admin/x",
+		`{"link":"javascript:alert(1)"}`:         "",
+		`{"link":7}`:                             "",
+		`{}`:                                     "",
+	} {
+		require.Equal(t, want, documentLink([]byte(details)))
+	}
+}
