@@ -88,7 +88,7 @@ var rules = []Rule{
 	},
 	{
 		Name: RuleClockSkew, Levels: []level.Level{level.Warning, level.Critical}, Subject: "the machine",
-		Side:    "a machine without NTP: Dealbox's or the database's",
+		Side:    "a machine without NTP",
 		Means:   "the clocks of this machine and of the database differ by over 2 s in two checks, 30 s apart; over 30 s (critical) workers do not start",
 		Example: ClockSkew("web-1", "3 s ahead", false),
 		End:     EndClockSkew("web-1"),
@@ -107,7 +107,7 @@ var rules = []Rule{
 	},
 	{
 		Name: RuleForecastSwing, Levels: []level.Level{level.Warning}, Subject: "the currency",
-		Side:    "nobody's mostly: a large deal, an import; or a wrong number in Strapi",
+		Side:    "nobody mostly",
 		Means:   "the forecast differs from that of an hour ago by more than FORECAST_SWING_PERCENT",
 		Example: ForecastSwing("THB", "812518.00", "420000.00", "93.5"),
 		End:     EndForecastSwing,
@@ -144,7 +144,7 @@ var rules = []Rule{
 	},
 	{
 		Name: RuleOldestPending, Levels: []level.Level{level.Error, level.Critical},
-		Side:    "Strapi when it is slow, Dealbox when workers lack",
+		Side:    "Strapi if it answers slowly, Dealbox if no worker runs",
 		Means:   "an event waits for over 5 minutes in two reviews a minute apart; over an hour is critical",
 		Example: OldestPending(8 * time.Minute),
 		End:     EndOldestPending,
@@ -172,7 +172,7 @@ var rules = []Rule{
 	{
 		Name: RuleSignatureFailures, Levels: []level.Level{level.Warning, level.Error, level.Critical},
 		Subject: "wrong_secret or wrong_clock (critical), unsigned or malformed (error), forged (warning)",
-		Side:    "Strapi's settings or Dealbox's; a stranger when it is forged",
+		Side:    "Strapi's settings or Dealbox's",
 		Means:   "webhooks were refused as not authentic: 3 of our own Strapi with none accepted between, or 50 others in 5 minutes",
 		Example: exampleSuspect.alert().Message,
 		End:     EndSignatureFailures,

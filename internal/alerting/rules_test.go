@@ -85,7 +85,7 @@ func TestRules(t *testing.T) {
 			require.NotEmpty(t, ruleOf(inhibited).Name, "%s inhibits %s, which is no rule", r.Name, inhibited)
 			require.Empty(t, ruleOf(inhibited).Inhibits, "%s inhibits %s, which inhibits others: a chain can mute a whole outage", r.Name, inhibited)
 		}
-		requireSection(t, page, r.Name)
+		requireSection(t, page, r)
 	}
 	t.Log("\n" + b.String())
 	require.IsIncreasing(t, names)
@@ -114,10 +114,12 @@ func requireForPeople(t *testing.T, r Rule) {
 // requireSection: who is woken by an alert finds under its name what it means, what
 // still holds, what to do first and what ends it. The heading is the anchor:
 // docs/operations.md#breaker_opened.
-func requireSection(t *testing.T, page []byte, rule string) {
+func requireSection(t *testing.T, page []byte, r Rule) {
 	t.Helper()
+	rule := r.Name
 	section := regexp.MustCompile(`(?s)\n### ` + regexp.QuoteMeta(rule) + `\n(.*?)\n##`).FindSubmatch(page)
 	require.NotNil(t, section, "docs/operations.md needs a section: ### %s", rule)
+	require.Contains(t, strings.Join(strings.Fields(string(section[1])), " "), "**Whose fault:** "+r.Side, rule)
 	for _, part := range []string{"**Means:** ", "**Whose fault:** ", "**Still true:** ", "**First:** ", "**Ends:** "} {
 		require.Contains(t, string(section[1]), part, rule)
 	}
