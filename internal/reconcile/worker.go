@@ -264,6 +264,10 @@ func (w *Worker) resolve(ctx context.Context, tx pgx.Tx, run dbsqlc.Reconciliati
 	}
 	// This run may have passed a document already whose webhook was refused since.
 	_, err = w.alerts.ResolveSeenBefore(ctx, tx, alerting.RuleWebhooksRefused, "", *run.StartedAt, alerting.EndWebhooksRefused)
+	if err != nil {
+		return err
+	}
+	_, err = w.alerts.ResolveSeenBefore(ctx, tx, alerting.RuleBodyQuarantined, alerting.SubjectUnnamed, *run.StartedAt, alerting.EndBodyUnnamed)
 	return err
 }
 
