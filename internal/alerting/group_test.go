@@ -29,7 +29,7 @@ func deadDeal(key, name string) alerting.Alert {
 func (h env) leave(key, reason string) (was bool) {
 	h.T.Helper()
 	h.MustCommit(func(ctx context.Context, tx pgx.Tx) (err error) {
-		was, err = h.Leave(ctx, tx, alerting.RuleEventDeadLettered, key, reason)
+		was, err = h.Leave(ctx, tx, alerting.RuleEventDeadLettered, "", key, reason)
 		return err
 	})
 	return was
@@ -269,7 +269,7 @@ func TestGroup_EachMemberIsCountedOnceAndTheLastResolves(t *testing.T) {
 	t.Logf("%d joins by %d workers: %.0f/s", workers*each, workers, workers*each/took.Seconds())
 	require.Equal(t, "200 200 200 1", h.MustText(`SELECT concat_ws(' ', sum(members), sum(occurrences), (SELECT count(*) FROM alert_member), count(*)) FROM alert`))
 	all(func(ctx context.Context, tx pgx.Tx, key string) error {
-		_, err := h.Leave(ctx, tx, alerting.RuleEventDeadLettered, key, "synchronised")
+		_, err := h.Leave(ctx, tx, alerting.RuleEventDeadLettered, "", key, "synchronised")
 		return err
 	})
 	require.Equal(t, "resolved 0 0", h.MustText(`SELECT concat_ws(' ', status, members, (SELECT count(*) FROM alert_member)) FROM alert`))

@@ -549,20 +549,21 @@ func (q *Queries) AlertLock(ctx context.Context, db DBTX, id int64) (Alert, erro
 const alertLockOfMember = `-- name: AlertLockOfMember :one
 SELECT a.id, a.fingerprint, a.rule, a.subject, a.level, a.status, a.silence_id, a.inhibitor_id, a.message, a.details, a.occurrences, a.members, a.first_seen, a.last_seen, a.notified_at, a.resolved_at FROM alert a
 JOIN alert_member m ON m.alert_id = a.id AND m.member = $1
-WHERE a.rule = $2 AND a.status IN ('firing', 'acknowledged', 'suppressed')
+WHERE a.rule = $2 AND ($3::text = '' OR a.subject = $3) AND a.status IN ('firing', 'acknowledged', 'suppressed')
 ORDER BY a.id LIMIT 1
 FOR NO KEY UPDATE OF a
 `
 
 type AlertLockOfMemberParams struct {
-	Member string
-	Rule   string
+	Member  string
+	Rule    string
+	Subject string
 }
 
-// An open episode of a rule that has the member, whatever its subject, locked until the transaction ends. Whoever
+// An open episode of a rule, and of a subject unless that is empty, that has the member, locked until the transaction ends. Whoever
 // is no member takes no lock.
 func (q *Queries) AlertLockOfMember(ctx context.Context, db DBTX, arg AlertLockOfMemberParams) (Alert, error) {
-	row := db.QueryRow(ctx, alertLockOfMember, arg.Member, arg.Rule)
+	row := db.QueryRow(ctx, alertLockOfMember, arg.Member, arg.Rule, arg.Subject)
 	var i Alert
 	err := row.Scan(
 		&i.ID,

@@ -45,6 +45,9 @@ func (w *SyncWorker) raiseUnserved(ctx context.Context, t strapi.ContentType, ca
 		alert.Rule, alert.Subject, alert.Level = alerting.RuleStrapiTokenRefused, "", level.Critical
 		alert.Message = alerting.StrapiTokenRefused(t.Plural, strapi.Words(cause))
 	}
+	if missing, ok := errors.AsType[missingError](cause); ok {
+		alert = missing.alert()
+	}
 	return pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
 		_, err := w.alerts.Raise(ctx, tx, alert)
 		return err
@@ -53,7 +56,7 @@ func (w *SyncWorker) raiseUnserved(ctx context.Context, t strapi.ContentType, ca
 
 func isRefused(err error) bool {
 	var e *strapi.Error
-	return errors.As(err, &e) && e.Kind == strapi.Refused
+	return errors.As(err, &e) && e.Kind == strapi.Refused || isHidden(err)
 }
 
 // typePauses remembers, in this process, that Strapi does not serve a type at the
