@@ -65,7 +65,7 @@ func (w *SyncWorker) watchOnce(ctx context.Context) error {
 	if refused || !doubted {
 		return nil
 	}
-	return w.resolve(ctx, alerting.RuleStrapiTokenRefused, "", "Strapi accepts the token")
+	return w.resolve(ctx, alerting.RuleStrapiTokenRefused, "", alerting.EndStrapiTokenRefused)
 }
 
 // noDocument is a documentId that no document has, in Strapi's form.
@@ -99,7 +99,7 @@ func (w *SyncWorker) served(ctx context.Context, t strapi.ContentType, breaker c
 	if err := w.reportUnknown(ctx, t); err != nil {
 		return err
 	}
-	return w.resolve(ctx, alerting.RuleStrapiUnusable, t.Plural, "Strapi serves the type again")
+	return w.resolve(ctx, alerting.RuleStrapiUnusable, t.Plural, alerting.EndStrapiUnusable(t.Plural))
 }
 
 func (w *SyncWorker) resolve(ctx context.Context, rule, subject, reason string) error {
