@@ -194,7 +194,7 @@ func (n *night) die(from, to int) {
 func (n *night) recover(from, to int, outcome string) {
 	n.T.Helper()
 	n.each(from, to, func(tx pgx.Tx, i int) error {
-		_, err := n.alerts.Leave(n.T.Context(), tx, alerting.RuleEventDeadLettered, dealKey(i), outcome)
+		_, err := n.alerts.Leave(n.T.Context(), tx, alerting.RuleEventDeadLettered, "", dealKey(i), outcome)
 		return err
 	})
 }
