@@ -470,7 +470,7 @@ func TestMailFinding(t *testing.T) {
 	t.Parallel()
 	for want, err := range map[Finding]error{
 		{Check: "m", Status: Fail, Detail: "it refuses", Fix: "Do this."}: &notify.SendError{Text: "it refuses", Do: "Do this"},
-		{Check: "m", Status: Warn, Detail: "it puts off", Fix: "Wait."}:  &notify.SendError{Text: "it puts off", Do: "Wait", Passing: true},
+		{Check: "m", Status: Warn, Detail: "it puts off", Fix: "Wait."}:   &notify.SendError{Text: "it puts off", Do: "Wait", Passing: true},
 	} {
 		require.Equal(t, want, mailFinding("m", err))
 	}

@@ -129,7 +129,7 @@ func escapeUnderscores(s string) string {
 		return i >= 0 && i < len(runes) && (unicode.IsLetter(runes[i]) || unicode.IsDigit(runes[i]))
 	}
 	for i, r := range runes {
-		if r == '_' && !(within(i-1) && within(i+1)) {
+		if r == '_' && (!within(i-1) || !within(i+1)) {
 			b.WriteByte('\\')
 		}
 		b.WriteRune(r)
