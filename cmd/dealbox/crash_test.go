@@ -221,7 +221,7 @@ func freePort(t *testing.T) string {
 // Postgres runs as.
 func shortTempDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "dbx-")
+	dir, err := os.MkdirTemp(localpg.TempDir(), "dbx-")
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(dir, 0o755))
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/localpg"
 )
 
 // One call with nothing configured: the service runs beside a simulated Strapi, the
@@ -22,7 +24,7 @@ import (
 func TestRun(t *testing.T) {
 	t.Parallel()
 	// Short enough for a Unix socket, and open to the user that Postgres runs as.
-	state, err := os.MkdirTemp("", "dev-")
+	state, err := os.MkdirTemp(localpg.TempDir(), "dev-")
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(state, 0o755))
 	t.Cleanup(func() { _ = os.RemoveAll(state) })
