@@ -190,7 +190,7 @@ func TestServe_AStepOfTheStartFails(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)})
 	h.deals(3)
-	log := &sharedLog{}
+	log := &pgtest.Log{}
 	h.log = slog.New(slog.NewTextHandler(log, nil))
 	locked, err := h.Pool.Begin(t.Context())
 	require.NoError(t, err)
