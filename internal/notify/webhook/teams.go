@@ -57,7 +57,11 @@ func teamsBody(m notify.Message) ([]byte, error) {
 
 func teamsCardOf(m notify.Message, message string) teamsMessage {
 	a := m.Alert
-	title := fmt.Sprintf("%s[%s] %s", m.Prefix(), strings.ToUpper(a.Level), m.Headline())
+	// No brackets as in other channels: Markdown would need them escaped.
+	title := strings.ToUpper(a.Level) + " " + m.Headline()
+	if m.Instance != "" {
+		title += " · dealbox " + m.Instance
+	}
 	card := teamsCard{
 		Schema: "http://adaptivecards.io/schemas/adaptive-card.json", Type: "AdaptiveCard", Version: teamsVersion,
 		MSTeams: map[string]any{"width": "Full"}, Fallback: teamsText(text.Line(title+": "+message, 1000)),
