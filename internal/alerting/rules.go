@@ -84,7 +84,7 @@ var rules = []Rule{
 	{
 		Name: RuleBodyQuarantined, Levels: []level.Level{level.Warning}, Subject: "why it cannot be read",
 		Means:  "an authentic webhook could not be read and is quarantined",
-		Clears: "by hand: the webhook stays unread, so only a person can decide that it does not matter",
+		Clears: "by hand: the webhook stays unread, so only a person can decide that it does not matter; where it only names no document (" + SubjectUnnamed + "), a full reconciliation, which is requested at once",
 		First:  "dealbox events list --status quarantined",
 	},
 	{

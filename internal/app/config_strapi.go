@@ -21,8 +21,12 @@ func needStrapi(s *settings, c *Config) {
 	}
 	token := s.required("STRAPI_API_TOKEN", "Give an API token of Strapi; a read-only one is enough (Settings, API Tokens).")
 	s.secrets = append(s.secrets, namedSecret{"STRAPI_API_TOKEN", Secret(token)})
-	if !visible(token) {
+	switch {
+	case !visible(token):
 		s.wrong("STRAPI_API_TOKEN", "holds a space or a character that no header can carry", "Give the token alone, without 'Bearer '.")
+	case token != "" && len(token) < strapi.MinToken:
+		s.wrong("STRAPI_API_TOKEN", fmt.Sprintf("is %d bytes long, less than %d", len(token), strapi.MinToken),
+			"Copy it whole from Strapi, which makes tokens of 256 characters.")
 	}
 	c.Strapi.APIToken = Secret(token)
 	// A job has 30 s for all its attempts; the mirror shortens one request to fit.
