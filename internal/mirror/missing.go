@@ -60,13 +60,21 @@ func (e missingError) alert() alerting.Alert {
 	ours := ourNames(e.t, e.names)
 	theirs, columns := make([]string, len(ours)), make([]string, len(ours))
 	for i, name := range ours {
-		theirs[i], columns[i] = e.t.Field(name), string(e.t.Kind)+"."+name
+		theirs[i], columns[i] = e.t.Field(name), columnOf(e.t, name)
 	}
 	a.Message = fmt.Sprintf("Strapi does not show %s of %s (%s), which Dealbox mirrors as %s: it was renamed, removed or made private there, or the token may not read it. "+
 		kept+". Take the change back in Strapi; or give the token find on the type that it leads to; or name the new attribute, %s=%s=new_name; "+
 		"or, if it is gone on purpose, %s=%s=. It heals by itself once Strapi shows it",
 		strings.Join(theirs, ", "), e.t.Plural, e.t.UID, strings.Join(columns, ", "), e.t.Plural, setting, ours[0], setting, ours[0])
 	return a
+}
+
+// columnOf names the column of a field. A relation is the link of a billing, seen from either side.
+func columnOf(t strapi.ContentType, ours string) string {
+	if IsRelation(t, ours) {
+		return "billing.deal_document_id"
+	}
+	return string(t.Kind) + "." + ours
 }
 
 // ourNames returns our names of Strapi's.
