@@ -145,6 +145,9 @@ func LoadConfig(getenv func(string) string, needs ...Need) (Config, error) {
 	for _, read := range needs {
 		read(s, &c)
 	}
+	for i := range c.Strapi.Types {
+		c.Strapi.Types[i].Location = c.Forecast.Location // nil where no forecast is needed
+	}
 	s.eachSecretOnce()
 	if len(s.problems) > 0 {
 		return c, &SettingsError{Problems: s.problems}

@@ -111,6 +111,7 @@ func TestLoadConfig_EverySetting(t *testing.T) {
 	require.Equal(t, "th", c.Forecast.Locale)
 	require.Equal(t, 24, c.Forecast.HorizonMonths)
 	require.Equal(t, "Asia/Bangkok", c.Forecast.Location.String())
+	require.Equal(t, c.Forecast.Location, c.Strapi.Types[0].Zone(), "the day of a datetime is the forecast's")
 	require.Equal(t, AlertsConfig{
 		WebhookURL: "https://hooks.example.com/T0/B0?x=y", WebhookSecret: goodAlert,
 		WebhookFormat: "slack", WebhookLevel: "critical", RemindEvery: 90 * time.Minute,

@@ -73,6 +73,15 @@ func IsUnavailable(err error) bool {
 	return Code(err) == lockNotAvailable
 }
 
+// Message returns what Postgres said, "" when err holds no error of it. It may quote a value.
+func Message(err error) string {
+	var answer *pgconn.PgError
+	if !errors.As(err, &answer) {
+		return ""
+	}
+	return answer.Message
+}
+
 func class(err error) string {
 	if code := Code(err); code != "" {
 		return code[:2]
