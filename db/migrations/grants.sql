@@ -27,6 +27,7 @@ BEGIN
                 ('mirror_change',             'SELECT, INSERT'),
                 ('alert_event',               'SELECT, INSERT'),
                 ('circuit_breaker_event',     'SELECT, INSERT'),
+                ('operator_action',           'SELECT, INSERT'),
                 -- Snapshots: written once, too.
                 ('forecast',                  'SELECT, INSERT'),
                 ('forecast_currency',         'SELECT, INSERT'),
@@ -78,6 +79,6 @@ BEGIN
 
     IF has_auditor THEN
         EXECUTE format('GRANT SELECT ON public.audit_alert, public.audit_notification, public.audit_breaker, public.audit_event, '
-                       'public.audit_silence, public.audit_retention TO %I', auditor);
+                       'public.audit_silence, public.audit_retention, public.audit_operator TO %I', auditor);
     END IF;
 END $$;

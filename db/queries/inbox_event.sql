@@ -45,3 +45,7 @@ SELECT coalesce(inbox_partition_horizon() - (now() AT TIME ZONE 'UTC')::date, -1
 
 -- name: InboxLedger :one
 SELECT * FROM inbox_ledger;
+
+-- name: InboxCounterTouch :exec
+-- Writes a counter without changing it.
+INSERT INTO inbox_counter AS c (slot) VALUES (@slot) ON CONFLICT (slot) DO UPDATE SET received = c.received;

@@ -63,6 +63,7 @@ type Service struct {
 	alerts     *alerting.Alerts
 	forecast   *revenue.Forecast
 	receiver   *inbox.Receiver
+	commits    *health.Commits
 	queue      *mirror.Queue
 	runs       *reconcile.Queue
 	source     *mirror.Source
@@ -151,7 +152,7 @@ func (s *Service) startWork(ctx context.Context, loops *sync.WaitGroup) error {
 	loops.Go(func() { s.breaker.Run(ctx, time.Second, s.sync.Probe) })
 	loops.Go(func() { s.sync.Watch(ctx) })
 	if url := s.config.Heartbeat.URL; url != "" {
-		heartbeat := health.NewHeartbeat(health.HeartbeatConfig{URL: url.Reveal(), DB: s.pool, Logger: s.log})
+		heartbeat := health.NewHeartbeat(health.HeartbeatConfig{URL: url.Reveal(), DB: s.pool, Commits: s.commits, Logger: s.log})
 		loops.Go(func() { heartbeat.Run(ctx) })
 	}
 	s.log.Info("ready", "workers", s.config.Jobs.WorkerCount)

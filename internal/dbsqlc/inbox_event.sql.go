@@ -12,6 +12,16 @@ import (
 	"github.com/google/uuid"
 )
 
+const inboxCounterTouch = `-- name: InboxCounterTouch :exec
+INSERT INTO inbox_counter AS c (slot) VALUES ($1) ON CONFLICT (slot) DO UPDATE SET received = c.received
+`
+
+// Writes a counter without changing it.
+func (q *Queries) InboxCounterTouch(ctx context.Context, db DBTX, slot int16) error {
+	_, err := db.Exec(ctx, inboxCounterTouch, slot)
+	return err
+}
+
 const inboxEventInsert = `-- name: InboxEventInsert :many
 WITH stored AS (
     INSERT INTO inbox_event (id, received_on, received_at, dedup_key, scheme, event, uid, model,
@@ -132,7 +142,7 @@ func (q *Queries) InboxEventOriginals(ctx context.Context, db DBTX, dedupKeys []
 }
 
 const inboxLedger = `-- name: InboxLedger :one
-SELECT received, processed, pending, dead, ignored, quarantined, oldest_pending_since FROM inbox_ledger
+SELECT received, processed, pending, dead, ignored, quarantined, oldest_pending_since, pending_documents, dead_documents FROM inbox_ledger
 `
 
 func (q *Queries) InboxLedger(ctx context.Context, db DBTX) (InboxLedger, error) {
@@ -146,6 +156,8 @@ func (q *Queries) InboxLedger(ctx context.Context, db DBTX) (InboxLedger, error)
 		&i.Ignored,
 		&i.Quarantined,
 		&i.OldestPendingSince,
+		&i.PendingDocuments,
+		&i.DeadDocuments,
 	)
 	return i, err
 }

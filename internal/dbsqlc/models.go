@@ -84,22 +84,18 @@ type CircuitBreaker struct {
 	ChangedAt time.Time
 }
 
-// One row. received = processed + pending + dead + ignored + quarantined, at every moment.
 type InboxLedger struct {
-	// Events stored since the database was made, without duplicates; retention does not lower it.
-	Received int64
-	// Events that the mirror includes.
-	Processed int64
-	// Events whose document waits for a refresh.
-	Pending int64
-	// Events whose document is a dead letter.
-	Dead int64
-	// Events of a kind or a type that Dealbox does not process.
-	Ignored int64
-	// Events that could not be read.
-	Quarantined int64
-	// Since when the oldest document that is no dead letter waits; null when none does.
+	Received           int64
+	Processed          int64
+	Pending            int64
+	Dead               int64
+	Ignored            int64
+	Quarantined        int64
 	OldestPendingSince interface{}
+	// Documents that wait for a refresh, whether or not an event requested it.
+	PendingDocuments int64
+	// Documents that are dead letters, whether or not an event names them.
+	DeadDocuments int64
 }
 
 // One row for each comparison of the mirror with Strapi. One runs at a time over all replicas; after a crash another replica goes on from its cursor.

@@ -65,6 +65,10 @@ type Config struct {
 	// HealthOnly leaves health, readiness and metrics: a process with role worker takes no
 	// webhooks and shows no data.
 	HealthOnly bool
+	// Channels are those to which alerts are sent (nil: health does not say).
+	Channels []string
+	// WebhookURL is what has to be entered in Strapi; health names it until a webhook came.
+	WebhookURL string
 	// Logger gets one line a request (default: none).
 	Logger *slog.Logger
 }
@@ -78,6 +82,8 @@ type Stages struct {
 	// Receive commits a delivery: (*inbox.Receiver).Receive. Any error means
 	// that nothing was committed.
 	Receive func(context.Context, inbox.Delivery) (inbox.Receipt, error)
+	// Commits follows what Receive returns; /readyz and health ask it.
+	Commits *health.Commits
 	// Alerts acknowledges, resolves and silences.
 	Alerts *alerting.Alerts
 	// Breaker is Strapi's, for the health answers.
@@ -151,6 +157,7 @@ func New(config Config, stages Stages) (*API, error) {
 	if a.documents, err = loadDocuments(); err != nil {
 		return nil, err
 	}
+	a.stages.Receive = a.noted(stages.Receive)
 	a.metrics = newMetrics(config.Version, stages)
 	a.handler = a.observe(a.cors(a.Routes()))
 	return a, nil
@@ -158,7 +165,7 @@ func New(config Config, stages Stages) (*API, error) {
 
 func (s Stages) check() error {
 	missing := map[string]bool{
-		"DB": s.DB == nil, "Verifier": s.Verifier == nil, "Receive": s.Receive == nil,
+		"DB": s.DB == nil, "Verifier": s.Verifier == nil, "Receive": s.Receive == nil, "Commits": s.Commits == nil,
 		"Breaker": s.Breaker == nil, "Forecast": s.Forecast == nil, "Readiness": s.Readiness == nil,
 		"Reconcile": s.Reconcile == nil, "Replays": s.Replays == nil, "Alerts": s.Alerts == nil,
 	}
@@ -168,6 +175,15 @@ func (s Stages) check() error {
 		}
 	}
 	return nil
+}
+
+// noted returns receive with each outcome noted.
+func (a *API) noted(receive func(context.Context, inbox.Delivery) (inbox.Receipt, error)) func(context.Context, inbox.Delivery) (inbox.Receipt, error) {
+	return func(ctx context.Context, d inbox.Delivery) (inbox.Receipt, error) {
+		receipt, err := receive(ctx, d)
+		a.stages.Commits.Note(err)
+		return receipt, err
+	}
 }
 
 // Handler is the whole surface: the routes behind logging, panics and CORS.
