@@ -35,6 +35,7 @@ BEGIN
                 -- State. Only what Dealbox itself forgets may be deleted.
                 ('entity_sync',               'SELECT, INSERT, UPDATE'),
                 ('inbox_counter',             'SELECT, INSERT, UPDATE'),
+                ('strapi_attribute',          'SELECT, INSERT, UPDATE'),
                 ('deal',                      'SELECT, INSERT, UPDATE'),
                 ('billing',                   'SELECT, INSERT, UPDATE'),
                 ('forecast_scope',            'SELECT, UPDATE'),

@@ -128,7 +128,7 @@ func (a *Alerts) outcome(ctx context.Context, tx pgx.Tx, row *dbsqlc.Alert) (str
 		outcomes[l.Reason] = l.Members
 	}
 	outcome := documents(total) + ": " + strings.Join(parts, ", ")
-	row.Message = text.Line("no dead letter of "+row.Subject+" is left; "+outcome, maxMessage)
+	row.Message = text.Line(fmt.Sprintf(ruleOf(row.Rule).GroupOver, row.Subject)+"; "+outcome, maxMessage)
 	row.Details = encodeDetails(map[string]any{"type": row.Subject, "count": total, "outcomes": outcomes})
 	return outcome, nil
 }

@@ -11,6 +11,8 @@ import (
 
 // Names of the rules. The table below says what each one is.
 const (
+	RuleAttributeMissing      = "attribute_missing"
+	RuleAttributeUnknown      = "attribute_unknown"
 	RuleBodyQuarantined       = "body_quarantined"
 	RuleBreakerOpened         = "breaker_opened"
 	RuleClockSkew             = "clock_skew"
@@ -25,6 +27,7 @@ const (
 	RuleSignatureFailures     = "signature_failures"
 	RuleStrapiTokenRefused    = "strapi_token_refused"
 	RuleStrapiUnusable        = "strapi_unusable"
+	RuleValueUnreadable       = "value_unreadable"
 	RuleWebhooksRefused       = "webhooks_refused"
 )
 
@@ -41,6 +44,8 @@ type Rule struct {
 	// Group words an episode that has members, such as the dead documents of a
 	// content type; nil when an episode has none.
 	Group func(subject string, members int64, first Member) string
+	// GroupOver says of a subject (%s) that no member is left.
+	GroupOver string
 	// Inhibits are the rules whose episodes are recorded but not notified while an
 	// episode of this rule is open, because it is their cause. None of them inhibits
 	// another one, so no chain can mute a whole outage.
@@ -63,9 +68,23 @@ type Quiet struct {
 
 var rules = []Rule{
 	{
+		Name: RuleAttributeMissing, Levels: []level.Level{level.Critical}, Subject: "the type's REST plural",
+		Means: "Strapi does not show an attribute or relation that the type had: renamed, removed or private there. Its documents wait and keep their last values",
+		// The documents of the type wait, and it cannot be compared.
+		Inhibits: []string{RuleOldestPending, RuleReconciliationFailing},
+		Clears:   "Strapi shows it again, or the FIELDS setting maps another attribute, or none",
+		First:    "take the change back in Strapi, or map the new attribute in STRAPI_DEAL_FIELDS or STRAPI_BILLING_FIELDS",
+	},
+	{
+		Name: RuleAttributeUnknown, Levels: []level.Level{level.Warning}, Subject: "the type's REST plural",
+		Means:  "a FIELDS setting names an attribute that Strapi has never shown, so its column is null; or Strapi hides updatedAt",
+		Clears: "Strapi shows it, or the setting does not name it any more",
+		First:  "dealbox doctor",
+	},
+	{
 		Name: RuleBodyQuarantined, Levels: []level.Level{level.Warning}, Subject: "why it cannot be read",
 		Means:  "an authentic webhook could not be read and is quarantined",
-		Clears: "by hand: the webhook stays unread, so only a person can decide that it does not matter",
+		Clears: "by hand: the webhook stays unread, so only a person can decide that it does not matter; where it only names no document (" + SubjectUnnamed + "), a full reconciliation, which is requested at once",
 		First:  "dealbox events list --status quarantined",
 	},
 	{
@@ -84,7 +103,8 @@ var rules = []Rule{
 		First:  "set both clocks by NTP",
 	},
 	{
-		Name: RuleEventDeadLettered, Levels: []level.Level{level.Error}, Subject: "the type's REST plural", Group: deadLetters,
+		Name: RuleEventDeadLettered, Levels: []level.Level{level.Error}, Subject: "the type's REST plural",
+		Group: deadLetters, GroupOver: "no dead letter of %s is left",
 		Means:  "documents failed JOB_MAX_ATTEMPTS times each and are not tried again by themselves",
 		Clears: "each of its documents was synchronised, or is deleted in Strapi",
 		First:  "dealbox alerts show ID for the documents and their errors; then dealbox events replay --dead",
@@ -156,6 +176,13 @@ var rules = []Rule{
 		First:  "dealbox doctor",
 	},
 	{
+		Name: RuleValueUnreadable, Levels: []level.Level{level.Warning}, Subject: "the type's REST plural and the field of Dealbox",
+		Group: unreadableValues, GroupOver: "every %s can be read",
+		Means:  "documents have a value that does not fit its field: there it is null, all else of them is mirrored and counts",
+		Clears: "each of its documents has a value that can be read, is unpublished, or is deleted in Strapi",
+		First:  "dealbox alerts show ID for the documents and their values; correct them in Strapi",
+	},
+	{
 		Name: RuleWebhooksRefused, Levels: []level.Level{level.Error},
 		Means: "webhooks were answered 503 because Postgres could not commit them; Strapi does not send them again, so Dealbox requests a full reconciliation",
 		// What was refused is found missing. Only a full reconciliation ends it, so it
@@ -203,6 +230,21 @@ func deadLetters(plural string, n int64, first Member) string {
 		"Strapi has their latest state; the mirror and the forecast keep the one before. "+
 		"Correct the documents in Strapi, or remove the cause and run: dealbox events replay --dead",
 		documents(n), plural, example, first.Key, strings.TrimRight(first.Reason, "."))
+}
+
+// unreadableValues words RuleValueUnreadable.
+func unreadableValues(subject string, n int64, first Member) string {
+	plural, field, _ := strings.Cut(subject, ".")
+	have := "has"
+	if n > 1 {
+		have = "have"
+	}
+	name := first.Key
+	if first.Name != "" {
+		name = first.Name + " (" + first.Key + ")"
+	}
+	return fmt.Sprintf("%s of %s %s a %s that Dealbox cannot read. In %s, %s. Until it is corrected in Strapi "+
+		"the field is empty here; all else of the document is mirrored and counts", documents(n), plural, have, field, name, first.Reason)
 }
 
 // documents words a number of documents, such as "5,000 documents".

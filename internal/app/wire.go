@@ -139,7 +139,8 @@ func (s *Service) newServer(version string, channels []string) error {
 	api, err := httpapi.New(httpapi.Config{
 		Version: version, Access: accessConfig(s.config.Access),
 		CORSOrigins: s.config.Access.CORSOrigins, TrustedProxies: s.config.Access.TrustedProxies, Logger: s.log,
-		ReconcileInterval: s.config.Reconcile.Interval, Channels: channels, WebhookURL: s.config.Listen.URL() + WebhookPath,
+		ReconcileInterval: s.config.Reconcile.Interval, MaxBody: s.config.Webhook.MaxBytes, HealthOnly: s.role == RoleWorker,
+		Channels: channels, WebhookURL: s.config.Listen.URL() + WebhookPath,
 	}, httpapi.Stages{
 		DB: s.readPool, Verifier: verifier, Receive: s.receiver.Receive, Commits: s.commits, Breaker: s.breaker, Forecast: s.forecast, Readiness: s.readiness,
 		Alerts: s.alerts, Types: s.config.Strapi.Types, Replays: s.replays, Reconcile: s.runs.Request, Groups: s.receiver.Groups,

@@ -28,7 +28,7 @@ SELECT coalesce(begun.want_seq, e.want_seq)::bigint AS want_seq,
        coalesce(begun.version, e.version)::bigint AS version,
        coalesce(begun.failures, e.failures)::integer AS failures,
        (begun.version IS NOT NULL)::boolean AS begun,
-       e.done_seq, e.state, e.last_error, e.next_attempt_at,
+       e.done_seq, e.state, e.last_error, e.next_attempt_at, e.unreadable,
        now()::timestamptz AS begun_at,
        b.state AS breaker_state, b.retry_at AS breaker_retry_at,
        b.failure_count AS breaker_failure_count, b.generation AS breaker_generation
@@ -56,6 +56,7 @@ type EntityBeginRow struct {
 	State               string
 	LastError           *string
 	NextAttemptAt       *time.Time
+	Unreadable          []byte
 	BegunAt             time.Time
 	BreakerState        string
 	BreakerRetryAt      *time.Time
@@ -87,6 +88,7 @@ func (q *Queries) EntityBegin(ctx context.Context, db DBTX, arg EntityBeginParam
 		&i.State,
 		&i.LastError,
 		&i.NextAttemptAt,
+		&i.Unreadable,
 		&i.BegunAt,
 		&i.BreakerState,
 		&i.BreakerRetryAt,
@@ -193,14 +195,16 @@ UPDATE entity_sync SET
     events_done = greatest(events_done, $2),
     state = CASE WHEN want_seq > greatest(done_seq, $1) THEN 'pending' ELSE 'ok' END,
     pending_since = CASE WHEN want_seq > greatest(done_seq, $1) THEN $3::timestamptz END,
-    failures = 0, last_error = NULL, attempt_expires_at = NULL, next_attempt_at = NULL, held_back_since = NULL, dead_at = NULL
-WHERE uid = $4 AND document_id = $5 AND locale = $6 AND version = $7
+    failures = 0, last_error = NULL, attempt_expires_at = NULL, next_attempt_at = NULL, held_back_since = NULL, dead_at = NULL,
+    unreadable = $4
+WHERE uid = $5 AND document_id = $6 AND locale = $7 AND version = $8
 `
 
 type EntityDoneParams struct {
 	WantSeq    int64
 	Events     int64
 	BegunAt    time.Time
+	Unreadable []byte
 	UID        string
 	DocumentID string
 	Locale     string
@@ -213,6 +217,7 @@ func (q *Queries) EntityDone(ctx context.Context, db DBTX, arg EntityDoneParams)
 		arg.WantSeq,
 		arg.Events,
 		arg.BegunAt,
+		arg.Unreadable,
 		arg.UID,
 		arg.DocumentID,
 		arg.Locale,

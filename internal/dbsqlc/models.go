@@ -104,7 +104,7 @@ type ReconciliationRun struct {
 	ID int64
 	// delta: what Strapi changed since an earlier run; full: every document and field.
 	Kind string
-	// Why: start (Dealbox started), schedule, demand (actor requested it) or after_refusal (webhooks were answered 503).
+	// Why: start (Dealbox started), schedule, demand (actor requested it), after_refusal (webhooks were answered 503) or after_quarantine (a webhook named no document).
 	Trigger string
 	// Who requested it: dealbox, cli:<os user> or the name of an admin token.
 	Actor string

@@ -372,16 +372,59 @@ func TestExamine_Fields(t *testing.T) {
 			"RelationOfAnEmptyType", fakestrapi.PipelineTypes(false, false), true, "billings=invoices",
 			map[string]Status{deal: Fail, billing: Skip}, "Strapi does not populate the relation invoices",
 		},
+		{
+			"Paths", withMoney(fakestrapi.PipelineTypes(false, false)), false, "deal_value=money.amount,owner=money.who,stage=nothing.at.all,name=money",
+			map[string]Status{deal: Warn}, "the type has no money (field name of Dealbox), money.who (field owner of Dealbox), nothing.at.all (field stage of Dealbox): null in Dealbox",
+		},
+		{
+			"Unknown", fakestrapi.PipelineTypes(false, false), true, "deal_value=worth",
+			map[string]Status{deal: Fail, billing: Skip}, "the type has no worth (field deal_value of Dealbox); without deal_value the forecast ignores its documents",
+		},
+		{
+			"Unreadable", withText(fakestrapi.PipelineTypes(false, false), "deal_value"), false, "",
+			map[string]Status{deal: Warn}, `values cannot be read, so they are null in Dealbox: of document DOC deal_value "a lot" is no number of at most 40 digits: write it as 1234.50, without a unit or separators`,
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			_, strapiURL := fakeStrapi(t, fakestrapi.Config{Types: test.types}, test.empty)
+			fake, strapiURL := fakeStrapi(t, fakestrapi.Config{Types: test.types}, test.empty)
 			e, _ := healthy(t)
+			if test.name == "Unreadable" {
+				entry, err := fake.Create(fakestrapi.DealUID, fakestrapi.Values{"deal_value": "a lot"})
+				require.NoError(t, err)
+				test.detail = strings.Replace(test.detail, "DOC", entry.DocumentID, 1)
+			}
 			findings := mustExamine(t, e.with("STRAPI_URL", strapiURL, "STRAPI_DEAL_FIELDS", test.mapping))
 			requireStatuses(t, findings, test.want)
 			require.Equal(t, test.detail, strings.TrimPrefix(findings[deal].Detail, "not checked: "))
 		})
 	}
+}
+
+func withMoney(types []fakestrapi.Type) []fakestrapi.Type {
+	amount := fakestrapi.Attribute{Name: "amount", Kind: fakestrapi.Decimal}
+	types[0].Attributes = append(types[0].Attributes, fakestrapi.Attribute{Name: "money", Kind: fakestrapi.Component, Of: []fakestrapi.Attribute{amount}})
+	return types
+}
+
+func withText(types []fakestrapi.Type, name string) []fakestrapi.Type {
+	for i, a := range types[0].Attributes {
+		if a.Name == name {
+			types[0].Attributes[i].Kind = fakestrapi.String
+		}
+	}
+	return types
+}
+
+// A token that may not read the deals gets billings without them.
+func TestExamine_HiddenRelation(t *testing.T) {
+	t.Parallel()
+	e, fake := healthy(t)
+	fake.Forbid(dealUID)
+	finding := mustExamine(t, e)["fields "+billingUID]
+	require.Equal(t, Fail, finding.Status)
+	require.Contains(t, finding.Detail, "leaves the relation deal out of its answer")
+	require.Contains(t, finding.Fix, "Give the token find and findOne on that type")
 }
 
 func TestExamine_AlertWebhook(t *testing.T) {

@@ -40,13 +40,16 @@ func (r *Readiness) Ready() { r.phase.CompareAndSwap(phaseStarting, phaseReady) 
 // requests. There is no way back.
 func (r *Readiness) Stopping() { r.phase.Store(phaseStopping) }
 
+// IsStopping reports whether Stopping was called.
+func (r *Readiness) IsStopping() bool { return r.phase.Load() == phaseStopping }
+
 // Check returns a *NotReadyError while the process starts or stops.
 func (r *Readiness) Check() error {
 	switch r.phase.Load() {
 	case phaseReady:
 		return nil
 	case phaseStopping:
-		return &NotReadyError{Code: "stopping", Message: "Dealbox is shutting down"}
+		return &NotReadyError{Code: "stopping", Message: "Dealbox is stopping; send new requests to another process"}
 	default:
 		return &NotReadyError{Code: "starting", Message: "Dealbox waits for its database"}
 	}

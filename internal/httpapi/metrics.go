@@ -18,6 +18,7 @@ import (
 type metrics struct {
 	registry *prometheus.Registry
 	webhook  *prometheus.HistogramVec
+	large    prometheus.Counter
 }
 
 func newMetrics(version string, stages Stages) *metrics {
@@ -29,12 +30,16 @@ func newMetrics(version string, stages Stages) *metrics {
 			// Usual is some milliseconds; Strapi gives up after 10 s.
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"status"}),
+		large: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "dealbox_webhook_bodies_not_kept_total",
+			Help: "Authentic webhooks of this process over WEBHOOK_MAX_BYTES: their body was not kept, and their document is refreshed.",
+		}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "dealbox_build_info", Help: "Always 1; the version is the label.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	m.registry.MustRegister(m.webhook, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.webhook, m.large, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if groups := stages.Groups; groups != nil {
 		m.registry.MustRegister(
 			prometheus.NewCounterFunc(prometheus.CounterOpts{

@@ -21,7 +21,7 @@ const webhookPath = "/api/v1/webhooks/strapi"
 
 // Routes is the whole surface. Each route names who may call it: anybody, a
 // reader, an insider or an operator. The webhook is open to anybody whose delivery
-// is signed.
+// is signed. A worker has the first ones alone.
 func (a *API) Routes() http.Handler {
 	r := mux.NewRouter().SkipClean(true)
 	// Methods changes its argument, which two routers would share.
@@ -31,6 +31,19 @@ func (a *API) Routes() http.Handler {
 	// route takes the query parameters that there are; any other is refused.
 	route := func(methods []string, path string, may guard, h handler, params ...string) {
 		handle(methods, path, may, only(params, h))
+	}
+
+	route(get, "/metrics", a.insider, a.showMetrics)
+	route(get, "/api/v1/health/detailed", a.reader, a.showDetailedHealth)
+	// A probe must not fail for its query.
+	handle(get, "/healthz", a.anybody, a.showAlive)
+	handle(get, "/readyz", a.anybody, a.showReady)
+	handle(get, "/api/v1/health", a.anybody, a.showHealth)
+	r.NotFoundHandler = a.serve(a.anybody, notFound)
+	r.MethodNotAllowedHandler = a.serve(a.anybody, methodNotAllowed(r))
+	if a.config.HealthOnly {
+		r.NotFoundHandler = a.serve(a.anybody, notOfWorker)
+		return r
 	}
 
 	// A delivery is not refused for a query that somebody put behind the URL in Strapi.
@@ -53,20 +66,10 @@ func (a *API) Routes() http.Handler {
 	route(get, "/api/v1/events/{id}", a.insider, a.showEvent)
 	route(post, "/api/v1/events/{id}/replay", a.operator, a.replayEvent)
 
-	route(get, "/metrics", a.insider, a.showMetrics)
-	route(get, "/api/v1/health/detailed", a.reader, a.showDetailedHealth)
-
-	// A probe must not fail for its query, nor a page for what a mail program adds to a link.
-	handle(get, "/healthz", a.anybody, a.showAlive)
-	handle(get, "/readyz", a.anybody, a.showReady)
-	handle(get, "/api/v1/health", a.anybody, a.showHealth)
-
+	// Nor is a page for what a mail program adds to a link.
 	handle(get, "/", a.reader, a.showDashboard)
 	handle(get, "/assets/{name}", a.reader, a.showAsset)
 	handle(get, "/docs/{name}", a.anybody, a.showDocument)
-
-	r.NotFoundHandler = a.serve(a.anybody, notFound)
-	r.MethodNotAllowedHandler = a.serve(a.anybody, methodNotAllowed(r))
 	return r
 }
 

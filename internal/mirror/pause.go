@@ -49,6 +49,9 @@ func (w *SyncWorker) raiseUnserved(ctx context.Context, t strapi.ContentType, ca
 		alert.Message = fmt.Sprintf("Strapi refuses STRAPI_API_TOKEN for %s (%v). Webhooks are stored and wait; the mirror keeps what it has. "+
 			"The token was deleted, has expired, or may not find and findOne: make one in Strapi that may, set it and restart Dealbox", t.Plural, cause)
 	}
+	if missing, ok := errors.AsType[missingError](cause); ok {
+		alert = missing.alert()
+	}
 	return pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
 		_, err := w.alerts.Raise(ctx, tx, alert)
 		return err
@@ -57,7 +60,7 @@ func (w *SyncWorker) raiseUnserved(ctx context.Context, t strapi.ContentType, ca
 
 func isRefused(err error) bool {
 	var e *strapi.Error
-	return errors.As(err, &e) && e.Kind == strapi.Refused
+	return errors.As(err, &e) && e.Kind == strapi.Refused || isHidden(err)
 }
 
 // typePauses remembers, in this process, that Strapi does not serve a type at the

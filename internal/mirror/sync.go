@@ -59,6 +59,7 @@ type SyncWorker struct {
 	dealUIDs []string
 	cfg      Config
 	paused   *typePauses
+	unknown  map[string]string // what Watch has reported of unknown attributes, by uid
 }
 
 // NewSyncWorker makes the worker.
@@ -71,7 +72,7 @@ func NewSyncWorker(db store, queue *Queue, source *Source, forecast *revenue.For
 	}
 	w := &SyncWorker{
 		pool: db, queue: queue, source: source, forecast: forecast, alerts: alerts, cfg: cfg,
-		types: map[string]strapi.ContentType{}, paused: newTypePauses(),
+		types: map[string]strapi.ContentType{}, paused: newTypePauses(), unknown: map[string]string{},
 	}
 	for _, t := range cfg.Types {
 		w.types[t.UID] = t
@@ -190,6 +191,20 @@ func (a attempt) breaker() circuit.Snapshot {
 // write is step 3, in one transaction that is repeated after a conflict. It returns
 // false when the compare-and-set failed.
 func (w *SyncWorker) write(ctx context.Context, a attempt, cur current) (written bool, err error) {
+	written, err = w.writeOnce(ctx, a, cur)
+	if pgerr.IsBadValue(err) && cur.found {
+		written, err = w.writeAround(ctx, a, cur, err)
+	}
+	if err != nil && !pgerr.IsBadValue(err) && !errors.Is(err, errHeldBack) {
+		err = databaseError{err}
+	}
+	if err != nil {
+		return false, fmt.Errorf("write %s: %w", a.key, err)
+	}
+	return written, nil
+}
+
+func (w *SyncWorker) writeOnce(ctx context.Context, a attempt, cur current) (written bool, err error) {
 	for range conflictTries {
 		err = pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
 			written, err = w.writeTx(ctx, tx, a, cur)
@@ -199,13 +214,25 @@ func (w *SyncWorker) write(ctx context.Context, a attempt, cur current) (written
 			break
 		}
 	}
-	if err != nil && !isBadValue(err) && !errors.Is(err, errHeldBack) {
-		err = databaseError{err}
+	return written, err
+}
+
+// writeAround writes the document without the value that Postgres refuses. Its error
+// rarely names a column, so each is tried by itself, then none of them is written. It
+// returns the cause when the row is refused without any value, too.
+func (w *SyncWorker) writeAround(ctx context.Context, a attempt, cur current, cause error) (written bool, err error) {
+	fields, all := fieldsOf(a.t.Kind), map[string]string{}
+	for i := range len(fields) + 1 {
+		cur.refused = all
+		if i < len(fields) {
+			all[fields[i]] = pgerr.Message(cause)
+			cur.refused = map[string]string{fields[i]: pgerr.Message(cause)}
+		}
+		if written, err = w.writeOnce(ctx, a, cur); !pgerr.IsBadValue(err) {
+			return written, err
+		}
 	}
-	if err != nil {
-		return false, fmt.Errorf("write %s: %w", a.key, err)
-	}
-	return written, nil
+	return false, cause
 }
 
 // writeTx does the compare-and-set before it writes the row, and marks the forecast
@@ -224,7 +251,7 @@ func (w *SyncWorker) writeTx(ctx context.Context, tx pgx.Tx, a attempt, cur curr
 	}
 	rows, err := dbsqlc.New().EntityDone(ctx, tx, dbsqlc.EntityDoneParams{
 		UID: a.key.UID, DocumentID: a.key.DocumentID, Locale: a.key.Locale, Version: a.row.Version,
-		WantSeq: a.row.WantSeq, Events: a.row.Events, BegunAt: a.row.BegunAt,
+		WantSeq: a.row.WantSeq, Events: a.row.Events, BegunAt: a.row.BegunAt, Unreadable: c.unreadableByField(),
 	})
 	if err != nil || rows == 0 {
 		return false, err
@@ -245,6 +272,9 @@ func (w *SyncWorker) writeTx(ctx context.Context, tx pgx.Tx, a attempt, cur curr
 		if err := w.leaveDead(ctx, tx, a, cur); err != nil {
 			return false, err
 		}
+	}
+	if err := w.reportUnreadable(ctx, tx, c); err != nil {
+		return false, err
 	}
 	if !changed {
 		return true, nil
@@ -354,10 +384,3 @@ func (w *SyncWorker) raiseDead(ctx context.Context, tx pgx.Tx, a attempt, cause 
 type databaseError struct{ error }
 
 func (e databaseError) Unwrap() error { return e.error }
-
-// isBadValue reports whether a value does not fit its column, by our mapping or
-// by what Postgres answered (data exception, constraint, program limit).
-func isBadValue(err error) bool {
-	var field fieldError
-	return errors.As(err, &field) || pgerr.IsBadValue(err)
-}

@@ -76,7 +76,7 @@ const noDocument = "dealbox0asks0for0nothing"
 // a document that does not exist is 403 then and not 404. Any other answer to that
 // request, or none, refuses nothing.
 func (w *SyncWorker) checkServed(ctx context.Context, t strapi.ContentType, doubted bool) error {
-	err := w.source.client.CheckList(ctx, t, strapi.Query{Populate: relations(t)})
+	err := w.source.check(ctx, t)
 	if err != nil || !doubted {
 		return err
 	}
@@ -91,6 +91,12 @@ func (w *SyncWorker) checkServed(ctx context.Context, t strapi.ContentType, doub
 func (w *SyncWorker) served(ctx context.Context, t strapi.ContentType, breaker circuit.Snapshot) error {
 	w.paused.clear(t.UID)
 	if err := w.source.breaker.RecordSuccess(ctx, breaker); err != nil {
+		return err
+	}
+	if err := w.resolve(ctx, alerting.RuleAttributeMissing, t.Plural, "Strapi shows the attributes again, or they are not mapped any more"); err != nil {
+		return err
+	}
+	if err := w.reportUnknown(ctx, t); err != nil {
 		return err
 	}
 	return w.resolve(ctx, alerting.RuleStrapiUnusable, t.Plural, "Strapi serves the type again")

@@ -86,6 +86,15 @@ func IsReadOnly(err error) bool {
 	return errors.As(err, &connect) && strings.Contains(connect.Error(), "read only connection")
 }
 
+// Message returns what Postgres said, "" when err holds no error of it. It may quote a value.
+func Message(err error) string {
+	var answer *pgconn.PgError
+	if !errors.As(err, &answer) {
+		return ""
+	}
+	return answer.Message
+}
+
 func class(err error) string {
 	if code := Code(err); code != "" {
 		return code[:2]

@@ -265,6 +265,11 @@ func (w *Worker) resolve(ctx context.Context, tx pgx.Tx, run dbsqlc.Reconciliati
 	// This run may have passed a document already whose webhook was refused since.
 	_, err = w.alerts.ResolveSeenBefore(ctx, tx, alerting.RuleWebhooksRefused, "", *run.StartedAt,
 		"a full reconciliation read all documents since the last webhook was refused")
+	if err != nil {
+		return err
+	}
+	_, err = w.alerts.ResolveSeenBefore(ctx, tx, alerting.RuleBodyQuarantined, alerting.SubjectUnnamed, *run.StartedAt,
+		"a full reconciliation read all documents since the last webhook that named none")
 	return err
 }
 
