@@ -11,13 +11,14 @@ import (
 	"dealbox/internal/app"
 	"dealbox/internal/level"
 	"dealbox/internal/notify"
+	"dealbox/internal/paging"
 )
 
 // AlertsCmd is `dealbox alerts`.
 type AlertsCmd struct {
 	List      AlertsListCmd      `cmd:"" help:"List alerts, the one that fired last first. Needs DATABASE_URL."`
 	Show      AlertsShowCmd      `cmd:"" help:"Show one alert with its history and notifications. Needs DATABASE_URL."`
-	Ack       AlertsAckCmd       `cmd:"" help:"Acknowledge an alert: no reminders until it resolves or its level rises. Needs DATABASE_URL."`
+	Ack       AlertsAckCmd       `cmd:"" help:"Acknowledge an alert: no notices until it resolves or its level rises. Needs DATABASE_URL."`
 	Resolve   AlertsResolveCmd   `cmd:"" help:"Close an alert by hand. Needs DATABASE_URL."`
 	Silence   AlertsSilenceCmd   `cmd:"" help:"Send no notifications of a rule for a while. Needs DATABASE_URL."`
 	Silences  AlertsSilencesCmd  `cmd:"" help:"List the silences in force. Needs DATABASE_URL."`
@@ -102,6 +103,9 @@ func (c *AlertsListCmd) filter(now time.Time) (alerting.Filter, error) {
 	}
 	if f.Until, err = parseWhen(c.Until, now); err != nil {
 		return f, fmt.Errorf("--until: %w", err)
+	}
+	if err := paging.CheckSpan(f.Since, f.Until); err != nil {
+		return f, fmt.Errorf("--since is after --until: %s is after %s", moment(&f.Since), moment(&f.Until))
 	}
 	return f, nil
 }

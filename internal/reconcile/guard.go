@@ -3,7 +3,6 @@ package reconcile
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -114,22 +113,15 @@ func (s *sweep) guardValues(ctx context.Context, tx pgx.Tx, t strapi.ContentType
 
 func emptiedAlert(t strapi.ContentType, many []dbsqlc.ReconciliationEmptiedRow, g mirror.Guard, held, run int64) alerting.Alert {
 	first := many[0]
-	var counts []string
+	var emptied []alerting.Emptied
 	byColumn := map[string]int64{}
 	for _, e := range many {
-		counts = append(counts, fmt.Sprintf("%s of %d", attributeText(t, e.Name), e.Documents))
+		emptied = append(emptied, alerting.Emptied{Column: attributeText(t, e.Name), Documents: e.Documents})
 		byColumn[e.Name] = e.Documents
-	}
-	restored := ""
-	if first.Restored > 0 {
-		restored = fmt.Sprintf(" In %d of them updatedAt went back, as after the restore of an old backup.", first.Restored)
 	}
 	return alerting.Alert{
 		Rule: alerting.RuleMassNullGuard, Subject: t.Plural, Level: level.Critical,
-		Message: fmt.Sprintf("Strapi lists %s without a value that they had: %s %s in the mirror are null, empty or 0 there. Dealbox holds these %d documents back: "+
-			"the mirror and the forecast keep their values.%s Check one of them in Strapi (%s): if the values are wrong, or the attribute was renamed or made private, "+
-			"put that right and the next full reconciliation ends this. If they are right, run 'dealbox sync --full --allow-deletes'",
-			t.Plural, strings.Join(counts, ", "), "documents", held, restored, first.Examples[0]),
+		Message: alerting.MassNullGuard(t.Plural, emptied, held, first.Restored, first.Examples[0]),
 		Details: map[string]any{
 			"type": t.UID, "columns": byColumn, "held": held, "live": g.Live, "limit": g.Limit(),
 			"updated_at_went_back": first.Restored, "examples": first.Examples, "run": run,
@@ -155,7 +147,7 @@ func (s *sweep) valuesPass(ctx context.Context, tx pgx.Tx, t strapi.ContentType,
 	if !plausible {
 		reason = s.run.Actor + " allowed the values to be empty"
 	}
-	_, err := s.w.alerts.Resolve(ctx, tx, alerting.RuleMassNullGuard, t.Plural, reason)
+	_, err := s.w.alerts.Resolve(ctx, tx, alerting.RuleMassNullGuard, t.Plural, alerting.EndMassNullGuard(t.Plural, reason))
 	return err
 }
 
@@ -170,17 +162,13 @@ func (s *sweep) explain(ctx context.Context, tx pgx.Tx, t strapi.ContentType, ro
 	var text string
 	switch {
 	case n.Restored > g.Limit():
-		text = fmt.Sprintf("%d %s in Strapi are older than the mirror has them: their updatedAt went back. That is what the restore of a backup does. "+
-			"The mirror and the forecast follow Strapi, so they show the older state too. If the restore was meant, nothing is to be done; "+
-			"else bring Strapi's data back and run 'dealbox sync --full'", n.Restored, t.Plural)
+		text = alerting.MassChangeRestored(t.Plural, n.Restored)
 	case n.Schema > g.Limit() && n.Columns != "":
-		text = fmt.Sprintf("%d %s differ from the mirror in %s alone, and their updatedAt is as it was. That is what a changed schema, FIELDS setting or script does. "+
-			"The mirror and the forecast follow Strapi. If the change was not meant, undo it and run 'dealbox sync --full'", n.Schema, t.Plural, n.Columns)
+		text = alerting.MassChangeColumns(t.Plural, n.Schema, n.Columns)
 	case n.Schema > g.Limit():
-		text = fmt.Sprintf("%d %s have a locale in Strapi and none in the mirror, or the other way round: localization of the type was switched. "+
-			"The mirror follows; nothing is to be done", n.Schema, t.Plural)
+		text = alerting.MassChangeLocales(t.Plural, n.Schema)
 	case row.Kind == string(Full):
-		_, err := s.w.alerts.Resolve(ctx, tx, alerting.RuleMassChange, t.Plural, "a full reconciliation found no such change any more")
+		_, err := s.w.alerts.Resolve(ctx, tx, alerting.RuleMassChange, t.Plural, alerting.EndMassChange(t.Plural))
 		return err
 	default:
 		return nil

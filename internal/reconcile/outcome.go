@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -30,7 +29,7 @@ func (s *sweep) typeDone(ctx context.Context, tx pgx.Tx, t strapi.ContentType, r
 	if err != nil {
 		return fmt.Errorf("end the comparison of %s: %w", t.Plural, err)
 	}
-	_, err = s.w.alerts.Resolve(ctx, tx, alerting.RuleReconciliationFailing, t.Plural, t.Plural+" were compared with Strapi")
+	_, err = s.w.alerts.Resolve(ctx, tx, alerting.RuleReconciliationFailing, t.Plural, alerting.EndReconciliationFailing(t.Plural))
 	return err
 }
 
@@ -51,7 +50,7 @@ func (s *sweep) typeFailed(ctx context.Context, cause error) error {
 		if err != nil {
 			return fmt.Errorf("end the comparison of %s: %w", row.Plural, err)
 		}
-		return s.w.raiseFailing(ctx, tx, s.run, row.Plural, why)
+		return s.w.raiseFailing(ctx, tx, s.run, row.Plural, cause)
 	})
 }
 
@@ -70,7 +69,7 @@ func (w *Worker) finish(ctx context.Context, run dbsqlc.ReconciliationRun, cause
 				return err
 			}
 			for _, plural := range failed {
-				if err := w.raiseFailing(ctx, tx, run, plural, why); err != nil {
+				if err := w.raiseFailing(ctx, tx, run, plural, cause); err != nil {
 					return err
 				}
 			}
@@ -83,13 +82,11 @@ func (w *Worker) finish(ctx context.Context, run dbsqlc.ReconciliationRun, cause
 			return err
 		}
 		// This run may have passed a document already whose webhook was refused since.
-		_, err = w.alerts.ResolveSeenBefore(ctx, tx, alerting.RuleWebhooksRefused, "", *run.StartedAt,
-			"a full reconciliation read all documents since the last webhook was refused")
+		_, err = w.alerts.ResolveSeenBefore(ctx, tx, alerting.RuleWebhooksRefused, "", *run.StartedAt, alerting.EndWebhooksRefused)
 		if err != nil {
 			return err
 		}
-		_, err = w.alerts.ResolveSeenBefore(ctx, tx, alerting.RuleBodyQuarantined, alerting.SubjectUnnamed, *run.StartedAt,
-			"a full reconciliation read all documents since the last webhook that named none")
+		_, err = w.alerts.ResolveSeenBefore(ctx, tx, alerting.RuleBodyQuarantined, alerting.SubjectUnnamed, *run.StartedAt, alerting.EndBodyUnnamed)
 		return err
 	})
 	if errors.Is(err, errTakenOver) {
@@ -101,13 +98,11 @@ func (w *Worker) finish(ctx context.Context, run dbsqlc.ReconciliationRun, cause
 	return nil
 }
 
-func (w *Worker) raiseFailing(ctx context.Context, tx pgx.Tx, run dbsqlc.ReconciliationRun, plural, cause string) error {
+func (w *Worker) raiseFailing(ctx context.Context, tx pgx.Tx, run dbsqlc.ReconciliationRun, plural string, cause error) error {
 	_, err := w.alerts.Raise(ctx, tx, alerting.Alert{
 		Rule: alerting.RuleReconciliationFailing, Subject: plural, Level: level.Error,
-		Message: fmt.Sprintf("Dealbox could not compare %s with Strapi (%s run %d): %s. Webhooks that come are still processed and other types are compared; "+
-			"changes of %s whose webhook was lost stay unnoticed. Mostly the cause is Strapi's: 'dealbox sync --full --wait' tries again and shows the error",
-			plural, run.Kind, run.ID, cause, plural),
-		Details: map[string]any{"run": run.ID, "kind": run.Kind, "type": plural, "error": cause},
+		Message: alerting.ReconciliationFailing(plural, run.Kind, run.ID, strapi.Words(cause)),
+		Details: map[string]any{"run": run.ID, "kind": run.Kind, "type": plural, "error": text.Line(cause.Error(), 1000)},
 	})
 	return err
 }
@@ -119,17 +114,17 @@ func (s *sweep) reportTwins(ctx context.Context, tx pgx.Tx, t strapi.ContentType
 		return fmt.Errorf("find %s that are published twice: %w", t.Plural, err)
 	}
 	if len(twins) == 0 {
-		return s.resolveFull(ctx, tx, row, alerting.RulePublishedTwice, "no document is published twice any more")
+		return s.resolveFull(ctx, tx, row, alerting.RulePublishedTwice, alerting.EndPublishedTwice(t.Plural))
 	}
 	var names []string
 	for _, twin := range twins[:min(len(twins), 20)] {
 		key := mirror.Key{UID: t.UID, DocumentID: twin.DocumentID, Locale: twin.Locale}
-		name, err := dbsqlc.New().DealName(ctx, tx, dbsqlc.DealNameParams(key))
+		doc, err := dbsqlc.New().DocumentDescribe(ctx, tx, dbsqlc.DocumentDescribeParams(key))
 		if err != nil {
 			return fmt.Errorf("read the name of %s: %w", key, err)
 		}
-		if name != "" {
-			names = append(names, fmt.Sprintf("%q (%s)", name, key))
+		if doc.Name != "" {
+			names = append(names, fmt.Sprintf("%q (%s)", doc.Name, key))
 		} else {
 			names = append(names, key.String())
 		}
@@ -139,9 +134,7 @@ func (s *sweep) reportTwins(ctx context.Context, tx pgx.Tx, t strapi.ContentType
 	}
 	_, err = s.w.alerts.Raise(ctx, tx, alerting.Alert{
 		Rule: alerting.RulePublishedTwice, Subject: t.Plural, Level: level.Warning,
-		Message: fmt.Sprintf("%d of %s published twice in Strapi: publish it again. %s. Strapi has two published rows of such a document and shows one of them; "+
-			"the mirror has what Strapi answers for the document. That is Strapi's fault: it happens when a save and a bulk publish meet",
-			len(twins), t.Plural+plainly(len(twins), " is", " are"), examples(names, len(twins))),
+		Message: alerting.PublishedTwice(t.Plural, len(twins), names),
 		Details: map[string]any{"type": t.UID, "count": len(twins), "documents": names, "run": s.run.ID},
 	})
 	return err
@@ -154,7 +147,7 @@ func (s *sweep) reportOddRows(ctx context.Context, tx pgx.Tx, t strapi.ContentTy
 		return fmt.Errorf("read the odd rows of %s: %w", t.Plural, err)
 	}
 	if now.Odd == 0 {
-		return s.resolveFull(ctx, tx, row, alerting.RuleUnreadableRows, "every row can be used again")
+		return s.resolveFull(ctx, tx, row, alerting.RuleUnreadableRows, alerting.EndUnreadableRows(t.Plural))
 	}
 	ids := make([]string, len(now.OddRows))
 	for i, id := range now.OddRows {
@@ -165,9 +158,7 @@ func (s *sweep) reportOddRows(ctx context.Context, tx pgx.Tx, t strapi.ContentTy
 	}
 	_, err = s.w.alerts.Raise(ctx, tx, alerting.Alert{
 		Rule: alerting.RuleUnreadableRows, Subject: t.Plural, Level: level.Warning,
-		Message: fmt.Sprintf("Strapi lists %d %s of %s that Dealbox cannot use and skips: row %s (%s). All others are mirrored, but no deletion of %s is concluded as long as "+
-			"it is so. Correct the row in Strapi, or delete it there and create the document again",
-			now.Odd, plainly(int(now.Odd), "row", "rows"), t.Plural, examples(ids, int(now.Odd)), *now.OddReason, t.Plural),
+		Message: alerting.UnreadableRows(t.Plural, int(now.Odd), ids, *now.OddReason),
 		Details: map[string]any{"type": t.UID, "count": now.Odd, "row_ids": now.OddRows, "reason": *now.OddReason, "run": s.run.ID},
 	})
 	return err
@@ -181,20 +172,4 @@ func (s *sweep) resolveFull(ctx context.Context, tx pgx.Tx, row *dbsqlc.Reconcil
 	}
 	_, err := s.w.alerts.Resolve(ctx, tx, rule, row.Plural, reason)
 	return err
-}
-
-// examples joins the first of n things.
-func examples(first []string, n int) string {
-	joined := strings.Join(first[:min(len(first), 5)], ", ")
-	if n > 5 {
-		joined += fmt.Sprintf(" and %d more", n-5)
-	}
-	return joined
-}
-
-func plainly(n int, one, many string) string {
-	if n == 1 {
-		return one
-	}
-	return many
 }

@@ -103,7 +103,7 @@ func TestValues_Causes(t *testing.T) {
 	run = h.sweep(Request{Extent: Full})
 	require.Equal(t, `{"schema": 16, "silent": 1} 0`, h.causes(run.ID))
 	require.Equal(t, "warning", h.OpenAlerts()["mass_change"])
-	require.Contains(t, h.MustText("SELECT message FROM alert WHERE rule = 'mass_change'"), "16 pipeline-deals differ from the mirror in owner alone")
+	require.Contains(t, h.MustText("SELECT message FROM alert WHERE rule = 'mass_change'"), "16 documents of pipeline-deals differ from the mirror in owner alone")
 	h.drain()
 	h.requireInStep()
 	require.NotContains(t, h.OpenAlerts(), "mass_change")

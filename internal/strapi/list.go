@@ -58,7 +58,7 @@ type OddRow struct {
 // token may not ask which locales there are. Errors are those of CheckList; a page
 // that is not in the requested order is Unreadable.
 func (c *Client) List(ctx context.Context, t ContentType, q ListQuery) (Page, error) {
-	r := request{path: "/" + url.PathEscape(t.Plural), query: url.Values{
+	r := request{api: c.path, path: "/" + url.PathEscape(t.Plural), query: url.Values{
 		"locale":                {"*"},
 		"sort":                  {"id:asc"},
 		"status":                {string(Published)},
