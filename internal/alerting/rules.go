@@ -23,6 +23,7 @@ const (
 	RulePartitionsRunningOut  = "partitions_running_out"
 	RuleReconciliationFailing = "reconciliation_failing"
 	RuleSignatureFailures     = "signature_failures"
+	RuleStrapiBlocked         = "strapi_blocked"
 	RuleStrapiTokenRefused    = "strapi_token_refused"
 	RuleStrapiUnusable        = "strapi_unusable"
 	RuleWebhooksRefused       = "webhooks_refused"
@@ -143,15 +144,22 @@ var rules = []Rule{
 		First: "compare the secret in Strapi with STRAPI_WEBHOOK_SECRET",
 	},
 	{
+		Name: RuleStrapiBlocked, Levels: []level.Level{level.Critical},
+		Means:    "something in front of Strapi (a firewall, a CDN, a proxy that wants a login) refuses Dealbox: nothing is lost, and nothing moves",
+		Inhibits: []string{RuleOldestPending, RuleReconciliationFailing, RuleStrapiUnusable},
+		Clears:   "Strapi itself answers again",
+		First:    "let Dealbox's requests pass there; the alert's details name who answered",
+	},
+	{
 		Name: RuleStrapiTokenRefused, Levels: []level.Level{level.Critical},
-		Means:    "Strapi answered 401 or 403: nothing is lost, and nothing moves",
+		Means:    "Strapi itself answered 401 or 403: nothing is lost, and nothing moves",
 		Inhibits: []string{RuleOldestPending, RuleReconciliationFailing, RuleStrapiUnusable},
 		Clears:   "Strapi accepts the token",
 		First:    "make a new API token in Strapi and set STRAPI_API_TOKEN",
 	},
 	{
 		Name: RuleStrapiUnusable, Levels: []level.Level{level.Error}, Subject: "the type's REST plural",
-		Means:  "Strapi answers, but not with a content type as Dealbox needs it: no such route, not JSON, no such relation. Its documents wait",
+		Means:  "Strapi answers, but not with a content type as Dealbox needs it: no such route, no such relation, its list or all of its documents fail. Its documents wait",
 		Clears: "Strapi serves the type",
 		First:  "dealbox doctor",
 	},
