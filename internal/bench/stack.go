@@ -71,7 +71,7 @@ func (s *stack) newWorker(inserter *jobs.Client) (err error) {
 	quiet := slog.New(slog.DiscardHandler)
 	forecast := revenue.New(revenue.Config{Currency: "THB"}, inserter)
 	source := mirror.NewSource(s.pool, client, circuit.New(s.pool, circuit.Config{Logger: quiet}),
-		retry.Policy{MaxRetries: 3, InitialDelay: time.Second, MaxDelay: time.Minute})
+		retry.Policy{MaxRetries: 3, InitialDelay: time.Second, MaxDelay: time.Minute}, contentTypes)
 	sync := mirror.NewSyncWorker(s.pool, s.queue, source, forecast, s.alerts, mirror.Config{Types: contentTypes, MaxAttempts: 12, Logger: quiet})
 	workers := river.NewWorkers()
 	river.AddWorker(workers, sync)

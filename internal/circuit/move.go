@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -13,8 +14,8 @@ import (
 )
 
 const (
-	// self is the actor of transitions that Dealbox makes by itself.
-	self = "dealbox"
+	// Self is the actor of transitions that Dealbox makes by itself.
+	Self = "dealbox"
 	// maxTries of one transaction that Postgres asks to repeat.
 	maxTries = 3
 )
@@ -23,10 +24,11 @@ const (
 type rowVersion struct {
 	forcedState
 	generation int64
+	openedAt   *time.Time
 }
 
 func rowVersionOf(row dbsqlc.CircuitBreaker) rowVersion {
-	return rowVersion{forcedState{State(row.State), row.Forced}, row.Generation}
+	return rowVersion{forcedState{State(row.State), row.Forced}, row.Generation, row.OpenedAt}
 }
 
 // moveCause is who makes a transition and why, for the history.
@@ -59,20 +61,20 @@ func (b *Breaker) move(ctx context.Context, tx pgx.Tx, at rowVersion, e event, w
 	if err != nil {
 		return nil, err
 	}
-	t := transitionOf(row, at.State, why)
+	t := transitionOf(row, at, why)
 	return &t, b.record(ctx, tx, t)
 }
 
-func transitionOf(row dbsqlc.CircuitBreaker, from State, why moveCause) Transition {
+func transitionOf(row dbsqlc.CircuitBreaker, at rowVersion, why moveCause) Transition {
 	actor := why.actor
 	if actor == "" {
-		actor = self
+		actor = Self
 	}
 	return Transition{
-		Name: row.Name, From: from, To: State(row.State), Forced: row.Forced, Generation: row.Generation,
+		Name: row.Name, From: at.State, To: State(row.State), Forced: row.Forced, Generation: row.Generation,
 		FailureCount: int(row.FailureCount), Actor: text.Line(actor, maxText), Reason: text.Line(why.reason, maxText),
 		LastError: deref(row.LastError), At: row.ChangedAt,
-		OpenedAt: row.OpenedAt, RetryAt: row.RetryAt,
+		OpenedAt: row.OpenedAt, RetryAt: row.RetryAt, WasOpenSince: at.openedAt,
 	}
 }
 

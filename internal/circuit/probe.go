@@ -20,8 +20,16 @@ import (
 // stops says nothing about the remote side.
 func (b *Breaker) Probe(ctx context.Context, probe func(context.Context) error) (bool, error) {
 	seen, err := b.read(ctx)
-	if err != nil || !seen.due() {
+	if err != nil {
 		return false, err
+	}
+	return b.probe(ctx, seen, probe)
+}
+
+// probe is Probe with the row as it was just read.
+func (b *Breaker) probe(ctx context.Context, seen Snapshot, probe func(context.Context) error) (bool, error) {
+	if !seen.due() {
+		return false, nil
 	}
 	// The lease runs from a moment after this one, so ours ends first.
 	asked := time.Now()
@@ -32,7 +40,7 @@ func (b *Breaker) Probe(ctx context.Context, probe func(context.Context) error) 
 	// What is left of the lease is for writing the result down.
 	probeCtx, cancel := context.WithDeadline(ctx, asked.Add(b.config.ProbeLease*3/4))
 	defer cancel()
-	return true, b.recordProbe(ctx, rowVersion{forcedState{State: HalfOpen}, lease.Generation}, probe(probeCtx))
+	return true, b.recordProbe(ctx, rowVersion{forcedState{State: HalfOpen}, lease.Generation, lease.OpenedAt}, probe(probeCtx))
 }
 
 // read reads the row without a transaction.
@@ -54,7 +62,7 @@ func (b *Breaker) lease(ctx context.Context, seen Snapshot) (*Transition, error)
 		reason += ": the lease of the last prober ran out"
 	}
 	t, err := b.transact(ctx, func(ctx context.Context, tx pgx.Tx) (*Transition, error) {
-		at := rowVersion{forcedState{State: seen.State}, seen.Generation}
+		at := rowVersion{forcedState{State: seen.State}, seen.Generation, seen.OpenedAt}
 		return b.move(ctx, tx, at, probeDue, moveCause{reason: reason})
 	})
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"dealbox/internal/circuit"
@@ -15,12 +14,10 @@ import (
 const (
 	// fetchTimeout bounds all requests and waits of one attempt, under jobs.Timeout.
 	fetchTimeout = 18 * time.Second
-	// documentTimeout and classifyTimeout bound one request, whatever STRAPI_TIMEOUT
-	// allows: it must fail while there is time to count it and to find out whether it
-	// is Strapi's fault or the document's. A request that is cut off by the end of its
-	// job shows neither.
+	// documentTimeout bounds one request, whatever STRAPI_TIMEOUT allows: it must fail
+	// while there is time to count it and to find out whether it is Strapi's fault or the
+	// document's. A request that is cut off by the end of its job shows neither.
 	documentTimeout = 12 * time.Second
-	classifyTimeout = 10 * time.Second // with fetchTimeout and RecordTimeout under jobs.Timeout
 	// listTimeout does the same for a page of a list: a reconciliation works in
 	// slices of 20 s.
 	listTimeout = 20 * time.Second
@@ -39,28 +36,29 @@ type current struct {
 }
 
 // Source reads documents and lists from Strapi. What is mirrored or compared is
-// read through call, so by the retry policy and with the breaker. Four requests go
-// past it, because they ask about Strapi and not for data: classifyFailure and the
-// two of Watch are made once, without a retry, and their callers record the result;
-// the breaker itself makes Probe.
+// read through call, so by the retry policy and with the breaker. Some requests go
+// past it, because they ask about Strapi and not for data: those of classify.go and
+// of Watch, whose callers record the result, and Probe, which the breaker makes.
 type Source struct {
 	pool    store
 	client  *strapi.Client
 	breaker *circuit.Breaker
 	policy  retry.Policy
+	types   []strapi.ContentType
 }
 
 // NewSource makes a Source. The policy is for one request; attempts of a whole job
-// have a policy of their own.
-func NewSource(db store, client *strapi.Client, breaker *circuit.Breaker, policy retry.Policy) *Source {
+// have a policy of their own. types are all that are configured: whether Strapi is
+// there is asked of each.
+func NewSource(db store, client *strapi.Client, breaker *circuit.Breaker, policy retry.Policy, types []strapi.ContentType) *Source {
 	policy.Try = min(policy.Try, documentTimeout) // no request takes longer
-	return &Source{pool: db, client: client, breaker: breaker, policy: policy}
+	return &Source{pool: db, client: client, breaker: breaker, policy: policy, types: types}
 }
 
 // fetch returns the state of a document in Strapi. It holds no connection and no
 // lock while it waits. The published version counts; where there is none, the draft
 // distinguishes unpublished from deleted. Failure policy: deleted is believed only
-// when Strapi answers a well-formed 404 for both while the list of the type answers.
+// when Strapi answers a well-formed 404 for both, and its list answers and has neither.
 func (s *Source) fetch(ctx context.Context, t strapi.ContentType, key Key, breaker circuit.Snapshot) (current, error) {
 	// What is left of the job's time is for classifyFailure and for the database.
 	bounded, cancel := context.WithTimeout(ctx, fetchTimeout)
@@ -71,23 +69,55 @@ func (s *Source) fetch(ctx context.Context, t strapi.ContentType, key Key, break
 			return inItsLocale(key, current{found: true, version: version, doc: doc}), nil
 		}
 		if !isNotFound(err) {
-			return current{}, s.classifyFailure(ctx, t, err)
+			return current{}, s.classifyFailure(ctx, t, key, err)
 		}
 	}
-	empty, err := s.isEmpty(bounded, t, breaker)
-	if err != nil {
-		return current{}, aboutStrapi(fmt.Errorf("%s says that the document does not exist, but its list does not answer: %w", t.Plural, err))
-	}
-	return current{found: false, empty: empty}, nil
+	empty, err := s.confirmAbsent(bounded, t, key, breaker)
+	return current{found: false, empty: empty}, err
 }
 
 func (s *Source) document(ctx context.Context, t strapi.ContentType, key Key, v strapi.Version, breaker circuit.Snapshot) (doc strapi.Document, err error) {
 	query := strapi.Query{Populate: relations(t)}
-	err = s.call(ctx, key.String(), breaker, func(ctx context.Context) error {
+	err = s.call(ctx, key.String(), breaker.FailureCount > 0, func(ctx context.Context) error {
 		doc, err = s.client.WithTimeout(documentTimeout).Document(ctx, t, key.DocumentID, key.Locale, v, query)
 		return err
 	})
 	return doc, err
+}
+
+// confirmAbsent asks the list for a document that Strapi answered 404 for, and reports
+// whether the type has no document at all. A list that still has it contradicts the
+// 404, as the two versions of a cache or two replicas do: that is a failure of this
+// document, which is tried again.
+func (s *Source) confirmAbsent(ctx context.Context, t strapi.ContentType, key Key, breaker circuit.Snapshot) (empty bool, err error) {
+	silent := func(err error) error {
+		return aboutStrapi(fmt.Errorf("%s says that the document does not exist, but its list does not answer: %w", t.Plural, err))
+	}
+	for _, v := range []strapi.Version{strapi.Published, strapi.Draft} {
+		var listed bool
+		err := s.callList(ctx, t, func(ctx context.Context) (err error) {
+			listed, err = s.client.WithTimeout(listTimeout).Listed(ctx, t, key.DocumentID, key.Locale, v)
+			return err
+		})
+		if err != nil {
+			return false, silent(err)
+		}
+		if listed {
+			return false, fmt.Errorf("Strapi answered 404 for the document, but its list of %s has it (%s): nothing is deleted. "+
+				"A cache before Strapi, or two Strapis with one address, show different states", t.Plural, versionWord(v))
+		}
+	}
+	if empty, err = s.isEmpty(ctx, t, breaker); err != nil {
+		return false, silent(err)
+	}
+	return empty, nil
+}
+
+func versionWord(v strapi.Version) string {
+	if v == strapi.Draft {
+		return "as a draft"
+	}
+	return "published"
 }
 
 // inItsLocale makes sure that the answer is about the locale of the key. Strapi
@@ -113,39 +143,57 @@ func (s *Source) isEmpty(ctx context.Context, t strapi.ContentType, breaker circ
 }
 
 // List returns one page of a type's list, read by the retry policy. breaker is the
-// breaker's state from before. It populates the relations, so that a relation which
-// Strapi does not know is noticed here, too.
+// breaker's state from before: while it is not closed, List asks nothing. It populates
+// the relations, so that a relation which Strapi does not know is noticed here, too.
 func (s *Source) List(ctx context.Context, t strapi.ContentType, q strapi.ListQuery, breaker circuit.Snapshot) (page strapi.Page, err error) {
+	if err := breaker.Err(); err != nil {
+		return page, err
+	}
 	q.Populate = relations(t)
-	err = s.call(ctx, "", breaker, func(ctx context.Context) error {
+	err = s.callList(ctx, t, func(ctx context.Context) error {
 		page, err = s.client.WithTimeout(listTimeout).List(ctx, t, q)
 		return err
 	})
 	return page, err
 }
 
+// callList is call for a request to the list of a type.
+func (s *Source) callList(ctx context.Context, t strapi.ContentType, request func(context.Context) error) error {
+	err := s.call(ctx, "", true, request)
+	if isSuspicion(err) {
+		return s.classifyList(ctx, t, err)
+	}
+	return err
+}
+
 // call runs one request by the retry policy and records on the breaker how each try
-// went. breakerKey is the document, which counts once in a run of failures, so
-// that one poisoned document cannot open the breaker; empty counts always.
-func (s *Source) call(ctx context.Context, breakerKey string, breaker circuit.Snapshot, request func(context.Context) error) error {
+// went. breakerKey is the document, which counts once in a run of failures; empty
+// counts always. failing says that a run of failures may be under way, which a success
+// ends; where it is false, the caller makes sure of that later.
+//
+// Once the failures in a row are as many as would open the breaker, call tries no more
+// and returns a suspicion: the caller asks whether Strapi is there.
+func (s *Source) call(ctx context.Context, breakerKey string, failing bool, request func(context.Context) error) error {
 	return retry.Do(ctx, s.policy, func(ctx context.Context) error {
 		err := request(ctx)
 		if !countsForBreaker(err) {
-			if err == nil || isNotFound(err) {
-				if recordErr := s.breaker.RecordSuccess(ctx, breaker); recordErr != nil {
+			if failing && (err == nil || isNotFound(err)) {
+				if recordErr := s.breaker.RecordSuccess(ctx); recordErr != nil {
 					return databaseError{recordErr} // not NotFound: nothing is concluded
 				}
 			}
 			return err
 		}
-		if recordErr := s.breaker.RecordFailure(ctx, breakerKey, err); recordErr != nil {
+		failing = true // so that a retry which succeeds clears this failure
+		suspected, recordErr := s.breaker.RecordFailure(ctx, breakerKey, err)
+		switch {
+		case recordErr != nil:
 			return errors.Join(err, recordErr)
+		case suspected:
+			return suspicion{err}
 		}
-		if now, readErr := s.Breaker(ctx); readErr == nil {
-			if now.State != circuit.Closed {
-				return fmt.Errorf("%w: %w", circuit.ErrOpen, notTransient{err})
-			}
-			breaker = now // so that a retry which succeeds clears this failure
+		if now, readErr := s.Breaker(ctx); readErr == nil && now.State != circuit.Closed {
+			return fmt.Errorf("%w: %w", circuit.ErrOpen, notTransient{err})
 		}
 		return err
 	})
@@ -158,82 +206,3 @@ func (s *Source) Breaker(ctx context.Context) (circuit.Snapshot, error) {
 
 // notTransient hides that an error may be retried: an open breaker ends the retries.
 type notTransient struct{ error }
-
-// classifyFailure decides whether a failed request speaks about Strapi or about the
-// document; the error of the first is made by aboutStrapi. A 5xx, a timeout, a 400 or
-// an answer that cannot be read can be either, so it asks for the list the same way:
-// if that fails as well it is Strapi.
-func (s *Source) classifyFailure(ctx context.Context, t strapi.ContentType, cause error) error {
-	var e *strapi.Error
-	isAnswer := errors.As(cause, &e)
-	var away databaseError
-	switch {
-	case ctx.Err() != nil, errors.As(cause, &away):
-		return cause // the job is being stopped, or Postgres is in trouble: nothing was learned
-	case errors.Is(cause, circuit.ErrOpen), isAnswer && !ambiguous(e):
-		return aboutStrapi(cause)
-	}
-	// One request without retries: it only has to separate the two.
-	err := s.client.WithTimeout(classifyTimeout).CheckList(ctx, t, strapi.Query{Populate: relations(t)})
-	if countsForBreaker(err) {
-		err = errors.Join(err, s.breaker.RecordFailure(ctx, "", err))
-	}
-	if err != nil {
-		return aboutStrapi(cause)
-	}
-	// Strapi is well, so what failed before this was no run of failures: else one
-	// poisoned document after the other would open the breaker.
-	now, err := s.Breaker(ctx)
-	if err == nil {
-		err = s.breaker.RecordSuccess(ctx, now)
-	}
-	if err != nil {
-		return databaseError{errors.Join(cause, err)}
-	}
-	return cause
-}
-
-// ambiguous reports whether the same answer would come for a broken document and for
-// a broken Strapi, or for a question that Strapi never accepts.
-func ambiguous(e *strapi.Error) bool {
-	return e.Transient() && e.Status != http.StatusTooManyRequests || e.Kind == strapi.Rejected || e.Kind == strapi.Unreadable
-}
-
-// countsForBreaker reports whether Strapi could not be reached, could not answer, or
-// did not answer like Strapi. A refusal (4xx) is an answer.
-func countsForBreaker(err error) bool {
-	var e *strapi.Error
-	return errors.As(err, &e) && (e.Transient() || e.Kind == strapi.Unreadable)
-}
-
-func isNotFound(err error) bool {
-	var e *strapi.Error
-	return errors.As(err, &e) && e.Kind == strapi.NotFound
-}
-
-// strapiError marks a failure that speaks about Strapi and not about the
-// document: it counts no attempt and has no limit.
-type strapiError struct {
-	error
-	after time.Duration // Strapi asked to wait this long
-}
-
-func (e strapiError) Unwrap() error { return e.error }
-
-func aboutStrapi(err error) error {
-	var late *retry.DeferredError
-	if errors.As(err, &late) {
-		return strapiError{err, late.After}
-	}
-	return strapiError{err, 0}
-}
-
-// isAboutStrapi reports whether aboutStrapi made the error, and returns how long
-// Strapi asked to wait.
-func isAboutStrapi(err error) (wait time.Duration, ok bool) {
-	var s strapiError
-	if !errors.As(err, &s) {
-		return 0, false
-	}
-	return s.after, true
-}

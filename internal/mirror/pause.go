@@ -24,9 +24,11 @@ const (
 
 // pause makes the syncs of a type wait, and raises the alert that belongs to the
 // cause: once a pause, not once a job. A cause that the breaker counts has the
-// breaker's alert, and a request that ran out of time was not answered.
+// breaker's alert, unless it is one of this type alone, and a request that ran out of
+// time was not answered.
 func (w *SyncWorker) pause(ctx context.Context, t strapi.ContentType, cause error, wait time.Duration) error {
-	if countsForBreaker(cause) || errors.Is(cause, circuit.ErrOpen) || errors.Is(cause, context.DeadlineExceeded) {
+	counted := countsForBreaker(cause) && !isUnserved(cause)
+	if counted || errors.Is(cause, circuit.ErrOpen) || errors.Is(cause, context.DeadlineExceeded) {
 		w.paused.set(t.UID, max(wait, pauseTransient))
 		return nil
 	}
@@ -37,6 +39,15 @@ func (w *SyncWorker) pause(ctx context.Context, t strapi.ContentType, cause erro
 }
 
 func (w *SyncWorker) raiseUnserved(ctx context.Context, t strapi.ContentType, cause error) error {
+	alert := unservedAlert(t, cause)
+	return pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
+		_, err := w.alerts.Raise(ctx, tx, alert)
+		return err
+	})
+}
+
+// unservedAlert words why Strapi does not serve a type.
+func unservedAlert(t strapi.ContentType, cause error) alerting.Alert {
 	alert := alerting.Alert{
 		Rule: alerting.RuleStrapiUnusable, Subject: t.Plural, Level: level.Error,
 		Message: fmt.Sprintf("Strapi answers, but not with %s as Dealbox needs them (%v). Webhooks are stored and wait; the mirror keeps what it has. "+
@@ -44,21 +55,30 @@ func (w *SyncWorker) raiseUnserved(ctx context.Context, t strapi.ContentType, ca
 			"'dealbox doctor' names what does not fit", t.Plural, cause),
 		Details: map[string]any{"type": t.UID, "error": cause.Error()},
 	}
-	if isRefused(cause) {
+	var e *strapi.Error
+	if !errors.As(cause, &e) {
+		return alert
+	}
+	for name, value := range e.Headers {
+		alert.Details[name] = value
+	}
+	switch e.Kind {
+	case strapi.Refused:
 		alert.Rule, alert.Subject, alert.Level = alerting.RuleStrapiTokenRefused, "", level.Critical
 		alert.Message = fmt.Sprintf("Strapi refuses STRAPI_API_TOKEN for %s (%v). Webhooks are stored and wait; the mirror keeps what it has. "+
 			"The token was deleted, has expired, or may not find and findOne: make one in Strapi that may, set it and restart Dealbox", t.Plural, cause)
+	case strapi.Blocked:
+		alert.Rule, alert.Subject, alert.Level = alerting.RuleStrapiBlocked, "", level.Critical
+		alert.Message = fmt.Sprintf("Something in front of Strapi refuses Dealbox: a firewall, a CDN, or a proxy that wants a login (%v). "+
+			"It is not Strapi, so STRAPI_API_TOKEN may well be right. Webhooks are stored and wait; the mirror keeps what it has. "+
+			"Let Dealbox's address and GET requests below /api pass there, or set STRAPI_URL to an address without it. Dealbox tries again by itself", cause)
 	}
-	return pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
-		_, err := w.alerts.Raise(ctx, tx, alert)
-		return err
-	})
+	return alert
 }
 
-func isRefused(err error) bool {
-	var e *strapi.Error
-	return errors.As(err, &e) && e.Kind == strapi.Refused
-}
+func isRefused(err error) bool { return strapi.KindOf(err) == strapi.Refused }
+
+func isBlocked(err error) bool { return strapi.KindOf(err) == strapi.Blocked }
 
 // typePauses remembers, in this process, that Strapi does not serve a type at the
 // moment, so that thousands of waiting jobs do not each ask and get the same answer.

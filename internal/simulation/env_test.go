@@ -116,7 +116,7 @@ func (h *env) newReplica(jobs inserter, m *mutant) (r replica, err error) {
 	r.queue, r.runs = mirror.NewQueue(jobs), reconcile.NewQueue(jobs)
 	r.forecast = revenue.New(revenue.Config{Currency: "THB", Alerts: alerts, SwingPercent: swingPercent}, jobs)
 	r.recompute = revenue.NewRecomputeWorker(r.forecast, gate, logger)
-	source := mirror.NewSource(gate, client, r.breaker, retry.Policy{MaxRetries: 1})
+	source := mirror.NewSource(gate, client, r.breaker, retry.Policy{MaxRetries: 1}, contentTypes)
 	r.sync = mirror.NewSyncWorker(gate, r.queue, source, r.forecast, alerts, mirror.Config{
 		Types: contentTypes, MaxAttempts: maxAttempts, Logger: logger, Random: jitter.Float64,
 	})

@@ -42,7 +42,7 @@ func mutants() []*mutant {
 	return []*mutant{
 		{name: "want read after the GET", statement: "EntityDone", parts: []string{"$1", "greatest($1, want_seq)", "$2", "greatest($2, events)"}},
 		{name: "no compare-and-set", statement: "EntityDone", parts: []string{"AND version = $7", "AND $7::bigint IS NOT NULL"}},
-		{name: "the loser marked done", statement: "EntityDone", parts: []string{"UPDATE", "WITH won AS (UPDATE", "version = $7", loserDone}, hot: true},
+		{name: "the loser marked done", statement: "EntityDone", parts: []string{"UPDATE", "WITH won AS (UPDATE", "\nRETURNING (SELECT", loserDone, "::integer AS breaker_failures", "::integer AS breaker_failures FROM won"}, hot: true},
 		{name: "River unique jobs as coalescer", unique: &jobs.LiveOnly().UniqueOpts},
 		{name: "River unique jobs, completed ones too", unique: &river.UniqueOpts{ByArgs: true}},
 		{name: "the payload applied as it arrives", payload: true},
@@ -58,12 +58,13 @@ func mutants() []*mutant {
 
 // loserDone is the end of an EntityDone that writes done_seq even when another
 // worker has won, and still reports that it lost.
-const loserDone = `version = $7 RETURNING 1), lost AS (UPDATE entity_sync SET
+const loserDone = `
+    RETURNING 1), lost AS (UPDATE entity_sync SET
     done_seq = greatest(done_seq, $1), events_done = greatest(events_done, $2),
     state = CASE WHEN want_seq > greatest(done_seq, $1) THEN state ELSE 'ok' END,
     pending_since = CASE WHEN want_seq > greatest(done_seq, $1) THEN pending_since END
     WHERE uid = $4 AND document_id = $5 AND locale = $6 AND NOT EXISTS (SELECT FROM won))
-SELECT FROM won`
+SELECT (SELECT`
 
 // rewrite makes a statement wrong.
 func (m *mutant) rewrite(name, sql string) string {
