@@ -126,7 +126,7 @@ type Snapshot struct {
 // tells when a probe is due.
 func (s Snapshot) Err() error {
 	switch {
-	case s.State == Closed:
+	case s.State == Closed, s.State == "": // the zero Snapshot lets calls through
 		return nil
 	case s.Forced:
 		return fmt.Errorf("%w: forced by %s", ErrOpen, s.forcedBy())
