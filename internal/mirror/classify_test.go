@@ -161,7 +161,7 @@ func TestFetch_ListContradicts404(t *testing.T) {
 			h.Fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 404, Documents: []string{key.DocumentID}, Action: "findOne"})
 			args := h.enqueue(key)
 			for attempt := 1; attempt <= 3; attempt++ {
-				require.ErrorContains(t, h.work(args), "its list of pipeline-deals has it")
+				require.ErrorContains(t, h.work(args), "while its list of pipeline-deals has it")
 				require.Equal(t, attempt, h.Entity(key).Failures)
 				require.Equal(t, 2, h.LiveDeals())
 				h.EndBackoff(key)

@@ -57,23 +57,75 @@ func NewSource(db store, client *strapi.Client, breaker *circuit.Breaker, policy
 
 // fetch returns the state of a document in Strapi. It holds no connection and no
 // lock while it waits. The published version counts; where there is none, the draft
-// distinguishes unpublished from deleted. Failure policy: deleted is believed only
-// when Strapi answers a well-formed 404 for both, and its list answers and has neither.
+// distinguishes unpublished from deleted. Failure policy: a 404 is believed only when
+// it is well-formed and the list answers and does not have that version either. Else
+// fetch asks once more, because the document may just have been published; then it is
+// a failure of the document, as a cache or two replicas behind one address cause it.
 func (s *Source) fetch(ctx context.Context, t strapi.ContentType, key Key, breaker circuit.Snapshot) (current, error) {
 	// What is left of the job's time is for classifyFailure and for the database.
 	bounded, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	for _, version := range []strapi.Version{strapi.Published, strapi.Draft} {
-		doc, err := s.document(bounded, t, key, version, breaker)
-		if err == nil {
-			return inItsLocale(key, current{found: true, version: version, doc: doc}), nil
-		}
-		if !isNotFound(err) {
+	for range 2 {
+		cur, err := s.newest(bounded, t, key, breaker)
+		if err != nil {
 			return current{}, s.classifyFailure(ctx, t, key, err)
 		}
+		if cur.found && cur.version == strapi.Published {
+			return inItsLocale(key, cur), nil
+		}
+		listed, err := s.isListed(bounded, t, key, cur)
+		switch {
+		case err != nil:
+			return current{}, listSilent(t, err)
+		case listed:
+			continue
+		case cur.found:
+			return inItsLocale(key, cur), nil
+		}
+		if cur.empty, err = s.isEmpty(bounded, t, breaker); err != nil {
+			return current{}, listSilent(t, err)
+		}
+		return cur, nil
 	}
-	empty, err := s.confirmAbsent(bounded, t, key, breaker)
-	return current{found: false, empty: empty}, err
+	return current{}, fmt.Errorf("Strapi answers 404 for the document, while its list of %s has it: nothing is deleted or unpublished. "+
+		"A cache before Strapi, or two Strapis behind one address, show different states", t.Plural)
+}
+
+// newest asks for the published version and, where there is none, for the draft.
+func (s *Source) newest(ctx context.Context, t strapi.ContentType, key Key, breaker circuit.Snapshot) (current, error) {
+	for _, version := range []strapi.Version{strapi.Published, strapi.Draft} {
+		doc, err := s.document(ctx, t, key, version, breaker)
+		if isNotFound(err) {
+			continue
+		}
+		if doc.PublishedAt != nil {
+			version = strapi.Published // a type without drafts: the first 404 was wrong
+		}
+		return current{found: err == nil, version: version, doc: doc}, err
+	}
+	return current{}, nil
+}
+
+// isListed reports whether the list has a version that Strapi answered 404 for.
+func (s *Source) isListed(ctx context.Context, t strapi.ContentType, key Key, cur current) (listed bool, err error) {
+	versions := []strapi.Version{strapi.Published, strapi.Draft}
+	if cur.found {
+		versions = versions[:1]
+	}
+	for _, v := range versions {
+		err = s.callList(ctx, t, func(ctx context.Context) (err error) {
+			listed, err = s.client.WithTimeout(listTimeout).Listed(ctx, t, key.DocumentID, key.Locale, v)
+			return err
+		})
+		if err != nil || listed {
+			break
+		}
+	}
+	return listed, err
+}
+
+func listSilent(t strapi.ContentType, err error) error {
+	return aboutStrapi(fmt.Errorf("%s says that the document does not exist, but its list does not answer: %w", t.Plural, err))
 }
 
 func (s *Source) document(ctx context.Context, t strapi.ContentType, key Key, v strapi.Version, breaker circuit.Snapshot) (doc strapi.Document, err error) {
@@ -83,41 +135,6 @@ func (s *Source) document(ctx context.Context, t strapi.ContentType, key Key, v 
 		return err
 	})
 	return doc, err
-}
-
-// confirmAbsent asks the list for a document that Strapi answered 404 for, and reports
-// whether the type has no document at all. A list that still has it contradicts the
-// 404, as the two versions of a cache or two replicas do: that is a failure of this
-// document, which is tried again.
-func (s *Source) confirmAbsent(ctx context.Context, t strapi.ContentType, key Key, breaker circuit.Snapshot) (empty bool, err error) {
-	silent := func(err error) error {
-		return aboutStrapi(fmt.Errorf("%s says that the document does not exist, but its list does not answer: %w", t.Plural, err))
-	}
-	for _, v := range []strapi.Version{strapi.Published, strapi.Draft} {
-		var listed bool
-		err := s.callList(ctx, t, func(ctx context.Context) (err error) {
-			listed, err = s.client.WithTimeout(listTimeout).Listed(ctx, t, key.DocumentID, key.Locale, v)
-			return err
-		})
-		if err != nil {
-			return false, silent(err)
-		}
-		if listed {
-			return false, fmt.Errorf("Strapi answered 404 for the document, but its list of %s has it (%s): nothing is deleted. "+
-				"A cache before Strapi, or two Strapis with one address, show different states", t.Plural, versionWord(v))
-		}
-	}
-	if empty, err = s.isEmpty(ctx, t, breaker); err != nil {
-		return false, silent(err)
-	}
-	return empty, nil
-}
-
-func versionWord(v strapi.Version) string {
-	if v == strapi.Draft {
-		return "as a draft"
-	}
-	return "published"
 }
 
 // inItsLocale makes sure that the answer is about the locale of the key. Strapi
