@@ -63,13 +63,16 @@ func newHistory(seed uint64, db *postgres, m *mutant) (*history, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &scheduler{random: rand.New(rand.NewPCG(seed, 0)), written: map[string]int{}}
+	s := &scheduler{random: rand.New(rand.NewPCG(seed, 0)), written: map[string]int{}, evidence: newEvidence()}
 	h := &history{
 		profile: profileOf(s.random), inserter: client, jobs: db, facts: postgresFacts{db},
 		watch: newWatch(), acked: map[string]bool{}, started: time.Now(),
 	}
 	if m.hot {
 		h.profile.deals, h.profile.billings, h.profile.lossless, h.profile.faults = 1, 0, true, 0
+	}
+	if m.ill != 0 {
+		h.profile.faults = 60
 	}
 	if m.unique != nil {
 		h.inserter = uniqueInserter{client, river.InsertOpts{UniqueOpts: *m.unique}}
