@@ -146,7 +146,7 @@ func (c *BreakerForceCloseCmd) Run(ctx context.Context, p *program) error {
 
 // BreakerResetCmd is `dealbox breaker reset`.
 type BreakerResetCmd struct {
-	Reason string `default:"no reason given" placeholder:"TEXT" help:"Why; kept in the history."`
+	Reason string `placeholder:"TEXT" help:"Why; kept in the history."`
 }
 
 // Run gives the breaker back to its own rules.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -65,7 +66,28 @@ func (c *EventsListCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	return p.print(c.JSON, page, func(w io.Writer) { printEvents(w, page) })
+	if err := p.print(c.JSON, page, func(w io.Writer) { printEvents(w, page) }); err != nil || c.JSON {
+		return err
+	}
+	return p.printWithoutEvent(ctx, ops, filter)
+}
+
+// printWithoutEvent says how many documents are dead or wait that no event names: a
+// list of events cannot show them.
+func (p *program) printWithoutEvent(ctx context.Context, ops *app.Operations, f inbox.Filter) error {
+	for _, state := range []inbox.State{inbox.StateDead, inbox.StatePending} {
+		if !slices.Contains(f.Statuses, inbox.Status(state)) {
+			continue
+		}
+		n, err := inbox.CountWithoutEvent(ctx, ops.Pool, state)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			fmt.Fprintf(p.stdout, "%s that no event names: dealbox documents list --%s\n", plural(n, string(state)+" document", string(state)+" documents"), state)
+		}
+	}
+	return nil
 }
 
 func printEvents(w io.Writer, page inbox.Page) {
@@ -235,6 +257,9 @@ func (f eventFilter) filter(now time.Time) (inbox.Filter, error) {
 
 func replayText(r inbox.Replayed) string {
 	events, documents := plural(r.Events, "event", "events"), plural(r.Documents, "document", "documents")
+	if r.WithoutEvent > 0 {
+		documents += fmt.Sprintf(", %d of them without an event", r.WithoutEvent)
+	}
 	var nothing string
 	if r.NothingToReplay > 0 {
 		nothing = fmt.Sprintf("; there is nothing to replay for %s without a document of a configured type", plural(r.NothingToReplay, "event", "events"))

@@ -109,7 +109,25 @@ func TestEvents_Commands(t *testing.T) {
 	require.Equal(t, "no events\n", d.done("events list --status=dead"))
 	require.Equal(t, "1 event: requested a refresh of 1 document\n", d.done("events replay "+ids[0]))
 	require.Contains(t, d.done("events replay "+ids[2]), "there is nothing to replay")
-	require.JSONEq(t, `{"dry_run":true,"events":2,"documents":2,"nothing_to_replay":0}`, d.done("events replay --type=pipeline-deal --dry-run --json"))
+	require.JSONEq(t, `{"dry_run":true,"events":2,"documents":2,"documents_without_event":0,"nothing_to_replay":0}`, d.done("events replay --type=pipeline-deal --dry-run --json"))
+}
+
+// A document that died in the first load has no event: it is found, shown and replayed.
+func TestDocuments_DeadWithoutEvent(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	require.Equal(t, "no dead documents\n", d.done("documents list --dead"))
+	d.MustExec(`INSERT INTO entity_sync (uid, document_id, want_seq, state, dead_at, pending_since, failures, last_error)
+		SELECT 'api::billing.billing', 'b' || n, 1, 'dead', now(), now(), 12, 'HTTP 500' FROM generate_series(1, 45) n`)
+	require.Contains(t, d.done("events list --status=dead"), "45 dead documents that no event names: dealbox documents list --dead")
+	list := d.done("documents list --dead --limit=44")
+	require.Regexp(t, `api::billing\.billing +b1 +- +0 +12 +HTTP 500`, list)
+	require.Contains(t, list, "and 1 more: --limit")
+	require.Equal(t, "0 events: would request a refresh of 45 documents, 45 of them without an event (nothing was changed)\n", d.done("events replay --dead --dry-run"))
+	require.Equal(t, "0 events: requested a refresh of 45 documents, 45 of them without an event\n", d.done("events replay --dead"))
+	require.Equal(t, "no dead documents\n", d.done("documents list --dead"))
+	require.Contains(t, d.done("documents list --pending --json"), `"total": 45`)
+	require.Equal(t, exitUsage, d.run("documents list").code)
 }
 
 func TestEvents_Usage(t *testing.T) {
@@ -166,7 +184,7 @@ func TestBreaker_Commands(t *testing.T) {
 	require.False(t, shown.Forced)
 	require.EqualValues(t, "closed", shown.State)
 	require.Len(t, shown.Transitions, 3)
-	require.Equal(t, "no reason given", shown.Transitions[0].Reason, "newest first")
+	require.Empty(t, shown.Transitions[0].Reason, "newest first")
 	require.Equal(t, "cli:"+me.Username, shown.Actor)
 	require.Equal(t, "cli:"+me.Username, shown.Transitions[2].Actor)
 	require.WithinDuration(t, time.Now(), shown.Transitions[0].At, time.Minute)

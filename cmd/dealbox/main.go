@@ -44,15 +44,16 @@ type program struct {
 }
 
 type cli struct {
-	Dev     DevCmd     `cmd:"" help:"Run everything on this machine with nothing configured: a private Postgres, a simulated Strapi, the service."`
-	Serve   ServeCmd   `cmd:"" help:"Run the service: HTTP and workers."`
-	Migrate MigrateCmd `cmd:"" help:"Bring the database's schema up to this program."`
-	Events  EventsCmd  `cmd:"" help:"Show what was received, and replay it."`
-	Alerts  AlertsCmd  `cmd:"" help:"Show alerts; acknowledge, resolve and silence them."`
-	Breaker BreakerCmd `cmd:"" help:"Show the breaker in front of Strapi, and hold it open or closed."`
-	Sign    SignCmd    `cmd:"" help:"Sign a webhook body, or sign and send it. Needs STRAPI_WEBHOOK_SECRET."`
-	Doctor  DoctorCmd  `cmd:"" help:"Check settings, database, Strapi and alert channels; print what to do about each failure."`
-	Sync    SyncCmd    `cmd:"" help:"Compare the mirror with Strapi now. Needs DATABASE_URL and a running service."`
+	Dev       DevCmd       `cmd:"" help:"Run everything on this machine with nothing configured: a private Postgres, a simulated Strapi, the service."`
+	Serve     ServeCmd     `cmd:"" help:"Run the service: HTTP and workers."`
+	Migrate   MigrateCmd   `cmd:"" help:"Bring the database's schema up to this program."`
+	Events    EventsCmd    `cmd:"" help:"Show what was received, and replay it."`
+	Alerts    AlertsCmd    `cmd:"" help:"Show alerts; acknowledge, resolve and silence them."`
+	Documents DocumentsCmd `cmd:"" help:"Show the documents that are dead letters, or that wait."`
+	Breaker   BreakerCmd   `cmd:"" help:"Show the breaker in front of Strapi, and hold it open or closed."`
+	Sign      SignCmd      `cmd:"" help:"Sign a webhook body, or sign and send it. Needs STRAPI_WEBHOOK_SECRET."`
+	Doctor    DoctorCmd    `cmd:"" help:"Check settings, database, Strapi and alert channels; print what to do about each failure."`
+	Sync      SyncCmd      `cmd:"" help:"Compare the mirror with Strapi now. Needs DATABASE_URL and a running service."`
 
 	Version kong.VersionFlag `help:"Print the version."`
 }

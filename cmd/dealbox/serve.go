@@ -10,7 +10,7 @@ import (
 
 // ServeCmd is `dealbox serve`.
 type ServeCmd struct {
-	Role string `enum:"all,api,worker" default:"all" help:"What this process does: all, api (HTTP only) or worker (jobs, and HTTP for health only)."`
+	Role string `enum:"all,api,worker" default:"all" help:"What this process does: all, api (HTTP only) or worker (jobs; of HTTP health, readiness and metrics alone)."`
 }
 
 // Help is shown by `dealbox serve --help`.

@@ -57,7 +57,7 @@ func newEnv(t *testing.T, strapiConfig fakestrapi.Config, pairs ...string) *env 
 	h.env = environ{
 		"DATABASE_URL": pgtest.URL(t), "STRAPI_URL": server.URL, "STRAPI_API_TOKEN": testToken,
 		"STRAPI_WEBHOOK_SECRET": testSecret, "PORT": "0", "RETRY_INITIAL_DELAY": "10ms", "RETRY_MAX_DELAY": "20ms",
-		"SHUTDOWN_TIMEOUT": "2m", // a busy machine takes longer than 8 s to drain
+		"SHUTDOWN_DELAY": "0", "SHUTDOWN_TIMEOUT": "2m", // a busy machine takes longer than 8 s to drain
 	}.with(pairs...)
 	// Not app.OpenPool: its limits are for Dealbox, not for what a test asks.
 	h.DB = pgtest.OpenOn(t, h.env["DATABASE_URL"])

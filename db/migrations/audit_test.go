@@ -12,7 +12,7 @@ import (
 	"dealbox/internal/pgtest"
 )
 
-const viewsOfTheAuditor = "audit_alert audit_breaker audit_event audit_notification audit_retention audit_silence"
+const viewsOfTheAuditor = "audit_alert audit_breaker audit_event audit_notification audit_operator audit_retention audit_silence"
 
 func TestRoles_AuditorReadsTheViewsAndNothingElse(t *testing.T) {
 	t.Parallel()

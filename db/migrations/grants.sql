@@ -27,6 +27,7 @@ BEGIN
                 ('mirror_change',             'SELECT, INSERT'),
                 ('alert_event',               'SELECT, INSERT'),
                 ('circuit_breaker_event',     'SELECT, INSERT'),
+                ('operator_action',           'SELECT, INSERT'),
                 -- Snapshots: written once, too.
                 ('forecast',                  'SELECT, INSERT'),
                 ('forecast_currency',         'SELECT, INSERT'),
@@ -34,13 +35,14 @@ BEGIN
                 -- State. Only what Dealbox itself forgets may be deleted.
                 ('entity_sync',               'SELECT, INSERT, UPDATE'),
                 ('inbox_counter',             'SELECT, INSERT, UPDATE'),
+                ('strapi_attribute',          'SELECT, INSERT, UPDATE'),
                 ('deal',                      'SELECT, INSERT, UPDATE'),
                 ('billing',                   'SELECT, INSERT, UPDATE'),
                 ('forecast_scope',            'SELECT, UPDATE'),
                 -- What they are is written once; what becomes of them is state.
                 ('alert',                     'SELECT, INSERT, UPDATE (level, status, message, details, occurrences, members, last_seen, '
                                               'resolved_at, silence_id, inhibitor_id, notified_at)'),
-                ('alert_member',              'SELECT, INSERT, UPDATE (name, reason), DELETE'),
+                ('alert_member',              'SELECT, INSERT, UPDATE (name, value, shown, link, reason), DELETE'),
                 ('notification',              'SELECT, INSERT, UPDATE (status, attempts, last_error, next_attempt_at, sent_at, failed_at, '
                                               'suppressed_by, suppressed_at, members)'),
                 ('silence',                   'SELECT, INSERT, UPDATE (ended_at, ended_by)'),
@@ -77,6 +79,6 @@ BEGIN
 
     IF has_auditor THEN
         EXECUTE format('GRANT SELECT ON public.audit_alert, public.audit_notification, public.audit_breaker, public.audit_event, '
-                       'public.audit_silence, public.audit_retention TO %I', auditor);
+                       'public.audit_silence, public.audit_retention, public.audit_operator TO %I', auditor);
     END IF;
 END $$;

@@ -66,7 +66,8 @@ type Migration struct {
 // is migrating, so any number of them may call it at once. Each step is one
 // transaction: a process that dies leaves whole steps, and the next call goes on.
 // Up reports each step as soon as it is applied; report may be nil.
-// It returns ErrUnreleased, and writes nothing, if the database is of before the first release.
+// It returns ErrUnreleased, and writes nothing, if the database is of before the first release,
+// and ErrUnfit if something that can be known before the first step would make one fail.
 func Up(ctx context.Context, pool *pgxpool.Pool, report func(Migration)) (applied []Migration, err error) {
 	note := func(set string, version int64, name string) {
 		m := Migration{Set: set, Version: version, Name: name, Applied: true}
@@ -84,7 +85,7 @@ func Up(ctx context.Context, pool *pgxpool.Pool, report func(Migration)) (applie
 		_ = conn.Conn().Close(context.WithoutCancel(ctx))
 		conn.Release()
 	}()
-	if _, err := hasVersions(ctx, pool); err != nil {
+	if err := checkBefore(ctx, pool); err != nil {
 		return nil, err
 	}
 	if err := upRiver(ctx, pool, note); err != nil {
@@ -97,6 +98,21 @@ func Up(ctx context.Context, pool *pgxpool.Pool, report func(Migration)) (applie
 		return applied, fmt.Errorf("grant the roles what they may do: %w", err)
 	}
 	return applied, nil
+}
+
+// checkBefore returns why nothing can be migrated; nil when nothing is missing, too.
+func checkBefore(ctx context.Context, pool *pgxpool.Pool) error {
+	behind := Check(ctx, pool)
+	if behind == nil || errors.Is(behind, ErrUnreleased) {
+		return behind
+	}
+	if err := preflight(ctx, pool); err != nil {
+		return err
+	}
+	if errors.Is(behind, ErrBehind) {
+		return nil
+	}
+	return behind
 }
 
 // lock takes a connection that holds the migration lock. The lock belongs to the

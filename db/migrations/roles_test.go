@@ -78,12 +78,14 @@ func (s session) seedHistory() {
 	s.exec("INSERT INTO alert (fingerprint, rule, level, message, first_seen, last_seen) VALUES ('v1:r:', 'r', 'error', 'm', now(), now())")
 	s.exec("INSERT INTO alert_event (alert_id, kind, level, actor) VALUES (1, 'raised', 'error', 'dealbox')")
 	s.exec("INSERT INTO notification (alert_id, channel, reason, sequence) VALUES (1, 'webhook', 'first', 1)")
+	s.exec("INSERT INTO operator_action (actor, action) VALUES ('cli:ann', 'replay')")
 	s.exec("INSERT INTO silence (rule, author, comment, expires_at) VALUES ('r', 'ann', 'upgrade', now() + interval '1 hour')")
 }
 
 // history are the tables that are written once, with a column of each.
 var history = map[string]string{
 	"inbox_event": "scheme", "mirror_change": "kind", "alert_event": "reason", "circuit_breaker_event": "reason",
+	"operator_action": "actor",
 }
 
 // vanishing returns statements that would make rows of a table vanish.

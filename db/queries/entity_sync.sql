@@ -59,7 +59,7 @@ SELECT coalesce(begun.want_seq, e.want_seq)::bigint AS want_seq,
        coalesce(begun.version, e.version)::bigint AS version,
        coalesce(begun.failures, e.failures)::integer AS failures,
        (begun.version IS NOT NULL)::boolean AS begun,
-       e.done_seq, e.state, e.last_error, e.next_attempt_at,
+       e.done_seq, e.state, e.last_error, e.next_attempt_at, e.unreadable,
        now()::timestamptz AS begun_at,
        b.state AS breaker_state, b.retry_at AS breaker_retry_at,
        b.failure_count AS breaker_failure_count, b.generation AS breaker_generation
@@ -75,7 +75,8 @@ UPDATE entity_sync SET
     events_done = greatest(events_done, @events),
     state = CASE WHEN want_seq > greatest(done_seq, @want_seq) THEN 'pending' ELSE 'ok' END,
     pending_since = CASE WHEN want_seq > greatest(done_seq, @want_seq) THEN @begun_at::timestamptz END,
-    failures = 0, last_error = NULL, attempt_expires_at = NULL, next_attempt_at = NULL, held_back_since = NULL, dead_at = NULL
+    failures = 0, last_error = NULL, attempt_expires_at = NULL, next_attempt_at = NULL, held_back_since = NULL, dead_at = NULL,
+    unreadable = sqlc.narg(unreadable)
 WHERE uid = @uid AND document_id = @document_id AND locale = @locale AND version = @version
 RETURNING (SELECT b.failure_count FROM circuit_breaker b WHERE b.name = @breaker)::integer AS breaker_failures;
 
@@ -134,8 +135,3 @@ WHERE id IN (
       AND (s.next_attempt_at IS NULL OR s.next_attempt_at <= now()) AND s.held_back_since IS NULL
     ORDER BY j.id LIMIT @max_rows
     FOR UPDATE OF j SKIP LOCKED);
-
--- name: EntityWaiting :one
--- What waits for a sync: documents, and the webhooks about them.
-SELECT count(*)::bigint AS documents, coalesce(sum(events - events_done), 0)::bigint AS webhooks
-FROM entity_sync WHERE done_seq < want_seq AND state = 'pending';

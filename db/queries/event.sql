@@ -34,3 +34,17 @@ FROM mirror_change
 WHERE uid = @uid AND document_id = @document_id AND locale = @locale AND seq >= @seq
 ORDER BY id
 LIMIT 1;
+
+-- name: EntityBehind :many
+-- Documents that are dead letters, or that wait, with or without an event. The name is the mirrored row's.
+SELECT s.uid, s.document_id, s.locale, s.failures, s.last_error, s.pending_since, s.next_attempt_at, s.dead_at,
+       (s.events - s.events_done)::bigint AS events, coalesce(d.name, b.billing_id, '')::text AS name, count(*) OVER () AS total
+FROM entity_sync s
+LEFT JOIN deal d ON d.uid = s.uid AND d.document_id = s.document_id AND d.locale = s.locale
+LEFT JOIN billing b ON b.uid = s.uid AND b.document_id = s.document_id AND b.locale = s.locale
+WHERE s.done_seq < s.want_seq AND (s.state = 'dead') = @dead::boolean
+ORDER BY s.pending_since NULLS FIRST, s.uid, s.document_id, s.locale
+LIMIT @max_rows;
+
+-- name: EntityWithoutEvent :one
+SELECT count(*) FROM entity_sync s WHERE s.done_seq < s.want_seq AND (s.state = 'dead') = @dead::boolean AND s.events = s.events_done;

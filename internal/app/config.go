@@ -78,6 +78,7 @@ type WebhookConfig struct {
 	Secrets   []Secret
 	Tolerance time.Duration
 	Token     Secret // one, or several for rotation, comma-separated
+	MaxBytes  int    // of a body that is stored
 }
 
 // StrapiConfig is where Strapi is and what of it is mirrored.
@@ -118,7 +119,11 @@ type ForecastConfig struct {
 
 // LifecycleConfig is for the process.
 type LifecycleConfig struct {
+	// ShutdownTimeout bounds everything from the signal to the end of the process,
+	// ShutdownDelay too.
 	ShutdownTimeout time.Duration
+	// ShutdownDelay is how long webhooks are still taken while /readyz is 503.
+	ShutdownDelay time.Duration
 }
 
 // Need reads one group of settings. A command names the groups that it needs,
@@ -139,6 +144,9 @@ func LoadConfig(getenv func(string) string, needs ...Need) (Config, error) {
 	var c Config
 	for _, read := range needs {
 		read(s, &c)
+	}
+	for i := range c.Strapi.Types {
+		c.Strapi.Types[i].Location = c.Forecast.Location // nil where no forecast is needed
 	}
 	s.eachSecretOnce()
 	if len(s.problems) > 0 {
@@ -261,7 +269,11 @@ func needLog(s *settings, c *Config) {
 }
 
 func needLifecycle(s *settings, c *Config) {
-	c.Lifecycle.ShutdownTimeout = s.duration("SHUTDOWN_TIMEOUT", 20*time.Second, time.Second, 10*time.Minute)
+	timeout := s.duration("SHUTDOWN_TIMEOUT", 20*time.Second, time.Second, 10*time.Minute)
+	c.Lifecycle.ShutdownTimeout = timeout
+	// The other half is for what must still be answered and committed. A short
+	// SHUTDOWN_TIMEOUT alone shortens the default.
+	c.Lifecycle.ShutdownDelay = s.duration("SHUTDOWN_DELAY", min(5*time.Second, timeout/4), 0, timeout/2)
 }
 
 // eachSecretOnce refuses one secret for two purposes: whoever holds it for one

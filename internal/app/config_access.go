@@ -126,6 +126,8 @@ func redactUser(v string) string {
 
 func needWebhook(s *settings, c *Config) {
 	c.Webhook.Tolerance = s.duration("STRAPI_WEBHOOK_TOLERANCE", 300*time.Second, time.Second, 24*time.Hour)
+	// Larger ones are verified up to 16 MiB, and not stored.
+	c.Webhook.MaxBytes = s.bytes("WEBHOOK_MAX_BYTES", 1<<20, 1<<10, 16<<20)
 	c.Webhook.Token = s.tokens("STRAPI_WEBHOOK_TOKEN")
 	c.Webhook.Secrets = s.webhookSecrets()
 	schemes := s.schemes("STRAPI_WEBHOOK_SCHEMES")

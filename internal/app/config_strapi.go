@@ -21,8 +21,12 @@ func needStrapi(s *settings, c *Config) {
 	}
 	token := s.required("STRAPI_API_TOKEN", "Give an API token of Strapi; a read-only one is enough (Settings, API Tokens).")
 	s.secrets = append(s.secrets, namedSecret{"STRAPI_API_TOKEN", Secret(token)})
-	if !visible(token) {
+	switch {
+	case !visible(token):
 		s.wrong("STRAPI_API_TOKEN", "holds a space or a character that no header can carry", "Give the token alone, without 'Bearer '.")
+	case token != "" && len(token) < strapi.MinToken:
+		s.wrong("STRAPI_API_TOKEN", fmt.Sprintf("is %d bytes long, less than %d", len(token), strapi.MinToken),
+			"Copy it whole from Strapi, which makes tokens of 256 characters.")
 	}
 	c.Strapi.APIToken = Secret(token)
 	// A job has 30 s for all its attempts; the mirror shortens one request to fit.
@@ -152,8 +156,9 @@ func defaultFields(fields, relations []string) map[string]string {
 	return m
 }
 
-// attributeShape is what Strapi takes for the name of an attribute, and - as some plugins use it.
-var attributeShape = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
+// attributeShape is what Strapi takes for the name of an attribute, and - as some plugins use it. Dots
+// lead through components and relations.
+var attributeShape = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*$`)
 
 // mapFields gives each type its complete map: the defaults, then the setting's entries
 // for all types, then its entries for this type.
@@ -184,6 +189,12 @@ func (s *settings) mapFields(name string, types []strapi.ContentType, defaults m
 	for i := range types {
 		types[i].Fields = maps.Clone(general)
 		maps.Copy(types[i].Fields, special[types[i].UID])
+		for ours := range types[i].Fields {
+			if seen[ours] || seen[types[i].UID+"."+ours] {
+				types[i].Explicit = append(types[i].Explicit, ours)
+			}
+		}
+		slices.Sort(types[i].Explicit)
 	}
 }
 
@@ -207,7 +218,7 @@ func (s *settings) fieldFits(name, item string, found bool, uid, ours, theirs st
 	case defaults[ours] == "":
 		s.wrong(name, "maps "+shown(ours)+", which is no field of Dealbox", "Use one of: "+strings.Join(slices.Sorted(maps.Keys(defaults)), ", ")+".")
 	case theirs != "" && !attributeShape.MatchString(theirs):
-		s.wrong(name, "maps "+ours+" to "+shown(theirs), "Give the attribute's name as in Strapi's content type: letters, digits, _ and -.")
+		s.wrong(name, "maps "+ours+" to "+shown(theirs), "Give the attribute's name as in Strapi's content type: letters, digits, _ and -; or a path through components and relations, such as money.amount.")
 	default:
 		return true
 	}

@@ -43,17 +43,21 @@ func TestContentTypes_Mapping(t *testing.T) {
 	t.Parallel()
 	types := typesOf(t, environ{
 		"STRAPI_BILLING_TYPES":  twoBillingTypes,
-		"STRAPI_DEAL_FIELDS":    "status = deal_status, billings=invoices, owner=",
+		"STRAPI_DEAL_FIELDS":    "status = deal_status, billings=invoices, owner=, deal_value=money.net.amount",
 		"STRAPI_BILLING_FIELDS": "status=billing_status," + constructionUID + ".status=phase," + constructionUID + ".deal=",
 	})
 	deal, billing, construction := types[0], types[1], types[2]
 	require.Equal(t, "deal_status", deal.Field("status"))
 	require.Equal(t, "invoices", deal.Field("billings"))
+	require.Equal(t, "money.net.amount", deal.Field("deal_value"))
 	require.Equal(t, "construction_billings", deal.Field("construction-billings"))
 	require.Contains(t, deal.Fields, "owner")
 	require.Empty(t, deal.Field("owner"), "mapped to nothing")
 	require.Equal(t, "billing_status", billing.Field("status"))
 	require.Equal(t, "deal", billing.Field("deal"))
+	require.Equal(t, []string{"billings", "deal_value", "owner", "status"}, deal.Explicit)
+	require.Equal(t, []string{"status"}, billing.Explicit)
+	require.Equal(t, []string{"deal", "status"}, construction.Explicit)
 	require.Equal(t, "phase", construction.Field("status"), "its own mapping wins, wherever it stands in the list")
 	require.Empty(t, construction.Field("deal"))
 }
@@ -74,6 +78,8 @@ func TestContentTypes_Mistakes(t *testing.T) {
 		{dealMapping, "deal=deal", `maps "deal", which is no field of Dealbox`, "Use one of"},
 		{dealMapping, "stage=a,stage=b", "maps stage twice", "once"},
 		{dealMapping, "stage=a b", `maps stage to "a b"`, "the attribute's name"},
+		{dealMapping, "stage=a..b", `maps stage to "a..b"`, "a path through components"},
+		{dealMapping, "stage=.b", `maps stage to ".b"`, "a path through components"},
 		{dealMapping, "stage=a][b", `maps stage to "a][b"`, "the attribute's name"},
 		{dealMapping, billingUID + ".stage=a", "names the type \"" + billingUID + "\", which is not configured", dealUID},
 		{dealMapping, dealUID + "=a", `names the type "api::pipeline-deal", which is not configured`, dealUID},

@@ -33,7 +33,7 @@ const (
 var required = environ{
 	"DATABASE_URL":          "postgres://dealbox:pw@127.0.0.1:5432/dealbox",
 	"STRAPI_URL":            "https://cms.example.com",
-	"STRAPI_API_TOKEN":      "0a1b2c3d4e5f",
+	"STRAPI_API_TOKEN":      "0a1b2c3d4e5f6071",
 	"STRAPI_WEBHOOK_SECRET": goodSecret,
 }
 
@@ -52,7 +52,7 @@ func TestLoadConfig_Defaults(t *testing.T) {
 	require.Equal(t, AccessConfig{}, c.Access)
 	require.Equal(t, WebhookConfig{
 		Schemes: []webhooksig.Scheme{webhooksig.SchemeStandard, webhooksig.SchemeTimestamped, webhooksig.SchemeStrapi},
-		Secrets: []Secret{goodSecret}, Tolerance: 300 * time.Second,
+		Secrets: []Secret{goodSecret}, Tolerance: 300 * time.Second, MaxBytes: 1 << 20,
 	}, c.Webhook)
 	require.Equal(t, 10*time.Second, c.Strapi.Timeout)
 	require.Equal(t, 3, c.Retry.MaxRetries)
@@ -63,11 +63,14 @@ func TestLoadConfig_Defaults(t *testing.T) {
 	require.Equal(t, JobsConfig{WorkerCount: 50, MaxAttempts: 12}, c.Jobs)
 	require.Equal(t, ReconcileConfig{2 * time.Minute, time.Hour, 2 * time.Minute}, c.Reconcile)
 	require.Equal(t, ForecastConfig{"THB", "en", 12, time.UTC, 25}, c.Forecast)
-	require.Equal(t, AlertsConfig{WebhookFormat: "standard", WebhookLevel: "error", RemindEvery: 4 * time.Hour}, c.Alerts)
+	require.Equal(t, AlertsConfig{
+		WebhookFormat: "standard", WebhookLevel: "error", RemindEvery: 4 * time.Hour,
+		Instance: "cms.example.com", StrapiAdminURL: "https://cms.example.com/admin",
+	}, c.Alerts)
 	require.Equal(t, retention.Config{Events: 90 * day, Alerts: 400 * day, Forecasts: 48 * time.Hour}, c.Retention)
 	require.Equal(t, HeartbeatConfig{}, c.Heartbeat)
 	require.Equal(t, LogConfig{Level: slog.LevelInfo}, c.Log)
-	require.Equal(t, 20*time.Second, c.Lifecycle.ShutdownTimeout)
+	require.Equal(t, LifecycleConfig{ShutdownTimeout: 20 * time.Second, ShutdownDelay: 5 * time.Second}, c.Lifecycle)
 }
 
 func TestLoadConfig_EverySetting(t *testing.T) {
@@ -75,7 +78,7 @@ func TestLoadConfig_EverySetting(t *testing.T) {
 	c := mustLoad(t, required.with(
 		"DATABASE_MAX_CONNS", "20", "PORT", "0", "LISTEN_ADDR", "::", "PUBLIC_URL", "https://ops.example.com/dealbox/",
 		"STRAPI_WEBHOOK_SECRET", goodSecret+" , whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw,",
-		"STRAPI_WEBHOOK_SCHEMES", "Strapi,standard,strapi", "STRAPI_WEBHOOK_TOLERANCE", "60",
+		"STRAPI_WEBHOOK_SCHEMES", "Strapi,standard,strapi", "STRAPI_WEBHOOK_TOLERANCE", "60", "WEBHOOK_MAX_BYTES", "2 MiB",
 		"STRAPI_WEBHOOK_TOKEN", goodToken+", "+otherSecret, "STRAPI_TIMEOUT", "2.5",
 		"RETRY_MAX_RETRIES", "0", "RETRY_INITIAL_DELAY", "0.5", "RETRY_MAX_DELAY", "5s", "RETRY_EXPONENTIAL_BASE", "1.5",
 		"JOB_MAX_ATTEMPTS", "3", "WORKER_COUNT", "7",
@@ -83,13 +86,14 @@ func TestLoadConfig_EverySetting(t *testing.T) {
 		"RECONCILE_INTERVAL", "30s", "RECONCILE_FULL_INTERVAL", "6h", "RECONCILE_OVERLAP", "90",
 		"FORECAST_CURRENCY", "eur", "FORECAST_LOCALE", "th", "FORECAST_HORIZON_MONTHS", "24", "FORECAST_TIMEZONE", "Asia/Bangkok",
 		"ALERT_WEBHOOK_URL", "https://hooks.example.com/T0/B0?x=y", "ALERT_WEBHOOK_SECRET", goodAlert,
+		"INSTANCE_NAME", "Sales, Bangkok", "STRAPI_ADMIN_URL", "https://panel.example.com/admin/", "SMTP_HELO", "box.example.com",
 		"ALERT_WEBHOOK_FORMAT", "slack", "ALERT_NOTIFY_LEVEL", "CRITICAL", "ALERT_REPEAT_INTERVAL", "90m",
 		"ALERT_EMAIL_ENABLED", "true", "SMTP_URL", "smtp://dealbox:p%40ss@mail.example.com:2525", "ALERT_EMAIL_LEVEL", "warning",
 		"ALERT_EMAIL_FROM", "alerts@example.com", "ALERT_EMAIL_TO", "ops@example.com, Ann <ann@example.com>",
 		"API_TOKEN", goodAPIToken, "ADMIN_TOKEN", "ann="+goodAdmin, "PUBLIC_READS", "TRUE",
 		"TRUSTED_PROXIES", "10.1.2.3/8, ::ffff:192.0.2.1", "CORS_ORIGINS", "https://App.example.com/,http://localhost:3000",
 		"EVENT_RETENTION", "30d", "ALERT_RETENTION", "1000d", "FORECAST_RETENTION", "3600", "HEARTBEAT_URL", "https://hc.example.com/ping/1?x=y",
-		"LOG_LEVEL", "debug", "LOG_FORMAT", "text", "SHUTDOWN_TIMEOUT", "45s",
+		"LOG_LEVEL", "debug", "LOG_FORMAT", "text", "SHUTDOWN_TIMEOUT", "45s", "SHUTDOWN_DELAY", "7",
 	), Everything...)
 	require.Equal(t, 20, c.Database.MaxConns)
 	require.Equal(t, "[::]:0", c.Listen.Addr)
@@ -97,7 +101,7 @@ func TestLoadConfig_EverySetting(t *testing.T) {
 	require.Equal(t, WebhookConfig{
 		Schemes:   []webhooksig.Scheme{webhooksig.SchemeStrapi, webhooksig.SchemeStandard},
 		Secrets:   []Secret{goodSecret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"},
-		Tolerance: time.Minute, Token: goodToken + "," + otherSecret,
+		Tolerance: time.Minute, Token: goodToken + "," + otherSecret, MaxBytes: 2 << 20,
 	}, c.Webhook)
 	require.Equal(t, 2500*time.Millisecond, c.Strapi.Timeout)
 	require.Equal(t, 0, c.Retry.MaxRetries)
@@ -111,12 +115,14 @@ func TestLoadConfig_EverySetting(t *testing.T) {
 	require.Equal(t, "th", c.Forecast.Locale)
 	require.Equal(t, 24, c.Forecast.HorizonMonths)
 	require.Equal(t, "Asia/Bangkok", c.Forecast.Location.String())
+	require.Equal(t, c.Forecast.Location, c.Strapi.Types[0].Zone(), "the day of a datetime is the forecast's")
 	require.Equal(t, AlertsConfig{
 		WebhookURL: "https://hooks.example.com/T0/B0?x=y", WebhookSecret: goodAlert,
 		WebhookFormat: "slack", WebhookLevel: "critical", RemindEvery: 90 * time.Minute,
+		Instance: "Sales, Bangkok", StrapiAdminURL: "https://panel.example.com/admin",
 		Email: &EmailConfig{
 			Host: "mail.example.com", Port: 2525, Security: email.StartTLS, User: "dealbox", Password: "p@ss",
-			From: "alerts@example.com", To: []string{"ops@example.com", "Ann <ann@example.com>"}, Level: "warning",
+			Helo: "box.example.com", From: "alerts@example.com", To: []string{"ops@example.com", "Ann <ann@example.com>"}, Level: "warning",
 		},
 	}, c.Alerts)
 	require.Equal(t, AccessConfig{
@@ -127,7 +133,7 @@ func TestLoadConfig_EverySetting(t *testing.T) {
 	require.Equal(t, retention.Config{Events: 30 * day, Alerts: 1000 * day, Forecasts: time.Hour}, c.Retention)
 	require.Equal(t, HeartbeatConfig{"https://hc.example.com/ping/1?x=y"}, c.Heartbeat)
 	require.Equal(t, LogConfig{Level: slog.LevelDebug, Format: "text"}, c.Log)
-	require.Equal(t, 45*time.Second, c.Lifecycle.ShutdownTimeout)
+	require.Equal(t, LifecycleConfig{ShutdownTimeout: 45 * time.Second, ShutdownDelay: 7 * time.Second}, c.Lifecycle)
 }
 
 // mistakes has a wrong value for every setting. Those of secrets hold the canary.
@@ -145,6 +151,7 @@ var mistakes = environ{
 	"STRAPI_WEBHOOK_SCHEMES":            "standard,sha1",
 	"STRAPI_WEBHOOK_TOLERANCE":          "-1s",
 	"STRAPI_WEBHOOK_TOKEN":              canary + " x",
+	"WEBHOOK_MAX_BYTES":                 "17MiB",
 	"STRAPI_DEAL_TYPES":                 "pipeline-deals",
 	"STRAPI_BILLING_TYPES":              "api::billing.billing=",
 	"STRAPI_DEAL_FIELDS":                "colour=color",
@@ -166,7 +173,10 @@ var mistakes = environ{
 	"FORECAST_SWING_PERCENT":            "-1",
 	"ALERT_WEBHOOK_URL":                 "https://u:" + canary + "@hooks.example.com",
 	"ALERT_WEBHOOK_SECRET":              "whsec_!" + canary,
-	"ALERT_WEBHOOK_FORMAT":              "teams",
+	"ALERT_WEBHOOK_FORMAT":              "discord",
+	"INSTANCE_NAME":                     "two\nlines",
+	"STRAPI_ADMIN_URL":                  "https://user:" + canary + "@cms.example.com/admin",
+	"SMTP_HELO":                         "localhost",
 	"ALERT_WEBHOOK_LEVEL":               "loud",
 	"ALERT_NOTIFY_LEVEL":                "fatal",
 	"ALERT_REPEAT_INTERVAL":             "1s",
@@ -187,6 +197,7 @@ var mistakes = environ{
 	"LOG_LEVEL":                         "loud",
 	"LOG_FORMAT":                        "xml",
 	"SHUTDOWN_TIMEOUT":                  "0",
+	"SHUTDOWN_DELAY":                    "11s", // over half of the default of SHUTDOWN_TIMEOUT
 }
 
 func TestLoadConfig_EveryMistakeAtOnce(t *testing.T) {
@@ -303,12 +314,38 @@ func TestLoadConfig_WebhookSecret(t *testing.T) {
 	}
 }
 
+func TestLoadConfig_WebhookMaxBytes(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]int{"": 1 << 20, "1024": 1 << 10, "512KiB": 512 << 10, "16 MiB": 16 << 20, "16777216": 16 << 20} {
+		c := mustLoad(t, environ{"STRAPI_WEBHOOK_TOKEN": goodToken, "WEBHOOK_MAX_BYTES": value}, needWebhook)
+		require.Equal(t, want, c.Webhook.MaxBytes, value)
+	}
+	for _, bad := range []string{"0", "1023", "0KiB", "0MiB", "-1MiB", "16777217", "17MiB", "1e6", "1MB", "MiB", "9999999999999MiB"} {
+		_, err := LoadConfig(environ{"STRAPI_WEBHOOK_TOKEN": goodToken, "WEBHOOK_MAX_BYTES": bad}.getenv, needWebhook)
+		require.Len(t, ProblemsOf(err), 1, bad)
+	}
+}
+
 // A Strapi that cannot sign: only its static token is accepted.
 func TestLoadConfig_WebhookTokenAlone(t *testing.T) {
 	t.Parallel()
 	c := mustLoad(t, environ{"STRAPI_WEBHOOK_TOKEN": goodToken}, needWebhook)
 	require.Empty(t, c.Webhook.Schemes)
 	require.Equal(t, goodToken, c.Webhook.Token.Reveal())
+}
+
+// A secret of some letters would stand in ordinary text, too.
+func TestLoadConfig_ShortSecrets(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"STRAPI_WEBHOOK_SECRET", "STRAPI_WEBHOOK_TOKEN", "STRAPI_API_TOKEN", "API_TOKEN", "ADMIN_TOKEN", "ALERT_WEBHOOK_SECRET"} {
+		for _, value := range []string{"a", "fifteen-bytes-x"} {
+			_, err := LoadConfig(required.with(name, value).getenv, Everything...)
+			require.Len(t, ProblemsOf(err), 1, "%s=%s", name, value)
+			require.Equal(t, name, ProblemsOf(err)[0].Setting)
+			require.Contains(t, err.Error(), fmt.Sprintf("%d bytes", len(value)))
+		}
+	}
+	mustLoad(t, required.with("STRAPI_API_TOKEN", "sixteen-bytes-xy", "SMTP_URL", "smtp://a:b@mail.example.com"), Everything...)
 }
 
 func TestLoadConfig_EachSecretOnce(t *testing.T) {
@@ -405,6 +442,32 @@ func TestParseServer(t *testing.T) {
 		"smtp://m?tls=off", "smtp://m?tls=none&x=y", "smtps://m?tls=none", "smtp://a:b@m?tls=none",
 	} {
 		require.NotEmpty(t, (&EmailConfig{}).parseServer(url), url)
+	}
+}
+
+// What tells installations apart, what mail servers are given and where Strapi's editor
+// is need no setting.
+func TestLoadConfig_DefaultsOfAlerts(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ publicURL, strapiURL, instance, helo, admin string }{
+		{"https://crm.example.com/dealbox/", "https://cms.example.com", "crm.example.com", "crm.example.com", "https://cms.example.com/admin"},
+		{"", "https://cms.example.com/api/", "cms.example.com", "", "https://cms.example.com/admin"},
+		{"", "https://example.com/cms/api", "example.com", "", "https://example.com/cms/admin"},
+		{"", "https://example.com/rest", "example.com", "", "https://example.com/admin"},
+		{"http://127.0.0.1:8000", "http://localhost:1337", "127.0.0.1:8000", "", "http://localhost:1337/admin"},
+		{"http://dealbox:8000", "", "dealbox:8000", "", ""},
+		{"", "", "", "", ""},
+	} {
+		got, err := LoadConfig(environ{"PUBLIC_URL": c.publicURL, "STRAPI_URL": c.strapiURL, "ALERT_EMAIL_ENABLED": "true", "SMTP_URL": "smtp://h",
+			"ALERT_EMAIL_FROM": "a@b.example", "ALERT_EMAIL_TO": "c@d.example"}.getenv, NeedAlerts)
+		require.NoError(t, err)
+		require.Equal(t, c.instance, got.Alerts.Instance)
+		require.Equal(t, c.helo, got.Alerts.Email.Helo)
+		require.Equal(t, c.admin, got.Alerts.StrapiAdminURL)
+	}
+	for _, wrong := range []string{"localhost", "dealbox", "a b.example", "192.0.2.1", "x.example.com\r\nMAIL"} {
+		_, err := LoadConfig(environ{"SMTP_HELO": wrong}.getenv, NeedAlerts)
+		require.Len(t, ProblemsOf(err), 1, wrong)
 	}
 }
 

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
-	"dealbox/internal/pgtime"
-
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"dealbox/internal/pgerr"
+	"dealbox/internal/pgtime"
 )
 
 const (
@@ -92,6 +95,11 @@ func OpenPool(ctx context.Context, url Secret, o PoolOptions) (*pgxpool.Pool, er
 	config.PingTimeout = pingTimeout
 	config.ConnConfig.ConnectTimeout = connectTimeout
 	config.AfterConnect = pgtime.UseUTC
+	config.ConnConfig.OnPgError = closeReadOnly(config.ConnConfig.OnPgError)
+	if !strings.Contains(url.Reveal(), "target_session_attrs") && Getenv("PGTARGETSESSIONATTRS") == "" {
+		// Several hosts in the URL: the one that takes writes. One host: a standby is refused.
+		config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
 	setSession(config.ConnConfig.RuntimeParams, o)
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
@@ -100,19 +108,45 @@ func OpenPool(ctx context.Context, url Secret, o PoolOptions) (*pgxpool.Pool, er
 	return pool, nil
 }
 
-// setSession sets what every session of Dealbox needs, whatever the URL or the
-// role says. Only the application's name may come from the URL.
+// closeReadOnly closes a session that answers "read-only": after a failover the server
+// behind it may be a standby for as long as it lasts, while the next connection finds
+// the primary.
+func closeReadOnly(next pgconn.PgErrorHandler) pgconn.PgErrorHandler {
+	return func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
+		return next(conn, err) && !pgerr.IsReadOnly(err)
+	}
+}
+
+// setSession sets what every session of Dealbox needs, whatever the URL, the role or
+// the database says (ALTER ROLE … SET, ALTER DATABASE … SET). Only the application's
+// name may come from the URL. The variable role is left alone: it is a way to grant.
 func setSession(params map[string]string, o PoolOptions) {
 	if params["application_name"] == "" {
 		params["application_name"] = "dealbox"
 	}
-	params["timezone"] = "UTC"
+	// Without it a schema with the role's name comes before public.
+	params["search_path"] = "public"
+	// The sync protocol counts on it: a statement sees what was committed before it began.
+	params["default_transaction_isolation"] = "read committed"
+	params["default_transaction_deferrable"] = "off"
+	// A server that is really read-only stays so; see closeReadOnly and health.Commits.
+	params["default_transaction_read_only"] = "off"
 	// A 2xx means committed: on disk, and on a synchronous replica where there is one.
 	params["synchronous_commit"] = "on"
+	// How values look that travel as text.
+	params["client_encoding"] = "UTF8"
+	params["timezone"] = "UTC"
+	params["datestyle"] = "ISO, MDY"
+	params["intervalstyle"] = "postgres"
+	params["bytea_output"] = "hex"
+	params["extra_float_digits"] = "1"
+	params["standard_conforming_strings"] = "on"
+	params["row_security"] = "on"
 	params["statement_timeout"] = milliseconds(o.StatementTimeout)
 	// Both bound how long one stuck transaction can block others.
 	params["lock_timeout"] = milliseconds(o.LockTimeout)
 	params["idle_in_transaction_session_timeout"] = milliseconds(5 * time.Second)
+	params["idle_session_timeout"] = "0" // River listens on one for hours
 }
 
 func milliseconds(d time.Duration) string { return fmt.Sprintf("%dms", d.Milliseconds()) }

@@ -34,12 +34,16 @@ const (
 	RoleWorker = "worker"
 )
 
-// Shutdown: HTTP drains and River's running jobs finish at the same time; what
-// is left of SHUTDOWN_TIMEOUT after the hard stop is for closing the pools.
+// The ends of the parts of a stop, as shares of SHUTDOWN_TIMEOUT from the signal on.
+// River's jobs stop while webhooks are still taken and HTTP drains. A webhook that comes
+// at the end of SHUTDOWN_DELAY (5 s of 20 s) waits up to 7 s for its commit.
 const (
-	drainShare    = 0.40 // of SHUTDOWN_TIMEOUT: 8 s of 20 s
-	softStopShare = 0.60 // 12 s
-	hardStopShare = 0.75 // 15 s
+	softStopShare = 0.60 // 12 s: running jobs are cancelled
+	hardStopShare = 0.75 // 15 s: jobs that ignore that are left to River's rescue
+	drainShare    = 0.75 // 15 s: connections whose request is not answered are cut
+	commitShare   = 0.85 // 17 s: what the receiver still holds is committed or refused
+	recoverShare  = 0.90 // 18 s: the reconciliation after refused webhooks is requested
+	closeShare    = 0.95 // 19 s: the pools are closed
 )
 
 // recoveryCheckInterval is how often serve checks whether webhooks were answered 503;
@@ -59,6 +63,7 @@ type Service struct {
 	alerts     *alerting.Alerts
 	forecast   *revenue.Forecast
 	receiver   *inbox.Receiver
+	commits    *health.Commits
 	queue      *mirror.Queue
 	runs       *reconcile.Queue
 	source     *mirror.Source
@@ -72,9 +77,10 @@ type Service struct {
 }
 
 // Run serves until ctx ends, then stops in order. It answers HTTP from the start, so
-// that /healthz and /readyz report what Dealbox waits for.
+// that /healthz and /readyz report what Dealbox waits for. A stop that goes wrong is
+// logged and is no error: what was acknowledged is committed, and what was not done
+// waits in Postgres for the next process.
 func (s *Service) Run(ctx context.Context, listener net.Listener) error {
-	defer s.closePools()
 	serving := make(chan error, 1)
 	go func() { serving <- s.server.Serve(listener) }()
 	s.log.Info("listening", "address", listener.Addr().String(), "role", s.role)
@@ -82,20 +88,22 @@ func (s *Service) Run(ctx context.Context, listener net.Listener) error {
 	work, stopWork := context.WithCancel(ctx)
 	defer stopWork()
 	var loops sync.WaitGroup
+	var delay time.Duration
 	err := s.start(work, &loops)
 	if err == nil {
 		select {
 		case <-ctx.Done():
+			delay = s.config.Lifecycle.ShutdownDelay
 		case err = <-serving:
 			err = fmt.Errorf("serve HTTP: %w", err)
 		}
 	}
 	stopWork()
-	stopErr := s.stop(context.WithoutCancel(ctx), &loops)
+	s.stop(context.WithoutCancel(ctx), delay, &loops)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil // a signal came during the start
 	}
-	return errors.Join(err, stopErr)
+	return err
 }
 
 // start waits for the database, then starts the work. The loops end after ctx does.
@@ -144,7 +152,7 @@ func (s *Service) startWork(ctx context.Context, loops *sync.WaitGroup) error {
 	loops.Go(func() { s.breaker.Run(ctx, time.Second, s.sync.Probe, s.sync.BreakerClosed) })
 	loops.Go(func() { s.sync.Watch(ctx) })
 	if url := s.config.Heartbeat.URL; url != "" {
-		heartbeat := health.NewHeartbeat(health.HeartbeatConfig{URL: url.Reveal(), DB: s.pool, Logger: s.log})
+		heartbeat := health.NewHeartbeat(health.HeartbeatConfig{URL: url.Reveal(), DB: s.pool, Commits: s.commits, Logger: s.log})
 		loops.Go(func() { heartbeat.Run(ctx) })
 	}
 	s.log.Info("ready", "workers", s.config.Jobs.WorkerCount)
@@ -192,40 +200,52 @@ func (s *Service) requestRecovery(ctx context.Context) {
 	}
 }
 
-// stop drains HTTP, commits what the receiver still holds, and softly stops River at
-// the same time.
-func (s *Service) stop(ctx context.Context, loops *sync.WaitGroup) error {
-	s.log.Info("stopping", "timeout", s.config.Lifecycle.ShutdownTimeout.String())
+// stop makes /readyz 503, takes webhooks for the delay, drains HTTP, commits what the
+// receiver still holds, and closes the pools. River stops at the same time. All of it
+// ends within SHUTDOWN_TIMEOUT, whatever Postgres does.
+func (s *Service) stop(ctx context.Context, delay time.Duration, loops *sync.WaitGroup) {
+	s.log.Info("stopping: /readyz is 503, webhooks are taken for SHUTDOWN_DELAY; a second signal ends the process at once",
+		"delay", delay.String(), "timeout", s.config.Lifecycle.ShutdownTimeout.String())
+	began := time.Now()
+	within := func(share float64, step func(context.Context) error, left string) {
+		ctx, cancel := context.WithDeadline(ctx, began.Add(s.share(share)))
+		defer cancel()
+		if err := step(ctx); err != nil {
+			s.log.Warn("a part of the stop did not end in time: "+left, "error", err)
+		}
+	}
 	s.readiness.Stopping()
-	var drained, worked error
 	var both sync.WaitGroup
 	both.Go(func() {
-		ctx, cancel := context.WithTimeout(ctx, s.share(drainShare))
-		defer cancel()
-		if err := s.server.Shutdown(ctx); err != nil {
-			_ = s.server.Close()
-			drained = fmt.Errorf("drain HTTP: %w", err)
-		}
-		if err := s.receiver.Close(ctx); err != nil {
-			drained = errors.Join(drained, fmt.Errorf("commit the last deliveries: %w", err))
-		}
-		drained = errors.Join(drained, s.receiver.RequestRecovery(ctx)) // this process cannot do it later
+		_ = pause(ctx, delay)
+		within(drainShare, s.drain, "requests without an answer were cut; Strapi's plugin sends them again")
+		within(commitShare, s.receiver.Close, "webhooks were answered 503; Strapi's plugin sends them again")
+		within(recoverShare, s.receiver.RequestRecovery, "the full reconciliation of the next start finds what was refused")
 	})
-	both.Go(func() { worked = s.stopWorker(ctx) })
+	both.Go(func() {
+		within(hardStopShare, s.stopWorker, "jobs were cut; a worker tries them again in a minute")
+	})
 	both.Wait()
-	loops.Wait()
-	s.log.Info("stopped")
-	return errors.Join(drained, worked)
+	within(closeShare, func(ctx context.Context) error { return ended(ctx, loops.Wait) }, "a loop is still waiting for Postgres")
+	within(closeShare, func(ctx context.Context) error { return ended(ctx, s.closePools) }, "Postgres does not answer, so its sessions end with the process")
+	s.log.Info("stopped", "took", time.Since(began).Round(time.Millisecond).String())
+}
+
+// drain closes the listener and waits for the requests that are under way.
+func (s *Service) drain(ctx context.Context) error {
+	if err := s.server.Shutdown(ctx); err != nil {
+		_ = s.server.Close()
+		return fmt.Errorf("drain HTTP: %w", err)
+	}
+	return nil
 }
 
 func (s *Service) stopWorker(ctx context.Context) error {
 	if s.worker == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.share(hardStopShare))
-	defer cancel()
 	if err := s.worker.Stop(ctx); err != nil {
-		return fmt.Errorf("stop the workers (their jobs are tried again later): %w", err)
+		return fmt.Errorf("stop the workers: %w", err)
 	}
 	return nil
 }
@@ -233,6 +253,21 @@ func (s *Service) stopWorker(ctx context.Context) error {
 // share returns a part of SHUTDOWN_TIMEOUT.
 func (s *Service) share(part float64) time.Duration {
 	return time.Duration(part * float64(s.config.Lifecycle.ShutdownTimeout))
+}
+
+// ended runs wait, and returns ctx's error when that ends first.
+func ended(ctx context.Context, wait func()) error {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		wait()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // pause waits for d, or returns ctx's error when that ends first.

@@ -92,6 +92,27 @@ func (s *settings) integer(name string, fallback, low, high int) int {
 	return n
 }
 
+// bytes reads a size such as 1048576, 512KiB or 2MiB, from low to high.
+func (s *settings) bytes(name string, fallback, low, high int) int {
+	v := s.text(name)
+	if v == "" {
+		return fallback
+	}
+	number, unit := strings.TrimSpace(v), 1
+	for suffix, factor := range map[string]int{"KiB": 1 << 10, "MiB": 1 << 20} {
+		if head, ok := strings.CutSuffix(number, suffix); ok {
+			number, unit = strings.TrimSpace(head), factor
+			break
+		}
+	}
+	n, err := strconv.Atoi(number)
+	if err != nil || n < 0 || n > high/unit || n*unit < low {
+		s.wrong(name, "is "+shown(v), fmt.Sprintf("Give a number of bytes, such as 1048576 or 1MiB, from %d to %d; the default is %d.", low, high, fallback))
+		return fallback
+	}
+	return n * unit
+}
+
 // number reads a number from low to high.
 func (s *settings) number(name string, fallback, low, high float64) float64 {
 	v := s.text(name)

@@ -67,7 +67,7 @@ type running struct {
 func startService(t *testing.T) *running {
 	t.Helper()
 	url := pgtest.URL(t)
-	config := mustLoad(t, required.with("DATABASE_URL", url, "STRAPI_URL", "http://127.0.0.1:1", "SHUTDOWN_TIMEOUT", "2m"), Everything...)
+	config := mustLoad(t, required.with("DATABASE_URL", url, "STRAPI_URL", "http://127.0.0.1:1", "SHUTDOWN_TIMEOUT", "2m", "SHUTDOWN_DELAY", "0"), Everything...)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(context.Background())

@@ -62,7 +62,7 @@ func (s *Service) wire(version string) error {
 		return err
 	}
 	outbox := notify.New(channels, inserter)
-	s.alerts = alerting.New(alerting.Config{RemindEvery: config.Alerts.RemindEvery}, outbox)
+	s.alerts = alerting.New(alerting.Config{RemindEvery: config.Alerts.RemindEvery, StrapiAdminURL: config.Alerts.StrapiAdminURL}, outbox)
 	s.forecast = revenue.New(revenue.Config{
 		Currency: config.Forecast.Currency, Locale: config.Forecast.Locale,
 		HorizonMonths: config.Forecast.HorizonMonths, Location: config.Forecast.Location,
@@ -88,11 +88,12 @@ func (s *Service) wire(version string) error {
 	s.receiver = inbox.NewReceiver(s.ingestPool, s.queue, s.runs, s.alerts, inbox.Config{
 		Types: config.Strapi.Types, Writers: int(s.ingestPool.Config().MaxConns),
 	})
+	s.commits = health.NewCommits(s.receiver.Probe)
 	s.replays = inbox.NewReplayer(s.pool, s.queue, config.Strapi.Types)
 	if s.worker, err = s.newWorker(outbox); err != nil {
 		return err
 	}
-	return s.newServer(version)
+	return s.newServer(version, outbox.Channels())
 }
 
 // newWorker returns nil in a process with role api: it starts no River client, so it
@@ -130,7 +131,7 @@ func (s *Service) newWorker(outbox *notify.Outbox) (*jobs.Client, error) {
 	})
 }
 
-func (s *Service) newServer(version string) error {
+func (s *Service) newServer(version string, channels []string) error {
 	verifier, err := webhooksig.NewVerifier(verifierConfig(s.config.Webhook))
 	if err != nil {
 		return err
@@ -138,9 +139,10 @@ func (s *Service) newServer(version string) error {
 	api, err := httpapi.New(httpapi.Config{
 		Version: version, Access: accessConfig(s.config.Access),
 		CORSOrigins: s.config.Access.CORSOrigins, TrustedProxies: s.config.Access.TrustedProxies, Logger: s.log,
-		ReconcileInterval: s.config.Reconcile.Interval,
+		ReconcileInterval: s.config.Reconcile.Interval, MaxBody: s.config.Webhook.MaxBytes, HealthOnly: s.role == RoleWorker,
+		Channels: channels, WebhookURL: s.config.Listen.URL() + WebhookPath,
 	}, httpapi.Stages{
-		DB: s.readPool, Verifier: verifier, Receive: s.receiver.Receive, Breaker: s.breaker, Forecast: s.forecast, Readiness: s.readiness,
+		DB: s.readPool, Verifier: verifier, Receive: s.receiver.Receive, Commits: s.commits, Breaker: s.breaker, Forecast: s.forecast, Readiness: s.readiness,
 		Alerts: s.alerts, Types: s.config.Strapi.Types, Replays: s.replays, Reconcile: s.runs.Request, Groups: s.receiver.Groups,
 	})
 	if err != nil {

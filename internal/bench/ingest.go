@@ -93,7 +93,7 @@ func measure(ctx context.Context, pool *pgxpool.Pool, receive receive, n, connec
 	readiness := &health.Readiness{}
 	readiness.Ready()
 	api, err := httpapi.New(httpapi.Config{}, httpapi.Stages{
-		DB: pool, Verifier: verifier, Receive: receive, Readiness: readiness,
+		DB: pool, Verifier: verifier, Receive: receive, Commits: health.NewCommits(pool.Ping), Readiness: readiness,
 		Alerts:  alerting.New(alerting.Config{}, notify.New(notify.Config{}, nil)),
 		Breaker: circuit.New(pool, circuit.Config{}), Forecast: revenue.New(revenue.Config{Currency: "THB"}, nil),
 		Replays: inbox.NewReplayer(pool, nil, nil), Reconcile: reconcile.NewQueue(nil).Request,

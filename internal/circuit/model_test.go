@@ -72,7 +72,7 @@ func (m *model) step(t *rapid.T, action string) {
 		require.Equal(t, m.due, lease != nil)
 		if lease != nil {
 			m.to(HalfOpen, false)
-			m.leases = append(m.leases, rowVersion{forcedState{State: HalfOpen}, lease.Generation, lease.OpenedAt})
+			m.leases = append(m.leases, rowVersion{forcedState{State: HalfOpen}, lease.Generation})
 		}
 	case "result":
 		m.result(t, b)

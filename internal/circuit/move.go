@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -24,11 +23,10 @@ const (
 type rowVersion struct {
 	forcedState
 	generation int64
-	openedAt   *time.Time
 }
 
 func rowVersionOf(row dbsqlc.CircuitBreaker) rowVersion {
-	return rowVersion{forcedState{State(row.State), row.Forced}, row.Generation, row.OpenedAt}
+	return rowVersion{forcedState{State(row.State), row.Forced}, row.Generation}
 }
 
 // moveCause is who makes a transition and why, for the history.
@@ -61,20 +59,20 @@ func (b *Breaker) move(ctx context.Context, tx pgx.Tx, at rowVersion, e event, w
 	if err != nil {
 		return nil, err
 	}
-	t := transitionOf(row, at, why)
+	t := transitionOf(row, at.State, why)
 	return &t, b.record(ctx, tx, t)
 }
 
-func transitionOf(row dbsqlc.CircuitBreaker, at rowVersion, why moveCause) Transition {
+func transitionOf(row dbsqlc.CircuitBreaker, from State, why moveCause) Transition {
 	actor := why.actor
 	if actor == "" {
 		actor = Self
 	}
 	return Transition{
-		Name: row.Name, From: at.State, To: State(row.State), Forced: row.Forced, Generation: row.Generation,
+		Name: row.Name, From: from, To: State(row.State), Forced: row.Forced, Generation: row.Generation,
 		FailureCount: int(row.FailureCount), Actor: text.Line(actor, maxText), Reason: text.Line(why.reason, maxText),
 		LastError: deref(row.LastError), At: row.ChangedAt,
-		OpenedAt: row.OpenedAt, RetryAt: row.RetryAt, WasOpenSince: at.openedAt,
+		OpenedAt: row.OpenedAt, RetryAt: row.RetryAt,
 	}
 }
 

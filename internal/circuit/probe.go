@@ -40,7 +40,7 @@ func (b *Breaker) probe(ctx context.Context, seen Snapshot, probe func(context.C
 	// What is left of the lease is for writing the result down.
 	probeCtx, cancel := context.WithDeadline(ctx, asked.Add(b.config.ProbeLease*3/4))
 	defer cancel()
-	return true, b.recordProbe(ctx, rowVersion{forcedState{State: HalfOpen}, lease.Generation, lease.OpenedAt}, probe(probeCtx))
+	return true, b.recordProbe(ctx, rowVersion{forcedState{State: HalfOpen}, lease.Generation}, probe(probeCtx))
 }
 
 // read reads the row without a transaction.
@@ -62,7 +62,7 @@ func (b *Breaker) lease(ctx context.Context, seen Snapshot) (*Transition, error)
 		reason += ": the lease of the last prober ran out"
 	}
 	t, err := b.transact(ctx, func(ctx context.Context, tx pgx.Tx) (*Transition, error) {
-		at := rowVersion{forcedState{State: seen.State}, seen.Generation, seen.OpenedAt}
+		at := rowVersion{forcedState{State: seen.State}, seen.Generation}
 		return b.move(ctx, tx, at, probeDue, moveCause{reason: reason})
 	})
 	if err != nil {

@@ -152,7 +152,7 @@ func TestBreaker_Probe(t *testing.T) {
 					h.MustExec("UPDATE circuit_breaker SET probe_until = now() - interval '1 second'")
 					require.Equal(t, HalfOpen, h.MustRead(t).State)
 					probed, err = h.replicas[1].Probe(ctx, func(ctx context.Context) error {
-						require.NoError(t, h.replicas[0].recordProbe(ctx, rowVersion{forcedState{State: HalfOpen}, 2, nil}, late))
+						require.NoError(t, h.replicas[0].recordProbe(ctx, rowVersion{forcedState{State: HalfOpen}, 2}, late))
 						require.Equal(t, int64(3), h.MustRead(t).Generation, "a late result does not end another's probe")
 						return errors.New("still down")
 					})

@@ -29,9 +29,6 @@ type Transition struct {
 	At           time.Time
 	OpenedAt     *time.Time // start of the outage; nil once closed
 	RetryAt      *time.Time // when a probe is let through; only while open and not forced
-	// WasOpenSince is the start of the outage before this transition, so also of one
-	// that it ends; nil when it was closed. The history does not keep it.
-	WasOpenSince *time.Time
 }
 
 // event is what happens to a breaker.

@@ -24,7 +24,7 @@ func (q *Queries) DatabaseClock(ctx context.Context, db DBTX) (time.Time, error)
 const doctorHistory = `-- name: DoctorHistory :one
 WITH written AS (
     SELECT to_regclass('public.' || name) AS oid, NULL::text[] AS fixed
-    FROM unnest('{inbox_event,mirror_change,alert_event,circuit_breaker_event,retention_event}'::text[]) AS name
+    FROM unnest('{inbox_event,mirror_change,alert_event,circuit_breaker_event,retention_event,operator_action}'::text[]) AS name
     UNION ALL SELECT to_regclass('public.alert'), '{fingerprint,rule,subject,first_seen}'
     UNION ALL SELECT to_regclass('public.notification'), '{alert_id,channel,reason,sequence,created_at}'
     UNION ALL SELECT to_regclass('public.silence'), '{rule,subject,author,comment,created_at,expires_at}'

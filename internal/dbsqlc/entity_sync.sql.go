@@ -28,7 +28,7 @@ SELECT coalesce(begun.want_seq, e.want_seq)::bigint AS want_seq,
        coalesce(begun.version, e.version)::bigint AS version,
        coalesce(begun.failures, e.failures)::integer AS failures,
        (begun.version IS NOT NULL)::boolean AS begun,
-       e.done_seq, e.state, e.last_error, e.next_attempt_at,
+       e.done_seq, e.state, e.last_error, e.next_attempt_at, e.unreadable,
        now()::timestamptz AS begun_at,
        b.state AS breaker_state, b.retry_at AS breaker_retry_at,
        b.failure_count AS breaker_failure_count, b.generation AS breaker_generation
@@ -56,6 +56,7 @@ type EntityBeginRow struct {
 	State               string
 	LastError           *string
 	NextAttemptAt       *time.Time
+	Unreadable          []byte
 	BegunAt             time.Time
 	BreakerState        string
 	BreakerRetryAt      *time.Time
@@ -87,6 +88,7 @@ func (q *Queries) EntityBegin(ctx context.Context, db DBTX, arg EntityBeginParam
 		&i.State,
 		&i.LastError,
 		&i.NextAttemptAt,
+		&i.Unreadable,
 		&i.BegunAt,
 		&i.BreakerState,
 		&i.BreakerRetryAt,
@@ -193,15 +195,17 @@ UPDATE entity_sync SET
     events_done = greatest(events_done, $2),
     state = CASE WHEN want_seq > greatest(done_seq, $1) THEN 'pending' ELSE 'ok' END,
     pending_since = CASE WHEN want_seq > greatest(done_seq, $1) THEN $3::timestamptz END,
-    failures = 0, last_error = NULL, attempt_expires_at = NULL, next_attempt_at = NULL, held_back_since = NULL, dead_at = NULL
-WHERE uid = $4 AND document_id = $5 AND locale = $6 AND version = $7
-RETURNING (SELECT b.failure_count FROM circuit_breaker b WHERE b.name = $8)::integer AS breaker_failures
+    failures = 0, last_error = NULL, attempt_expires_at = NULL, next_attempt_at = NULL, held_back_since = NULL, dead_at = NULL,
+    unreadable = $4
+WHERE uid = $5 AND document_id = $6 AND locale = $7 AND version = $8
+RETURNING (SELECT b.failure_count FROM circuit_breaker b WHERE b.name = $9)::integer AS breaker_failures
 `
 
 type EntityDoneParams struct {
 	WantSeq    int64
 	Events     int64
 	BegunAt    time.Time
+	Unreadable []byte
 	UID        string
 	DocumentID string
 	Locale     string
@@ -216,6 +220,7 @@ func (q *Queries) EntityDone(ctx context.Context, db DBTX, arg EntityDoneParams)
 		arg.WantSeq,
 		arg.Events,
 		arg.BegunAt,
+		arg.Unreadable,
 		arg.UID,
 		arg.DocumentID,
 		arg.Locale,
@@ -338,9 +343,9 @@ func (q *Queries) EntityOfDocument(ctx context.Context, db DBTX, arg EntityOfDoc
 
 const entityPeers = `-- name: EntityPeers :many
 SELECT e.document_id, e.locale FROM (
-    (SELECT a.uid, a.document_id, a.locale, a.want_seq, a.done_seq, a.version, a.events, a.events_done, a.state, a.failures, a.last_error, a.attempt_expires_at, a.next_attempt_at, a.held_back_since, a.pending_since, a.dead_at FROM entity_sync a WHERE a.uid = $1 AND a.document_id > $2 ORDER BY a.document_id LIMIT 200)
+    (SELECT a.uid, a.document_id, a.locale, a.want_seq, a.done_seq, a.version, a.events, a.events_done, a.state, a.failures, a.last_error, a.attempt_expires_at, a.next_attempt_at, a.held_back_since, a.pending_since, a.dead_at, a.unreadable FROM entity_sync a WHERE a.uid = $1 AND a.document_id > $2 ORDER BY a.document_id LIMIT 200)
     UNION ALL
-    (SELECT a.uid, a.document_id, a.locale, a.want_seq, a.done_seq, a.version, a.events, a.events_done, a.state, a.failures, a.last_error, a.attempt_expires_at, a.next_attempt_at, a.held_back_since, a.pending_since, a.dead_at FROM entity_sync a WHERE a.uid = $1 AND a.document_id < $2 ORDER BY a.document_id DESC LIMIT 200)
+    (SELECT a.uid, a.document_id, a.locale, a.want_seq, a.done_seq, a.version, a.events, a.events_done, a.state, a.failures, a.last_error, a.attempt_expires_at, a.next_attempt_at, a.held_back_since, a.pending_since, a.dead_at, a.unreadable FROM entity_sync a WHERE a.uid = $1 AND a.document_id < $2 ORDER BY a.document_id DESC LIMIT 200)
 ) e
 WHERE e.state <> 'dead'
   AND NOT EXISTS (SELECT FROM deal d WHERE d.uid = e.uid AND d.document_id = e.document_id AND d.locale = e.locale
@@ -408,24 +413,6 @@ func (q *Queries) EntityUncount(ctx context.Context, db DBTX, arg EntityUncountP
 		arg.Events,
 	)
 	return err
-}
-
-const entityWaiting = `-- name: EntityWaiting :one
-SELECT count(*)::bigint AS documents, coalesce(sum(events - events_done), 0)::bigint AS webhooks
-FROM entity_sync WHERE done_seq < want_seq AND state = 'pending'
-`
-
-type EntityWaitingRow struct {
-	Documents int64
-	Webhooks  int64
-}
-
-// What waits for a sync: documents, and the webhooks about them.
-func (q *Queries) EntityWaiting(ctx context.Context, db DBTX) (EntityWaitingRow, error) {
-	row := db.QueryRow(ctx, entityWaiting)
-	var i EntityWaitingRow
-	err := row.Scan(&i.Documents, &i.Webhooks)
-	return i, err
 }
 
 const entityWake = `-- name: EntityWake :execrows

@@ -12,6 +12,80 @@ import (
 	"github.com/google/uuid"
 )
 
+const entityBehind = `-- name: EntityBehind :many
+SELECT s.uid, s.document_id, s.locale, s.failures, s.last_error, s.pending_since, s.next_attempt_at, s.dead_at,
+       (s.events - s.events_done)::bigint AS events, coalesce(d.name, b.billing_id, '')::text AS name, count(*) OVER () AS total
+FROM entity_sync s
+LEFT JOIN deal d ON d.uid = s.uid AND d.document_id = s.document_id AND d.locale = s.locale
+LEFT JOIN billing b ON b.uid = s.uid AND b.document_id = s.document_id AND b.locale = s.locale
+WHERE s.done_seq < s.want_seq AND (s.state = 'dead') = $1::boolean
+ORDER BY s.pending_since NULLS FIRST, s.uid, s.document_id, s.locale
+LIMIT $2
+`
+
+type EntityBehindParams struct {
+	Dead    bool
+	MaxRows int32
+}
+
+type EntityBehindRow struct {
+	UID           string
+	DocumentID    string
+	Locale        string
+	Failures      int32
+	LastError     *string
+	PendingSince  *time.Time
+	NextAttemptAt *time.Time
+	DeadAt        *time.Time
+	Events        int64
+	Name          string
+	Total         int64
+}
+
+// Documents that are dead letters, or that wait, with or without an event. The name is the mirrored row's.
+func (q *Queries) EntityBehind(ctx context.Context, db DBTX, arg EntityBehindParams) ([]EntityBehindRow, error) {
+	rows, err := db.Query(ctx, entityBehind, arg.Dead, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []EntityBehindRow
+	for rows.Next() {
+		var i EntityBehindRow
+		if err := rows.Scan(
+			&i.UID,
+			&i.DocumentID,
+			&i.Locale,
+			&i.Failures,
+			&i.LastError,
+			&i.PendingSince,
+			&i.NextAttemptAt,
+			&i.DeadAt,
+			&i.Events,
+			&i.Name,
+			&i.Total,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const entityWithoutEvent = `-- name: EntityWithoutEvent :one
+SELECT count(*) FROM entity_sync s WHERE s.done_seq < s.want_seq AND (s.state = 'dead') = $1::boolean AND s.events = s.events_done
+`
+
+func (q *Queries) EntityWithoutEvent(ctx context.Context, db DBTX, dead bool) (int64, error) {
+	row := db.QueryRow(ctx, entityWithoutEvent, dead)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const eventChange = `-- name: EventChange :one
 SELECT id, changed_at, seq, kind, before, after
 FROM mirror_change

@@ -22,10 +22,79 @@ func (q *Queries) HealthClock(ctx context.Context, db DBTX) (time.Time, error) {
 	return now, err
 }
 
+const healthEpisodes = `-- name: HealthEpisodes :many
+SELECT id, rule, subject, level, status, message, first_seen, count(*) OVER () AS open
+FROM alert
+WHERE resolved_at IS NULL AND level <> 'info'
+ORDER BY array_position('{critical,error,warning}'::text[], level), status = 'suppressed', first_seen, id
+LIMIT $1
+`
+
+type HealthEpisodesRow struct {
+	ID        int64
+	Rule      string
+	Subject   string
+	Level     string
+	Status    string
+	Message   string
+	FirstSeen time.Time
+	Open      int64
+}
+
+// Open episodes that a person should know of, the worst first. Silenced ones count.
+func (q *Queries) HealthEpisodes(ctx context.Context, db DBTX, maxRows int32) ([]HealthEpisodesRow, error) {
+	rows, err := db.Query(ctx, healthEpisodes, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []HealthEpisodesRow
+	for rows.Next() {
+		var i HealthEpisodesRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Rule,
+			&i.Subject,
+			&i.Level,
+			&i.Status,
+			&i.Message,
+			&i.FirstSeen,
+			&i.Open,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const healthForced = `-- name: HealthForced :one
+SELECT actor, reason, at FROM circuit_breaker_event WHERE name = $1 ORDER BY id DESC LIMIT 1
+`
+
+type HealthForcedRow struct {
+	Actor  string
+	Reason string
+	At     time.Time
+}
+
+// Who forced the breaker, why and since when: its last transition, while it is forced.
+func (q *Queries) HealthForced(ctx context.Context, db DBTX, name string) (HealthForcedRow, error) {
+	row := db.QueryRow(ctx, healthForced, name)
+	var i HealthForcedRow
+	err := row.Scan(&i.Actor, &i.Reason, &i.At)
+	return i, err
+}
+
 const healthOverview = `-- name: HealthOverview :one
 SELECT clock_timestamp()::timestamptz AS database_now,
        coalesce(inbox_partition_horizon() - (now() AT TIME ZONE 'UTC')::date, -1)::integer AS partition_days_ahead,
        l.received, l.processed::bigint AS processed, l.pending, l.dead, l.ignored, l.quarantined,
+       l.pending_documents, l.dead_documents,
+       (current_setting('transaction_read_only') = 'on')::boolean AS read_only,
        coalesce(greatest(extract(epoch FROM clock_timestamp() - l.oldest_pending_since), 0), 0)::double precision AS oldest_pending_age_seconds,
        EXISTS (SELECT FROM alert a WHERE a.rule = $1 AND a.resolved_at IS NULL) AS token_refused,
        ARRAY(SELECT a.subject FROM alert a WHERE a.rule = $2 AND a.status IN ('firing', 'acknowledged', 'suppressed')
@@ -47,6 +116,9 @@ type HealthOverviewRow struct {
 	Dead                    int64
 	Ignored                 int64
 	Quarantined             int64
+	PendingDocuments        int64
+	DeadDocuments           int64
+	ReadOnly                bool
 	OldestPendingAgeSeconds float64
 	TokenRefused            bool
 	FailingChannels         []string
@@ -66,6 +138,9 @@ func (q *Queries) HealthOverview(ctx context.Context, db DBTX, arg HealthOvervie
 		&i.Dead,
 		&i.Ignored,
 		&i.Quarantined,
+		&i.PendingDocuments,
+		&i.DeadDocuments,
+		&i.ReadOnly,
 		&i.OldestPendingAgeSeconds,
 		&i.TokenRefused,
 		&i.FailingChannels,
@@ -110,13 +185,20 @@ func (q *Queries) HealthQueues(ctx context.Context, db DBTX) ([]HealthQueuesRow,
 }
 
 const healthReady = `-- name: HealthReady :one
-SELECT (inbox_partition_horizon() IS NOT NULL)::boolean AS partition_exists
+SELECT (inbox_partition_horizon() IS NOT NULL)::boolean AS partition_exists,
+       (current_setting('transaction_read_only') = 'on')::boolean AS read_only
 `
 
-// Whether a webhook received now has a partition to go to.
-func (q *Queries) HealthReady(ctx context.Context, db DBTX) (bool, error) {
+type HealthReadyRow struct {
+	PartitionExists bool
+	ReadOnly        bool
+}
+
+// Whether a webhook received now has a partition to go to, and whether this session
+// may write. It may not on a standby, whatever the session's settings are.
+func (q *Queries) HealthReady(ctx context.Context, db DBTX) (HealthReadyRow, error) {
 	row := db.QueryRow(ctx, healthReady)
-	var partition_exists bool
-	err := row.Scan(&partition_exists)
-	return partition_exists, err
+	var i HealthReadyRow
+	err := row.Scan(&i.PartitionExists, &i.ReadOnly)
+	return i, err
 }

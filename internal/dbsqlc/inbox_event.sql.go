@@ -12,25 +12,37 @@ import (
 	"github.com/google/uuid"
 )
 
+const inboxCounterTouch = `-- name: InboxCounterTouch :exec
+INSERT INTO inbox_counter AS c (slot) VALUES ($1) ON CONFLICT (slot) DO UPDATE SET received = c.received
+`
+
+// Writes a counter without changing it.
+func (q *Queries) InboxCounterTouch(ctx context.Context, db DBTX, slot int16) error {
+	_, err := db.Exec(ctx, inboxCounterTouch, slot)
+	return err
+}
+
 const inboxEventInsert = `-- name: InboxEventInsert :many
 WITH stored AS (
     INSERT INTO inbox_event (id, received_on, received_at, dedup_key, scheme, event, uid, model,
-                             document_id, locale, sent_at, seq, body, quarantine_reason)
+                             document_id, locale, sent_at, seq, body, quarantine_reason, body_bytes, body_sha256)
     SELECT k.id, (now() AT TIME ZONE 'UTC')::date, now(), k.dedup_key, k.scheme, nullif(k.event, ''), nullif(k.uid, ''),
            nullif(k.model, ''), nullif(k.document_id, ''),
            CASE WHEN k.seq > 0 THEN k.locale ELSE nullif(k.locale, '') END,
-           nullif(k.sent_at, 'epoch'), nullif(k.seq, 0), k.body, nullif(k.quarantine_reason, '')
+           nullif(k.sent_at, 'epoch'), nullif(k.seq, 0), k.body, nullif(k.quarantine_reason, ''),
+           nullif(k.body_bytes, 0), nullif(k.body_sha256, '')
     FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::bytea[]) AS dedup_key, unnest($3::text[]) AS scheme,
                  unnest($4::text[]) AS event, unnest($5::text[]) AS uid, unnest($6::text[]) AS model,
                  unnest($7::text[]) AS document_id, unnest($8::text[]) AS locale,
                  unnest($9::timestamptz[]) AS sent_at, unnest($10::bigint[]) AS seq,
-                 unnest($11::bytea[]) AS body, unnest($12::text[]) AS quarantine_reason) k
+                 unnest($11::bytea[]) AS body, unnest($12::text[]) AS quarantine_reason,
+                 unnest($13::integer[]) AS body_bytes, unnest($14::bytea[]) AS body_sha256) k
     ORDER BY k.dedup_key, k.id
     ON CONFLICT (received_on, dedup_key) DO NOTHING
     RETURNING id, seq, quarantine_reason
 ), counted AS (
     INSERT INTO inbox_counter AS c (slot, received, ignored, quarantined)
-    SELECT $13::smallint, count(*), count(*) FILTER (WHERE seq IS NULL AND quarantine_reason IS NULL),
+    SELECT $15::smallint, count(*), count(*) FILTER (WHERE seq IS NULL AND quarantine_reason IS NULL),
            count(*) FILTER (WHERE quarantine_reason IS NOT NULL)
     FROM stored HAVING count(*) > 0
     ON CONFLICT (slot) DO UPDATE SET
@@ -54,6 +66,8 @@ type InboxEventInsertParams struct {
 	Seqs              []int64
 	Bodies            [][]byte
 	QuarantineReasons []string
+	BodySizes         []int32
+	BodyDigests       [][]byte
 	Slot              int16
 }
 
@@ -74,6 +88,8 @@ func (q *Queries) InboxEventInsert(ctx context.Context, db DBTX, arg InboxEventI
 		arg.Seqs,
 		arg.Bodies,
 		arg.QuarantineReasons,
+		arg.BodySizes,
+		arg.BodyDigests,
 		arg.Slot,
 	)
 	if err != nil {
@@ -126,7 +142,7 @@ func (q *Queries) InboxEventOriginals(ctx context.Context, db DBTX, dedupKeys []
 }
 
 const inboxLedger = `-- name: InboxLedger :one
-SELECT received, processed, pending, dead, ignored, quarantined, oldest_pending_since FROM inbox_ledger
+SELECT received, processed, pending, dead, ignored, quarantined, oldest_pending_since, pending_documents, dead_documents FROM inbox_ledger
 `
 
 func (q *Queries) InboxLedger(ctx context.Context, db DBTX) (InboxLedger, error) {
@@ -140,6 +156,8 @@ func (q *Queries) InboxLedger(ctx context.Context, db DBTX) (InboxLedger, error)
 		&i.Ignored,
 		&i.Quarantined,
 		&i.OldestPendingSince,
+		&i.PendingDocuments,
+		&i.DeadDocuments,
 	)
 	return i, err
 }

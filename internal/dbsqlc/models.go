@@ -26,7 +26,7 @@ type Alert struct {
 	SilenceID *int64
 	// While suppressed: the open episode that inhibits this one, because it is its cause. Null when none does.
 	InhibitorID *int64
-	// Text of the last time that the rule fired; alert_event keeps the earlier ones.
+	// Text of the last time that the rule fired, and once it is resolved what became of it; alert_event keeps the earlier ones.
 	Message string
 	// Values of the last time that the rule fired, a JSON object.
 	Details []byte
@@ -84,22 +84,18 @@ type CircuitBreaker struct {
 	ChangedAt time.Time
 }
 
-// One row. received = processed + pending + dead + ignored + quarantined, at every moment.
 type InboxLedger struct {
-	// Events stored since the database was made, without duplicates; retention does not lower it.
-	Received int64
-	// Events that the mirror includes.
-	Processed int64
-	// Events whose document waits for a refresh.
-	Pending int64
-	// Events whose document is a dead letter.
-	Dead int64
-	// Events of a kind or a type that Dealbox does not process.
-	Ignored int64
-	// Events that could not be read.
-	Quarantined int64
-	// Since when the oldest document that is no dead letter waits; null when none does.
+	Received           int64
+	Processed          int64
+	Pending            int64
+	Dead               int64
+	Ignored            int64
+	Quarantined        int64
 	OldestPendingSince interface{}
+	// Documents that wait for a refresh, whether or not an event requested it.
+	PendingDocuments int64
+	// Documents that are dead letters, whether or not an event names them.
+	DeadDocuments int64
 }
 
 // One row for each comparison of the mirror with Strapi. One runs at a time over all replicas; after a crash another replica goes on from its cursor.
@@ -108,7 +104,7 @@ type ReconciliationRun struct {
 	ID int64
 	// delta: what Strapi changed since an earlier run; full: every document and field.
 	Kind string
-	// Why: start (Dealbox started), schedule, demand (actor requested it) or after_refusal (webhooks were answered 503).
+	// Why: start (Dealbox started), schedule, demand (actor requested it), after_refusal (webhooks were answered 503) or after_quarantine (a webhook named no document).
 	Trigger string
 	// Who requested it: dealbox, cli:<os user> or the name of an admin token.
 	Actor string

@@ -268,6 +268,7 @@ func (d *dev) getenv(name string) string {
 	defaults := map[string]string{
 		"ADMIN_TOKEN": d.secrets.AdminToken, "PUBLIC_URL": d.address(),
 		"LOG_LEVEL": "warn", "LOG_FORMAT": "text",
+		"SHUTDOWN_DELAY": "0", // no load balancer is in front
 		// The simulated outages are shorter than the default of 60 s.
 		"CIRCUIT_BREAKER_RECOVERY_TIMEOUT": "10s",
 	}

@@ -43,15 +43,16 @@ func (d doctor) database(ctx context.Context) []Finding {
 	if found.Status == Fail {
 		return withoutDatabase(found)
 	}
-	return []Finding{
+	findings := []Finding{
 		found, examineMigrations(ctx, pool), examineRoles(ctx, pool), examinePartitions(ctx, pool),
-		examineRetention(ctx, pool, d.config.Retention.Events), examineClock(ctx, pool), examineWebhooks(ctx, pool),
+		examineRetention(ctx, pool, d.config.Retention.Events), examineClock(ctx, pool), d.examineWebhooks(ctx, pool),
 	}
+	return append(findings, d.examineHealth(ctx, pool)...)
 }
 
 func withoutDatabase(first Finding) []Finding {
 	findings := []Finding{first}
-	for _, check := range []string{checkMigrations, checkRoles, checkPartitions, checkRetention, checkClock, checkWebhooks} {
+	for _, check := range []string{checkMigrations, checkRoles, checkPartitions, checkRetention, checkClock, checkWebhooks, checkHealth} {
 		findings = append(findings, skipped(check, "it needs the database"))
 	}
 	return findings
@@ -79,10 +80,15 @@ func examineServer(ctx context.Context, pool *pgxpool.Pool) Finding {
 	return ok(checkDatabase, detail)
 }
 
+const fixReadOnly = "It is a standby, or read-only: give DATABASE_URL the primary, or all hosts, such as postgres://user:password@a:5432,b:5432/database."
+
 // fixConnection returns what to do by the SQLSTATE of a refused connection.
 func fixConnection(err error) string {
 	switch pgerr.Code(err) {
 	case "":
+		if pgerr.IsReadOnly(err) {
+			return fixReadOnly
+		}
 		return "Check that Postgres runs and that this machine reaches the host and port of DATABASE_URL."
 	case "28P01", "28000": // invalid_password, invalid_authorization_specification
 		return "Check user and password of DATABASE_URL, and pg_hba.conf."
@@ -90,6 +96,8 @@ func fixConnection(err error) string {
 		return "Create the database, or correct its name in DATABASE_URL."
 	case "53300": // too_many_connections
 		return "Raise max_connections of Postgres, or lower DATABASE_MAX_CONNS."
+	case "25006": // read_only_sql_transaction
+		return fixReadOnly
 	case "08P01": // protocol_violation: a pooler that takes no such start-up parameter
 		return "Connect to Postgres itself or to a pooler in session mode that lets start-up parameters through."
 	}
@@ -127,11 +135,12 @@ func examinePartitions(ctx context.Context, pool *pgxpool.Pool) Finding {
 }
 
 // examineWebhooks reports the last delivery: the proof that Strapi reaches Dealbox.
-func examineWebhooks(ctx context.Context, pool *pgxpool.Pool) Finding {
+func (d doctor) examineWebhooks(ctx context.Context, pool *pgxpool.Pool) Finding {
 	last, err := dbsqlc.New().DoctorLastDelivery(ctx, pool)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return ok(checkWebhooks, "none has arrived yet; 'Trigger' in Strapi's webhook settings sends one")
+		return warn(checkWebhooks, "none has arrived yet: until one does, only reconciliation keeps the mirror up to date",
+			"In Strapi, Settings, Webhooks: make one with the URL "+d.config.Listen.URL()+app.WebhookPath+", then press Trigger.")
 	case err != nil:
 		return skipped(checkWebhooks, "the schema is behind, or the role may not read inbox_event")
 	}

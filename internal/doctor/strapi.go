@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -26,9 +25,12 @@ type typeProbe struct {
 	listErr     error // of the list; nil when it can be read
 	// documentErr is why no document could be read; errNoDocument when there is none.
 	documentErr error
-	attributes  map[string]json.RawMessage
-	// refused are the relations, by Strapi's names, that it would not populate.
+	document    strapi.Document
+	// refused are the attributes and relations, by Strapi's names, that it does not know
+	// or does not show.
 	refused []string
+	// unreadable has the first value of each field that cannot be read, in a page of documents.
+	unreadable map[string]string
 }
 
 var errNoDocument = errors.New("there is no published document yet")
@@ -68,14 +70,14 @@ func probeType(ctx context.Context, client *strapi.Client, t strapi.ContentType)
 	if p.listErr = client.CheckList(ctx, t, strapi.Query{}); p.listErr != nil {
 		return p
 	}
-	for _, relation := range relationsOf(t) {
-		err := client.CheckList(ctx, t, strapi.Query{Populate: []string{relation}})
-		if strapi.KindOf(err) == strapi.Rejected {
-			p.refused = append(p.refused, relation)
-		}
+	query, refused, err := mirror.Probe(ctx, client, t)
+	if p.refused = refused; err != nil {
+		p.documentErr = err
+		return p
 	}
 	// A page that holds all locales of one document, however many there are.
-	page, err := client.List(ctx, t, strapi.ListQuery{Version: strapi.Published, PageSize: 25})
+	page, err := client.List(ctx, t, strapi.ListQuery{Query: query, Version: strapi.Published, PageSize: 25})
+	p.unreadable = unreadable(t, page.Documents)
 	switch {
 	case err != nil:
 		p.documentErr = err
@@ -84,10 +86,26 @@ func probeType(ctx context.Context, client *strapi.Client, t strapi.ContentType)
 	default:
 		first := page.Documents[0]
 		// By itself, because the token may list documents and not read one.
-		document, err := client.Document(ctx, t, first.DocumentID, first.Locale, strapi.Published, strapi.Query{})
-		p.documentErr, p.attributes = err, document.Attributes
+		p.document, p.documentErr = client.Document(ctx, t, first.DocumentID, first.Locale, strapi.Published, query)
 	}
 	return p
+}
+
+// unreadable returns why a value cannot be read, by our names, with its document.
+func unreadable(t strapi.ContentType, docs []strapi.Document) map[string]string {
+	reasons := map[string]string{}
+	for _, doc := range slices.Backward(docs) {
+		var problems []mirror.Unreadable
+		if t.Kind == strapi.Deal {
+			_, problems = mirror.DealRow(t, mirror.Key{}, strapi.Published, doc)
+		} else {
+			_, problems = mirror.BillingRow(t, "", mirror.Key{}, strapi.Published, doc)
+		}
+		for _, u := range problems {
+			reasons[u.Field] = "of document " + doc.DocumentID + " " + u.Attribute + " " + u.Reason
+		}
+	}
+	return reasons
 }
 
 // relationsOf returns Strapi's names of a type's mapped relations.
@@ -185,15 +203,22 @@ func fieldsFinding(p typeProbe) Finding {
 	switch {
 	case p.listErr != nil:
 		return skipped(check, "the type cannot be read")
-	case len(p.refused) > 0:
-		return failed(check, "Strapi does not populate the relation "+strings.Join(p.refused, ", "), fixRelations(p))
-	case errors.Is(p.documentErr, errNoDocument), strapi.KindOf(p.documentErr) == strapi.NotFound:
-		return skipped(check, errNoDocument.Error())
-	case p.documentErr != nil:
-		return failed(check, p.documentErr.Error(), "Give the token findOne of "+t.UID+", or check Strapi's log.")
+	case len(p.relations(p.isRefused)) > 0:
+		return failed(check, "Strapi does not populate the relation "+strings.Join(p.relations(p.isRefused), ", "), fixRelations(p))
 	}
-	lacking := lackingFields(p)
-	if len(lacking) == 0 {
+	lacking, isEmpty := lackingFields(p), errors.Is(p.documentErr, errNoDocument) || strapi.KindOf(p.documentErr) == strapi.NotFound
+	switch {
+	case isEmpty && len(lacking) == 0:
+		return skipped(check, errNoDocument.Error())
+	case !isEmpty && p.documentErr != nil:
+		return failed(check, p.documentErr.Error(), "Give the token findOne of "+t.UID+", or check Strapi's log.")
+	case !isEmpty && len(p.relations(p.isAbsent)) > 0:
+		return failed(check, "Strapi leaves the relation "+strings.Join(p.relations(p.isAbsent), ", ")+" out of its answer: the token may not read the type on its other side",
+			"Give the token find and findOne on that type, too; until then the documents of "+t.Plural+" wait.")
+	case len(lacking) == 0 && len(p.unreadable) > 0:
+		return warn(check, "values cannot be read, so they are null in Dealbox: "+joinSorted(p.unreadable),
+			"Correct the values in Strapi, or map other attributes in "+fieldsSetting(t.Kind)+".")
+	case len(lacking) == 0:
 		return ok(check, fmt.Sprintf("%d mapped attributes exist", mappedCount(t)))
 	}
 	detail := "the type has no " + strings.Join(lacking, ", ")
@@ -205,11 +230,30 @@ func fieldsFinding(p typeProbe) Finding {
 	return warn(check, detail+": null in Dealbox", fixFields(t))
 }
 
+func joinSorted(reasons map[string]string) string {
+	all := slices.Collect(maps.Values(reasons))
+	slices.Sort(all)
+	return strings.Join(all, "; ")
+}
+
+// relations returns Strapi's names of the mapped relations that a condition holds for.
+func (p typeProbe) relations(condition func(name string) bool) []string {
+	return slices.DeleteFunc(relationsOf(p.contentType), func(name string) bool { return !condition(name) })
+}
+
+func (p typeProbe) isRefused(name string) bool { return slices.Contains(p.refused, name) }
+
+// isAbsent reports whether the document of the probe lacks an attribute.
+func (p typeProbe) isAbsent(name string) bool {
+	_, found := strapi.Attribute(p.document, name)
+	return p.documentErr == nil && found == strapi.Absent
+}
+
 func lackingFields(p typeProbe) []string {
 	var lacking []string
 	for _, ours := range slices.Sorted(maps.Keys(p.contentType.Fields)) {
 		theirs := p.contentType.Field(ours)
-		if _, exists := p.attributes[theirs]; theirs != "" && !exists && !isRelation(p.contentType, ours) {
+		if theirs != "" && !isRelation(p.contentType, ours) && (p.isRefused(theirs) || p.isAbsent(theirs)) {
 			lacking = append(lacking, fieldText(ours, theirs))
 		}
 	}
@@ -242,13 +286,14 @@ func typesSetting(k strapi.Kind) string {
 }
 
 func fixFields(t strapi.ContentType) string {
-	return "Name the attributes in " + fieldsSetting(t.Kind) + " (field of Dealbox=attribute; 'field=' when the type has none), or remove 'private' from them in Strapi."
+	return "Name the attributes in " + fieldsSetting(t.Kind) + " (field of Dealbox=attribute, component.attribute or relation.attribute; 'field=' when the type has none), " +
+		"or remove 'private' from them in Strapi, or give the token find on the type that a path leads to."
 }
 
 func fixRelations(p typeProbe) string {
 	t, all := p.contentType, make([]string, 0, len(p.refused))
 	for ours, theirs := range t.Fields {
-		if slices.Contains(p.refused, theirs) && isRelation(t, ours) {
+		if p.isRefused(theirs) && isRelation(t, ours) {
 			all = append(all, ours+"=")
 		}
 	}
@@ -257,16 +302,6 @@ func fixRelations(p typeProbe) string {
 		" to the relation's name, or to nothing when there is none; and let the token read the type on its other side."
 }
 
-func isRelation(t strapi.ContentType, ours string) bool {
-	if t.Kind == strapi.Deal {
-		return !slices.Contains(mirror.DealFields, ours)
-	}
-	return !slices.Contains(mirror.BillingFields, ours)
-}
+func isRelation(t strapi.ContentType, ours string) bool { return mirror.IsRelation(t, ours) }
 
-func fieldsSetting(k strapi.Kind) string {
-	if k == strapi.Deal {
-		return "STRAPI_DEAL_FIELDS"
-	}
-	return "STRAPI_BILLING_FIELDS"
-}
+func fieldsSetting(k strapi.Kind) string { return mirror.FieldsSetting(k) }

@@ -182,6 +182,9 @@ func btoi(b bool) int {
 
 // kind returns the kind by which a field is compared, false when the type has no such field.
 func (t *table) kind(name string) (AttributeKind, bool) {
+	if t.hides(name) {
+		return "", false
+	}
 	switch name {
 	case "id":
 		return BigInteger, true

@@ -57,6 +57,12 @@ func (t *table) write(b *bytes.Buffer, documentID string, r *row, where slot, se
 			t.writeRelation(b, relation, documentID, r, where, inner)
 		}
 	}
+	for _, a := range t.Attributes {
+		if inner, wanted := sel.populate[a.Name]; wanted && a.Kind == Component {
+			writeKey(b, a.Name)
+			b.Write(inner.component(orNull(r.values[a.Name])))
+		}
+	}
 	b.WriteByte('}')
 }
 
@@ -66,13 +72,13 @@ func (t *table) writeScalars(b *bytes.Buffer, r *row, sel selection) {
 	writeKey(b, "documentId")
 	b.Write(r.json.documentID)
 	for _, a := range t.Attributes {
-		if !a.Private && sel.wants(a.Name) {
+		if !a.Private && a.Kind != Component && !t.hides(a.Name) && sel.wants(a.Name) {
 			writeKey(b, a.Name)
 			b.Write(orNull(r.values[a.Name]))
 		}
 	}
 	for _, name := range timestamps {
-		if sel.wants(name) {
+		if sel.wants(name) && !t.hides(name) {
 			writeKey(b, name)
 			b.Write(orNull(r.field(name)))
 		}

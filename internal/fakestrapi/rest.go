@@ -132,7 +132,7 @@ func (s *Strapi) permit(r *http.Request, q request) error {
 	if s.config.Token != "" && !reader && !carries(r, s.config.Token) {
 		return unauthorized()
 	}
-	if slices.Contains(s.config.Forbidden, q.plural) || reader && q.method != http.MethodGet {
+	if slices.Contains(s.config.Forbidden, q.plural) || s.store.forbids(s.routed(q).UID) || reader && q.method != http.MethodGet {
 		return forbidden()
 	}
 	return nil

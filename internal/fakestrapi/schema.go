@@ -19,6 +19,8 @@ const (
 	Date       AttributeKind = "date"
 	DateTime   AttributeKind = "datetime"
 	JSON       AttributeKind = "json"
+	// Component is shown only when it is populated.
+	Component AttributeKind = "component"
 )
 
 // Attribute is a scalar attribute of a content type.
@@ -31,6 +33,8 @@ type Attribute struct {
 	Precision, Scale int
 	// Private attributes can be written but are in no answer and no webhook.
 	Private bool
+	// Of are the attributes of a Component. One that is repeatable is an array of them.
+	Of []Attribute
 }
 
 func (a Attribute) digits() (precision, scale int) {

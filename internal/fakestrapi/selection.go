@@ -35,7 +35,7 @@ func (t *table) parseFields(n *node) ([]string, *Error) {
 		return nil, nil
 	}
 	for _, name := range names {
-		if _, known := t.kind(name); !known {
+		if kind, known := t.kind(name); !known || kind == Component {
 			return nil, invalidKey("fields", name, "")
 		}
 	}
@@ -53,9 +53,20 @@ func (t *table) parsePopulate(n *node) (map[string]selection, *Error) {
 		return t.populateNames(n.names())
 	}
 	for _, name := range n.keys {
+		if a, isAttribute := t.attribute(name); isAttribute && a.Kind == Component && !t.hides(name) {
+			sel, problem := a.selection(n.children[name])
+			if problem != nil {
+				return nil, problem
+			}
+			populate[name] = sel
+			continue
+		}
 		relation, known := t.relation(name)
-		if !known {
+		if !known || t.hides(name) {
 			return nil, invalidKey("populate", name, "")
+		}
+		if t.store.forbids(relation.Target) {
+			continue // without a word, as Strapi does
 		}
 		if v, given := n.children[name].value(); given && v == "false" {
 			continue

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"dealbox/internal/strapi"
@@ -34,6 +35,8 @@ type store struct {
 	mu     sync.RWMutex
 	tables map[string]*table // by UID
 	order  int64             // the last place given to a link
+	// forbidden are types that the tokens may not read; see Strapi.Forbid.
+	forbidden atomic.Pointer[[]string]
 	// touched is called for every changed document, with mu held.
 	touched func(uid, documentID string)
 }
@@ -44,7 +47,9 @@ type table struct {
 	Type
 	store *store
 	docs  map[string]*document
-	seq   int64 // the last row id given
+	// hidden are names that no answer shows; see Strapi.Hide.
+	hidden atomic.Pointer[[]string]
+	seq    int64 // the last row id given
 	// linked is the other direction of the rows' links: target to owners.
 	linked map[linkKey]map[string]int64 // documentId of the owner to its order
 }

@@ -36,7 +36,7 @@ func (a Attribute) stored(raw json.RawMessage) (json.RawMessage, *Error) {
 		return a.storedBoolean(raw)
 	case Date, DateTime:
 		return a.storedTime(raw)
-	case JSON:
+	case JSON, Component:
 		return compact(raw), nil
 	case String:
 		return a.storedString(raw)

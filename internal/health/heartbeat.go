@@ -29,6 +29,8 @@ type HeartbeatConfig struct {
 	URL string
 	// DB is the pool of the workers: when none of its connections works, nothing does.
 	DB dbsqlc.DBTX
+	// Commits knows whether webhooks can be committed.
+	Commits *Commits
 	// Interval is the time between two requests (default 1 min).
 	Interval time.Duration
 	// Timeout bounds one heartbeat, from the check of the database to the answer
@@ -83,7 +85,7 @@ func (h *Heartbeat) Run(ctx context.Context) {
 func (h *Heartbeat) Send(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, h.config.Timeout)
 	defer cancel()
-	if err := CheckReady(ctx, h.config.DB); err != nil {
+	if err := CheckReady(ctx, h.config.DB, h.config.Commits); err != nil {
 		return err
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, h.config.URL, nil)

@@ -125,7 +125,7 @@ func TestHeartbeat_Send_NotReady(t *testing.T) {
 	nobody, err := pgxpool.New(t.Context(), "postgres://nobody@127.0.0.1:1/none")
 	require.NoError(t, err)
 	t.Cleanup(nobody.Close)
-	require.ErrorContains(t, send(nobody), "the database does not answer")
+	require.ErrorContains(t, send(nobody), "Postgres does not answer")
 	require.Zero(t, m.beats.Load())
 }
 

@@ -14,36 +14,62 @@ type Measurement struct {
 	At       time.Time     // the middle of the main query, by this machine's clock
 	Latency  time.Duration // of the main query
 	Overview *dbsqlc.HealthOverviewRow
+	Episodes *[]dbsqlc.HealthEpisodesRow // open ones of level warning and above, the worst first
 	Breaker  *circuit.Snapshot
+	Forced   *dbsqlc.HealthForcedRow // who holds the breaker; nil while nobody does
 	Queues   *[]dbsqlc.HealthQueuesRow
 	// FailedNotifications is how many failed for good in the last 24 hours. The caller
 	// sets it: Measure does not read it.
 	FailedNotifications *int64
 	Reconciliation      *dbsqlc.ReconciliationStateRow
-	ReconcileInterval   time.Duration // 0: whether one is overdue is not checked
-	Err                 error         // the first that was met
+	// Ready is why no webhook can be committed, as CheckReady and Commits.Check say; nil
+	// when one can, or where it was not asked. The caller sets it.
+	Ready   error
+	Err     error // the first that was met
+	sources Sources
 }
 
-// Sources are what Measure reads beside the tables of events and jobs.
+// Sources are what Measure reads beside the tables of events and jobs, and what the
+// settings say.
 type Sources struct {
 	Breaker *circuit.Breaker
-	// The rules of alerts whose open episodes mean that something is wrong.
-	TokenRefusedRule, NotificationFailingRule, ReconciliationFailingRule string
-	// ReconcileInterval is RECONCILE_INTERVAL.
+	Rules   Rules
+	// ReconcileInterval is RECONCILE_INTERVAL; 0: whether one is overdue is not checked.
 	ReconcileInterval time.Duration
+	// Channels are those to which alerts are sent. Nil is not known; empty is none.
+	Channels []string
+	// WebhookURL is what has to be entered in Strapi.
+	WebhookURL string
 }
+
+// Rules are what health knows of the rules of alerts.
+type Rules struct {
+	// The rules whose open episodes mean that something does not work.
+	TokenRefused, NotificationFailing, ReconciliationFailing string
+	// Of names, by the name of a check, the rule that says the same with more words.
+	Of map[string]string
+	// Describe returns what a rule means and what to do first.
+	Describe func(rule string) (means, first string)
+}
+
+// maxEpisodes bounds how many open episodes an answer lists.
+const maxEpisodes = 50
 
 // Measure reads everything that Evaluate looks at. The caller bounds ctx by
 // ProbeTimeout. Without the main query nothing else is read; after it, one part
 // that fails does not hide the others.
 func Measure(ctx context.Context, db dbsqlc.DBTX, s Sources) Measurement {
-	m := Measurement{At: time.Now(), ReconcileInterval: s.ReconcileInterval}
-	if m.Err = m.readOverview(ctx, db, s); m.Err != nil {
+	m := Measurement{At: time.Now(), sources: s}
+	if m.Err = m.readOverview(ctx, db, s.Rules); m.Err != nil {
 		return m
 	}
+	m.Episodes = Part(&m, func() ([]dbsqlc.HealthEpisodesRow, error) { return dbsqlc.New().HealthEpisodes(ctx, db, maxEpisodes) })
 	m.Breaker = Part(&m, func() (circuit.Snapshot, error) { return s.Breaker.Snapshot(ctx, db) })
+	if m.Breaker != nil && m.Breaker.Forced {
+		m.Forced = Part(&m, func() (dbsqlc.HealthForcedRow, error) { return dbsqlc.New().HealthForced(ctx, db, s.Breaker.Name()) })
+	}
 	m.Reconciliation = Part(&m, func() (dbsqlc.ReconciliationStateRow, error) {
-		return dbsqlc.New().ReconciliationState(ctx, db, s.ReconciliationFailingRule)
+		return dbsqlc.New().ReconciliationState(ctx, db, s.Rules.ReconciliationFailing)
 	})
 	m.Queues = Part(&m, func() ([]dbsqlc.HealthQueuesRow, error) { return dbsqlc.New().HealthQueues(ctx, db) })
 	return m
@@ -51,10 +77,10 @@ func Measure(ctx context.Context, db dbsqlc.DBTX, s Sources) Measurement {
 
 // readOverview makes the main query. Its middle is the moment that the database's
 // clock is compared with.
-func (m *Measurement) readOverview(ctx context.Context, db dbsqlc.DBTX, s Sources) error {
+func (m *Measurement) readOverview(ctx context.Context, db dbsqlc.DBTX, rules Rules) error {
 	start := time.Now()
 	overview, err := dbsqlc.New().HealthOverview(ctx, db, dbsqlc.HealthOverviewParams{
-		TokenRule: s.TokenRefusedRule, ChannelRule: s.NotificationFailingRule,
+		TokenRule: rules.TokenRefused, ChannelRule: rules.NotificationFailing,
 	})
 	if err != nil {
 		return fmt.Errorf("read the ledger: %w", err)

@@ -1,17 +1,14 @@
 package health
 
-import (
-	"context"
-	"sync/atomic"
-
-	"dealbox/internal/dbsqlc"
-)
+import "sync/atomic"
 
 // NotReadyError says why no webhook can be committed here now.
 type NotReadyError struct {
-	// Code is starting, stopping, database_unavailable or no_partition.
+	// Code is starting, stopping, database_unavailable, database_read_only,
+	// database_locked, disk_full, too_many_connections, no_partition or not_committed.
 	Code    string
 	Message string // for the caller
+	First   string // what to do first; "" where nothing needs doing
 	Err     error  // for the log; nil when there is no more to say
 }
 
@@ -25,19 +22,6 @@ func (e *NotReadyError) Error() string {
 
 // Unwrap returns the cause.
 func (e *NotReadyError) Unwrap() error { return e.Err }
-
-// CheckReady returns a *NotReadyError when a webhook cannot be committed now. It
-// does not ask Strapi: while Strapi is away, webhooks are still accepted.
-func CheckReady(ctx context.Context, db dbsqlc.DBTX) error {
-	partition, err := dbsqlc.New().HealthReady(ctx, db)
-	if err != nil {
-		return &NotReadyError{Code: "database_unavailable", Message: "the database does not answer", Err: err}
-	}
-	if !partition {
-		return &NotReadyError{Code: "no_partition", Message: "inbox_event has no partition for today"}
-	}
-	return nil
-}
 
 // Readiness is what only this process knows: whether it has started and whether
 // it is stopping. The zero value is starting.
@@ -56,13 +40,16 @@ func (r *Readiness) Ready() { r.phase.CompareAndSwap(phaseStarting, phaseReady) 
 // requests. There is no way back.
 func (r *Readiness) Stopping() { r.phase.Store(phaseStopping) }
 
+// IsStopping reports whether Stopping was called.
+func (r *Readiness) IsStopping() bool { return r.phase.Load() == phaseStopping }
+
 // Check returns a *NotReadyError while the process starts or stops.
 func (r *Readiness) Check() error {
 	switch r.phase.Load() {
 	case phaseReady:
 		return nil
 	case phaseStopping:
-		return &NotReadyError{Code: "stopping", Message: "Dealbox is shutting down"}
+		return &NotReadyError{Code: "stopping", Message: "Dealbox is stopping; send new requests to another process"}
 	default:
 		return &NotReadyError{Code: "starting", Message: "Dealbox waits for its database"}
 	}

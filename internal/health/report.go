@@ -1,11 +1,16 @@
 package health
 
 import (
+	"cmp"
+	"errors"
+	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
 	"dealbox/internal/circuit"
+	"dealbox/internal/dbsqlc"
 )
 
 // Status is how well Dealbox works as a whole.
@@ -22,6 +27,9 @@ const (
 type Report struct {
 	Status Status
 	Checks map[string][]Check // by name, such as "postgres:latency"
+	// Problems says in words what is not as it should be, the worst first. Those whose
+	// status is Healthy are worth knowing and make nothing worse.
+	Problems []Problem
 }
 
 // Check is one measured value, in the form of draft-inadarei-api-health-check.
@@ -38,98 +46,301 @@ const (
 	fail = "fail"
 )
 
+// Problem is one thing that a person should know.
+type Problem struct {
+	Status  Status `json:"status"` // what it makes of the whole
+	Title   string `json:"title"`
+	Message string `json:"message"` // "" when the title says all
+	First   string `json:"first_step"`
+	Check   string `json:"check,omitempty"` // the check that shows it
+	// Of an open episode:
+	AlertID int64      `json:"alert_id,string,omitempty"`
+	Rule    string     `json:"rule,omitempty"`
+	Subject string     `json:"subject,omitempty"`
+	Level   string     `json:"level,omitempty"`
+	State   string     `json:"alert_status,omitempty"` // firing, acknowledged or suppressed
+	Since   *time.Time `json:"since"`                  // nil when not known
+
+	// sayAll keeps the message and the first step when an episode says the same.
+	sayAll bool
+}
+
 // Evaluate compares a measurement with the limits. A check that fails makes
-// Dealbox unhealthy, one that warns makes it degraded.
+// Dealbox unhealthy, one that warns makes it degraded, and so does an open episode of
+// level error or critical, whether or not somebody acknowledged or silenced it. One
+// of level warning is only listed.
 func Evaluate(m Measurement) Report {
-	c := checks{at: m.At.UTC().Truncate(time.Millisecond), all: map[string][]Check{}}
+	c := checks{m: m, at: m.At.UTC().Truncate(time.Millisecond), all: map[string][]Check{}}
+	c.ready()
 	if m.Overview == nil {
 		c.add("postgres:latency", fail, nil, "ms")
-		return Report{Status: c.worst(), Checks: c.all}
+		return c.report()
 	}
-	c.postgres(m)
-	c.clock(m)
-	c.ledger(m)
-	c.strapi(m)
-	c.notifications(m)
-	c.reconciliation(m)
-	return Report{Status: c.worst(), Checks: c.all}
+	c.postgres()
+	c.clock()
+	c.ledger()
+	c.strapi()
+	c.notifications()
+	c.reconciliation()
+	c.episodes()
+	return c.report()
 }
+
+const storesNothing = "Dealbox cannot store webhooks and answers them with 503. Strapi does not send them again. " +
+	"When webhooks can be stored, a full reconciliation reads what they were about from Strapi."
 
 // checks collects them.
 type checks struct {
-	at  time.Time
-	all map[string][]Check
+	m        Measurement
+	at       time.Time
+	all      map[string][]Check
+	problems []Problem
 }
 
-func (c *checks) postgres(m Measurement) {
-	c.add("postgres:latency", pass, milliseconds(m.Latency), "ms")
-	c.add("postgres:reads", warnIf(m.Err != nil), either(m.Err != nil, "incomplete", "complete"), "")
-	days := int(m.Overview.PartitionDaysAhead)
-	if days < 0 { // today has none
-		c.add("postgres:partitions", fail, nil, "days ahead")
+// ready is whether a webhook can be committed, by the last commits and by what the
+// server says of itself.
+func (c *checks) ready() {
+	err := c.m.Ready
+	switch {
+	case c.m.Overview == nil:
+		err = cmp.Or(notReady(c.m.Err), err, error(errUnavailable(nil)))
+	case err == nil && c.m.Overview.ReadOnly:
+		err = errReadOnly(nil)
+	}
+	if err == nil {
+		c.add("postgres:commits", pass, "committed", "")
 		return
+	}
+	value, message, first := "failed", err.Error(), ""
+	var known *NotReadyError
+	if errors.As(err, &known) {
+		value, message, first = known.Code, known.Message, known.First
+	}
+	c.add("postgres:commits", fail, value, "")
+	c.problem("postgres:commits", Unhealthy, "Problem on Dealbox's side: "+message, storesNothing, first)
+}
+
+func (c *checks) postgres() {
+	c.add("postgres:latency", pass, milliseconds(c.m.Latency), "ms")
+	c.add("postgres:reads", warnIf(c.m.Err != nil), either(c.m.Err != nil, "incomplete", "complete"), "")
+	if c.m.Err != nil {
+		c.problem("postgres:reads", Degraded, "Some values could not be read from Postgres", "", "read the error in Dealbox's log")
+	}
+	days := int(c.m.Overview.PartitionDaysAhead)
+	const first = "run a worker, which makes them; its log says why it cannot"
+	switch {
+	case days < 0: // today has none
+		c.add("postgres:partitions", fail, nil, "days ahead")
+		if c.m.Ready == nil { // else ready has said it
+			c.problem("postgres:partitions", Unhealthy, "Problem on Dealbox's side: the inbox has no partition for today", storesNothing, first)
+		}
+		return
+	case days < MinPartitionDays:
+		c.problem("postgres:partitions", Degraded, fmt.Sprintf("The inbox has partitions for only %s", count(int64(days), "more day", "more days")),
+			"Without one no webhook can be stored.", first)
 	}
 	c.add("postgres:partitions", warnIf(days < MinPartitionDays), days, "days ahead")
 }
 
 // clock gives a slow answer the benefit of the doubt: it shows the time only to
 // half of what it took.
-func (c *checks) clock(m Measurement) {
-	skew := m.Skew()
-	c.add("clock:skew", warnIf(skew.abs()-m.Latency/2 > MaxClockSkew), milliseconds(time.Duration(skew)), "ms")
+func (c *checks) clock() {
+	skew := c.m.Skew()
+	bad := skew.abs()-c.m.Latency/2 > MaxClockSkew
+	c.add("clock:skew", warnIf(bad), milliseconds(time.Duration(skew)), "ms")
+	if bad {
+		c.problem("clock:skew", Degraded, "Compared with the database, this machine's clock is "+skew.String(), "", "set both clocks by NTP")
+	}
 }
 
-func (c *checks) ledger(m Measurement) {
-	c.add("ledger:dead", warnIf(m.Overview.Dead > 0), m.Overview.Dead, "events")
-	age := m.Overview.OldestPendingAgeSeconds
-	c.add("ledger:oldest_pending", warnIf(age > MaxPendingAge.Seconds()), Round(age), "s")
+func (c *checks) ledger() {
+	o := c.m.Overview
+	c.add("ledger:dead", warnIf(o.DeadDocuments > 0), o.DeadDocuments, "documents")
+	if o.DeadDocuments > 0 {
+		c.problem("ledger:dead", Degraded, count(o.DeadDocuments, "document is a dead letter", "documents are dead letters"),
+			"Dealbox stopped trying to mirror them; the forecast counts them as they were before.",
+			"dealbox documents list --dead shows them with their errors; then dealbox events replay --dead")
+	}
+	age := o.OldestPendingAgeSeconds
+	late := age > MaxPendingAge.Seconds()
+	c.add("ledger:oldest_pending", warnIf(late), Round(age), "s")
+	if late {
+		c.problem("ledger:oldest_pending", Degraded, "The oldest document has been waiting for "+seconds(age),
+			"No webhook is lost, but the mirror and the forecast are behind.", "see whether Strapi answers and workers run: dealbox doctor")
+	}
+	c.add("ledger:quarantined", pass, o.Quarantined, "events")
+	c.add("ledger:received", pass, o.Received, "events")
+	if o.Received == 0 {
+		first := "in Strapi, Settings, Webhooks: make one with the URL of this Dealbox and /api/v1/webhooks/strapi, then press Trigger"
+		if url := c.m.sources.WebhookURL; url != "" {
+			first = "in Strapi, Settings, Webhooks: make one with the URL " + url + ", then press Trigger"
+		}
+		c.problem("ledger:received", Healthy, "No webhook has ever come", "Until one does, only reconciliation keeps the mirror up to date.", first)
+	}
 }
 
-func (c *checks) strapi(m Measurement) {
-	refused := m.Overview.TokenRefused
+func (c *checks) strapi() {
+	refused := c.m.Overview.TokenRefused
 	c.add("strapi:token", warnIf(refused), either(refused, "refused", "accepted"), "")
-	if m.Breaker == nil {
+	if refused {
+		c.problem("strapi:token", Degraded, "Strapi refuses Dealbox's token",
+			"Dealbox still stores webhooks and loses nothing, but it cannot read from Strapi.", "check STRAPI_API_TOKEN")
+	}
+	b := c.m.Breaker
+	if b == nil {
 		c.add("strapi:breaker", warn, nil, "")
 		return
 	}
-	c.add("strapi:breaker", warnIf(m.Breaker.State != circuit.Closed), m.Breaker.State, "")
+	c.add("strapi:breaker", warnIf(b.State != circuit.Closed), b.State, "")
+	c.add("strapi:forced", warnIf(b.Forced), either(b.Forced, "forced", "no"), "")
+	switch {
+	case b.Forced:
+		c.forced(*b)
+	case b.State != circuit.Closed:
+		c.problem("strapi:breaker", Degraded, "Problem on Strapi's side: its answers fail",
+			"Dealbox still stores webhooks and loses nothing. It asks again by itself.", "check that Strapi runs and can be reached from here")
+	}
+}
+
+// forced says who holds the breaker. Held closed, it protects nobody any more.
+func (c *checks) forced(b circuit.Snapshot) {
+	meaning := "Dealbox reads nothing from Strapi. It still stores webhooks and loses nothing."
+	if b.State == circuit.Closed {
+		meaning = "Dealbox asks Strapi even when all of its answers fail."
+	}
+	var since *time.Time
+	if f := c.m.Forced; f != nil {
+		since = &f.At
+		meaning = fmt.Sprintf("Held by %s since %s: %s. %s", f.Actor, f.At.UTC().Format(time.RFC3339), cmp.Or(f.Reason, "no reason given"), meaning)
+	}
+	c.problem("strapi:forced", Degraded, fmt.Sprintf("An operator holds the circuit breaker %s", b.State), meaning, "when the reason is gone: dealbox breaker reset")
+	c.problems[len(c.problems)-1].Since, c.problems[len(c.problems)-1].sayAll = since, true
 }
 
 // notifications warns while an open episode says that a channel fails, whether or
 // not somebody was notified of it. The count of failed ones never warns: while a
 // channel is down nothing fails for good for a day, and old failures say nothing
 // about a channel that works again.
-func (c *checks) notifications(m Measurement) {
-	failing := m.Overview.FailingChannels
+func (c *checks) notifications() {
+	failing := c.m.Overview.FailingChannels
 	bad := len(failing) > 0
 	c.add("notifications:failing_channels", warnIf(bad), either(bad, strings.Join(failing, ", "), "none"), "")
-	if m.FailedNotifications == nil {
+	if bad {
+		c.problem("notifications:failing_channels", Degraded, "Alerts are not delivered through "+strings.Join(failing, ", "), "", "dealbox doctor, then dealbox alerts test")
+	}
+	if channels := c.m.sources.Channels; channels != nil {
+		c.add("notifications:channels", pass, cmp.Or(strings.Join(channels, ", "), "none"), "")
+		if len(channels) == 0 {
+			c.problem("notifications:channels", Healthy, "Nobody would be notified of an alert", "No channel is configured: alerts are only stored.",
+				"set ALERT_WEBHOOK_URL, or ALERT_EMAIL_ENABLED with its settings; then dealbox alerts test")
+		}
+	}
+	if c.m.FailedNotifications == nil {
 		c.add("notifications:failed", warn, nil, "in 24 h")
 		return
 	}
-	c.add("notifications:failed", pass, *m.FailedNotifications, "in 24 h")
+	c.add("notifications:failed", pass, *c.m.FailedNotifications, "in 24 h")
 }
 
-func (c *checks) reconciliation(m Measurement) {
-	r := m.Reconciliation
+func (c *checks) reconciliation() {
+	r := c.m.Reconciliation
 	if r == nil {
 		c.add("reconciliation:last_run", warn, nil, "")
 		return
 	}
-	overdue := reconciliationOverdue(m)
+	overdue := c.m.reconciliationOverdue()
 	c.add("reconciliation:last_run", warnIf(r.Failing || overdue), either(r.Failing, "failing", either(overdue, "overdue", "working")), "")
+	switch {
+	case r.Failing:
+		c.problem("reconciliation:last_run", Degraded, "The comparison with Strapi fails", "", "read the error in the alert; it is mostly Strapi's answer")
+	case overdue:
+		c.problem("reconciliation:last_run", Degraded, "The comparison with Strapi is overdue", "Most likely no worker runs.", "check that a dealbox serve with workers runs, and its log")
+	}
 	c.add("reconciliation:guard", warnIf(r.GuardTripped), either(r.GuardTripped, "tripped", "watching"), "")
+	if r.GuardTripped {
+		c.problem("reconciliation:guard", Degraded, "The deletion guard holds deletions back", "More documents vanished from Strapi than is plausible.",
+			"check in Strapi whether they are really deleted; if so: dealbox sync --allow-deletes")
+	}
 }
 
 // reconciliationOverdue reports whether no reconciliation runs although Strapi may
 // be asked. Most likely no worker runs: without events nothing else would show it.
-func reconciliationOverdue(m Measurement) bool {
-	return m.ReconcileInterval > 0 && m.Breaker != nil && m.Breaker.State == circuit.Closed &&
-		m.Reconciliation.IdleSeconds > (missedReconciliations*m.ReconcileInterval+reconcileGrace).Seconds()
+func (m Measurement) reconciliationOverdue() bool {
+	interval := m.sources.ReconcileInterval
+	return interval > 0 && m.Breaker != nil && m.Breaker.State == circuit.Closed &&
+		m.Reconciliation.IdleSeconds > (missedReconciliations*interval+reconcileGrace).Seconds()
+}
+
+// episodes says of each open episode its rule, message and first step. Where a check
+// shows the same, the episode's words replace the check's.
+func (c *checks) episodes() {
+	if c.m.Episodes == nil {
+		c.add("alerts:open", warn, nil, "")
+		return
+	}
+	serious, all := 0, 0
+	for _, e := range *c.m.Episodes {
+		all = int(e.Open)
+		p := c.episode(e)
+		if p.Status == Degraded {
+			serious++
+		}
+		if i := c.sameAs(p.Rule); i >= 0 {
+			c.problems[i] = merged(c.problems[i], p)
+			continue
+		}
+		c.problems = append(c.problems, p)
+	}
+	c.add("alerts:open", warnIf(serious > 0), all, "episodes")
+}
+
+func (c *checks) episode(e dbsqlc.HealthEpisodesRow) Problem {
+	p := Problem{
+		Status: Degraded, AlertID: e.ID, Rule: e.Rule, Subject: e.Subject, Level: e.Level, State: e.Status, Title: upperFirst(strings.ReplaceAll(e.Rule, "_", " ")),
+		Message: e.Message, Since: &e.FirstSeen,
+	}
+	if e.Level == "warning" {
+		p.Status = Healthy
+	}
+	if describe := c.m.sources.Rules.Describe; describe != nil {
+		means, first := describe(e.Rule)
+		p.Title, p.First = cmp.Or(upperFirst(means), p.Title), first
+	}
+	if e.Subject != "" {
+		p.Title += " (" + e.Subject + ")"
+	}
+	return p
+}
+
+// merged is the problem of a check with what its episode adds.
+func merged(check, episode Problem) Problem {
+	episode.Check, episode.Title, episode.Status = check.Check, check.Title, worse(check.Status, episode.Status)
+	if check.sayAll {
+		episode.Message, episode.First, episode.Since = check.Message, check.First, check.Since
+	}
+	return episode
+}
+
+// sameAs returns the index of the problem of a check that shows what the rule says, and
+// that no other episode has replaced yet; -1 when there is none.
+func (c *checks) sameAs(rule string) int {
+	return slices.IndexFunc(c.problems, func(p Problem) bool { return p.Rule == "" && c.m.sources.Rules.Of[p.Check] == rule })
 }
 
 func (c *checks) add(name, status string, value any, unit string) {
 	c.all[name] = append(c.all[name], Check{Status: status, Value: value, Unit: unit, Time: c.at})
+}
+
+func (c *checks) problem(check string, status Status, title, message, first string) {
+	c.problems = append(c.problems, Problem{Check: check, Status: status, Title: title, Message: message, First: first})
+}
+
+// report sorts the problems, the worst first: by status, then an episode's level.
+func (c *checks) report() Report {
+	slices.SortStableFunc(c.problems, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(rank(b.Status), rank(a.Status)), cmp.Compare(levels[b.Level], levels[a.Level]))
+	})
+	return Report{Status: c.worst(), Checks: c.all, Problems: c.problems}
 }
 
 func (c *checks) worst() Status {
@@ -147,6 +358,18 @@ func (c *checks) worst() Status {
 	return worst
 }
 
+// levels puts what a check alone shows between error and warning.
+var levels = map[string]int{"critical": 4, "error": 3, "": 2, "warning": 1}
+
+func rank(s Status) int { return slices.Index([]Status{Healthy, Degraded, Unhealthy}, s) }
+
+func worse(a, b Status) Status {
+	if rank(a) > rank(b) {
+		return a
+	}
+	return b
+}
+
 func warnIf(bad bool) string { return either(bad, warn, pass) }
 
 func either(is bool, yes, no string) string {
@@ -154,6 +377,24 @@ func either(is bool, yes, no string) string {
 		return yes
 	}
 	return no
+}
+
+func count(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+func upperFirst(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+func seconds(s float64) string {
+	return time.Duration(s * float64(time.Second)).Round(time.Second).String()
 }
 
 func milliseconds(d time.Duration) float64 { return Round(float64(d) / float64(time.Millisecond)) }

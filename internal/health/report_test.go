@@ -1,9 +1,12 @@
 package health
 
 import (
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/circuit"
@@ -26,7 +29,7 @@ func TestEvaluate_Limits(t *testing.T) {
 		"FewDaysAhead":         {func(m *Measurement) { m.Overview.PartitionDaysAhead = MinPartitionDays - 1 }, Degraded},
 		"OnlyToday":            {func(m *Measurement) { m.Overview.PartitionDaysAhead = 0 }, Degraded},
 		"NotEvenToday":         {func(m *Measurement) { m.Overview.PartitionDaysAhead = -1 }, Unhealthy},
-		"Dead":                 {func(m *Measurement) { m.Overview.Dead = 1 }, Degraded},
+		"Dead":                 {func(m *Measurement) { m.Overview.Dead, m.Overview.DeadDocuments = 1, 1 }, Degraded},
 		"Quarantined":          {func(m *Measurement) { m.Overview.Quarantined = 9 }, Healthy},
 		"TokenRefused":         {func(m *Measurement) { m.Overview.TokenRefused = true }, Degraded},
 		"BreakerHalfOpen":      {func(m *Measurement) { m.Breaker.State = circuit.HalfOpen }, Degraded},
@@ -39,20 +42,110 @@ func TestEvaluate_Limits(t *testing.T) {
 		"ReconcileOverdue":     {func(m *Measurement) { m.Reconciliation.IdleSeconds = 16*60 + 1 }, Degraded},
 		"ReconcileUnknown":     {func(m *Measurement) { m.Reconciliation = nil }, Degraded},
 		"NoDatabase":           {func(m *Measurement) { *m = Measurement{At: m.At} }, Unhealthy},
-		"DeadAndNoPartition":   {func(m *Measurement) { m.Overview.Dead, m.Overview.PartitionDaysAhead = 1, -1 }, Unhealthy},
+		"DeadWithoutEvent":     {func(m *Measurement) { m.Overview.DeadDocuments = 45 }, Degraded},
+		"PendingDocuments":     {func(m *Measurement) { m.Overview.PendingDocuments = 9 }, Healthy},
+		"DeadAndNoPartition":   {func(m *Measurement) { m.Overview.DeadDocuments, m.Overview.PartitionDaysAhead = 1, -1 }, Unhealthy},
+		"ReadOnly":             {func(m *Measurement) { m.Overview.ReadOnly = true }, Unhealthy},
+		"DiskFull":             {func(m *Measurement) { m.Ready = notReady(&pgconn.PgError{Code: "53100"}) }, Unhealthy},
+		"InboxLocked":          {func(m *Measurement) { m.Ready = notReady(&pgconn.PgError{Code: "55P03"}) }, Unhealthy},
+		"CommitRefused":        {func(m *Measurement) { m.Ready = notReady(&pgconn.PgError{Code: "42501"}) }, Unhealthy},
+		"OpenCritical":         {func(m *Measurement) { m.Episodes = open("signature_failures", "critical", "firing") }, Degraded},
+		"OpenError":            {func(m *Measurement) { m.Episodes = open("strapi_unusable", "error", "firing") }, Degraded},
+		"OpenAcknowledged":     {func(m *Measurement) { m.Episodes = open("strapi_unusable", "error", "acknowledged") }, Degraded},
+		"OpenSilenced":         {func(m *Measurement) { m.Episodes = open("strapi_unusable", "error", "suppressed") }, Degraded},
+		"OpenWarning":          {func(m *Measurement) { m.Episodes = open("lost_webhooks", "warning", "firing") }, Healthy},
+		"EpisodesUnknown":      {func(m *Measurement) { m.Episodes = nil }, Degraded},
+		"BreakerForcedOpen":    {func(m *Measurement) { m.Breaker.State, m.Breaker.Forced = circuit.Open, true }, Degraded},
+		"BreakerForcedClosed":  {func(m *Measurement) { m.Breaker.Forced = true }, Degraded},
+		"GuardTripped":         {func(m *Measurement) { m.Reconciliation.GuardTripped = true }, Degraded},
+		"NoWebhookEver":        {func(m *Measurement) { m.Overview.Received = 0 }, Healthy},
+		"NoChannel":            {func(m *Measurement) { m.sources.Channels = []string{} }, Healthy},
+		"ReadsIncomplete":      {func(m *Measurement) { m.Err = errors.New("no such table") }, Degraded},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			now := time.Now()
-			m := Measurement{
-				At: now, Overview: &dbsqlc.HealthOverviewRow{DatabaseNow: now, PartitionDaysAhead: 14},
-				Breaker: &circuit.Snapshot{State: circuit.Closed}, FailedNotifications: new(int64),
-				Reconciliation: &dbsqlc.ReconciliationStateRow{}, ReconcileInterval: 2 * time.Minute,
-			}
+			m := fine()
 			c.change(&m)
 			report := Evaluate(m)
 			require.Equal(t, c.want, report.Status)
 			require.Contains(t, report.Checks, "postgres:latency")
+			if report.Status != Healthy && name != "EpisodesUnknown" && !strings.HasSuffix(name, "Unknown") {
+				require.Equal(t, report.Status, report.Problems[0].Status, "the worst is said first, and it says why")
+			}
+			for _, p := range report.Problems {
+				require.NotEmpty(t, p.Title)
+				require.NotEmpty(t, p.First, p.Title)
+			}
 		})
 	}
+}
+
+// fine is what an installation shows with which nothing is wrong.
+func fine() Measurement {
+	now := time.Now()
+	return Measurement{
+		At: now, Overview: &dbsqlc.HealthOverviewRow{DatabaseNow: now, PartitionDaysAhead: 14, Received: 1},
+		Breaker: &circuit.Snapshot{State: circuit.Closed}, FailedNotifications: new(int64),
+		Reconciliation: &dbsqlc.ReconciliationStateRow{}, Episodes: &[]dbsqlc.HealthEpisodesRow{},
+		sources: Sources{
+			ReconcileInterval: 2 * time.Minute, Channels: []string{"webhook"},
+			Rules: Rules{
+				Of:       map[string]string{"ledger:dead": "event_dead_lettered", "strapi:forced": "breaker_opened"},
+				Describe: func(rule string) (means, first string) { return "what " + rule + " means", "do this" },
+			},
+		},
+	}
+}
+
+func open(rule, level, status string) *[]dbsqlc.HealthEpisodesRow {
+	return &[]dbsqlc.HealthEpisodesRow{{ID: 7, Rule: rule, Level: level, Status: status, Message: "m", Open: 1}}
+}
+
+func TestEvaluate_ProblemsAreInWordsTheWorstFirst(t *testing.T) {
+	t.Parallel()
+	m := fine()
+	require.Empty(t, Evaluate(m).Problems)
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	m.Overview.Received = 0
+	m.Overview.DeadDocuments = 45
+	m.Breaker.Forced = true
+	m.Forced = &dbsqlc.HealthForcedRow{Actor: "ada", Reason: "load test", At: at}
+	m.Episodes = &[]dbsqlc.HealthEpisodesRow{
+		{ID: 1, Rule: "signature_failures", Subject: "wrong_secret", Level: "critical", Status: "suppressed", Message: "all are refused", FirstSeen: at},
+		{ID: 2, Rule: "event_dead_lettered", Subject: "billings", Level: "error", Status: "firing", Message: "45 billings", FirstSeen: at},
+		{ID: 3, Rule: "lost_webhooks", Level: "warning", Status: "firing", Message: "88 lost", FirstSeen: at},
+	}
+	problems := Evaluate(m).Problems
+	var titles []string
+	for _, p := range problems {
+		titles = append(titles, p.Title)
+	}
+	require.Equal(t, []string{
+		"What signature_failures means (wrong_secret)", "45 documents are dead letters", "An operator holds the circuit breaker closed",
+		"No webhook has ever come", "What lost_webhooks means",
+	}, titles)
+	require.Equal(t, Problem{
+		Status: Degraded, Title: titles[0], Message: "all are refused", First: "do this",
+		AlertID: 1, Rule: "signature_failures", Subject: "wrong_secret", Level: "critical", State: "suppressed", Since: &at,
+	}, problems[0])
+	require.Equal(t, "45 billings", problems[1].Message, "the episode has the better words")
+	require.Equal(t, "ledger:dead", problems[1].Check)
+	require.Contains(t, problems[2].Message, "Held by ada since 2026-01-02T03:04:05Z: load test.")
+	require.Equal(t, &at, problems[2].Since)
+}
+
+// While an operator holds the breaker open, its alert is open, too: one problem, in the
+// operator's words.
+func TestEvaluate_ForcedBreakerIsOneProblem(t *testing.T) {
+	t.Parallel()
+	m := fine()
+	m.Breaker.State, m.Breaker.Forced = circuit.Open, true
+	m.Forced = &dbsqlc.HealthForcedRow{Actor: "ada", Reason: "upgrade", At: m.At}
+	m.Episodes = open("breaker_opened", "critical", "firing")
+	problems := Evaluate(m).Problems
+	require.Len(t, problems, 1)
+	require.Equal(t, "An operator holds the circuit breaker open", problems[0].Title)
+	require.Contains(t, problems[0].Message, "Held by ada")
+	require.Contains(t, problems[0].First, "dealbox breaker reset")
+	require.EqualValues(t, 7, problems[0].AlertID)
 }

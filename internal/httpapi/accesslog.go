@@ -27,6 +27,9 @@ func (a *API) observe(next http.Handler) http.Handler {
 		if r.ContentLength != 0 {
 			a.limitBody(w)
 		}
+		if a.stages.Readiness.IsStopping() {
+			w.Header().Set("Connection", "close") // the client's next request goes elsewhere
+		}
 		defer func() {
 			if p := recover(); p != nil {
 				a.recovered(w, r, p)
@@ -77,17 +80,23 @@ func (a *API) recovered(w *recorder, r *http.Request, p any) {
 	panic(http.ErrAbortHandler) // half an answer is out: cut the connection
 }
 
-// logRequest writes one line. It never logs the query (somebody may have put a secret
+// logRequest writes one line; of refused strangers one a minute. It never logs the query (somebody may have put a secret
 // there by mistake), a header or a body.
 func (a *API) logRequest(w *recorder, r *http.Request, took time.Duration) {
 	ctx, level := r.Context(), logLevel(w.status, w.code)
 	if !a.logger.Enabled(ctx, level) {
 		return
 	}
+	client := clientIP(r, a.config.TrustedProxies)
+	if w.refusedStranger() && !a.refusals.first(w.code, client, level) {
+		if level = slog.LevelDebug; !a.logger.Enabled(ctx, level) {
+			return
+		}
+	}
 	attrs := []slog.Attr{
 		slog.String("method", text.Line(r.Method, maxShownText)), slog.String("path", text.Line(r.URL.Path, maxShownText)), slog.Int("status", w.status),
 		slog.Float64("duration_ms", float64(took.Microseconds())/1000),
-		slog.String("client", clientIP(r, a.config.TrustedProxies)),
+		slog.String("client", client),
 		slog.String("request_id", w.Header().Get(requestIDHeader)),
 	}
 	if w.code != "" {
@@ -124,6 +133,11 @@ type recorder struct {
 	code   string // of an error
 	err    error  // behind a 5xx
 	actor  string // who operates
+}
+
+// refusedStranger reports whether anybody could have had this answer, any number of times.
+func (w *recorder) refusedStranger() bool {
+	return w.actor == "" && (w.status >= 400 && w.status < 500 || w.code == errTooMuch.Code)
 }
 
 func (w *recorder) WriteHeader(status int) {

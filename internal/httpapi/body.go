@@ -34,20 +34,6 @@ func readObject(w http.ResponseWriter, r *http.Request) (map[string]json.RawMess
 	return members, nil
 }
 
-// readBody returns the body, of at most maxBody bytes, in a slice of its own:
-// Receive keeps it. It trusts Content-Length only up to 16 KiB, so that a stranger
-// cannot reserve memory with a header.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	const most = 16 << 10
-	if 0 <= r.ContentLength && r.ContentLength <= most { // net/http reads no more than that
-		body := make([]byte, r.ContentLength)
-		_, err := io.ReadFull(r.Body, body)
-		return body, unreadable(err)
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	return body, unreadable(err)
-}
-
 func isJSON(contentType string) bool {
 	if contentType == "application/json" {
 		return true // what Strapi sends

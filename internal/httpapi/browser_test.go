@@ -33,13 +33,18 @@ func TestDashboard_Browser(t *testing.T) {
 
 	violations := violationsOf(ctx, t)
 	run(ctx, t, chromedp.Navigate(h.url))
-	run(ctx, t, chromedp.WaitVisible(chromedp.CSS("#banner[data-state=healthy]")))
+	run(ctx, t, chromedp.WaitVisible(chromedp.CSS("#banner[data-state=degraded]")))
 	run(ctx, t, chromedp.WaitVisible(chromedp.CSS("#alerts .message")))
-	require.Equal(t, "Everything works, on both sides", run(ctx, t, chromedp.TextContent(chromedp.CSS("#banner-title"))))
+	require.Equal(t, "R ("+name+")", run(ctx, t, chromedp.TextContent(chromedp.CSS("#banner-title"))), "an open error is the headline")
+	require.Contains(t, run(ctx, t, chromedp.TextContent(chromedp.CSS("#banner-text"))), name)
 	require.Contains(t, run(ctx, t, chromedp.TextContent(chromedp.CSS("#ledger-note"))), "1 = 1: it adds up")
 	require.Equal(t, name, run(ctx, t, chromedp.TextContent(chromedp.CSS("#alerts .message"))))
 	require.Zero(t, run(ctx, t, chromedp.Evaluate[int](`document.querySelectorAll("#alerts svg, #alerts img, #alerts script").length`)))
 	require.Equal(t, 12, run(ctx, t, chromedp.Evaluate[int](`document.querySelectorAll("#chart .column").length`)))
+
+	h.MustExec("UPDATE alert SET status = 'resolved', resolved_at = now()")
+	run(ctx, t, chromedp.WaitVisible(chromedp.CSS("#banner[data-state=healthy]")))
+	require.Equal(t, "Everything works, on both sides", run(ctx, t, chromedp.TextContent(chromedp.CSS("#banner-title"))))
 
 	h.stop()
 	run(ctx, t, chromedp.WaitVisible(chromedp.CSS("#banner[data-state=unhealthy]")))

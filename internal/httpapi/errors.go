@@ -124,3 +124,12 @@ func invalidParameter(field, why string) *Error {
 func notFound(http.ResponseWriter, *http.Request) error {
 	return &Error{Status: http.StatusNotFound, Code: "not_found", Message: "there is nothing at this path"}
 }
+
+// notOfWorker answers for all that a worker does not serve.
+func notOfWorker(http.ResponseWriter, *http.Request) error {
+	return &Error{
+		Status: http.StatusNotFound, Code: "not_found",
+		Message: "this process runs with --role worker: it serves health, readiness and metrics alone; " +
+			"webhooks, the API and the dashboard are at a process with --role api or all",
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"dealbox/internal/alerting"
@@ -32,7 +33,7 @@ func (a *API) showReady(w http.ResponseWriter, r *http.Request) error {
 func (a *API) checkReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, a.config.ProbeTimeout)
 	defer cancel()
-	return health.CheckReady(ctx, a.stages.DB)
+	return health.CheckReady(ctx, a.stages.DB, a.stages.Commits)
 }
 
 // showHealth serves GET /api/v1/health: always 200, and no details.
@@ -68,17 +69,24 @@ type measurement struct {
 func (a *API) measure(ctx context.Context) measurement {
 	ctx, cancel := context.WithTimeout(ctx, a.config.ProbeTimeout)
 	defer cancel()
+	var ready error
+	var asked sync.WaitGroup
+	asked.Go(func() { ready = a.stages.Commits.Check(ctx) }) // it may wait for a probe
+	m := a.read(ctx)
+	asked.Wait()
+	m.Ready = ready
+	return m
+}
+
+func (a *API) read(ctx context.Context) measurement {
 	conn, err := a.stages.DB.Acquire(ctx)
 	if err != nil {
 		return measurement{Measurement: health.Measurement{At: time.Now(), Err: fmt.Errorf("connect to the database: %w", err)}}
 	}
 	defer conn.Release()
 	m := measurement{Measurement: health.Measure(ctx, conn, health.Sources{
-		Breaker:                   a.stages.Breaker,
-		TokenRefusedRule:          alerting.RuleStrapiTokenRefused,
-		NotificationFailingRule:   alerting.RuleNotificationFailing,
-		ReconciliationFailingRule: alerting.RuleReconciliationFailing,
-		ReconcileInterval:         a.config.ReconcileInterval,
+		Breaker: a.stages.Breaker, Rules: alerting.HealthRules(), ReconcileInterval: a.config.ReconcileInterval,
+		Channels: a.config.Channels, WebhookURL: a.config.WebhookURL,
 	})}
 	if m.Overview == nil {
 		return m

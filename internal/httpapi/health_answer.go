@@ -34,6 +34,7 @@ type detailedAnswer struct {
 	Reconciliation reconciliationAnswer         `json:"reconciliation"`
 	Forecast       forecastStatusAnswer         `json:"forecast"`
 	Checks         map[string][]health.Check    `json:"checks"`
+	Problems       []health.Problem             `json:"problems"` // the worst first
 }
 
 type breakerAnswer struct {
@@ -41,6 +42,13 @@ type breakerAnswer struct {
 	FailureCount *int           `json:"failure_count"`
 	OpenedAt     *time.Time     `json:"opened_at"`
 	RetryAt      *time.Time     `json:"retry_at"`
+	Forced       *forcedAnswer  `json:"forced"` // null while no operator holds it
+}
+
+type forcedAnswer struct {
+	By     string    `json:"by"`
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
 }
 
 type ledgerAnswer struct {
@@ -51,6 +59,13 @@ type ledgerAnswer struct {
 	Ignored          *int64   `json:"ignored"`
 	Quarantined      *int64   `json:"quarantined"`
 	OldestPendingAge *float64 `json:"oldest_pending_age_seconds"` // 0 when nothing waits
+	// Documents wait or are dead with or without an event.
+	Documents documentsAnswer `json:"documents"`
+}
+
+type documentsAnswer struct {
+	Pending *int64 `json:"pending"`
+	Dead    *int64 `json:"dead"`
 }
 
 type notificationsAnswer struct {
@@ -75,8 +90,8 @@ type forecastStatusAnswer struct {
 
 func (a *API) renderDetailedHealth(m measurement, report health.Report) detailedAnswer {
 	return detailedAnswer{
-		healthAnswer: a.renderHealth(m, report), Checks: report.Checks,
-		Alerts: renderSummary(m.alerts), Breaker: renderBreaker(m.Breaker), Ledger: renderLedger(m.Overview),
+		healthAnswer: a.renderHealth(m, report), Checks: report.Checks, Problems: append([]health.Problem{}, report.Problems...),
+		Alerts: renderSummary(m.alerts), Breaker: renderBreaker(m.Breaker, m.Forced), Ledger: renderLedger(m.Overview),
 		Queues: renderQueues(m.Queues), Notifications: renderNotifications(m.notifications), Forecast: renderForecastStatus(m.forecast),
 		Reconciliation: renderReconciliation(m.Reconciliation),
 	}
@@ -101,11 +116,15 @@ func renderConnected(is bool) string {
 	return "disconnected"
 }
 
-func renderBreaker(b *circuit.Snapshot) breakerAnswer {
+func renderBreaker(b *circuit.Snapshot, forced *dbsqlc.HealthForcedRow) breakerAnswer {
 	if b == nil {
 		return breakerAnswer{}
 	}
-	return breakerAnswer{State: &b.State, FailureCount: &b.FailureCount, OpenedAt: b.OpenedAt, RetryAt: b.RetryAt}
+	answer := breakerAnswer{State: &b.State, FailureCount: &b.FailureCount, OpenedAt: b.OpenedAt, RetryAt: b.RetryAt}
+	if forced != nil {
+		answer.Forced = &forcedAnswer{By: forced.Actor, Reason: forced.Reason, Since: forced.At.UTC()}
+	}
+	return answer
 }
 
 func renderLedger(c *dbsqlc.HealthOverviewRow) ledgerAnswer {
@@ -116,6 +135,7 @@ func renderLedger(c *dbsqlc.HealthOverviewRow) ledgerAnswer {
 	return ledgerAnswer{
 		Received: &c.Received, Processed: &c.Processed, Pending: &c.Pending, Dead: &c.Dead,
 		Ignored: &c.Ignored, Quarantined: &c.Quarantined, OldestPendingAge: &age,
+		Documents: documentsAnswer{Pending: &c.PendingDocuments, Dead: &c.DeadDocuments},
 	}
 }
 

@@ -1,12 +1,14 @@
 package httpapi_test
 
 import (
+	"context"
 	"encoding/json"
 	"net"
 	"net/http"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/stretchr/testify/require"
@@ -14,6 +16,7 @@ import (
 	"dealbox/internal/alerting"
 	"dealbox/internal/health"
 	"dealbox/internal/httpapi"
+	"dealbox/internal/inbox"
 	"dealbox/internal/level"
 )
 
@@ -31,7 +34,7 @@ func TestHealth_Healthy(t *testing.T) {
 	require.Equal(t, "healthy", tree["status"], string(got.body))
 	require.Equal(t, "1.2.3", tree["version"])
 	require.Equal(t, map[string]any{"strapi": "connected", "database": "connected"}, tree["services"])
-	require.Equal(t, map[string]any{"state": "closed", "failure_count": json.Number("0"), "opened_at": nil, "retry_at": nil}, tree["circuit_breaker"])
+	require.Equal(t, map[string]any{"state": "closed", "failure_count": json.Number("0"), "opened_at": nil, "retry_at": nil, "forced": nil}, tree["circuit_breaker"])
 	require.Equal(t, map[string]any{"last_run_at": nil, "last_full_run_at": nil, "lost_webhooks_24h": json.Number("0"), "drift": nil}, tree["reconciliation"])
 	require.Equal(t, json.Number("2"), at(t, tree, "queues", "sync", "available"))
 	require.Equal(t, json.Number("0"), at(t, tree, "queues", "forecast", "running"))
@@ -110,7 +113,7 @@ func TestHealth_TokenRefused(t *testing.T) {
 func TestHealth_ChannelFailing(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	h.raise(alerting.Alert{Rule: "r", Level: level.Error, Message: "waits"})
+	h.raise(alerting.Alert{Rule: "r", Level: level.Warning, Message: "waits"})
 	h.MustExec(`INSERT INTO notification (alert_id, channel, reason, sequence, attempts, last_error, created_at)
 		VALUES (1, 'webhook', 'first', 1, 3, 'no answer', now() - interval '2 hours')`)
 	requireHealth := func(want, status, channels string) {
@@ -138,6 +141,93 @@ func TestHealth_ChannelFailing(t *testing.T) {
 	review()
 	requireHealth("healthy", "pass", "none")
 	require.Equal(t, json.Number("1"), at(t, h.get(detailedPath).json(t), "notifications", "failed_24h"))
+}
+
+// An open episode of error or critical means degraded, also one that somebody has
+// silenced, and the answer says which and what to do.
+func TestHealth_OpenEpisode(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	h.raise(alerting.Alert{Rule: alerting.RuleLostWebhooks, Level: level.Warning, Message: "88 lost"})
+	require.Equal(t, "healthy", h.get("/api/v1/health").json(t)["status"], "a warning is listed, and no more")
+	h.raise(alerting.Alert{Rule: alerting.RuleSignatureFailures, Subject: "wrong_secret", Level: level.Critical, Message: "all are refused"})
+	for _, status := range []string{"firing", "acknowledged", "suppressed"} {
+		h.MustExec("UPDATE alert SET status = $1", status)
+		tree := h.get(detailedPath).json(t)
+		require.Equal(t, "degraded", tree["status"], status)
+		worst := tree["problems"].([]any)[0].(map[string]any)
+		require.Equal(t, "signature_failures", worst["rule"])
+		require.Equal(t, "all are refused", worst["message"])
+		require.Contains(t, worst["first_step"], "STRAPI_WEBHOOK_SECRET")
+		require.Equal(t, status, worst["alert_status"])
+		require.Equal(t, "2", worst["alert_id"])
+	}
+	require.InDelta(t, 1, value(t, h.scrape(), "dealbox_health", "degraded"), 0)
+	require.InDelta(t, 1, value(t, h.scrape(), "dealbox_alerts_open", "critical", "signature_failures"), 0)
+	h.MustExec("UPDATE alert SET status = 'resolved', resolved_at = now()")
+	require.Equal(t, "healthy", h.get(detailedPath).json(t)["status"])
+}
+
+// A document that died in the first load has no event, and is counted all the same.
+func TestHealth_DeadWithoutEvent(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	h.MustExec("INSERT INTO entity_sync (uid, document_id, want_seq, state, dead_at, pending_since) VALUES ('u', 'd', 1, 'dead', now(), now())")
+	h.MustExec("INSERT INTO entity_sync (uid, document_id, want_seq, state, pending_since) VALUES ('u', 'e', 1, 'pending', now() - interval '301 seconds')")
+	tree := h.get(detailedPath).json(t)
+	require.Equal(t, "degraded", tree["status"])
+	require.Equal(t, map[string]any{"pending": json.Number("1"), "dead": json.Number("1")}, at(t, tree, "ledger", "documents"))
+	require.Equal(t, json.Number("0"), at(t, tree, "ledger", "dead"), "no event is dead")
+	age, err := at(t, tree, "ledger", "oldest_pending_age_seconds").(json.Number).Float64()
+	require.NoError(t, err)
+	require.Greater(t, age, 300.0)
+	require.InDelta(t, 1, value(t, h.scrape(), "dealbox_documents", "dead"), 0)
+}
+
+// What a fresh installation has to know makes it no worse than healthy.
+func TestHealth_Notices(t *testing.T) {
+	t.Parallel()
+	h := open(t, func(c *httpapi.Config, _ *httpapi.Stages) {
+		c.Channels, c.WebhookURL = []string{}, "https://dealbox.example.com/api/v1/webhooks/strapi"
+	})
+	tree := h.get(detailedPath).json(t)
+	require.Equal(t, "healthy", tree["status"])
+	problems := tree["problems"].([]any)
+	require.Len(t, problems, 2)
+	require.Contains(t, problems[0].(map[string]any)["first_step"], "https://dealbox.example.com/api/v1/webhooks/strapi")
+	require.Contains(t, problems[1].(map[string]any)["title"], "Nobody would be notified")
+}
+
+// While deliveries cannot be committed, readiness, health and metrics say so, although
+// every read works.
+func TestHealth_CommitsFail(t *testing.T) {
+	t.Parallel()
+	var failing error
+	h := open(t, func(_ *httpapi.Config, s *httpapi.Stages) {
+		s.Receive = func(context.Context, inbox.Delivery) (inbox.Receipt, error) { return inbox.Receipt{}, failing }
+		s.Commits = health.NewCommits(func(context.Context) error { return failing })
+	})
+	require.Equal(t, 200, h.get("/readyz").StatusCode)
+	failing = &pgconn.PgError{Code: "53100", Message: "could not extend file"}
+	require.Equal(t, 503, h.do(h.delivery(dealEvent("entry.update", "a"))).StatusCode)
+	h.awaitReady(503) // one is kept for a second
+	requireError(t, h.get("/readyz"), 503, "disk_full")
+	got := h.get(detailedPath)
+	require.Equal(t, 503, got.StatusCode)
+	require.Equal(t, "unhealthy", got.json(t)["status"])
+	require.NotNil(t, at(t, got.json(t), "ledger", "received"), "what is known is shown")
+	require.Contains(t, got.json(t)["problems"].([]any)[0].(map[string]any)["title"], "no disk space")
+	require.InDelta(t, 0, value(t, h.scrape(), "dealbox_webhooks_committed"), 0)
+
+	failing = nil
+	h.awaitReady(200)
+	require.Equal(t, 200, h.get(detailedPath).StatusCode)
+}
+
+// awaitReady waits until /readyz answers so.
+func (h *env) awaitReady(status int) {
+	h.T.Helper()
+	require.Eventually(h.T, func() bool { return h.get("/readyz").StatusCode == status }, time.Minute, 20*time.Millisecond)
 }
 
 func TestHealth_NoPartition(t *testing.T) {
@@ -184,6 +274,8 @@ func TestHealth_DatabaseAway(t *testing.T) {
 			tree := got.json(t)
 			require.Equal(t, "unhealthy", tree["status"])
 			require.Equal(t, map[string]any{"strapi": nil, "database": "disconnected"}, tree["services"])
+			require.Equal(t, map[string]any{"pending": nil, "dead": nil}, at(t, tree, "ledger", "documents"))
+			delete(tree["ledger"].(map[string]any), "documents")
 			for _, object := range []string{"ledger", "circuit_breaker", "notifications", "reconciliation", "forecast"} {
 				for key, value := range tree[object].(map[string]any) {
 					require.Nil(t, value, "%s.%s", object, key)
@@ -233,7 +325,7 @@ func TestHealth_StrangersCostLittle(t *testing.T) {
 		require.Equal(t, 200, h.get("/readyz").StatusCode)
 	}
 	probes := int64(time.Since(start)/time.Second) + 1
-	require.LessOrEqual(t, h.Pool.Stat().AcquireCount()-before, 2*probes)
+	require.LessOrEqual(t, h.Pool.Stat().AcquireCount()-before, 3*probes, "the overview, the readiness, and at times a commit")
 }
 
 func TestReadiness(t *testing.T) {

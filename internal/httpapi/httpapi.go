@@ -27,8 +27,6 @@ import (
 )
 
 const (
-	// maxBody is the largest webhook body, in bytes. Strapi's bodies are 1–4 kB.
-	maxBody = 1 << 20
 	// maxHeaders is the most header bytes that a webhook may carry. Strapi
 	// sends less than 1 kB; the rest is room for proxies.
 	maxHeaders = 16 << 10
@@ -46,8 +44,15 @@ type Config struct {
 	CORSOrigins []string
 	// TrustedProxies may name the client in X-Forwarded-For. It only matters for logs.
 	TrustedProxies []netip.Prefix
-	// BodyTimeout is how long a request may take to send its body (default 10 s).
+	// BodyTimeout is how long a request may take to send its body (default 9 s: Strapi
+	// gives up after 10 s).
 	BodyTimeout time.Duration
+	// MaxBody is the largest webhook body that is stored, in bytes (default 1 MiB). A larger
+	// one, up to 16 MiB, is verified and its document refreshed.
+	MaxBody int
+	// BodyBudget bounds the bytes of large bodies that all deliveries hold together
+	// (default 64 MiB). Beyond it a large one is answered 503.
+	BodyBudget int64
 	// CommitTimeout is how long a webhook waits for its commit before it is
 	// answered 503 (default 7 s). Strapi gives up after 10 s.
 	CommitTimeout time.Duration
@@ -57,6 +62,13 @@ type Config struct {
 	// ReconcileInterval is how often a reconciliation is due. Health is degraded when
 	// one is overdue (0: health does not check it).
 	ReconcileInterval time.Duration
+	// HealthOnly leaves health, readiness and metrics: a process with role worker takes no
+	// webhooks and shows no data.
+	HealthOnly bool
+	// Channels are those to which alerts are sent (nil: health does not say).
+	Channels []string
+	// WebhookURL is what has to be entered in Strapi; health names it until a webhook came.
+	WebhookURL string
 	// Logger gets one line a request (default: none).
 	Logger *slog.Logger
 }
@@ -70,6 +82,8 @@ type Stages struct {
 	// Receive commits a delivery: (*inbox.Receiver).Receive. Any error means
 	// that nothing was committed.
 	Receive func(context.Context, inbox.Delivery) (inbox.Receipt, error)
+	// Commits follows what Receive returns; /readyz and health ask it.
+	Commits *health.Commits
 	// Alerts acknowledges, resolves and silences.
 	Alerts *alerting.Alerts
 	// Breaker is Strapi's, for the health answers.
@@ -103,9 +117,13 @@ type API struct {
 	metrics   *metrics
 	// signatures counts what the webhook accepted and refused.
 	signatures signatures
-	health     cached[measurement]
-	ready      cached[error]
-	handler    http.Handler
+	// bodies is what the deliveries that are under way hold.
+	bodies budget
+	// refusals counts refused requests that have no line of their own in the log.
+	refusals refusals
+	health   cached[measurement]
+	ready    cached[error]
+	handler  http.Handler
 }
 
 // New checks the settings and builds the routes. It opens nothing.
@@ -117,7 +135,10 @@ func New(config Config, stages Stages) (*API, error) {
 		csrf:    http.NewCrossOriginProtection(),
 		logger:  cmp.Or(config.Logger, slog.New(slog.DiscardHandler)),
 	}
-	a.config.BodyTimeout = cmp.Or(config.BodyTimeout, 10*time.Second)
+	a.config.BodyTimeout = cmp.Or(config.BodyTimeout, 9*time.Second)
+	a.refusals = refusals{logger: a.logger, counts: map[string]*refusedCount{}}
+	a.config.MaxBody = cmp.Or(config.MaxBody, maxStored)
+	a.bodies.limit = cmp.Or(config.BodyBudget, bodyBudget)
 	a.config.CommitTimeout = cmp.Or(config.CommitTimeout, 7*time.Second)
 	a.config.ProbeTimeout = cmp.Or(config.ProbeTimeout, health.ProbeTimeout)
 	for _, origin := range config.CORSOrigins {
@@ -136,6 +157,7 @@ func New(config Config, stages Stages) (*API, error) {
 	if a.documents, err = loadDocuments(); err != nil {
 		return nil, err
 	}
+	a.stages.Receive = a.noted(stages.Receive)
 	a.metrics = newMetrics(config.Version, stages)
 	a.handler = a.observe(a.cors(a.Routes()))
 	return a, nil
@@ -143,7 +165,7 @@ func New(config Config, stages Stages) (*API, error) {
 
 func (s Stages) check() error {
 	missing := map[string]bool{
-		"DB": s.DB == nil, "Verifier": s.Verifier == nil, "Receive": s.Receive == nil,
+		"DB": s.DB == nil, "Verifier": s.Verifier == nil, "Receive": s.Receive == nil, "Commits": s.Commits == nil,
 		"Breaker": s.Breaker == nil, "Forecast": s.Forecast == nil, "Readiness": s.Readiness == nil,
 		"Reconcile": s.Reconcile == nil, "Replays": s.Replays == nil, "Alerts": s.Alerts == nil,
 	}
@@ -153,6 +175,15 @@ func (s Stages) check() error {
 		}
 	}
 	return nil
+}
+
+// noted returns receive with each outcome noted.
+func (a *API) noted(receive func(context.Context, inbox.Delivery) (inbox.Receipt, error)) func(context.Context, inbox.Delivery) (inbox.Receipt, error) {
+	return func(ctx context.Context, d inbox.Delivery) (inbox.Receipt, error) {
+		receipt, err := receive(ctx, d)
+		a.stages.Commits.Note(err)
+		return receipt, err
+	}
 }
 
 // Handler is the whole surface: the routes behind logging, panics and CORS.

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"dealbox/internal/circuit"
+	"dealbox/internal/health"
 )
 
 // metrics holds what this process counts itself. Each scrape reads everything else
@@ -17,6 +18,7 @@ import (
 type metrics struct {
 	registry *prometheus.Registry
 	webhook  *prometheus.HistogramVec
+	large    prometheus.Counter
 }
 
 func newMetrics(version string, stages Stages) *metrics {
@@ -28,12 +30,16 @@ func newMetrics(version string, stages Stages) *metrics {
 			// Usual is some milliseconds; Strapi gives up after 10 s.
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"status"}),
+		large: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "dealbox_webhook_bodies_not_kept_total",
+			Help: "Authentic webhooks of this process over WEBHOOK_MAX_BYTES: their body was not kept, and their document is refreshed.",
+		}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "dealbox_build_info", Help: "Always 1; the version is the label.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	m.registry.MustRegister(m.webhook, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.webhook, m.large, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if groups := stages.Groups; groups != nil {
 		m.registry.MustRegister(
 			prometheus.NewCounterFunc(prometheus.CounterOpts{
@@ -76,7 +82,11 @@ var (
 	descUp            = describe("database_up", "1 when the database answered this scrape.")
 	descReceived      = describe("events_received_total", "Events stored: the sum of dealbox_events over all statuses.")
 	descEvents        = describe("events", "Events stored, by what became of them.", "status")
-	descPendingAge    = describe("events_oldest_pending_age_seconds", "How long the oldest pending event waits; 0 when none does.")
+	descDocuments     = describe("documents", "Documents whose mirror is behind Strapi, with or without an event: pending or dead.", "state")
+	descHealth        = describe("health", "1 for the status that /api/v1/health has.", "status")
+	descReady         = describe("webhooks_committed", "1 while webhooks can be committed: the last one was, or a probe.")
+	descOpen          = describe("alerts_open", "Open alerts of level warning, error and critical, by level and rule; silenced ones too.", "level", "rule")
+	descPendingAge    = describe("events_oldest_pending_age_seconds", "How long the oldest document waits, with or without an event; 0 when none does.")
 	descPartitions    = describe("inbox_partition_days_ahead", "Days after today that have a partition; -1 when today has none.")
 	descBreaker       = describe("breaker_state", "1 for the state that Strapi's breaker is in.", "state")
 	descFailures      = describe("breaker_failures", "Failures in a row that the breaker counted.")
@@ -95,7 +105,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 // Describe implements prometheus.Collector.
 func (s scrape) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descUp, descReceived, descEvents, descPendingAge, descPartitions, descBreaker, descFailures,
+		descUp, descHealth, descReady, descOpen, descReceived, descEvents, descDocuments, descPendingAge, descPartitions, descBreaker, descFailures,
 		descJobs, descNotifications, descNotifyFailed, descNotifyAge, descAlerts, descStale,
 	} {
 		ch <- d
@@ -109,6 +119,12 @@ func (s scrape) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	gauge(descUp, one(s.Overview != nil))
+	is := health.Evaluate(s.Measurement).Status
+	for _, status := range []health.Status{health.Healthy, health.Degraded, health.Unhealthy} {
+		gauge(descHealth, one(status == is), string(status))
+	}
+	gauge(descReady, one(is != health.Unhealthy))
+	s.collectOpen(ch)
 	if s.Overview != nil {
 		ch <- prometheus.MustNewConstMetric(descReceived, prometheus.CounterValue, float64(s.Overview.Received))
 		gauge(descEvents, float64(s.Overview.Processed), "processed")
@@ -116,6 +132,8 @@ func (s scrape) Collect(ch chan<- prometheus.Metric) {
 		gauge(descEvents, float64(s.Overview.Dead), "dead")
 		gauge(descEvents, float64(s.Overview.Ignored), "ignored")
 		gauge(descEvents, float64(s.Overview.Quarantined), "quarantined")
+		gauge(descDocuments, float64(s.Overview.PendingDocuments), "pending")
+		gauge(descDocuments, float64(s.Overview.DeadDocuments), "dead")
 		gauge(descPendingAge, s.Overview.OldestPendingAgeSeconds)
 		gauge(descPartitions, float64(s.Overview.PartitionDaysAhead))
 	}
@@ -144,6 +162,21 @@ func (s scrape) Collect(ch chan<- prometheus.Metric) {
 	}
 	if s.forecast != nil {
 		gauge(descStale, one(s.forecast.Stale))
+	}
+}
+
+// collectOpen counts the open alerts, so that a monitor can name the rule.
+func (s scrape) collectOpen(ch chan<- prometheus.Metric) {
+	if s.Episodes == nil {
+		return
+	}
+	type labels struct{ level, rule string }
+	open := map[labels]int{}
+	for _, e := range *s.Episodes {
+		open[labels{e.Level, e.Rule}]++
+	}
+	for l, n := range open {
+		ch <- prometheus.MustNewConstMetric(descOpen, prometheus.GaugeValue, float64(n), l.level, l.rule)
 	}
 }
 

@@ -18,12 +18,24 @@ const webhookPath = "/api/v1/webhooks/strapi"
 
 // Routes is the whole surface. Each route names who may call it: anybody, a
 // reader, an insider or an operator. The webhook is open to anybody whose delivery
-// is signed.
+// is signed. A worker has the first ones alone.
 func (a *API) Routes() http.Handler {
 	r := mux.NewRouter().SkipClean(true)
 	route := func(methods []string, path string, may guard, h handler) {
 		// Methods changes its argument, which two routers would share.
 		r.Handle(path, a.serve(may, h)).Methods(slices.Clone(methods)...)
+	}
+
+	route(get, "/metrics", a.insider, a.showMetrics)
+	route(get, "/healthz", a.anybody, a.showAlive)
+	route(get, "/readyz", a.anybody, a.showReady)
+	route(get, "/api/v1/health", a.anybody, a.showHealth)
+	route(get, "/api/v1/health/detailed", a.reader, a.showDetailedHealth)
+	r.NotFoundHandler = a.serve(a.anybody, notFound)
+	r.MethodNotAllowedHandler = a.serve(a.anybody, methodNotAllowed(r))
+	if a.config.HealthOnly {
+		r.NotFoundHandler = a.serve(a.anybody, notOfWorker)
+		return r
 	}
 
 	route(post, webhookPath, a.anybody, a.signed(a.receiveWebhook))
@@ -45,18 +57,9 @@ func (a *API) Routes() http.Handler {
 	route(get, "/api/v1/events/{id}", a.insider, a.showEvent)
 	route(post, "/api/v1/events/{id}/replay", a.operator, a.replayEvent)
 
-	route(get, "/metrics", a.insider, a.showMetrics)
-	route(get, "/healthz", a.anybody, a.showAlive)
-	route(get, "/readyz", a.anybody, a.showReady)
-	route(get, "/api/v1/health", a.anybody, a.showHealth)
-	route(get, "/api/v1/health/detailed", a.reader, a.showDetailedHealth)
-
 	route(get, "/", a.reader, a.showDashboard)
 	route(get, "/assets/{name}", a.reader, a.showAsset)
 	route(get, "/docs/{name}", a.anybody, a.showDocument)
-
-	r.NotFoundHandler = a.serve(a.anybody, notFound)
-	r.MethodNotAllowedHandler = a.serve(a.anybody, methodNotAllowed(r))
 	return r
 }
 

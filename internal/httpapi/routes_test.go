@@ -30,6 +30,24 @@ func TestRoutes_Unknown(t *testing.T) {
 	require.Equal(t, 200, h.do(h.request(http.MethodHead, "/healthz", nil)).StatusCode)
 }
 
+func TestRoutes_WorkerServesHealthAlone(t *testing.T) {
+	t.Parallel()
+	h := open(t, func(c *httpapi.Config, _ *httpapi.Stages) { c.HealthOnly = true })
+	for _, path := range []string{"/healthz", "/readyz", "/metrics", "/api/v1/health", "/api/v1/health/detailed"} {
+		require.Equal(t, 200, h.get(path).StatusCode, path)
+	}
+	requests := []*http.Request{h.delivery(dealEvent("entry.update", "doc1")), h.request(http.MethodPost, "/api/v1/models/forecast/run", nil)}
+	for _, path := range []string{"/", "/assets/app.js", "/docs/operations.md", "/api/v1/alerts", "/api/v1/events", "/api/v1/models/forecast/base", "/nothing"} {
+		requests = append(requests, h.request(http.MethodGet, path, nil))
+	}
+	for _, r := range requests {
+		e := requireError(t, h.do(r), 404, "not_found")
+		require.Contains(t, e["message"], "--role worker", r.URL.Path)
+	}
+	requireError(t, h.do(h.request(http.MethodPost, "/readyz", nil)), 405, "method_not_allowed")
+	requireNoEvents(t, h)
+}
+
 func TestRoutes_RequestID(t *testing.T) {
 	t.Parallel()
 	h := open(t)

@@ -2,34 +2,41 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"github.com/google/uuid"
 
 	"dealbox/internal/inbox"
+	"dealbox/internal/webhooksig"
 )
 
 // signed calls next with the delivery only if its signature is valid. The checks
-// run from cheap to expensive, and none of them uses the database.
+// run from cheap to expensive, and none of them uses the database. What the headers
+// alone decide is answered before the body is read.
 func (a *API) signed(next func(http.ResponseWriter, *http.Request, inbox.Delivery) error) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if err := checkHead(r); err != nil {
-			// The body is unread; do not read it only to keep the connection.
-			w.Header().Set("Connection", "close")
-			return err
+			a.failUnread(w, r, err)
+			return nil
 		}
-		body, err := readBody(w, r)
-		if err != nil {
-			w.Header().Set("Connection", "close")
-			return err
-		}
-		verified, err := a.stages.Verifier.Verify(r.Header, body)
+		body, err := a.stages.Verifier.Begin(r.Header)
 		if err != nil {
 			a.signatures.refused(err, r.Header)
-			return err
+			a.failUnread(w, r, err)
+			return nil
 		}
-		a.signatures.accepted()
-		return next(w, r, inbox.Delivery{Scheme: verified.Scheme, ID: verified.DeliveryID, Body: body})
+		delivery, done, err := a.readDelivery(w, r, body)
+		var unauthentic *webhooksig.SignatureError
+		switch {
+		case errors.As(err, &unauthentic):
+			return err
+		case err != nil:
+			a.failUnread(w, r, err)
+			return nil
+		}
+		defer done()
+		return next(w, r, delivery)
 	}
 }
 
@@ -44,8 +51,8 @@ func checkHead(r *http.Request) error {
 	if headerBytes(r.Header) > maxHeaders {
 		return &Error{Status: http.StatusRequestHeaderFieldsTooLarge, Code: "headers_too_large", Message: "the headers are over 16 KiB"}
 	}
-	if r.ContentLength > maxBody {
-		return tooLarge(maxBody)
+	if r.ContentLength > maxVerified {
+		return tooLarge(maxVerified)
 	}
 	return nil
 }

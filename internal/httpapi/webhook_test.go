@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"net"
@@ -63,7 +64,8 @@ func TestWebhook_Actions(t *testing.T) {
 func TestWebhook_OrderOfChecks(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	big := strings.Repeat("x", 1<<20+1)
+	big := strings.Repeat("x", 16<<20+1)
+	wrong := strings.Repeat("0", 64)
 	post := func(header http.Header, body string) *http.Request {
 		r := h.request(http.MethodPost, "/api/v1/webhooks/strapi", strings.NewReader(body))
 		r.Header = header
@@ -91,7 +93,7 @@ func TestWebhook_OrderOfChecks(t *testing.T) {
 		"Length":        {post(typed(), big), 413, "body_too_large"},
 		"Missing":       {post(typed(), "{}"), 401, "signature_missing"},
 		"Malformed":     {post(typed("X-Strapi-Signature", "nonsense"), "{}"), 401, "signature_malformed"},
-		"Mismatch":      {post(typed("X-Strapi-Signature", strings.Repeat("0", 64)), "{}"), 401, "signature_mismatch"},
+		"Mismatch":      {post(typed("X-Strapi-Signature", wrong), "{}"), 401, "signature_mismatch"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := h.do(c.request)
@@ -116,30 +118,24 @@ func requireNoEvents(t *testing.T, h *env) {
 func TestWebhook_Size(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	t.Run("LargestIsAccepted", func(t *testing.T) {
+	t.Run("LargestIsStored", func(t *testing.T) {
 		body := strings.Repeat(" ", 1<<20)
 		require.Equal(t, http.StatusAccepted, h.do(h.delivery(body)).StatusCode)
 		chunked := h.delivery(body)
 		chunked.ContentLength = -1
 		require.Equal(t, http.StatusAccepted, h.do(chunked).StatusCode)
-	})
-	t.Run("OneMoreIsNot", func(t *testing.T) {
-		body := strings.Repeat(" ", 1<<20+1)
-		requireError(t, h.do(h.delivery(body)), 413, "body_too_large")
-		chunked := h.delivery(body)
-		chunked.ContentLength = -1
-		requireError(t, h.do(chunked), 413, "body_too_large")
+		require.Equal(t, "1048576 ", h.MustText("SELECT octet_length(body) || ' ' || coalesce(body_bytes::text, '') FROM inbox_event"))
 	})
 	t.Run("PromisedLengthIsAnsweredBeforeTheBody", func(t *testing.T) {
 		c := dial(t, h)
-		c.send("Content-Length: 1048577\r\n\r\n")
+		c.send(formed + "Content-Length: 16777217\r\n\r\n")
 		got := c.answer()
 		require.Equal(t, 413, got.StatusCode)
 		require.True(t, got.Close)
 	})
 	t.Run("EndlessChunks", func(t *testing.T) {
 		c := dial(t, h)
-		c.send("Transfer-Encoding: chunked\r\n\r\n")
+		c.send(formed + "Transfer-Encoding: chunked\r\n\r\n")
 		go func() {
 			chunk := "10000\r\n" + strings.Repeat("x", 0x10000) + "\r\n"
 			for {
@@ -153,6 +149,51 @@ func TestWebhook_Size(t *testing.T) {
 		require.True(t, got.Close)
 	})
 }
+
+// A body over WEBHOOK_MAX_BYTES is verified, accounted for, and not stored; its document
+// is refreshed. Where it names none, everything is compared.
+func TestWebhook_Large(t *testing.T) {
+	t.Parallel()
+	h := open(t, func(c *httpapi.Config, _ *httpapi.Stages) { c.MaxBody = 64 << 10 })
+	billings := `{"documentId":"other","name":"` + strings.Repeat("x", 100) + `"},`
+	large := func(documentID string, size int) string {
+		return strings.Replace(dealEvent("entry.update", documentID), `"name"`, `"billings":[`+strings.Repeat(billings, size/len(billings))+`{}],"locale":"fr","name"`, 1)
+	}
+	deal := large("deal1", 200<<10)
+	for range 2 {
+		got := h.do(h.delivery(deal))
+		require.Equal(t, http.StatusAccepted, got.StatusCode, string(got.body))
+		require.Equal(t, "forecast_recompute_queued", got.json(t)["action"])
+	}
+	chunked := h.delivery(large("deal2", 200<<10))
+	chunked.ContentLength = -1
+	require.Equal(t, http.StatusAccepted, h.do(chunked).StatusCode)
+	require.Equal(t, []string{"deal1 fr 2", "deal2 fr 1"}, h.MustTexts("SELECT document_id || ' ' || locale || ' ' || want_seq FROM entity_sync ORDER BY 1"))
+	require.Equal(t, "pending f "+fmt.Sprintf("%d %x", len(deal), sha256.Sum256([]byte(deal))), h.MustText(
+		"SELECT concat_ws(' ', status, body_kept, body_bytes, body_sha256) FROM audit_event WHERE document_id = 'deal1'"))
+	require.Equal(t, "0", h.MustText("SELECT sum(octet_length(body))::text FROM inbox_event"))
+
+	forged := h.delivery(large("deal3", 200<<10))
+	forged.Header.Set("X-Strapi-Signature", strings.Repeat("0", 64))
+	requireError(t, h.do(forged), 401, "signature_mismatch")
+
+	require.Zero(t, pgtest.MustGet[int](h.DB, "SELECT count(*) FROM reconciliation_run"))
+	got := h.do(h.delivery(`{"event":"entry.upd` + strings.Repeat("x", 200<<10)))
+	require.Equal(t, http.StatusAccepted, got.StatusCode)
+	require.Equal(t, "quarantined", got.json(t)["action"])
+	require.Equal(t, "full after_quarantine", h.MustText("SELECT kind || ' ' || trigger FROM reconciliation_run"))
+
+	require.Equal(t, "3 0 2 0 0 1", h.MustText("SELECT concat_ws(' ', received, processed, pending, dead, ignored, quarantined) FROM inbox_ledger"))
+	require.Contains(t, string(h.get("/metrics").body), "dealbox_webhook_bodies_not_kept_total 4")
+
+	most := large("deal4", 16<<20)
+	requireError(t, h.do(h.delivery(most)), 413, "body_too_large")
+	most = most[:16<<20]
+	require.Equal(t, http.StatusAccepted, h.do(h.delivery(most)).StatusCode)
+}
+
+// formed is a signature in form, which is wrong for any body.
+var formed = "X-Strapi-Signature: " + strings.Repeat("0", 64) + "\r\n"
 
 // wire is a connection that a test speaks HTTP over by hand.
 type wire struct {
@@ -189,18 +230,82 @@ func TestWebhook_Body(t *testing.T) {
 	t.Run("SlowIsCut", func(t *testing.T) {
 		h := open(t, func(c *httpapi.Config, _ *httpapi.Stages) { c.BodyTimeout = 200 * time.Millisecond })
 		c := dial(t, h)
-		c.send("Content-Length: 100\r\n\r\n{")
+		c.send(formed + "Content-Length: 100\r\n\r\n{")
 		got := c.answer()
 		require.Equal(t, http.StatusRequestTimeout, got.StatusCode)
 		require.True(t, got.Close)
 	})
 	t.Run("TruncatedIsUnreadable", func(t *testing.T) {
 		c := dial(t, h)
-		c.send("Content-Length: 100\r\n\r\n{")
+		c.send(formed + "Content-Length: 100\r\n\r\n{")
 		require.NoError(t, c.conn.(*net.TCPConn).CloseWrite())
 		require.Equal(t, http.StatusBadRequest, c.answer().StatusCode)
 	})
 	requireNoEvents(t, h)
+}
+
+// What the headers decide is answered before the body comes, and a client that goes on
+// sending still gets its answer.
+func TestWebhook_RefusedBeforeTheBody(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	for name, test := range map[string]struct {
+		header string
+		status int
+	}{
+		"NoSignature":     {"Content-Length: 8388608\r\n\r\n", 401},
+		"Malformed":       {"X-Strapi-Signature: nonsense\r\nContent-Length: 8388608\r\n\r\n", 401},
+		"MalformedChunks": {"X-Strapi-Signature: nonsense\r\nTransfer-Encoding: chunked\r\n\r\n", 401},
+		"ExpectsContinue": {"Expect: 100-continue\r\nContent-Length: 8388608\r\n\r\n", 401},
+		"TooLarge":        {formed + "Content-Length: 33554432\r\n\r\n", 413},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := dial(t, h)
+			c.send(test.header)
+			got := c.answer()
+			require.Equal(t, test.status, got.StatusCode)
+			require.True(t, got.Close)
+		})
+	}
+	t.Run("TheWholeBodyIsSentFirst", func(t *testing.T) {
+		for _, signature := range []string{"", "nonsense"} {
+			c := dial(t, h)
+			c.send("X-Strapi-Signature: " + signature + "\r\nContent-Length: 8388608\r\n\r\n")
+			_, err := io.WriteString(c.conn, strings.Repeat("x", 8<<20)) // as a client that does not listen meanwhile
+			require.NoError(t, err)
+			require.Equal(t, 401, c.answer().StatusCode)
+		}
+	})
+	requireNoEvents(t, h)
+}
+
+// Large bodies that strangers send slowly take their share of the budget and no more:
+// the next large one is answered 503, usual ones are taken, and so are large
+// ones when the slow ones are cut.
+func TestWebhook_BodyBudget(t *testing.T) {
+	t.Parallel()
+	h := open(t, func(c *httpapi.Config, _ *httpapi.Stages) { c.BodyBudget, c.BodyTimeout = 1<<20, 2*time.Second })
+	large := dealEvent("entry.update", "large"+strings.Repeat(" ", 600<<10))
+	require.Equal(t, http.StatusAccepted, h.do(h.delivery(large)).StatusCode)
+	var strangers []wire
+	for range 3 {
+		c := dial(t, h)
+		c.send(formed + "Content-Length: 1000000\r\n\r\n" + strings.Repeat("x", 400<<10))
+		strangers = append(strangers, c)
+	}
+	var refused answer
+	require.Eventually(t, func() bool {
+		refused = h.do(h.delivery(large))
+		return refused.StatusCode == http.StatusServiceUnavailable
+	}, time.Minute, time.Millisecond, "the strangers hold the budget")
+	requireError(t, refused, 503, "too_many_large_bodies")
+	require.Equal(t, "5", refused.Header.Get("Retry-After"))
+	require.Equal(t, http.StatusAccepted, h.do(h.delivery(dealEvent("entry.update", "usual"))).StatusCode)
+
+	for _, c := range strangers {
+		require.Contains(t, []int{http.StatusRequestTimeout, http.StatusServiceUnavailable}, c.answer().StatusCode)
+	}
+	require.Eventually(t, func() bool { return h.do(h.delivery(large)).StatusCode == http.StatusAccepted }, time.Minute, time.Millisecond)
 }
 
 // Promise 8: an unauthenticated request costs no database connection.
@@ -309,6 +414,11 @@ func TestWebhook_Log(t *testing.T) {
 	line = h.logs.of(t, bad.Header.Get("X-Request-Id"))
 	require.Equal(t, "INFO", line["level"])
 	require.Equal(t, "signature_mismatch", line["code"])
+
+	again := h.delivery(`{}`)
+	again.Header.Set("X-Strapi-Signature", strings.Repeat("0", 64))
+	line = h.logs.of(t, h.do(again).Header.Get("X-Request-Id"))
+	require.Equal(t, "DEBUG", line["level"], "the next ones of the minute are counted")
 
 	for _, never := range []string{"doc-in-the-body", secret, good.Request.Header.Get("X-Strapi-Signature")} {
 		require.NotContains(t, h.logs.String(), never)

@@ -18,6 +18,33 @@ type Delivery struct {
 	ID string
 	// Body is the raw bytes that were signed. The Receiver keeps them: do not reuse.
 	Body []byte
+	// Large stands for a Body that was too large to be kept; nil where Body has it.
+	Large *Large
+}
+
+// Large is what was read of a body that was not kept.
+type Large struct {
+	Bytes    int
+	SHA256   [sha256.Size]byte
+	Envelope strapi.Envelope
+	// Err is why the envelope could not be read.
+	Err error
+}
+
+// bytes returns the size of a body that was not kept, 0 for nil.
+func (l *Large) bytes() int32 {
+	if l == nil {
+		return 0
+	}
+	return int32(l.Bytes)
+}
+
+// digest returns the digest of a body that was not kept, none for nil.
+func (l *Large) digest() []byte {
+	if l == nil {
+		return []byte{}
+	}
+	return l.SHA256[:]
 }
 
 // Action is what a delivery led to.
@@ -47,9 +74,13 @@ type incoming struct {
 	dedup  [sha256.Size]byte
 	scheme webhooksig.Scheme
 	env    strapi.Envelope
-	body   []byte
+	body   []byte // never nil
+	large  *Large
 	action Action
 	reason string // why it is quarantined
+	// unnamed is whether it is about a document of a configured type, or may be, and does
+	// not say which one.
+	unnamed bool
 }
 
 // document is the document that a processed delivery names.
@@ -64,35 +95,45 @@ func (in incoming) processed() bool {
 // classify decides what a delivery is. It is pure but for the new id.
 //
 // Failure policy: an authentic delivery is never refused for its content,
-// because Strapi sends it once; what cannot be read is quarantined.
+// because Strapi sends it once; what cannot be read is quarantined. If it is about an
+// entry, everything is compared with Strapi at once, for it may have been any document.
 func classify(d Delivery, types map[string]strapi.ContentType) incoming {
-	in := incoming{id: uuid.Must(uuid.NewV7()), scheme: d.Scheme, body: d.Body, dedup: dedupKey(d)}
-	env, err := strapi.ParseEnvelope(d.Body)
+	in := incoming{id: uuid.Must(uuid.NewV7()), scheme: d.Scheme, body: d.Body, large: d.Large, dedup: dedupKey(d)}
+	if in.body == nil {
+		in.body = []byte{}
+	}
+	env, err := d.envelope()
 	in.env = env
-	if err != nil {
-		in.action, in.reason = ActionQuarantined, err.Error()
-		return in
-	}
 	in.env.UID = uidOf(env, types)
-	if _, ours := types[in.env.UID]; !ours {
+	_, ours := types[in.env.UID]
+	switch {
+	case err != nil && (ours || !env.NamesType()):
+		in.action, in.reason = ActionQuarantined, err.Error()
+		in.unnamed = env.IsEntry() || d.Large != nil
+	case !ours || !env.IsEntry():
 		in.action = ActionIgnored
-		return in
-	}
-	switch env.Event {
-	case "entry.create", "entry.update", "entry.publish", "entry.unpublish":
-		in.action = ActionRecompute
-	case "entry.delete":
+	case env.Event == strapi.EntryDelete:
 		in.action = ActionCleanup
 	default:
-		in.action = ActionIgnored
+		in.action = ActionRecompute
 	}
 	return in
 }
 
+func (d Delivery) envelope() (strapi.Envelope, error) {
+	if d.Large != nil {
+		return d.Large.Envelope, d.Large.Err
+	}
+	return strapi.ParseEnvelope(d.Body)
+}
+
 // dedupKey is the sha256 of the signed delivery id, else of the body.
 func dedupKey(d Delivery) [sha256.Size]byte {
-	if d.ID != "" {
+	switch {
+	case d.ID != "":
 		return sha256.Sum256([]byte(d.ID))
+	case d.Large != nil:
+		return d.Large.SHA256
 	}
 	return sha256.Sum256(d.Body)
 }

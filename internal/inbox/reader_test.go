@@ -311,3 +311,54 @@ func TestReplayer_One(t *testing.T) {
 	_, err := h.replayer().One(t.Context(), uuid.New(), false)
 	require.ErrorIs(t, err, ErrNoEvent)
 }
+
+// A document that died in the first load or a reconciliation has no event. A replay
+// finds it by everything that the filter can say of a document.
+func TestReplayer_All_FindsDocumentsWithoutEvent(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t)
+	h.receive("msg_1", update("named"))
+	h.MustExec("UPDATE entity_sync SET state = 'dead', dead_at = now()")
+	h.MustExec(`INSERT INTO entity_sync (uid, document_id, want_seq, state, dead_at, pending_since) VALUES
+		($1, 'a', 1, 'dead', now(), now()), ($1, 'b', 3, 'dead', now(), now() - interval '2 days'), ('api::billing.billing', 'c', 1, 'dead', now(), now())`, dealUID)
+	h.MustExec("INSERT INTO entity_sync (uid, document_id, want_seq, state, pending_since) VALUES ($1, 'waits', 1, 'pending', now())", dealUID)
+	h.MustExec("INSERT INTO entity_sync (uid, document_id, want_seq, done_seq) VALUES ($1, 'fine', 1, 1)", dealUID)
+	for name, c := range map[string]struct {
+		filter Filter
+		want   Replayed
+	}{
+		"Dead":         {Filter{Statuses: []Status{StatusDead}}, Replayed{Events: 1, Documents: 4, WithoutEvent: 3}},
+		"Pending":      {Filter{Statuses: []Status{StatusPending}}, Replayed{Documents: 1, WithoutEvent: 1}},
+		"Processed":    {Filter{Statuses: []Status{StatusProcessed}}, Replayed{}},
+		"Uid":          {Filter{Statuses: []Status{StatusDead}, Entity: dealUID}, Replayed{Events: 1, Documents: 3, WithoutEvent: 2}},
+		"Model":        {Filter{Statuses: []Status{StatusDead}, Entity: "billing"}, Replayed{Documents: 1, WithoutEvent: 1}},
+		"Document":     {Filter{DocumentID: "b"}, Replayed{Documents: 1, WithoutEvent: 1}},
+		"Since":        {Filter{Statuses: []Status{StatusDead}, Since: time.Now().Add(-time.Hour)}, Replayed{Events: 1, Documents: 3, WithoutEvent: 2}},
+		"NamesAnEvent": {Filter{Statuses: []Status{StatusDead}, Event: "entry.update"}, Replayed{Events: 1, Documents: 1}},
+	} {
+		c.want.DryRun = true
+		got, err := h.replayer().All(t.Context(), c.filter, true)
+		require.NoError(t, err)
+		require.Equal(t, c.want, got, name)
+	}
+	dead, err := ListBehind(t.Context(), h.Pool, StateDead, 2)
+	require.NoError(t, err)
+	require.Len(t, dead.Documents, 2)
+	require.EqualValues(t, 4, dead.Total)
+	done, err := h.replayer().All(t.Context(), Filter{Statuses: []Status{StatusDead}}, false)
+	require.NoError(t, err)
+	require.EqualValues(t, 4, done.Documents)
+	require.Equal(t, "0", h.MustText("SELECT count(*)::text FROM entity_sync WHERE state = 'dead'"))
+	require.Equal(t, "5", h.MustText("SELECT count(*)::text FROM river.river_job"), "each has a job")
+}
+
+// A probe does what a delivery does, and leaves nothing.
+func TestReceiver_Probe(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t)
+	require.NoError(t, h.receiver.Probe(t.Context()))
+	require.Equal(t, "0 0 0 0", h.MustText(`SELECT concat_ws(' ', (SELECT count(*) FROM inbox_event), (SELECT count(*) FROM entity_sync),
+		(SELECT count(*) FROM river.river_job), (SELECT sum(received) FROM inbox_counter))`))
+	h.MustExec("ALTER TABLE entity_sync RENAME TO away")
+	require.Error(t, h.receiver.Probe(t.Context()))
+}

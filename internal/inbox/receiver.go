@@ -150,6 +150,7 @@ func (r *Receiver) commit(ctx context.Context, writer int, group []incoming) []g
 // quarantined returns the delivery without the identifiers that the database
 // refused. Its bytes are kept.
 func quarantined(in incoming, cause error) incoming {
+	in.unnamed = in.processed()
 	in.action, in.reason = ActionQuarantined, "the database refused its identifiers, SQLSTATE "+cmp.Or(pgerr.Code(cause), "unknown")
 	in.env = strapi.Envelope{}
 	return in

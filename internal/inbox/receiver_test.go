@@ -3,6 +3,7 @@ package inbox
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -80,6 +81,14 @@ func (h *env) ledger() dbsqlc.InboxLedger {
 	require.Equal(h.T, slow, fmt.Sprint(fast.Received, fast.Processed, fast.Pending, fast.Dead, fast.Ignored, fast.Quarantined))
 	require.Equal(h.T, fast.Received, fast.Processed+fast.Pending+fast.Dead+fast.Ignored+fast.Quarantined)
 	return fast
+}
+
+func newTypes() map[string]strapi.ContentType {
+	types := map[string]strapi.ContentType{}
+	for _, t := range contentTypes {
+		types[t.UID] = t
+	}
+	return types
 }
 
 func update(documentID string) string {
@@ -179,6 +188,45 @@ func TestReceiver_Receive_BadInput(t *testing.T) {
 	require.EqualValues(t, len(bodies)-len(handled), h.ledger().Quarantined)
 }
 
+// A webhook about a document that it does not name is kept, and everything is compared at
+// once, by one run however many there are. One of another type is none of our business.
+func TestReceiver_Receive_Unnamed(t *testing.T) {
+	t.Parallel()
+	const deal = `"model":"pipeline-deal","uid":"api::pipeline-deal.pipeline-deal"`
+	for body, compares := range map[string]bool{
+		`{"event":"entry.publish",` + deal + `,"entry":null}`:                               true,
+		`{"event":"entry.create",` + deal + `}`:                                             true,
+		`{"event":"entry.update",` + deal + `,"entry":{"id":1}}`:                            true,
+		`{"event":"entry.unpublish",` + deal + `,"entry":{"documentId":null}}`:              true,
+		`{"event":"entry.delete",` + deal + `,"entry":{"documentId":7}}`:                    true,
+		`{"event":"entry.publish",` + deal + `,"entry":[{"documentId":"a"}]}`:               true,
+		`{"event":"entry.publish",` + deal + `,"entry":{"documentId":"a","locale":["en"]}}`: true,
+		`{"event":"entry.publish","model":"pipeline-deal","entry":null}`:                    true,
+		`{"event":"entry.publish","uid":7,"entry":{"documentId":"a"}}`:                      true,
+		`{"event":"entry.publish","entry":{"documentId":"a"}}`:                              true,
+		`{"event":"entry.publish","model":"page","uid":"api::page.page","entry":null}`:      false,
+		`{"event":"entry.publish","model":"page","entry":null}`:                             false,
+		`{"event":"entry.draft-discard",` + deal + `,"entry":null}`:                         false,
+		`{"event":"entry.publish",` + deal + `,"entry":`:                                    false,
+	} {
+		t.Run(body, func(t *testing.T) {
+			t.Parallel()
+			in := classify(Delivery{Body: []byte(body)}, newTypes())
+			require.Equal(t, compares, in.unnamed)
+			require.Equal(t, compares || !json.Valid([]byte(body)), in.action == ActionQuarantined)
+		})
+	}
+
+	h := newEnv(t)
+	for i := range 3 {
+		require.Equal(t, ActionQuarantined, h.receive(fmt.Sprint("msg_", i), `{"event":"entry.publish",`+deal+`,"entry":null}`).Action)
+	}
+	h.receive("msg_3", `{"event":"entry.update",`+deal+`,"entry":{"id":1}}`)
+	require.Equal(t, []string{"full after_quarantine waiting"}, h.MustTexts("SELECT concat_ws(' ', kind, trigger, status) FROM reconciliation_run"))
+	require.Equal(t, []string{"body_quarantined: no document is named 4"}, h.MustTexts("SELECT rule || ': ' || subject || ' ' || occurrences FROM alert"))
+	require.EqualValues(t, 4, h.ledger().Quarantined)
+}
+
 // One bad row must not take its group with it.
 func TestReceiver_BadRowIsSetAside(t *testing.T) {
 	t.Parallel()
@@ -194,6 +242,7 @@ func TestReceiver_BadRowIsSetAside(t *testing.T) {
 	require.Equal(t, ActionRecompute, results[0].Value.Action)
 	require.Equal(t, ActionQuarantined, results[1].Value.Action)
 	require.Contains(t, h.MustText("SELECT quarantine_reason FROM inbox_event WHERE quarantine_reason IS NOT NULL"), "SQLSTATE 22021")
+	require.Equal(t, "after_quarantine", h.MustText("SELECT trigger FROM reconciliation_run"), "its document is refreshed all the same")
 	h.ledger()
 }
 

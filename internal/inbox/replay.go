@@ -46,6 +46,8 @@ type Replayed struct {
 	NothingToReplay int64 `json:"nothing_to_replay"`
 	// Documents is how many documents are refreshed, each once. A dead one is alive again.
 	Documents int64 `json:"documents"`
+	// WithoutEvent of them wait or are dead, and no event that waits names them.
+	WithoutEvent int64 `json:"documents_without_event"`
 }
 
 // One replays one event: ErrNoEvent when there is none. An event whose document
@@ -64,7 +66,8 @@ func (r *Replayer) One(ctx context.Context, id uuid.UUID, dryRun bool) (Replayed
 	return r.run(ctx, p, dryRun)
 }
 
-// All replays the events that the filter chooses; its Limit and Cursor do not count.
+// All replays the events that the filter chooses, and, unless it names an event, the
+// documents that are pending or dead without one. Limit and Cursor do not count.
 // A filter that cannot be used gives a *paging.FieldError.
 func (r *Replayer) All(ctx context.Context, f Filter, dryRun bool) (Replayed, error) {
 	f.Limit, f.Cursor = 0, ""
@@ -88,6 +91,7 @@ func (r *Replayer) All(ctx context.Context, f Filter, dryRun bool) (Replayed, er
 type plan struct {
 	events    int64
 	nothing   int64
+	alone     int64 // documents without an event
 	documents map[mirror.Key]bool
 }
 
@@ -104,6 +108,21 @@ func (r *Replayer) choose(ctx context.Context, db dbsqlc.DBTX, f Filter, args pg
 			var events int64
 			err := row.Scan(&key.UID, &key.DocumentID, &key.Locale, &events)
 			p.add(key, events)
+			return err
+		})
+		if err != nil {
+			return p, err
+		}
+	}
+	if f.Event == "" {
+		err := each(ctx, db, documentsWithoutEvent, args, func(row pgx.Rows) error {
+			var key mirror.Key
+			var events int64
+			err := row.Scan(&key.UID, &key.DocumentID, &key.Locale, &events)
+			if !p.documents[key] {
+				p.alone++
+				p.add(key, events)
+			}
 			return err
 		})
 		if err != nil {
@@ -153,7 +172,7 @@ func (r *Replayer) addAside(p *plan, body []byte) {
 // run requests the refreshes in chunks, each in its own transaction. After an error
 // those of the chunks before stay requested; running the replay again is harmless.
 func (r *Replayer) run(ctx context.Context, p plan, dryRun bool) (Replayed, error) {
-	done := Replayed{DryRun: dryRun, Events: p.events, NothingToReplay: p.nothing}
+	done := Replayed{DryRun: dryRun, Events: p.events, NothingToReplay: p.nothing, WithoutEvent: p.alone}
 	if dryRun {
 		done.Documents = int64(len(p.documents))
 		return done, nil

@@ -71,6 +71,16 @@ ORDER BY e.uid COLLATE "C", e.document_id COLLATE "C", e.locale COLLATE "C"`
 	documentsOpen     = documentColumns + fromOpen + chosen + byDocument
 	documentsDocument = documentColumns + fromDocument + chosen + byDocument
 
+	// Documents that are behind and of which no event waits: after the first load, a
+	// reconciliation or a replay. Their time is since when they wait.
+	documentsWithoutEvent = `SELECT s.uid, s.document_id, s.locale, 0::bigint AS events
+FROM entity_sync s
+WHERE s.done_seq < s.want_seq AND s.events = s.events_done
+	AND (CASE s.state WHEN 'dead' THEN 'dead' ELSE 'pending' END) = ANY (@statuses::text[])
+	AND (@entity::text = '' OR s.uid = @entity OR substring(s.uid FROM '[^.]*$') = @entity)
+	AND (@document_id::text = '' OR s.document_id = @document_id)
+	AND coalesce(s.pending_since, s.dead_at, now()) >= @since::timestamptz AND coalesce(s.pending_since, s.dead_at, now()) < @until::timestamptz`
+
 	// Ignored and quarantined events are read again from their bytes.
 	asideBodies = `SELECT e.body` + fromAside + chosen
 )

@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -15,11 +16,13 @@ import (
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/level"
 	"dealbox/internal/mirror"
+	"dealbox/internal/reconcile"
 )
 
 // write is RECEIVE of the sync protocol: bump the documents and insert their
-// jobs, insert and count the events with the bumped seq, alert. The order also
-// keeps the locks in one order over all writers: documents, events, counters, alerts.
+// jobs, insert and count the events with the bumped seq, request a comparison for those
+// that name no document, alert. The order also keeps the locks in one order over all
+// writers: documents, events, counters, runs, alerts.
 func (r *Receiver) write(ctx context.Context, tx pgx.Tx, writer int, group []incoming) ([]Receipt, error) {
 	seqs, err := r.mirror.Enqueue(ctx, tx, refreshesOf(group))
 	if err != nil {
@@ -42,7 +45,20 @@ func (r *Receiver) write(ctx context.Context, tx pgx.Tx, writer int, group []inc
 			return nil, err
 		}
 	}
+	if err := r.compareUnnamed(ctx, tx, group); err != nil {
+		return nil, err
+	}
 	return receipts, r.alertQuarantined(ctx, tx, group, receipts)
+}
+
+// compareUnnamed requests a full reconciliation when a delivery of the group is about a
+// document and does not name it. One that waits already is enough.
+func (r *Receiver) compareUnnamed(ctx context.Context, tx pgx.Tx, group []incoming) error {
+	if !slices.ContainsFunc(group, func(in incoming) bool { return in.unnamed }) {
+		return nil
+	}
+	_, err := r.runs.Request(ctx, tx, reconcile.Request{Extent: reconcile.Full, Trigger: reconcile.TriggerAfterQuarantine})
+	return err
 }
 
 // refreshesOf returns the distinct documents of the group, with how many events each has.
@@ -89,6 +105,8 @@ func insertParams(group []incoming, seqs map[mirror.Key]int64, slot int16) dbsql
 		p.Seqs = append(p.Seqs, seq)
 		p.Bodies = append(p.Bodies, in.body)
 		p.QuarantineReasons = append(p.QuarantineReasons, in.reason)
+		p.BodySizes = append(p.BodySizes, in.large.bytes())
+		p.BodyDigests = append(p.BodyDigests, in.large.digest())
 	}
 	return p
 }
@@ -126,26 +144,41 @@ func (r *Receiver) resolveDuplicates(ctx context.Context, tx pgx.Tx, group []inc
 	return nil
 }
 
-// alertQuarantined raises once for each reason, in their order, so that two
+// alertQuarantined raises once for each subject, in their order, so that two
 // groups take the locks of the same episodes in one order.
 func (r *Receiver) alertQuarantined(ctx context.Context, tx pgx.Tx, group []incoming, receipts []Receipt) error {
-	byReason := map[string][]incoming{}
+	last := map[string]incoming{}
 	for i, in := range group {
 		if in.action == ActionQuarantined && !receipts[i].Duplicate {
-			byReason[in.reason] = append(byReason[in.reason], in)
+			last[in.subject()] = in
 		}
 	}
-	for _, reason := range slices.Sorted(maps.Keys(byReason)) {
-		last := byReason[reason][len(byReason[reason])-1]
-		_, err := r.alerts.Raise(ctx, tx, alerting.Alert{
-			Rule: alerting.RuleBodyQuarantined, Subject: reason, Level: level.Warning,
-			Message: "an authentic webhook could not be read and is quarantined, so nothing was refreshed for it: " + reason + "; " +
-				"to see the body: dealbox events list --status quarantined",
-			Details: map[string]any{"event_id": last.id.String(), "event": last.env.Event, "bytes": len(last.body)},
-		})
-		if err != nil {
+	for _, subject := range slices.Sorted(maps.Keys(last)) {
+		if _, err := r.alerts.Raise(ctx, tx, last[subject].alert()); err != nil {
 			return fmt.Errorf("raise the quarantine alert: %w", err)
 		}
 	}
 	return nil
+}
+
+// subject is that of the alert about a quarantined delivery. What names no document is
+// one episode, which the comparison ends.
+func (in incoming) subject() string {
+	if in.unnamed {
+		return alerting.SubjectUnnamed
+	}
+	return in.reason
+}
+
+func (in incoming) alert() alerting.Alert {
+	a := alerting.Alert{
+		Rule: alerting.RuleBodyQuarantined, Subject: in.subject(), Level: level.Warning,
+		Message: alerting.BodyQuarantined(in.reason),
+		Details: map[string]any{"event_id": in.id.String(), "event": in.env.Event, "bytes": max(len(in.body), int(in.large.bytes()))},
+	}
+	if in.unnamed {
+		a.Message = alerting.BodyUnnamed(cmp.Or(in.env.Event, "webhook"), cmp.Or(in.env.UID, in.env.Model, "a content type that it does not name"), in.reason)
+		a.Details["uid"] = in.env.UID
+	}
+	return a
 }

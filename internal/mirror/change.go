@@ -23,6 +23,8 @@ type change struct {
 	// kind. Neither is set where Strapi no longer has the document.
 	deal    dbsqlc.DealUpsertParams
 	billing dbsqlc.BillingUpsertParams
+	// unreadable are the values of Strapi's answer that are null in the row for that reason.
+	unreadable []Unreadable
 }
 
 // mirroredRow is what a sync needs to know of a row of deal or billing.
@@ -38,7 +40,7 @@ type mirroredRow struct {
 // lock is needed: every writer of the row moves the version of its entity_sync row,
 // so a row that changes after this fails the compare-and-set.
 func (w *SyncWorker) readChange(ctx context.Context, tx pgx.Tx, a attempt, cur current) (change, error) {
-	c := change{attempt: a, current: cur}
+	c, r := change{attempt: a, current: cur}, reader{t: a.t, doc: cur.doc, refused: cur.refused}
 	var err error
 	if c.before, err = readRow(ctx, tx, a); err != nil {
 		return c, fmt.Errorf("read the row: %w", err)
@@ -46,10 +48,12 @@ func (w *SyncWorker) readChange(ctx context.Context, tx pgx.Tx, a attempt, cur c
 	switch {
 	case !cur.found:
 	case a.t.Kind == strapi.Deal:
-		c.deal, err = DealRow(a.t, a.key, cur.version, cur.doc)
+		c.deal = r.deal(a.key, cur.version)
 	default:
-		c.billing, err = w.billingRow(ctx, tx, a, cur)
+		c.billing = r.billing(w.dealUIDs[0], a.key, cur.version)
+		err = w.findDealUID(ctx, tx, &c.billing)
 	}
+	c.unreadable = r.unreadable
 	return c, err
 }
 
@@ -68,22 +72,21 @@ func readRow(ctx context.Context, tx pgx.Tx, a attempt) (row mirroredRow, err er
 	return row, err
 }
 
-// billingRow maps the billing and completes the type of its deal: Strapi's answer
-// names the deal but not its type, and the mirror knows it.
-func (w *SyncWorker) billingRow(ctx context.Context, tx pgx.Tx, a attempt, cur current) (dbsqlc.BillingUpsertParams, error) {
-	row, err := BillingRow(a.t, w.dealUIDs[0], a.key, cur.version, cur.doc)
-	if err != nil || row.DealDocumentID == nil || len(w.dealUIDs) == 1 {
-		return row, err
+// findDealUID completes the type of a billing's deal: Strapi's answer names the deal
+// but not its type, and the mirror knows it.
+func (w *SyncWorker) findDealUID(ctx context.Context, tx pgx.Tx, row *dbsqlc.BillingUpsertParams) error {
+	if row.DealDocumentID == nil || len(w.dealUIDs) == 1 {
+		return nil
 	}
 	uid, err := dbsqlc.New().DealUID(ctx, tx, *row.DealDocumentID)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return row, nil
+		return nil
 	}
 	if err != nil {
-		return row, fmt.Errorf("find the type of deal %s: %w", *row.DealDocumentID, err)
+		return fmt.Errorf("find the type of deal %s: %w", *row.DealDocumentID, err)
 	}
 	row.DealUID = &uid
-	return row, nil
+	return nil
 }
 
 // kind returns what mirror_change calls the change.

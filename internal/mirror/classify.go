@@ -49,7 +49,7 @@ func (s *Source) classifyFailure(ctx context.Context, t strapi.ContentType, key 
 	switch {
 	case ctx.Err() != nil, errors.As(cause, &away):
 		return cause // the job is being stopped, or Postgres is in trouble: nothing was learned
-	case errors.Is(cause, circuit.ErrOpen), isAnswer && !ambiguous(e) && !isSuspicion(cause):
+	case isMissing(cause), errors.Is(cause, circuit.ErrOpen), isAnswer && !ambiguous(e) && !isSuspicion(cause):
 		return aboutStrapi(cause)
 	}
 	whose, err := s.inquire(ctx, t, key)
@@ -95,7 +95,7 @@ func (s *Source) classifyList(ctx context.Context, t strapi.ContentType, cause e
 func (s *Source) inquire(ctx context.Context, t strapi.ContentType, key Key) (side, error) {
 	ctx, cancel := context.WithTimeout(ctx, classifyTimeout)
 	defer cancel()
-	err := s.checkList(ctx, t, checkTimeout)
+	err := s.checkList(ctx, t)
 	switch {
 	case err == nil:
 		if err = s.checkPeers(ctx, t, key); err != nil {
@@ -111,25 +111,30 @@ func (s *Source) inquire(ctx context.Context, t strapi.ContentType, key Key) (si
 // othersServed reports whether Strapi answers the list of another type.
 func (s *Source) othersServed(ctx context.Context, t strapi.ContentType) bool {
 	for _, other := range s.types {
-		if other.UID != t.UID && isAnswer(s.checkList(ctx, other, checkTimeout)) {
+		if other.UID != t.UID && isAnswer(s.checkList(ctx, other)) {
 			return true
 		}
 	}
 	return false
 }
 
-// checkList asks for a type's list, and again where Strapi failed at once: one failure
-// among many answers is no outage.
-func (s *Source) checkList(ctx context.Context, t strapi.ContentType, limit time.Duration) error {
+func (s *Source) checkList(ctx context.Context, t strapi.ContentType) error {
+	client := s.client.WithTimeout(checkTimeout)
+	return s.patiently(ctx, checkTimeout, func(ctx context.Context) error {
+		return client.CheckList(ctx, t, strapi.Query{Populate: relations(t)})
+	})
+}
+
+// patiently makes a request of which each try takes at most the limit, and makes it
+// again where Strapi failed at once: one failure among many answers is no outage.
+func (s *Source) patiently(ctx context.Context, limit time.Duration, request func(context.Context) error) error {
 	again := retry.Policy{
 		MaxRetries: min(s.policy.MaxRetries, 2), InitialDelay: min(s.policy.InitialDelay, 200*time.Millisecond),
 		MaxDelay: 500 * time.Millisecond, Base: 2, Try: limit,
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*limit) // a long Retry-After is not waited for
 	defer cancel()
-	return retry.Do(ctx, again, func(ctx context.Context) error {
-		return s.client.WithTimeout(limit).CheckList(ctx, t, strapi.Query{Populate: relations(t)})
-	})
+	return retry.Do(ctx, again, request)
 }
 
 // checkPeers asks for other documents of the type, one after the other until one is
@@ -141,13 +146,18 @@ func (s *Source) checkPeers(ctx context.Context, t strapi.ContentType, key Key) 
 	if err != nil {
 		return databaseError{fmt.Errorf("read other documents of %s: %w", t.Plural, err)}
 	}
+	known, err := s.shownOf(ctx, t)
+	if err != nil {
+		return err
+	}
 	var failed []error
 	for _, p := range peers {
 		limit := timeLeft(ctx) / time.Duration(max(enoughPeers-len(failed), 1))
 		if limit < peerTimeout {
 			break
 		}
-		_, err := s.client.WithTimeout(limit).Document(ctx, t, p.DocumentID, p.Locale, strapi.Published, strapi.Query{Populate: relations(t)})
+		query, _ := known.query(t, p.Locale)
+		_, err := s.client.WithTimeout(limit).Document(ctx, t, p.DocumentID, p.Locale, strapi.Published, query)
 		switch {
 		case err == nil:
 			return nil
@@ -158,8 +168,23 @@ func (s *Source) checkPeers(ctx context.Context, t strapi.ContentType, key Key) 
 	if len(failed) < enoughPeers {
 		return nil
 	}
-	return fmt.Errorf("Strapi lists %s, but answers none of its documents: %d of %d that Dealbox asked for failed, the last: %w",
-		t.Plural, len(failed)+1, len(failed)+1, failed[len(failed)-1])
+	return noDocumentError{len(failed), failed[len(failed)-1]}
+}
+
+// noDocumentError says that Strapi lists a type and answers none of its documents.
+type noDocumentError struct {
+	asked int
+	last  error
+}
+
+func (e noDocumentError) Error() string {
+	return fmt.Sprintf("Strapi's list answers, but none of %d other documents does; the last: %v", e.asked, e.last)
+}
+
+func (e noDocumentError) Unwrap() error { return e.last }
+
+func (e noDocumentError) inWords() string {
+	return fmt.Sprintf("its list answers, and none of its documents does (%d others were tried; the last: %s)", e.asked, strapi.Words(e.last))
 }
 
 func timeLeft(ctx context.Context) time.Duration {

@@ -135,7 +135,7 @@ func TestClassify_NoDocumentIsAnswered(t *testing.T) {
 				h.sync.paused.clear(key.UID)
 			}
 			require.Equal(t, "closed", h.MustText("SELECT state FROM circuit_breaker"))
-			require.Contains(t, h.MustText("SELECT message FROM alert"), "answers none of its documents")
+			require.Contains(t, h.MustText("SELECT message FROM alert"), "its list answers, and none of its documents does")
 
 			h.Fake.Faults.Clear()
 			require.NoError(t, h.sync.watchOnce(t.Context()))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"dealbox/internal/circuit"
@@ -21,6 +22,8 @@ const (
 	// listTimeout does the same for a page of a list: a reconciliation works in
 	// slices of 20 s.
 	listTimeout = 20 * time.Second
+	// maxDocument bounds one document with what is mirrored of it, in bytes.
+	maxDocument = 2 << 20
 )
 
 // current is how Strapi has a document now.
@@ -33,6 +36,8 @@ type current struct {
 	empty bool
 	// moved: the document is there, but under this key; see inItsLocale.
 	moved *Key
+	// refused are values that Postgres does not take, why by our names; see writeAround.
+	refused map[string]string
 }
 
 // Source reads documents and lists from Strapi. What is mirrored or compared is
@@ -45,6 +50,8 @@ type Source struct {
 	breaker *circuit.Breaker
 	policy  retry.Policy
 	types   []strapi.ContentType
+
+	attributes attributes
 }
 
 // NewSource makes a Source. The policy is for one request; attempts of a whole job
@@ -129,10 +136,13 @@ func listSilent(t strapi.ContentType, err error) error {
 }
 
 func (s *Source) document(ctx context.Context, t strapi.ContentType, key Key, v strapi.Version, breaker circuit.Snapshot) (doc strapi.Document, err error) {
-	query := strapi.Query{Populate: relations(t)}
-	err = s.call(ctx, key.String(), breaker.FailureCount > 0, func(ctx context.Context) error {
-		doc, err = s.client.WithTimeout(documentTimeout).Document(ctx, t, key.DocumentID, key.Locale, v, query)
-		return err
+	client := s.client.WithTimeout(documentTimeout).WithMaxBytes(maxDocument)
+	err = s.Ask(ctx, t, key.Locale, func(query strapi.Query) ([]strapi.Document, error) {
+		err := s.call(ctx, key.String(), breaker.FailureCount > 0, func(ctx context.Context) error {
+			doc, err = client.Document(ctx, t, key.DocumentID, key.Locale, v, query)
+			return err
+		})
+		return []strapi.Document{doc}, err
 	})
 	return doc, err
 }
@@ -160,16 +170,21 @@ func (s *Source) isEmpty(ctx context.Context, t strapi.ContentType, breaker circ
 }
 
 // List returns one page of a type's list, read by the retry policy. breaker is the
-// breaker's state from before: while it is not closed, List asks nothing. It populates
-// the relations, so that a relation which Strapi does not know is noticed here, too.
+// breaker's state from before: while it is not closed, List asks nothing.
 func (s *Source) List(ctx context.Context, t strapi.ContentType, q strapi.ListQuery, breaker circuit.Snapshot) (page strapi.Page, err error) {
 	if err := breaker.Err(); err != nil {
 		return page, err
 	}
-	q.Populate = relations(t)
-	err = s.callList(ctx, t, func(ctx context.Context) error {
-		page, err = s.client.WithTimeout(listTimeout).List(ctx, t, q)
-		return err
+	err = s.Ask(ctx, t, "*", func(query strapi.Query) ([]strapi.Document, error) {
+		q.Query = query
+		if !slices.Contains(query.Fields, updatedAt) {
+			q.Since = time.Time{} // hidden: Strapi refuses to filter by it, so the delta reads everything
+		}
+		err := s.callList(ctx, t, func(ctx context.Context) error {
+			page, err = s.client.WithTimeout(listTimeout).List(ctx, t, q)
+			return err
+		})
+		return page.Documents, err
 	})
 	return page, err
 }

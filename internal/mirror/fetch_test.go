@@ -62,12 +62,26 @@ func patient(c *strapitest.Config) { c.Policy.Try = time.Minute }
 // if it is the one that the list begins with.
 func TestFetch_TooLargeDocument(t *testing.T) {
 	t.Parallel()
-	h := newEnv(t)
-	key := h.Deal(fakestrapi.Values{"name": strings.Repeat("x", 17<<20)})
+	h := newEnv(t, func(c *strapitest.Config) { c.Strapi.Types[0].Attributes[1].Kind = fakestrapi.JSON })
+	key := h.Deal(fakestrapi.Values{"name": strings.Fields(strings.Repeat("x ", 1<<20))})
 	require.ErrorContains(t, h.refresh(key), "larger than")
 	require.Equal(t, 1, h.Entity(key).Failures)
 	require.Equal(t, "closed 0", h.breaker())
 	require.NoError(t, h.refresh(h.Deal(nil)), "its type is not paused")
+}
+
+// A text that is far too long costs no memory and not its document: the rest of it is not
+// kept, and an attribute that is not mapped is not in the request.
+func TestFetch_TooLongText(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t, func(c *strapitest.Config) {
+		c.Strapi.Types[0].Attributes = append(c.Strapi.Types[0].Attributes, fakestrapi.Attribute{Name: "body", Kind: fakestrapi.JSON})
+	})
+	long := strings.Repeat(`\u0e23"`, 3<<20)
+	key := h.Deal(fakestrapi.Values{"name": long, "owner": long[1:], "stage": "won", "body": strings.Fields(strings.Repeat("x ", 1<<20))})
+	require.NoError(t, h.refresh(key))
+	require.Equal(t, "won", h.MustText("SELECT concat(name, owner, stage) FROM deal"))
+	require.Contains(t, h.MustText("SELECT unreadable->>'owner' FROM entity_sync"), "is longer than 10000 characters")
 }
 
 // STRAPI_TIMEOUT may be longer than a job (here a minute): what hangs is noticed

@@ -3,7 +3,6 @@ package mirror
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -50,10 +49,14 @@ func (w *SyncWorker) raiseUnserved(ctx context.Context, t strapi.ContentType, ca
 func unservedAlert(t strapi.ContentType, cause error) alerting.Alert {
 	alert := alerting.Alert{
 		Rule: alerting.RuleStrapiUnusable, Subject: t.Plural, Level: level.Error,
-		Message: fmt.Sprintf("Strapi answers, but not with %s as Dealbox needs them (%v). Webhooks are stored and wait; the mirror keeps what it has. "+
-			"The cause is in Strapi, in a proxy before it, or in STRAPI_DEAL_TYPES, STRAPI_BILLING_TYPES and the FIELDS settings: "+
-			"'dealbox doctor' names what does not fit", t.Plural, cause),
+		Message: alerting.StrapiUnusable(t.Plural, strapi.Words(cause)),
 		Details: map[string]any{"type": t.UID, "error": cause.Error()},
+	}
+	if missing, ok := errors.AsType[missingError](cause); ok {
+		return missing.alert()
+	}
+	if none, ok := errors.AsType[noDocumentError](cause); ok {
+		alert.Message = alerting.StrapiUnusable(t.Plural, none.inWords())
 	}
 	var e *strapi.Error
 	if !errors.As(cause, &e) {
@@ -65,18 +68,15 @@ func unservedAlert(t strapi.ContentType, cause error) alerting.Alert {
 	switch e.Kind {
 	case strapi.Refused:
 		alert.Rule, alert.Subject, alert.Level = alerting.RuleStrapiTokenRefused, "", level.Critical
-		alert.Message = fmt.Sprintf("Strapi refuses STRAPI_API_TOKEN for %s (%v). Webhooks are stored and wait; the mirror keeps what it has. "+
-			"The token was deleted, has expired, or may not find and findOne: make one in Strapi that may, set it and restart Dealbox", t.Plural, cause)
+		alert.Message = alerting.StrapiTokenRefused(t.Plural, strapi.Words(cause))
 	case strapi.Blocked:
 		alert.Rule, alert.Subject, alert.Level = alerting.RuleStrapiBlocked, "", level.Critical
-		alert.Message = fmt.Sprintf("Something in front of Strapi refuses Dealbox: a firewall, a CDN, or a proxy that wants a login (%v). "+
-			"It is not Strapi, so STRAPI_API_TOKEN may well be right. Webhooks are stored and wait; the mirror keeps what it has. "+
-			"Let Dealbox's address and GET requests below /api pass there, or set STRAPI_URL to an address without it. Dealbox tries again by itself", cause)
+		alert.Message = alerting.StrapiBlocked(strapi.Words(cause))
 	}
 	return alert
 }
 
-func isRefused(err error) bool { return strapi.KindOf(err) == strapi.Refused }
+func isRefused(err error) bool { return strapi.KindOf(err) == strapi.Refused || isHidden(err) }
 
 func isBlocked(err error) bool { return strapi.KindOf(err) == strapi.Blocked }
 

@@ -47,7 +47,8 @@ func (w *SyncWorker) relinkedBillings(ctx context.Context, tx pgx.Tx, c change) 
 		if t.Kind != strapi.Billing || name == "" {
 			continue
 		}
-		ids, ok := strapi.RelationIDs(c.doc.Attributes[name])
+		raw, _ := strapi.Attribute(c.doc, name)
+		ids, ok := strapi.RelationIDs(raw)
 		if !ok {
 			continue // Strapi's answer does not show this relation
 		}

@@ -60,8 +60,9 @@ type SyncWorker struct {
 	dealUIDs []string
 	cfg      Config
 	paused   *typePauses
-	closed   chan struct{} // BreakerClosed makes Watch ask
-	probes   atomic.Int32  // probes that failed
+	closed   chan struct{}     // BreakerClosed makes Watch ask
+	probes   atomic.Int32      // probes that failed
+	unknown  map[string]string // what Watch has reported of unknown attributes, by uid
 }
 
 // NewSyncWorker makes the worker.
@@ -74,7 +75,7 @@ func NewSyncWorker(db store, queue *Queue, source *Source, forecast *revenue.For
 	}
 	w := &SyncWorker{
 		pool: db, queue: queue, source: source, forecast: forecast, alerts: alerts, cfg: cfg,
-		types: map[string]strapi.ContentType{}, paused: newTypePauses(),
+		types: map[string]strapi.ContentType{}, paused: newTypePauses(), unknown: map[string]string{},
 		closed: make(chan struct{}, 1),
 	}
 	for _, t := range cfg.Types {
@@ -194,6 +195,20 @@ func (a attempt) breaker() circuit.Snapshot {
 // write is step 3, in one transaction that is repeated after a conflict. It returns
 // false when the compare-and-set failed.
 func (w *SyncWorker) write(ctx context.Context, a attempt, cur current) (written bool, err error) {
+	written, err = w.writeOnce(ctx, a, cur)
+	if pgerr.IsBadValue(err) && cur.found {
+		written, err = w.writeAround(ctx, a, cur, err)
+	}
+	if err != nil && !pgerr.IsBadValue(err) && !errors.Is(err, errHeldBack) {
+		err = databaseError{err}
+	}
+	if err != nil {
+		return false, fmt.Errorf("write %s: %w", a.key, err)
+	}
+	return written, nil
+}
+
+func (w *SyncWorker) writeOnce(ctx context.Context, a attempt, cur current) (written bool, err error) {
 	for range conflictTries {
 		err = pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
 			written, err = w.writeTx(ctx, tx, &a, cur)
@@ -203,16 +218,28 @@ func (w *SyncWorker) write(ctx context.Context, a attempt, cur current) (written
 			break
 		}
 	}
-	if err != nil && !isBadValue(err) && !errors.Is(err, errHeldBack) {
-		err = databaseError{err}
-	}
-	if err != nil {
-		return false, fmt.Errorf("write %s: %w", a.key, err)
-	}
-	if a.row.BreakerFailureCount > 0 {
+	if err == nil && a.row.BreakerFailureCount > 0 {
 		w.endRun(ctx)
 	}
-	return written, nil
+	return written, err
+}
+
+// writeAround writes the document without the value that Postgres refuses. Its error
+// rarely names a column, so each is tried by itself, then none of them is written. It
+// returns the cause when the row is refused without any value, too.
+func (w *SyncWorker) writeAround(ctx context.Context, a attempt, cur current, cause error) (written bool, err error) {
+	fields, all := fieldsOf(a.t.Kind), map[string]string{}
+	for i := range len(fields) + 1 {
+		cur.refused = all
+		if i < len(fields) {
+			all[fields[i]] = pgerr.Message(cause)
+			cur.refused = map[string]string{fields[i]: pgerr.Message(cause)}
+		}
+		if written, err = w.writeOnce(ctx, a, cur); !pgerr.IsBadValue(err) {
+			return written, err
+		}
+	}
+	return false, cause
 }
 
 // endRun ends a run of failures that began while Strapi answered this attempt. Failure
@@ -239,7 +266,7 @@ func (w *SyncWorker) writeTx(ctx context.Context, tx pgx.Tx, a *attempt, cur cur
 	}
 	a.row.BreakerFailureCount, err = dbsqlc.New().EntityDone(ctx, tx, dbsqlc.EntityDoneParams{
 		UID: a.key.UID, DocumentID: a.key.DocumentID, Locale: a.key.Locale, Version: a.row.Version,
-		WantSeq: a.row.WantSeq, Events: a.row.Events, BegunAt: a.row.BegunAt,
+		WantSeq: a.row.WantSeq, Events: a.row.Events, BegunAt: a.row.BegunAt, Unreadable: c.unreadableByField(),
 		Breaker: w.source.breaker.Name(),
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -265,6 +292,9 @@ func (w *SyncWorker) writeTx(ctx context.Context, tx pgx.Tx, a *attempt, cur cur
 			return false, err
 		}
 	}
+	if err := w.reportUnreadable(ctx, tx, c); err != nil {
+		return false, err
+	}
 	if !changed {
 		return true, nil
 	}
@@ -278,7 +308,7 @@ func (w *SyncWorker) leaveDead(ctx context.Context, tx pgx.Tx, a attempt, cur cu
 	if !cur.found {
 		outcome = "deleted in Strapi"
 	}
-	_, err := w.alerts.Leave(ctx, tx, alerting.RuleEventDeadLettered, a.t.Plural, a.key.String(), outcome)
+	_, err := w.alerts.Leave(ctx, tx, alerting.RuleEventDeadLettered, "", a.key.String(), outcome)
 	return err
 }
 
@@ -339,7 +369,7 @@ func (w *SyncWorker) countFailure(ctx context.Context, a attempt, cause error) (
 		if errors.Is(err, pgx.ErrNoRows) || err != nil || after.State != "dead" {
 			return err
 		}
-		return w.raiseDead(ctx, tx, a, lastError)
+		return w.raiseDead(ctx, tx, a, cause)
 	})
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
@@ -357,26 +387,41 @@ func (w *SyncWorker) countFailure(ctx context.Context, a attempt, cause error) (
 }
 
 // raiseDead joins the document to the alert about dead letters of its type.
-func (w *SyncWorker) raiseDead(ctx context.Context, tx pgx.Tx, a attempt, cause string) error {
-	name, err := dbsqlc.New().DealName(ctx, tx, dbsqlc.DealNameParams{UID: a.key.UID, DocumentID: a.key.DocumentID, Locale: a.key.Locale})
+func (w *SyncWorker) raiseDead(ctx context.Context, tx pgx.Tx, a attempt, cause error) error {
+	doc, err := dbsqlc.New().DocumentDescribe(ctx, tx, dbsqlc.DocumentDescribeParams{UID: a.key.UID, DocumentID: a.key.DocumentID, Locale: a.key.Locale})
 	if err != nil {
-		return fmt.Errorf("read the name of %s: %w", a.key, err)
+		return fmt.Errorf("read what people know %s by: %w", a.key, err)
 	}
 	_, err = w.alerts.Raise(ctx, tx, alerting.Alert{
 		Rule: alerting.RuleEventDeadLettered, Subject: a.t.Plural, Level: level.Error,
-		Member: &alerting.Member{Key: a.key.String(), Name: name, Reason: cause},
+		Member: &alerting.Member{
+			Key: a.key.String(), Name: doc.Name, Value: doc.Value, Shown: shownOf(doc), Reason: reasonOf(cause),
+			Link: w.alerts.DocumentURL(a.key.UID, a.key.DocumentID, a.key.Locale),
+		},
 	})
 	return err
+}
+
+// shownOf says what the mirror shows of a document that could not be mirrored.
+func shownOf(doc dbsqlc.DocumentDescribeRow) string {
+	switch {
+	case !doc.IsShown:
+		return "nothing of it, because they do not have it"
+	case doc.UpdatedAt == nil:
+		return "the state before"
+	}
+	return "its state of " + doc.UpdatedAt.UTC().Format(time.DateTime+" MST")
+}
+
+// reasonOf says why a document could not be mirrored, in words for people.
+func reasonOf(cause error) string {
+	if strapi.KindOf(cause) == "" {
+		return cause.Error()
+	}
+	return strapi.Words(cause) + " for this document, and answers for the others"
 }
 
 // databaseError marks a write that failed, but not for a value of this document.
 type databaseError struct{ error }
 
 func (e databaseError) Unwrap() error { return e.error }
-
-// isBadValue reports whether a value does not fit its column, by our mapping or
-// by what Postgres answered (data exception, constraint, program limit).
-func isBadValue(err error) bool {
-	var field fieldError
-	return errors.As(err, &field) || pgerr.IsBadValue(err)
-}

@@ -404,21 +404,6 @@ func TestSync_SeveralWorkersOnOneDocumentCountOneAttempt(t *testing.T) {
 	require.Zero(t, h.Entity(key).Failures)
 }
 
-func TestSync_BadValueIsTheDocumentsFault(t *testing.T) {
-	t.Parallel()
-	h := newEnv(t, func(c *strapitest.Config) {
-		for i, a := range c.Strapi.Types[0].Attributes {
-			if a.Name == "deal_value" {
-				c.Strapi.Types[0].Attributes[i].Kind = fakestrapi.String
-			}
-		}
-	})
-	key := h.Deal(fakestrapi.Values{"deal_value": "a lot"})
-	require.ErrorContains(t, h.refresh(key), "attribute deal_value of api::pipeline-deal.pipeline-deal is not a number")
-	require.Equal(t, 1, h.Entity(key).Failures)
-	require.Contains(t, *h.Entity(key).LastError, "correct it in Strapi")
-}
-
 func TestSync_OpenBreakerAsksNothing(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t, func(c *strapitest.Config) { c.Breaker.FailureThreshold = 5 })

@@ -61,7 +61,8 @@ func (w *SyncWorker) watchOnce(ctx context.Context) error {
 		case countsForBreaker(err) && !isUnserved(err):
 			unanswered[t.UID] = err
 		case err != nil:
-			refused[strapi.KindOf(err)] = true
+			refused[strapi.Refused] = refused[strapi.Refused] || isRefused(err)
+			refused[strapi.Blocked] = refused[strapi.Blocked] || isBlocked(err)
 			if err := w.unserved(ctx, t, err); err != nil {
 				return err
 			}
@@ -109,7 +110,7 @@ const noDocument = "dealbox0asks0for0nothing"
 // 403 then and not 404. Any other answer to that request, or none, refuses nothing. A
 // type whose documents failed is served again when one of them is answered.
 func (w *SyncWorker) checkServed(ctx context.Context, t strapi.ContentType, d doubts) error {
-	if err := w.source.checkList(ctx, t, listTimeout); err != nil {
+	if err := w.source.patiently(ctx, listTimeout, func(ctx context.Context) error { return w.source.check(ctx, t) }); err != nil {
 		return err
 	}
 	if d.token || d.blocked {
@@ -141,9 +142,15 @@ func (w *SyncWorker) unserved(ctx context.Context, t strapi.ContentType, cause e
 func (w *SyncWorker) served(ctx context.Context, t strapi.ContentType, d doubts) error {
 	w.paused.clear(t.UID)
 	if d.unusable[t.Plural] {
-		if err := w.resolve(ctx, alerting.RuleStrapiUnusable, t.Plural, "Strapi serves the type again"); err != nil {
+		if err := w.resolve(ctx, alerting.RuleStrapiUnusable, t.Plural, alerting.EndStrapiUnusable(t.Plural)); err != nil {
 			return err
 		}
+	}
+	if err := w.resolve(ctx, alerting.RuleAttributeMissing, t.Plural, "Strapi shows the attributes again, or they are not mapped any more"); err != nil {
+		return err
+	}
+	if err := w.reportUnknown(ctx, t); err != nil {
+		return err
 	}
 	return w.queue.Wake(ctx, w.pool, t.UID)
 }
@@ -175,12 +182,12 @@ func (w *SyncWorker) recordWatch(ctx context.Context, unanswered map[string]erro
 // resolveRefusals ends the alerts about refusals that no type met any more.
 func (w *SyncWorker) resolveRefusals(ctx context.Context, d doubts, refused map[strapi.ErrorKind]bool) error {
 	if d.token && !refused[strapi.Refused] {
-		if err := w.resolve(ctx, alerting.RuleStrapiTokenRefused, "", "Strapi accepts the token"); err != nil {
+		if err := w.resolve(ctx, alerting.RuleStrapiTokenRefused, "", alerting.EndStrapiTokenRefused); err != nil {
 			return err
 		}
 	}
 	if d.blocked && !refused[strapi.Blocked] {
-		return w.resolve(ctx, alerting.RuleStrapiBlocked, "", "Dealbox reaches Strapi again: nothing in front of it refuses requests")
+		return w.resolve(ctx, alerting.RuleStrapiBlocked, "", alerting.EndStrapiBlocked)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -15,6 +16,7 @@ import (
 const (
 	lockNotAvailable = "55P03"
 	checkViolation   = "23514"
+	readOnly         = "25006"
 )
 
 // IsConflict reports whether a transaction met another one: a deadlock, a
@@ -70,7 +72,27 @@ func IsUnavailable(err error) bool {
 		"58": // system error
 		return true
 	}
-	return Code(err) == lockNotAvailable
+	return Code(err) == lockNotAvailable || IsReadOnly(err)
+}
+
+// IsReadOnly reports whether the server takes no writes: a standby, or a primary whose
+// administrator or hoster made it read-only.
+func IsReadOnly(err error) bool {
+	if Code(err) == readOnly {
+		return true
+	}
+	// A connection that target_session_attrs=read-write refused; pgx has no type for it.
+	var connect *pgconn.ConnectError
+	return errors.As(err, &connect) && strings.Contains(connect.Error(), "read only connection")
+}
+
+// Message returns what Postgres said, "" when err holds no error of it. It may quote a value.
+func Message(err error) string {
+	var answer *pgconn.PgError
+	if !errors.As(err, &answer) {
+		return ""
+	}
+	return answer.Message
 }
 
 func class(err error) string {

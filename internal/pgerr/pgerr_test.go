@@ -36,7 +36,7 @@ func TestKinds(t *testing.T) {
 		"input/output error":         {postgres("58030"), kinds{unavailable: true}},
 		"no such table":              {postgres("42P01"), kinds{missing: true}},
 		"syntax error":               {postgres("42601"), kinds{}},
-		"read-only transaction":      {postgres("25006"), kinds{}},
+		"read-only transaction":      {postgres("25006"), kinds{unavailable: true}},
 		"deadline":                   {context.DeadlineExceeded, kinds{unavailable: true}},
 		"network":                    {&net.OpError{Op: "read", Err: errors.New("reset")}, kinds{unavailable: true}},
 	} {

@@ -42,7 +42,7 @@ func newDealbox(t *testing.T, settings map[string]string) *dealbox {
 	require.NoError(t, err)
 	d.address = "http://127.0.0.1:" + port
 	d.env = map[string]string{
-		"DATABASE_URL": pgtest.URL(t), "PORT": port, "LOG_LEVEL": "error",
+		"DATABASE_URL": pgtest.URL(t), "PORT": port, "LOG_LEVEL": "error", "SHUTDOWN_DELAY": "0",
 		"STRAPI_BILLING_TYPES":  "api::billing.billing=billings," + construction + "=construction-billings",
 		"STRAPI_DEAL_FIELDS":    "status=deal_status",
 		"STRAPI_BILLING_FIELDS": "status=billing_status," + construction + ".amount=total",

@@ -78,19 +78,19 @@ func (w *Worker) rows(ctx context.Context, tx pgx.Tx, t strapi.ContentType, docs
 	return have, nil
 }
 
-// differs reports whether Strapi's document is not what the mirror has. A value that
-// fits no column differs: its sync reports that as a dead letter.
+// differs reports whether Strapi's document is not what the mirror has, compared as it
+// would be written: a value that cannot be read is null in both.
 func (w *Worker) differs(t strapi.ContentType, l listed, have row) bool {
 	if t.Kind == strapi.Deal {
-		want, err := mirror.DealRow(t, l.key, l.version, l.doc)
-		return err != nil || !sameDeal(want, *have.deal)
+		want, _ := mirror.DealRow(t, l.key, l.version, l.doc)
+		return !sameDeal(want, *have.deal)
 	}
-	want, err := mirror.BillingRow(t, w.dealUIDs[0], l.key, l.version, l.doc)
-	if err == nil && len(w.dealUIDs) > 1 {
+	want, _ := mirror.BillingRow(t, w.dealUIDs[0], l.key, l.version, l.doc)
+	if len(w.dealUIDs) > 1 && want.DealDocumentID != nil {
 		// Strapi does not name the deal's type; the sync finds it.
 		want.DealUID = have.billing.DealUID
 	}
-	return err != nil || !sameBilling(want, *have.billing)
+	return !sameBilling(want, *have.billing)
 }
 
 func (r row) published() bool {

@@ -30,10 +30,11 @@ type Trigger string
 
 // The triggers.
 const (
-	TriggerStart        Trigger = "start"
-	TriggerSchedule     Trigger = "schedule"
-	TriggerDemand       Trigger = "demand"
-	TriggerAfterRefusal Trigger = "after_refusal"
+	TriggerStart           Trigger = "start"
+	TriggerSchedule        Trigger = "schedule"
+	TriggerDemand          Trigger = "demand"
+	TriggerAfterRefusal    Trigger = "after_refusal"
+	TriggerAfterQuarantine Trigger = "after_quarantine"
 )
 
 // Request is what Queue.Request takes.

@@ -40,6 +40,8 @@ func (c *Client) refusal(r request, res *http.Response, body []byte) *Error {
 	}
 	e.Message = text.Line(c.redact(said.text(status)), maxMessage)
 	switch {
+	case e.Kind == Rejected:
+		e.Key = said.key()
 	case e.Kind == Refused:
 		e.Message += "; check the API token and what it may read"
 	case said.name == "":
@@ -94,8 +96,8 @@ func words(headers map[string]string) string {
 
 // errorAnswer is Strapi's {"data":null,"error":{…}}; the zero value is any other body.
 type errorAnswer struct {
-	status        int
-	name, message string
+	status                 int
+	name, message, details string
 }
 
 func parseErrorAnswer(body []byte) errorAnswer {
@@ -111,7 +113,36 @@ func parseErrorAnswer(body []byte) errorAnswer {
 	if json.Unmarshal(top["error"], &said) != nil {
 		return errorAnswer{}
 	}
-	return errorAnswer{said.Status, said.Name, said.Message}
+	return errorAnswer{said.Status, said.Name, said.Message, detailsKey(top["error"])}
+}
+
+// detailsKey returns error.details.key; details have other shapes, too.
+func detailsKey(raw json.RawMessage) string {
+	var said struct {
+		Details struct {
+			Key string `json:"key"`
+		} `json:"details"`
+	}
+	if json.Unmarshal(raw, &said) != nil {
+		return ""
+	}
+	return said.Details.Key
+}
+
+// key returns the name that Strapi does not know, from the details or the message.
+func (a errorAnswer) key() string {
+	if a.name != "ValidationError" {
+		return ""
+	}
+	if a.details != "" {
+		return a.details
+	}
+	key, isKey := strings.CutPrefix(a.message, "Invalid key ")
+	if !isKey {
+		return ""
+	}
+	key, _, _ = strings.Cut(key, " ")
+	return key
 }
 
 func (a errorAnswer) notFound() bool {

@@ -138,6 +138,13 @@ func (c *Client) WithTimeout(limit time.Duration) *Client {
 	return &limited
 }
 
+// WithMaxBytes returns a copy of the client that reads at most this many bytes of an answer.
+func (c *Client) WithMaxBytes(limit int64) *Client {
+	limited := *c
+	limited.maxBytes = min(c.maxBytes, limit)
+	return &limited
+}
+
 // Document reads one version of a document. A locale of "" means the default one.
 // The error is an *Error, or wraps ctx.Err() when ctx has ended.
 func (c *Client) Document(ctx context.Context, t ContentType, documentID, locale string, v Version, q Query) (Document, error) {
@@ -173,7 +180,8 @@ func (c *Client) Document(ctx context.Context, t ContentType, documentID, locale
 // which is too large to read does not speak for its type. The errors are those of
 // Document but for NotFound: the 404 of a list is a MissingRoute.
 func (c *Client) CheckList(ctx context.Context, t ContentType, q Query) error {
-	r := request{path: "/" + url.PathEscape(t.Plural), query: url.Values{"pagination[pageSize]": {"1"}, "fields[0]": {"documentId"}}}
+	r := request{path: "/" + url.PathEscape(t.Plural), query: url.Values{"pagination[pageSize]": {"1"}}}
+	q.Fields = []string{"documentId"}
 	q.addTo(r.query)
 	body, _, err := c.collection(ctx, r)
 	if err != nil {
@@ -218,6 +226,29 @@ func (c *Client) Listed(ctx context.Context, t ContentType, documentID, locale s
 	return len(list.documents) > 0, nil
 }
 
+// Sample reads one document of a type, published or not and in any locale; none where
+// there is none. Errors are those of CheckList.
+func (c *Client) Sample(ctx context.Context, t ContentType, q Query) ([]Document, error) {
+	r := request{path: "/" + url.PathEscape(t.Plural), query: url.Values{
+		"pagination[pageSize]": {"1"}, "status": {"draft"}, "locale": {"*"},
+	}}
+	q.addTo(r.query)
+	body, _, err := c.collection(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	list, fault := parseListAnswer(body)
+	if fault != "" {
+		return nil, r.fail(Unreadable, http.StatusOK, fault)
+	}
+	for _, raw := range list.documents {
+		if doc, fault := parseDocument(raw); fault == "" {
+			return []Document{doc}, nil
+		}
+	}
+	return nil, nil
+}
+
 // collection is get for a list, whose 404 is a missing route.
 func (c *Client) collection(ctx context.Context, r request) ([]byte, http.Header, error) {
 	body, header, err := c.get(ctx, r)
@@ -244,7 +275,7 @@ func (c *Client) get(ctx context.Context, r request) ([]byte, http.Header, error
 		return nil, nil, c.unreachable(ctx, limited, r, err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(res.Body, c.maxBytes+1))
+	body, err := io.ReadAll(io.LimitReader(&shortStrings{r: res.Body}, c.maxBytes+1))
 	switch {
 	case err != nil && res.StatusCode == http.StatusOK:
 		return nil, nil, c.unreachable(ctx, limited, r, err)
@@ -287,8 +318,18 @@ func stopped(ctx context.Context, r request) error {
 	return fmt.Errorf("strapi: %s: %w", r.op(), ctx.Err())
 }
 
-// redact takes the token out of a server's text: it may repeat what it received.
-func (c *Client) redact(s string) string { return strings.ReplaceAll(s, c.token, "[token]") }
+// MinToken is the least length of a token, in bytes. Strapi makes tokens of 256; what is
+// shorter was cut.
+const MinToken = 16
+
+// redact takes the token out of a server's text: it may repeat what it received. A token
+// of some letters would also stand in ordinary text.
+func (c *Client) redact(s string) string {
+	if len(c.token) < MinToken {
+		return s
+	}
+	return strings.ReplaceAll(s, c.token, "[token]")
+}
 
 // request is a GET below /api.
 type request struct {
@@ -310,9 +351,3 @@ func (r request) fail(kind ErrorKind, status int, message string) *Error {
 // op names the request in errors, without its query, which is long and the same
 // for each request of a type.
 func (r request) op() string { return "GET /api" + r.path }
-
-func (q Query) addTo(v url.Values) {
-	for _, name := range q.Populate {
-		v.Set("populate["+name+"][fields][0]", "documentId")
-	}
-}

@@ -534,6 +534,9 @@ func TestClient_ErrorTextIsSafe(t *testing.T) {
 		require.NotContains(t, e.Message, canaryToken[:10])
 		require.NotContains(t, e.Message, "\x1b")
 	}
+	short := mustClient(t, Config{BaseURL: serve(t, answer{status: 400, body: validationAnswer}).URL, Token: "e"})
+	_, err = getDocument(t.Context(), short)
+	require.Equal(t, "ValidationError: Invalid key nme", requireError(t, err).Message, "no word is hidden for a token of one letter")
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)

@@ -166,6 +166,9 @@ func (e Envelope) IsEntry() bool {
 	return false
 }
 
+// NamesType reports whether the event is about an entry whose content type is known.
+func (e Envelope) NamesType() bool { return e.IsEntry() && (e.UID != "" || e.Model != "") }
+
 func (m *member) required(name string) string {
 	switch {
 	case m.fault != "":

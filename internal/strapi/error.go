@@ -53,7 +53,10 @@ type Error struct {
 	// cf-ray, content-type and, of a redirect, the scheme and host of location. They are
 	// cleaned and bounded; nil where Strapi answered.
 	Headers map[string]string
-	err     error
+	// Key is the attribute that a Rejected request names and Strapi does not show; ""
+	// when it was rejected for another reason. Of a path it is one of the names.
+	Key string
+	err error
 }
 
 func (e *Error) Error() string {
@@ -71,6 +74,14 @@ func (e *Error) Transient() bool { return e.Kind == Unreachable || e.Kind == Una
 
 // RetryAfter returns Wait; retry.Do waits at least that long.
 func (e *Error) RetryAfter() time.Duration { return e.Wait }
+
+// KeyOf returns the Key of the *Error in err's tree, "" when there is none.
+func KeyOf(err error) string {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Key
+	}
+	return ""
+}
 
 // KindOf returns the kind of the *Error in err's tree, "" when there is none.
 func KindOf(err error) ErrorKind {

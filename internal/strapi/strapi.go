@@ -2,6 +2,8 @@
 // Client reads documents from the REST API.
 package strapi
 
+import "time"
+
 // Kind is what the documents of a content type are to Dealbox.
 type Kind string
 
@@ -19,8 +21,21 @@ type ContentType struct {
 	// Plural is the type's name in REST routes, such as pipeline-deals.
 	Plural string
 	// Fields maps our field names to theirs. A field that is absent here has
-	// the same name in both; one that is mapped to "" does not exist in Strapi.
+	// the same name in both; one that is mapped to "" does not exist in Strapi. A
+	// name with dots is a path through components and relations, such as money.amount.
 	Fields map[string]string
+	// Explicit are the fields of ours that a setting maps by name, in their order.
+	Explicit []string
+	// Location is where the day of a datetime is taken; nil is UTC.
+	Location *time.Location
+}
+
+// Zone returns Location, or UTC.
+func (t ContentType) Zone() *time.Location {
+	if t.Location == nil {
+		return time.UTC
+	}
+	return t.Location
 }
 
 // Field returns Strapi's name of our field, "" when the type has no such attribute.
@@ -40,9 +55,3 @@ const (
 	Published Version = "published"
 	Draft     Version = "draft"
 )
-
-// Query is what a request reads besides a document's own attributes.
-type Query struct {
-	// Populate names relations; their documentIds come with the document.
-	Populate []string
-}

@@ -81,12 +81,12 @@ func Sign(scheme Scheme, secret, id string, at time.Time, body []byte) (http.Hea
 		}
 		h.Set(headerID, id)
 		h.Set(headerTimestamp, stamp)
-		h.Set(headerSignature, versionPrefix+base64.StdEncoding.EncodeToString(standardMAC(key, id, stamp, body)))
+		h.Set(headerSignature, versionPrefix+base64.StdEncoding.EncodeToString(mac(key, standardPrefix(id, stamp), body)))
 	case SchemeTimestamped:
 		h.Set(headerPlainTimestamp, stamp)
-		h.Set(headerPlainSignature, hashPrefix+hex.EncodeToString(timestampedMAC(key, stamp, body)))
+		h.Set(headerPlainSignature, hashPrefix+hex.EncodeToString(mac(key, timestampedPrefix(stamp), body)))
 	case SchemeStrapi:
-		h.Set(headerStrapi, hashPrefix+hex.EncodeToString(bodyMAC(key, body)))
+		h.Set(headerStrapi, hashPrefix+hex.EncodeToString(mac(key, "", body)))
 	default:
 		return nil, fmt.Errorf("sign: unknown scheme %q; known are standard, timestamped, strapi and token", scheme)
 	}
@@ -102,17 +102,11 @@ func signToken(token string) (http.Header, error) {
 	return h, nil
 }
 
-func standardMAC(key []byte, id, stamp string, body []byte) []byte {
-	return mac(key, id+"."+stamp+".", body)
-}
+// standardPrefix is what SchemeStandard signs in front of the body.
+func standardPrefix(id, stamp string) string { return id + "." + stamp + "." }
 
-func timestampedMAC(key []byte, stamp string, body []byte) []byte {
-	return mac(key, stamp+".", body)
-}
-
-func bodyMAC(key, body []byte) []byte {
-	return mac(key, "", body)
-}
+// timestampedPrefix is what SchemeTimestamped signs in front of the body.
+func timestampedPrefix(stamp string) string { return stamp + "." }
 
 func mac(key []byte, prefix string, body []byte) []byte {
 	m := hmac.New(sha256.New, key)

@@ -15,8 +15,13 @@ func carries(h http.Header, names []string) bool {
 	return slices.ContainsFunc(names, func(name string) bool { return len(h[name]) > 0 })
 }
 
-// timestamp reads a header of Unix seconds. The signature is over the text, so one
-// moment must have one text: no sign, no leading zero.
+// milliDigits is how many digits a Unix time in milliseconds has, from 2001 to 2286. In
+// seconds that many would be tens of thousands of years away.
+const milliDigits = 13
+
+// timestamp reads a header of Unix seconds, or of milliseconds as Date.now() has them.
+// The signature is over the text, so one moment must have one text in each unit: no
+// sign, no leading zero.
 func timestamp(h http.Header, name string) (string, time.Time, bool) {
 	text, ok := single(h, name)
 	if !ok || len(text) > maxTimestamp || (text[0] == '0' && text != "0") {
@@ -27,11 +32,14 @@ func timestamp(h http.Header, name string) (string, time.Time, bool) {
 			return "", time.Time{}, false
 		}
 	}
-	seconds, err := strconv.ParseInt(text, 10, 64)
+	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
 		return "", time.Time{}, false
 	}
-	return text, time.Unix(seconds, 0), true
+	if len(text) == milliDigits {
+		return text, time.UnixMilli(n), true
+	}
+	return text, time.Unix(n, 0), true
 }
 
 // single returns the header's value. It reports false unless the header is there
@@ -76,6 +84,12 @@ func parseBase64(s string) ([]byte, bool) {
 	}
 	sum, err := base64.StdEncoding.Strict().DecodeString(s)
 	return sum, err == nil && len(sum) == sha256.Size
+}
+
+// parseHash reads a header with an HMAC-SHA256 in hex, with sha256= in front or without.
+func parseHash(h http.Header, name string) ([]byte, bool) {
+	value, _ := single(h, name)
+	return parseHex(strings.TrimPrefix(value, hashPrefix))
 }
 
 func parseHex(s string) ([]byte, bool) {

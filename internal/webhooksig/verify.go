@@ -1,10 +1,12 @@
 package webhooksig
 
 import (
+	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"hash"
 	"net/http"
 	"slices"
 	"strings"
@@ -63,11 +65,26 @@ type Verifier struct {
 	now       func() time.Time
 }
 
-// check is one accepted scheme: its headers, and the function that verifies them.
+// check is one accepted scheme: its headers, and the function that reads what they claim.
 type check struct {
 	headers []string
-	pass    func(http.Header, []byte) (Verified, error)
+	read    func(http.Header) (claim, error)
 }
+
+// claim is what the headers of one scheme say about a body.
+type claim struct {
+	verified Verified
+	// prefix is signed in front of the body.
+	prefix string
+	// macs are the signatures, one of which must be right. There may be none: then the
+	// header has signatures of unknown versions alone, and nothing can be right.
+	macs [][]byte
+	// at is the signed time; the zero time where the scheme signs none.
+	at time.Time
+}
+
+// signs reports whether the scheme signs the body. A static token was checked when it was read.
+func (c claim) signs() bool { return c.verified.Scheme != SchemeToken }
 
 // Verified is how a delivery was authenticated.
 type Verified struct {
@@ -154,13 +171,13 @@ func (v *Verifier) addChecks(accepted []Scheme) error {
 func (v *Verifier) check(s Scheme) check {
 	switch s {
 	case SchemeStandard:
-		return check{[]string{headerID, headerTimestamp, headerSignature}, v.standard}
+		return check{[]string{headerID, headerTimestamp, headerSignature}, readStandard}
 	case SchemeTimestamped:
-		return check{[]string{headerPlainTimestamp, headerPlainSignature}, v.timestamped}
+		return check{[]string{headerPlainTimestamp, headerPlainSignature}, readTimestamped}
 	case SchemeStrapi:
-		return check{[]string{headerStrapi, headerStrapi256}, v.strapi}
+		return check{[]string{headerStrapi, headerStrapi256}, readStrapi}
 	default:
-		return check{[]string{headerAuthorization}, v.token}
+		return check{[]string{headerAuthorization}, v.readToken}
 	}
 }
 
@@ -170,101 +187,159 @@ func (v *Verifier) check(s Scheme) check {
 //
 // Failure policy: closed. Verify refuses whatever is not exactly in form.
 func (v *Verifier) Verify(h http.Header, body []byte) (Verified, error) {
+	b, err := v.Begin(h)
+	if err != nil {
+		return Verified{}, err
+	}
+	_, _ = b.Write(body) // it cannot fail
+	return b.End()
+}
+
+// Begin checks what needs no body: that the headers of an accepted scheme are there and
+// in form, and a static token. Then write the raw bytes of the body, and call End. The
+// error is a *SignatureError.
+func (v *Verifier) Begin(h http.Header) (*Body, error) {
 	if len(h[headerContentEncoding]) > 0 {
 		// The signature is over the bytes before any encoding, which h does not have.
-		return Verified{}, &SignatureError{Code: CodeMalformed, Detail: "the body is encoded"}
+		return nil, &SignatureError{Code: CodeMalformed, Detail: "the body is encoded"}
 	}
-	var strongest Verified
+	b := &Body{verifier: v}
 	for _, c := range v.checks {
 		if !carries(h, c.headers) {
 			continue
 		}
-		passed, err := c.pass(h, body)
+		claimed, err := c.read(h)
 		if err != nil {
-			return Verified{}, err
+			return nil, err
 		}
-		if strongest.Scheme == "" {
-			strongest = passed
-		}
+		b.add(claimed)
 	}
-	if strongest.Scheme == "" {
-		return Verified{}, &SignatureError{Code: CodeMissing, Detail: "no header of an accepted scheme"}
+	if len(b.claims) == 0 {
+		return nil, &SignatureError{Code: CodeMissing, Detail: "no header of an accepted scheme"}
 	}
-	return strongest, nil
+	return b, nil
 }
 
-func (v *Verifier) standard(h http.Header, body []byte) (Verified, error) {
+// Body verifies the bytes that are written to it, and keeps none of them. It is not
+// safe for concurrent use.
+type Body struct {
+	verifier *Verifier
+	claims   []claim     // strongest first
+	sums     []hash.Hash // of each claim with a signature, one a key
+}
+
+func (b *Body) add(c claim) {
+	b.claims = append(b.claims, c)
+	if !c.signs() {
+		return
+	}
+	for _, key := range b.verifier.keys {
+		sum := hmac.New(sha256.New, key)
+		sum.Write([]byte(c.prefix))
+		b.sums = append(b.sums, sum)
+	}
+}
+
+// Write implements io.Writer. It never fails.
+func (b *Body) Write(p []byte) (int, error) {
+	for _, sum := range b.sums {
+		sum.Write(p)
+	}
+	return len(p), nil
+}
+
+// End returns how the whole body was authenticated. The error is a *SignatureError.
+func (b *Body) End() (Verified, error) {
+	sums := b.sums
+	for _, c := range b.claims {
+		if !c.signs() {
+			continue
+		}
+		ours := sums[:len(b.verifier.keys)]
+		sums = sums[len(ours):]
+		if !signed(c.macs, ours) {
+			return Verified{}, mismatch(c.verified.Scheme)
+		}
+		// After the signature, so that only one who knows the secret learns about our clock.
+		if !c.at.IsZero() && !b.verifier.fresh(c.at) {
+			return Verified{}, &SignatureError{
+				Code: CodeOutOfTolerance, Scheme: c.verified.Scheme, Detail: "the signed timestamp is too far from now",
+			}
+		}
+	}
+	return b.claims[0].verified, nil
+}
+
+// signed reports whether one of the keys made one of the MACs. It compares all of
+// them, so that its time does not depend on which.
+func signed(macs [][]byte, sums []hash.Hash) bool {
+	found := 0
+	for _, sum := range sums {
+		want := sum.Sum(nil)
+		for _, m := range macs {
+			found |= subtle.ConstantTimeCompare(want, m)
+		}
+	}
+	return found == 1
+}
+
+// fresh reports whether a signed time is near enough to now.
+func (v *Verifier) fresh(at time.Time) bool {
+	age := v.now().Sub(at)
+	return age <= v.tolerance && age >= -v.tolerance
+}
+
+func readStandard(h http.Header) (claim, error) {
 	id, ok := single(h, headerID)
 	if !ok || !validDeliveryID(id) {
-		return malformed(SchemeStandard, "webhook-id")
+		return claim{}, malformed(SchemeStandard, "webhook-id")
 	}
 	stamp, at, ok := timestamp(h, headerTimestamp)
 	if !ok {
-		return malformed(SchemeStandard, "webhook-timestamp")
+		return claim{}, malformed(SchemeStandard, "webhook-timestamp")
 	}
 	list, ok := single(h, headerSignature)
 	if !ok {
-		return malformed(SchemeStandard, "webhook-signature")
+		return claim{}, malformed(SchemeStandard, "webhook-signature")
 	}
 	macs, ok := parseSignatureList(list)
 	if !ok {
-		return malformed(SchemeStandard, "webhook-signature")
+		return claim{}, malformed(SchemeStandard, "webhook-signature")
 	}
-	if !v.signed(macs, func(key []byte) []byte { return standardMAC(key, id, stamp, body) }) {
-		return mismatch(SchemeStandard)
-	}
-	if err := v.fresh(SchemeStandard, at); err != nil {
-		return Verified{}, err
-	}
-	return Verified{Scheme: SchemeStandard, DeliveryID: id}, nil
+	return claim{Verified{Scheme: SchemeStandard, DeliveryID: id}, standardPrefix(id, stamp), macs, at}, nil
 }
 
-func (v *Verifier) timestamped(h http.Header, body []byte) (Verified, error) {
+func readTimestamped(h http.Header) (claim, error) {
 	stamp, at, ok := timestamp(h, headerPlainTimestamp)
 	if !ok {
-		return malformed(SchemeTimestamped, "X-Webhook-Timestamp")
+		return claim{}, malformed(SchemeTimestamped, "X-Webhook-Timestamp")
 	}
-	value, _ := single(h, headerPlainSignature)
-	digits, ok := strings.CutPrefix(value, hashPrefix)
+	sum, ok := parseHash(h, headerPlainSignature)
 	if !ok {
-		return malformed(SchemeTimestamped, "X-Webhook-Signature")
+		return claim{}, malformed(SchemeTimestamped, "X-Webhook-Signature")
 	}
-	sum, ok := parseHex(digits)
-	if !ok {
-		return malformed(SchemeTimestamped, "X-Webhook-Signature")
-	}
-	if !v.signed([][]byte{sum}, func(key []byte) []byte { return timestampedMAC(key, stamp, body) }) {
-		return mismatch(SchemeTimestamped)
-	}
-	if err := v.fresh(SchemeTimestamped, at); err != nil {
-		return Verified{}, err
-	}
-	return Verified{Scheme: SchemeTimestamped}, nil
+	return claim{Verified{Scheme: SchemeTimestamped}, timestampedPrefix(stamp), [][]byte{sum}, at}, nil
 }
 
-func (v *Verifier) strapi(h http.Header, body []byte) (Verified, error) {
+func readStrapi(h http.Header) (claim, error) {
 	name := headerStrapi
 	if len(h[headerStrapi256]) > 0 {
 		if len(h[headerStrapi]) > 0 {
-			return malformed(SchemeStrapi, "one of X-Strapi-Signature and X-Strapi-Signature-256")
+			return claim{}, malformed(SchemeStrapi, "one of X-Strapi-Signature and X-Strapi-Signature-256")
 		}
 		name = headerStrapi256
 	}
-	value, _ := single(h, name)
-	sum, ok := parseHex(strings.TrimPrefix(value, hashPrefix))
+	sum, ok := parseHash(h, name)
 	if !ok {
-		return malformed(SchemeStrapi, name)
+		return claim{}, malformed(SchemeStrapi, name)
 	}
-	if !v.signed([][]byte{sum}, func(key []byte) []byte { return bodyMAC(key, body) }) {
-		return mismatch(SchemeStrapi)
-	}
-	return Verified{Scheme: SchemeStrapi}, nil
+	return claim{verified: Verified{Scheme: SchemeStrapi}, macs: [][]byte{sum}}, nil
 }
 
-func (v *Verifier) token(h http.Header, _ []byte) (Verified, error) {
+func (v *Verifier) readToken(h http.Header) (claim, error) {
 	value, ok := single(h, headerAuthorization)
 	if !ok || len(value) <= len(bearerPrefix) || !strings.EqualFold(value[:len(bearerPrefix)], bearerPrefix) {
-		return malformed(SchemeToken, "Authorization")
+		return claim{}, malformed(SchemeToken, "Authorization")
 	}
 	// Hashed, so that the time of the comparison does not depend on the token's length either.
 	got := sha256.Sum256([]byte(value[len(bearerPrefix):]))
@@ -273,38 +348,15 @@ func (v *Verifier) token(h http.Header, _ []byte) (Verified, error) {
 		found |= subtle.ConstantTimeCompare(got[:], want[:])
 	}
 	if found != 1 {
-		return mismatch(SchemeToken)
+		return claim{}, mismatch(SchemeToken)
 	}
-	return Verified{Scheme: SchemeToken}, nil
+	return claim{verified: Verified{Scheme: SchemeToken}}, nil
 }
 
-// signed reports whether one of the keys made one of the MACs. It compares all of
-// them, so that its time does not depend on which.
-func (v *Verifier) signed(macs [][]byte, want func(key []byte) []byte) bool {
-	found := 0
-	for _, key := range v.keys {
-		w := want(key)
-		for _, m := range macs {
-			found |= subtle.ConstantTimeCompare(w, m)
-		}
-	}
-	return found == 1
+func malformed(s Scheme, what string) error {
+	return &SignatureError{Code: CodeMalformed, Scheme: s, Detail: what + " is missing, doubled or not in form"}
 }
 
-// fresh checks the signed time. It comes after the signature, so that only one who
-// knows the secret learns about our clock.
-func (v *Verifier) fresh(s Scheme, at time.Time) error {
-	age := v.now().Sub(at)
-	if age > v.tolerance || age < -v.tolerance {
-		return &SignatureError{Code: CodeOutOfTolerance, Scheme: s, Detail: "the signed timestamp is too far from now"}
-	}
-	return nil
-}
-
-func malformed(s Scheme, what string) (Verified, error) {
-	return Verified{}, &SignatureError{Code: CodeMalformed, Scheme: s, Detail: what + " is missing, doubled or not in form"}
-}
-
-func mismatch(s Scheme) (Verified, error) {
-	return Verified{}, &SignatureError{Code: CodeMismatch, Scheme: s, Detail: "it was not made with a secret that Dealbox knows"}
+func mismatch(s Scheme) error {
+	return &SignatureError{Code: CodeMismatch, Scheme: s, Detail: "it was not made with a secret that Dealbox knows"}
 }

@@ -3,6 +3,7 @@ package webhooksig
 import (
 	"encoding/base64"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -143,7 +144,7 @@ func TestVerifier_Verify_Standard(t *testing.T) {
 	signedAs := func(id, stamp string) http.Header {
 		key, err := ParseSecret(svixSecret)
 		require.NoError(t, err)
-		sum := standardMAC(key, id, stamp, []byte(svixBody))
+		sum := mac(key, standardPrefix(id, stamp), []byte(svixBody))
 		return headers("webhook-id", id, "webhook-timestamp", stamp,
 			"webhook-signature", "v1,"+base64.StdEncoding.EncodeToString(sum))
 	}
@@ -207,7 +208,14 @@ func TestVerifier_Verify_Standard(t *testing.T) {
 		"TooNew":                    {signedAs(svixID, "1614265631"), CodeOutOfTolerance},
 		"OldestAccepted":            {signedAs(svixID, "1614265030"), ""},
 		"NewestAccepted":            {signedAs(svixID, "1614265630"), ""},
-		"Milliseconds":              {signedAs(svixID, "1614265330000"), CodeOutOfTolerance},
+		"Milliseconds":              {signedAs(svixID, "1614265330999"), ""},
+		"MillisecondsTooOld":        {signedAs(svixID, "1614265029999"), CodeOutOfTolerance},
+		"MillisecondsTooNew":        {signedAs(svixID, "1614265630001"), CodeOutOfTolerance},
+		"MillisecondsOfOther":       {svix("webhook-timestamp", svixStamp+"000"), CodeMismatch},
+		"FractionalMilliseconds":    {signedAs(svixID, "1614265330000.0"), CodeMalformed},
+		"LeadingZeroMilliseconds":   {signedAs(svixID, "0614265330000"), CodeMalformed},
+		"Microseconds":              {signedAs(svixID, "1614265330000000"), CodeMalformed},
+		"TenthsOfMilliseconds":      {signedAs(svixID, "16142653300000"), CodeOutOfTolerance},
 		"Zero":                      {signedAs(svixID, "0"), CodeOutOfTolerance},
 		"FarFuture":                 {signedAs(svixID, strings.Repeat("9", 15)), CodeOutOfTolerance},
 		"UnsignedTimestampIsNoHint": {svix("webhook-timestamp", "1"), CodeMismatch},
@@ -266,7 +274,12 @@ func TestVerifier_Verify_TimestampedAndStrapi(t *testing.T) {
 		"StrapiJoinedByProxy":           {headers("X-Strapi-Signature", sum+", "+sum), "", CodeMalformed},
 		"StrapiEncodedBody":             {headers("X-Strapi-Signature", sum, "Content-Encoding", "br"), "", CodeMalformed},
 		"Timestamped":                   {stamped, SchemeTimestamped, ""},
-		"TimestampedBareHex":            {headers("X-Webhook-Timestamp", svixStamp, "X-Webhook-Signature", stampedSum[7:]), "", CodeMalformed},
+		"TimestampedBareHex":            {headers("X-Webhook-Timestamp", svixStamp, "X-Webhook-Signature", stampedSum[7:]), SchemeTimestamped, ""},
+		"TimestampedBareHexOfOther":     {headers("X-Webhook-Timestamp", svixStamp, "X-Webhook-Signature", sum), "", CodeMismatch},
+		"TimestampedPrefixTwice":        {headers("X-Webhook-Timestamp", svixStamp, "X-Webhook-Signature", "sha256="+stampedSum), "", CodeMalformed},
+		"TimestampedEmpty":              {headers("X-Webhook-Timestamp", svixStamp, "X-Webhook-Signature", ""), "", CodeMalformed},
+		"TimestampedMilliseconds":       {stampedAs("1614265330000"), SchemeTimestamped, ""},
+		"TimestampedMillisecondsTooOld": {stampedAs("1614265029000"), "", CodeOutOfTolerance},
 		"TimestampedSHA1":               {headers("X-Webhook-Timestamp", svixStamp, "X-Webhook-Signature", "sha1="+stampedSum[7:]), "", CodeMalformed},
 		"TimestampedPrefixOfSignature":  {headers("X-Webhook-Timestamp", svixStamp, "X-Webhook-Signature", stampedSum[:70]), "", CodeMalformed},
 		"TimestampedNoTimestamp":        {headers("X-Webhook-Signature", stampedSum), "", CodeMalformed},
@@ -391,6 +404,42 @@ func TestVerifier_Verify_Tolerance(t *testing.T) {
 			requireCode(t, CodeOutOfTolerance, err)
 		}
 	}
+}
+
+// What needs no body is refused before there is one, and a body in pieces is the body.
+func TestVerifier_Begin(t *testing.T) {
+	t.Parallel()
+	const token = "a-static-token-of-a-stock-strapi"
+	v := mustVerifier(t, Config{Secrets: []string{"other", svixSecret}, Token: token})
+	for _, c := range []struct {
+		header http.Header
+		code   string
+	}{
+		{http.Header{}, CodeMissing},
+		{svix("webhook-signature", "v1,"), CodeMalformed},
+		{headers("Authorization", "Bearer wrong"), CodeMismatch},
+		{merge(svix(), headers("X-Strapi-Signature", "")), CodeMalformed},
+	} {
+		_, err := v.Begin(c.header)
+		requireCode(t, c.code, err)
+	}
+	all := merge(svix(), mustSign(t, SchemeStrapi, svixSecret, "", vectorTime, svixBody), headers("Authorization", "Bearer "+token))
+	for _, size := range []int{1, 7, len(svixBody)} {
+		body, err := v.Begin(all)
+		require.NoError(t, err)
+		for piece := range slices.Chunk([]byte(svixBody), size) {
+			_, err := body.Write(piece)
+			require.NoError(t, err)
+		}
+		got, err := body.End()
+		require.NoError(t, err)
+		require.Equal(t, Verified{SchemeStandard, svixID}, got)
+	}
+	cut, err := v.Begin(all)
+	require.NoError(t, err)
+	_, _ = cut.Write([]byte(svixBody[:len(svixBody)-1]))
+	_, err = cut.End()
+	requireCode(t, CodeMismatch, err)
 }
 
 func TestNewVerifier_Refuses(t *testing.T) {

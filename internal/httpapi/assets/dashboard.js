@@ -54,7 +54,7 @@ function showLive(live) {
 function showHealth(h) {
   const now = Date.parse(h.timestamp);
   setText(byId("version"), h.version);
-  showBanner(diagnose(h, now));
+  showBanner(diagnose(h));
   showSides(h.services);
   once("ledger", { ...h.ledger, late: failed(h, "ledger:oldest_pending") }, showLedger);
   showBreaker(h.circuit_breaker, now);
@@ -63,7 +63,7 @@ function showHealth(h) {
   once("checks", h.checks, showChecks);
 }
 
-const marks = { healthy: "✓", degraded: "!", unhealthy: "✕", unknown: "?" };
+const marks = { healthy: "✓", notice: "i", degraded: "!", unhealthy: "✕", unknown: "?" };
 
 function showBanner({ state, title, text, reasons }) {
   byId("banner").dataset.state = state;
@@ -110,7 +110,9 @@ function showLedger(l) {
 function balance(l) {
   const total = l.processed + l.pending + l.dead + l.ignored + l.quarantined;
   const adds = total === l.received ? `${number(total)} = ${number(l.received)}: it adds up.` : `The parts make ${number(total)}, not ${number(l.received)}: this is a bug in Dealbox, please report it.`;
-  return l.pending > 0 ? `${adds} The oldest pending event has been waiting for ${span(l.oldest_pending_age_seconds)}.` : `${adds} No event is pending.`;
+  const d = l.documents;
+  const waits = d.pending > 0 ? `${number(d.pending)} documents wait, the oldest for ${span(l.oldest_pending_age_seconds)}.` : "No document waits.";
+  return `${adds} ${waits}${d.dead > 0 ? ` ${number(d.dead)} documents are dead letters, with or without an event.` : ""}`;
 }
 
 function showBreaker(b, now) {
@@ -119,6 +121,7 @@ function showBreaker(b, now) {
   setText(state, { closed: "Closed", open: "Open", half_open: "Half open" }[b.state] ?? "Unknown");
   const meaning = { closed: "calls go through", open: "no calls are made", half_open: "one probe decides whether it closes" }[b.state] ?? "–";
   const details = [["meaning", meaning], ["failures in a row", number(b.failure_count)]];
+  if (b.forced) details.push(["held by", `${b.forced.by} since ${clock(b.forced.since)}: ${b.forced.reason || "no reason given"}`]);
   if (b.opened_at) details.push(["open since", `${clock(b.opened_at)} (${ago(b.opened_at, now)})`]);
   if (b.retry_at) details.push(["next probe", until(b.retry_at, now)]);
   once("breaker", details, () => byId("breaker-details").replaceChildren(...details.flatMap(([t, d]) => [el("dt", {}, t), el("dd", {}, d)])));

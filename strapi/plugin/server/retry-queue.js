@@ -6,7 +6,7 @@ const { discard } = require('./delivery');
 // As many as Strapi itself sends at once.
 const CONCURRENCY = 5;
 
-// Bytes of bodies that may wait for one URL; Dealbox takes up to 1 MiB in one.
+// Bytes of bodies that may wait for one URL; Dealbox takes up to 16 MiB in one.
 const MAX_BYTES = 32 * 1024 * 1024;
 
 /**

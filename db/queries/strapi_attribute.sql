@@ -1,0 +1,16 @@
+-- name: StrapiAttributes :many
+-- What is known of the attributes of a type.
+SELECT name, (seen_at IS NOT NULL)::boolean AS seen, (absent_since IS NOT NULL)::boolean AS absent FROM strapi_attribute WHERE uid = @uid;
+
+-- name: StrapiAttributesShown :exec
+-- Strapi shows these attributes.
+INSERT INTO strapi_attribute AS a (uid, name, seen_at)
+SELECT @uid, n.name, now() FROM unnest(@names::text[]) AS n (name) ORDER BY n.name COLLATE "C"
+ON CONFLICT (uid, name) DO UPDATE SET seen_at = coalesce(a.seen_at, now()), absent_since = NULL
+WHERE a.seen_at IS NULL OR a.absent_since IS NOT NULL;
+
+-- name: StrapiAttributesAbsent :exec
+-- Strapi does not show these attributes.
+INSERT INTO strapi_attribute AS a (uid, name, absent_since)
+SELECT @uid, n.name, now() FROM unnest(@names::text[]) AS n (name) ORDER BY n.name COLLATE "C"
+ON CONFLICT (uid, name) DO UPDATE SET absent_since = now() WHERE a.absent_since IS NULL;

@@ -1,0 +1,166 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"dealbox/internal/dbsqlc"
+	"dealbox/internal/pgerr"
+)
+
+const (
+	// maxCommitAge is how long a commit proves that the next one will succeed. After
+	// it, whoever asks starts a probe, so an idle process that is asked writes one row
+	// in this time.
+	maxCommitAge = 10 * time.Second
+	// probeInterval is the least time between two probes while they fail: webhooks are
+	// accepted again about a second after the database takes them.
+	probeInterval = time.Second
+)
+
+// Commits knows whether this process can commit a webhook now. Real deliveries say so;
+// where none came lately, or the last one failed, a probe does. It is safe for
+// concurrent use.
+type Commits struct {
+	probe func(context.Context) error
+
+	probing sync.Mutex // held while a probe runs
+
+	mu     sync.Mutex
+	last   outcome
+	failed time.Time // the first failure since the last success
+}
+
+// outcome is that of a commit or a probe.
+type outcome struct {
+	at     time.Time // zero: there was none yet
+	err    error
+	probed bool
+}
+
+// NewCommits makes it. Probe commits as a delivery does and leaves nothing behind.
+func NewCommits(probe func(context.Context) error) *Commits { return &Commits{probe: probe} }
+
+// Note records the outcome of a delivery's commit. A caller that went away says
+// nothing about the database.
+func (c *Commits) Note(err error) {
+	if !errors.Is(err, context.Canceled) {
+		c.note(outcome{at: time.Now(), err: err})
+	}
+}
+
+func (c *Commits) note(o outcome) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if o.err == nil {
+		c.failed = time.Time{}
+	} else if c.failed.IsZero() {
+		c.failed = o.at
+	}
+	c.last = o
+}
+
+// Check returns a *NotReadyError when the last commit failed and a probe fails, too.
+// It waits for a probe only then; else a probe that is due runs behind it.
+func (c *Commits) Check(ctx context.Context) error {
+	last, _ := c.state()
+	switch {
+	case !last.at.IsZero() && last.err == nil:
+		if time.Since(last.at) > maxCommitAge && c.probing.TryLock() {
+			go func() {
+				defer c.probing.Unlock()
+				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ProbeTimeout)
+				defer cancel()
+				c.runProbe(ctx)
+			}()
+		}
+		return nil
+	case last.probed && time.Since(last.at) < probeInterval:
+		return notReady(last.err)
+	}
+	c.probing.Lock()
+	defer c.probing.Unlock()
+	if now, _ := c.state(); !now.at.After(last.at) { // else another caller has probed meanwhile
+		c.runProbe(ctx)
+	}
+	last, _ = c.state()
+	return notReady(last.err)
+}
+
+// FailingSince returns since when no webhook could be committed; zero while one can.
+func (c *Commits) FailingSince() time.Time {
+	_, failed := c.state()
+	return failed
+}
+
+func (c *Commits) state() (last outcome, failed time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.last, c.failed
+}
+
+// runProbe notes the outcome of one probe. The caller holds probing.
+func (c *Commits) runProbe(ctx context.Context) {
+	begun := time.Now()
+	err := c.probe(ctx)
+	if last, _ := c.state(); err != nil && last.err == nil && last.at.After(begun) {
+		return // a delivery was committed while the probe failed
+	}
+	c.note(outcome{at: time.Now(), err: err, probed: true})
+}
+
+// CheckReady returns a *NotReadyError when a webhook cannot be committed now. It
+// does not ask Strapi: while Strapi is away, webhooks are still accepted. Nil commits
+// checks what one statement shows.
+func CheckReady(ctx context.Context, db dbsqlc.DBTX, commits *Commits) error {
+	ready, err := dbsqlc.New().HealthReady(ctx, db)
+	switch {
+	case err != nil:
+		return notReady(err)
+	case ready.ReadOnly:
+		return errReadOnly(nil)
+	case !ready.PartitionExists:
+		return errNoPartition()
+	case commits == nil:
+		return nil
+	}
+	return commits.Check(ctx)
+}
+
+// notReady returns what a failed commit or statement means; nil for nil.
+func notReady(err error) error {
+	switch code := pgerr.Code(err); {
+	case err == nil:
+		return nil
+	case pgerr.IsReadOnly(err):
+		return errReadOnly(err)
+	case code == "53100": // disk_full
+		return &NotReadyError{Code: "disk_full", Message: "Postgres has no disk space left", First: "free disk space on the database's machine, or make its disk larger", Err: err}
+	case code == "53300": // too_many_connections
+		return &NotReadyError{Code: "too_many_connections", Message: "Postgres accepts no more connections", First: "raise max_connections of Postgres, or lower DATABASE_MAX_CONNS", Err: err}
+	case code == "55P03": // lock_not_available
+		return &NotReadyError{Code: "database_locked", Message: "another session holds a lock on the tables that a webhook is stored in",
+			First: "find the session: select pid, query from pg_stat_activity where pid = any(pg_blocking_pids(…)); end it with pg_terminate_backend", Err: err}
+	case code == "23514": // check_violation: no partition takes the row
+		return errNoPartition()
+	case code == "" || pgerr.IsUnavailable(err):
+		return errUnavailable(err)
+	}
+	return &NotReadyError{Code: "not_committed", Message: "Postgres refuses to store a webhook", First: "read the error in the log", Err: err}
+}
+
+func errUnavailable(err error) *NotReadyError {
+	return &NotReadyError{Code: "database_unavailable", Message: "Postgres does not answer",
+		First: "check that Postgres runs, that this machine reaches it, and what blocks it", Err: err}
+}
+
+func errReadOnly(err error) *NotReadyError {
+	return &NotReadyError{Code: "database_read_only", Message: "Postgres is read-only",
+		First: "after a failover, point DATABASE_URL at the new primary, or name all hosts in it; else find out why this one is read-only (SHOW transaction_read_only, pg_is_in_recovery())", Err: err}
+}
+
+func errNoPartition() *NotReadyError {
+	return &NotReadyError{Code: "no_partition", Message: "the inbox has no partition for today", First: "run a worker, which makes it; its log says why it cannot"}
+}
