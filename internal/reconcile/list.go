@@ -52,7 +52,8 @@ func (s *sweep) rowCursor() int64 {
 // short one may only mean that something between left rows out. A delta concludes
 // nothing from what is not there, so it saves that request.
 func (s *sweep) next(row *dbsqlc.ReconciliationType, p part, page strapi.Page) dbsqlc.ReconciliationAdvanceParams {
-	if page.Last > 0 && !(row.Kind == string(Delta) && page.Rows < page.Size) {
+	isEnd := page.Last == 0 || row.Kind == string(Delta) && page.Rows < page.Size
+	if !isEnd {
 		return dbsqlc.ReconciliationAdvanceParams{Stage: s.run.Stage, Cursor: strconv.FormatInt(page.Last, 10)}
 	}
 	if p == partDrafts && page.Rows == 0 && s.run.Cursor == "" {

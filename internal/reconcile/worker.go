@@ -228,10 +228,7 @@ func (w *Worker) work(ctx context.Context, run dbsqlc.ReconciliationRun, end tim
 		if !first && time.Now().After(end) {
 			return afterSlice, w.endLease(ctx, run)
 		}
-		over, err := s.step(ctx)
-		if failed, ok := errors.AsType[typeError](err); ok && (first || !isLate(err)) {
-			over, err = false, s.typeFailed(ctx, failed)
-		}
+		over, err := s.stepOrFail(ctx, first)
 		switch {
 		case err == nil && over:
 			return afterRun, w.finish(ctx, run, nil)
@@ -248,6 +245,16 @@ func (w *Worker) work(ctx context.Context, run dbsqlc.ReconciliationRun, end tim
 		}
 		return afterStop, w.finish(ctx, run, err)
 	}
+}
+
+// stepOrFail does a step, and ends the comparison of its type if that fails. One that only
+// ran out of time is done again in the next slice, unless it had a slice for itself.
+func (s *sweep) stepOrFail(ctx context.Context, first bool) (over bool, err error) {
+	over, err = s.step(ctx)
+	if failed, ok := errors.AsType[typeError](err); ok && (first || !isLate(err)) {
+		return false, s.typeFailed(ctx, failed)
+	}
+	return over, err
 }
 
 // errTakenOver means that another runner holds the run, so nothing more may be written.
