@@ -211,10 +211,13 @@ var rules = []Rule{
 	},
 	{
 		Name: RuleStartRefused, Levels: []level.Level{level.Critical},
-		Means:  "a process of Dealbox refuses to start, mostly because the schema is behind it",
-		Clears: "a process starts",
-		Quiet:  []Quiet{{After: 30 * time.Minute}},
-		First:  "dealbox migrate up, with the program of the new version",
+		Side:    "Dealbox",
+		Means:   "a process of Dealbox refuses to start, mostly because the schema is behind it",
+		Example: StartRefused("web-1", "the database schema is behind this program"),
+		End:     EndStartRefused,
+		Clears:  "a process starts",
+		Quiet:   []Quiet{{After: 30 * time.Minute}},
+		First:   "dealbox migrate up, with the program of the new version",
 	},
 	{
 		Name: RuleStrapiTokenRefused, Levels: []level.Level{level.Critical},
