@@ -17,7 +17,7 @@ import (
 // AttributeMissing is the text of RuleAttributeMissing: attributes by Strapi's names,
 // columns by ours, and the setting that maps the first of them, field.
 func AttributeMissing(attributes, plural, uid, columns, setting, field string) string {
-	return fmt.Sprintf("Strapi does not show %s of %s (%s) any more, which Dealbox mirrors as %s. The cause is on Strapi's side: it was renamed, removed or made "+
+	return fmt.Sprintf("Strapi does not show %s of %s (%s), which Dealbox mirrors as %s. The cause is on Strapi's side: it was renamed, removed or made "+
 		"private, or the token may not read it. Dealbox writes nothing to %s until then: the mirror and the forecast keep the values of {since}, webhooks are stored and wait. "+
 		"Take the change back in Strapi; or give the token find on the type that it leads to; or name the new attribute, %s=%s=new_name; or, if it is gone on purpose, "+
 		"%s=%s=. It heals by itself once Strapi shows it", attributes, plural, uid, columns, plural, setting, field, setting, field)
