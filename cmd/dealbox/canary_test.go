@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/fakestrapi"
+	"dealbox/internal/pgtest"
 )
 
 // Whatever goes wrong, no secret is in the log, in answers, in metrics or in the tables
@@ -24,7 +25,7 @@ func TestServe_ShowsNoSecret(t *testing.T) {
 		"API_TOKEN", secret("reads"), "ADMIN_TOKEN", "ann="+secret("ann"),
 		"ALERT_WEBHOOK_URL", "http://127.0.0.1:1/"+canary+"?key="+canary, "ALERT_WEBHOOK_SECRET", secret("alerts"), "ALERT_NOTIFY_LEVEL", "info",
 		"HEARTBEAT_URL", "http://127.0.0.1:1/"+canary)
-	log := &sharedLog{}
+	log := &pgtest.Log{}
 	h.log = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	h.serve()
 	var answers strings.Builder

@@ -48,3 +48,12 @@ LIMIT @max_rows;
 
 -- name: EntityWithoutEvent :one
 SELECT count(*) FROM entity_sync s WHERE s.done_seq < s.want_seq AND (s.state = 'dead') = @dead::boolean AND s.events = s.events_done;
+
+-- name: EntityTypes :many
+-- The types of which documents are known: a loose index scan.
+WITH RECURSIVE known AS (
+    (SELECT e.uid FROM entity_sync e ORDER BY e.uid LIMIT 1)
+    UNION ALL
+    SELECT (SELECT s.uid FROM entity_sync s WHERE s.uid > k.uid ORDER BY s.uid LIMIT 1) FROM known k WHERE k.uid IS NOT NULL
+)
+SELECT uid::text FROM known WHERE uid IS NOT NULL;

@@ -75,6 +75,36 @@ func (q *Queries) EntityBehind(ctx context.Context, db DBTX, arg EntityBehindPar
 	return items, nil
 }
 
+const entityTypes = `-- name: EntityTypes :many
+WITH RECURSIVE known AS (
+    (SELECT e.uid FROM entity_sync e ORDER BY e.uid LIMIT 1)
+    UNION ALL
+    SELECT (SELECT s.uid FROM entity_sync s WHERE s.uid > k.uid ORDER BY s.uid LIMIT 1) FROM known k WHERE k.uid IS NOT NULL
+)
+SELECT uid::text FROM known WHERE uid IS NOT NULL
+`
+
+// The types of which documents are known: a loose index scan.
+func (q *Queries) EntityTypes(ctx context.Context, db DBTX) ([]string, error) {
+	rows, err := db.Query(ctx, entityTypes)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var uid string
+		if err := rows.Scan(&uid); err != nil {
+			return nil, err
+		}
+		items = append(items, uid)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const entityWithoutEvent = `-- name: EntityWithoutEvent :one
 SELECT count(*) FROM entity_sync s WHERE s.done_seq < s.want_seq AND (s.state = 'dead') = $1::boolean AND s.events = s.events_done
 `
