@@ -30,8 +30,8 @@ type mutant struct {
 	// unasked: the list answers, but whoever asks it for the breaker gets 503. So it opens as if nobody
 	// had asked.
 	unasked bool
-	// untold: the list does not say that it has the document.
-	untold bool
+	// silent: the list does not say that it has the document.
+	silent bool
 	// ill is what Strapi answers for half of the documents from the beginning, so that
 	// a mutant which needs it is met sooner.
 	ill int
@@ -55,7 +55,7 @@ func mutants() []*mutant {
 		{name: "River unique jobs, completed ones too", unique: &river.UniqueOpts{ByArgs: true}},
 		{name: "the payload applied as it arrives", payload: true},
 		{name: "404 is deleted, drafts not asked", noDrafts: true},
-		{name: "a tombstone without asking the list", untold: true, ill: http.StatusNotFound},
+		{name: "a tombstone without asking the list", silent: true, ill: http.StatusNotFound},
 		{name: "the breaker opens without asking", unasked: true, ill: http.StatusInternalServerError},
 		{name: "a success that began before the failures is ignored", statement: "EntityDone", parts: []string{"(SELECT b.failure_count FROM circuit_breaker b WHERE b.name = $8)", "(0 * length($8::text))"}, ill: http.StatusInternalServerError},
 		{name: "the job inserted outside the transaction", outside: "JobInsert"},
@@ -109,7 +109,7 @@ func (m *mutant) answerFor(r *http.Request, id string) *http.Response {
 	switch {
 	case m.unasked && id == "" && query.Get("fields[0]") == "documentId" && !query.Has("filters[documentId][$eq]"):
 		return answer(http.StatusServiceUnavailable, "nobody asked")
-	case m.untold && query.Has("filters[documentId][$eq]"):
+	case m.silent && query.Has("filters[documentId][$eq]"):
 		return answer(http.StatusOK, `{"data":[],"meta":{"pagination":{"page":1,"pageSize":1}}}`)
 	case id == "":
 		return nil
