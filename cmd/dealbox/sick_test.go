@@ -20,13 +20,12 @@ func TestReplicas_SickDocuments(t *testing.T) {
 	h := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)},
 		"LOG_LEVEL", "error", "RECONCILE_INTERVAL", "2h", "RECONCILE_FULL_INTERVAL", "4h", "JOB_MAX_ATTEMPTS", "1",
 		"RETRY_INITIAL_DELAY", "100ms", "RETRY_MAX_DELAY", "200ms")
-	binary := buildBinary(t)
 	var all []*env
 	for range 2 {
 		one := *h
 		port := freePort(t)
 		one.address, one.env = "http://127.0.0.1:"+port, h.env.with("PORT", port)
-		one.startBinary(binary)
+		one.startProcess()
 		all = append(all, &one)
 	}
 	var ids []string

@@ -1,6 +1,6 @@
 -- +goose Up
 
--- What people know a dead document by, beside its name.
+-- What people know a dead document by, beside its name, and where they open it.
 ALTER TABLE alert_member
     ADD COLUMN value text NOT NULL DEFAULT '',
     ADD COLUMN shown text NOT NULL DEFAULT '',

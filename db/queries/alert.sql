@@ -14,11 +14,11 @@ WHERE fingerprint = @fingerprint AND resolved_at IS NULL
 FOR NO KEY UPDATE;
 
 -- name: AlertLockOfMember :one
--- An open episode of a rule that has the member, with the subject, or with whatever subject where that is '', locked until
--- the transaction ends. Whoever is no member takes no lock.
+-- An open episode of a rule, and of a subject unless that is empty, that has the member, locked until the transaction ends. Whoever
+-- is no member takes no lock.
 SELECT a.* FROM alert a
 JOIN alert_member m ON m.alert_id = a.id AND m.member = @member
-WHERE a.rule = @rule AND @subject::text IN ('', a.subject) AND a.status IN ('firing', 'acknowledged', 'suppressed')
+WHERE a.rule = @rule AND (@subject::text = '' OR a.subject = @subject) AND a.status IN ('firing', 'acknowledged', 'suppressed')
 ORDER BY a.id LIMIT 1
 FOR NO KEY UPDATE OF a;
 
@@ -248,3 +248,6 @@ SELECT hour, sum(raised)::bigint AS raised, sum(resolved)::bigint AS resolved,
 FROM alert_hour
 WHERE hour >= @since AND hour < @until
 GROUP BY hour ORDER BY hour;
+
+-- name: AlertRuleKnown :one
+SELECT EXISTS (SELECT FROM alert WHERE rule = @rule);

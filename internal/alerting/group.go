@@ -42,18 +42,19 @@ func (a *Alerts) join(ctx context.Context, tx pgx.Tx, row *dbsqlc.Alert, m Membe
 	return joined, a.describe(ctx, tx, row)
 }
 
-// Leave takes a member out of the open episodes of a rule and a subject, "" being
-// whatever subject, and reports whether it was in one. It is in two when it joined under another subject once more, because the
-// type's plural has changed in the settings. The reason says what became of it in a
-// few words, such as "synchronised". When the last member of an episode leaves, the
-// episode resolves, and its message says what became of all.
+// Leave takes a member out of the open episodes of a rule and a subject, or of every
+// subject where that is "", and reports whether it was in one. A document is in the
+// episodes of two subjects after its type's plural has changed in the settings. The
+// reason says what became of it in a few words, such as "synchronised". When the last
+// member of an episode leaves, the episode resolves, and its message says what became
+// of all.
 //
 // A member locks the episode's row until tx ends, so let it leave after all
 // documents' rows are locked. Whoever is no member takes no lock.
 func (a *Alerts) Leave(ctx context.Context, tx pgx.Tx, rule, subject, member, reason string) (was bool, err error) {
 	member, reason = fit(member), text.Line(reason, maxReason)
 	for {
-		row, err := a.queries.AlertLockOfMember(ctx, tx, dbsqlc.AlertLockOfMemberParams{Rule: rule, Subject: subject, Member: member})
+		row, err := a.queries.AlertLockOfMember(ctx, tx, dbsqlc.AlertLockOfMemberParams{Rule: rule, Subject: fit(subject), Member: member})
 		if errors.Is(err, pgx.ErrNoRows) {
 			return was, nil
 		}
@@ -138,7 +139,7 @@ func (a *Alerts) closeGroup(ctx context.Context, tx pgx.Tx, row dbsqlc.Alert, la
 	outcome := documents(total) + ": " + strings.Join(parts, ", ")
 	_, err = a.close(ctx, tx, row.ID, ending{
 		cause:   cause{reason: text.Line(outcome, maxReason)},
-		message: ruleOf(row.Rule).GroupEnd(row.Subject, total, last, strings.Join(parts, ", ")),
+		message: ruleOf(row.Rule).groupEnd(row.Subject, total, last, strings.Join(parts, ", ")),
 		details: encodeDetails(map[string]any{"type": row.Subject, "count": total, "outcomes": outcomes}),
 	})
 	return err

@@ -24,6 +24,7 @@ const (
 	RulePartitionsRunningOut  = "partitions_running_out"
 	RuleReconciliationFailing = "reconciliation_failing"
 	RuleSignatureFailures     = "signature_failures"
+	RuleStartRefused          = "start_refused"
 	RuleStrapiBlocked         = "strapi_blocked"
 	RuleStrapiTokenRefused    = "strapi_token_refused"
 	RuleStrapiUnusable        = "strapi_unusable"
@@ -49,7 +50,8 @@ type Rule struct {
 	// Group words an episode that has members, such as the dead documents of a
 	// content type; nil when an episode has none.
 	Group func(subject string, members int64, first Member) string
-	// GroupEnd words its end: what became of its members, of which last left last.
+	// GroupEnd words its end: what became of how many members, the last of them, such as
+	// "1 synchronised"; nil like Group.
 	GroupEnd func(subject string, members int64, last Member, outcomes string) string
 	// Inhibits are the rules whose episodes are recorded but not notified while an
 	// episode of this rule is open, because it is their cause. None of them inhibits
@@ -74,7 +76,10 @@ type Quiet struct {
 var rules = []Rule{
 	{
 		Name: RuleAttributeMissing, Levels: []level.Level{level.Critical}, Subject: "the type's REST plural",
-		Means: "Strapi does not show an attribute or relation that the type had: renamed, removed or private there. Its documents wait and keep their last values",
+		Means:   "Strapi does not show an attribute or relation that the type had: renamed, removed or private there. Its documents wait and keep their last values",
+		Side:    "a change in Strapi",
+		Example: AttributeMissing("deal_value", "pipeline-deals", "api::pipeline-deal.pipeline-deal", "deal.deal_value", "STRAPI_DEAL_FIELDS", "deal_value"),
+		End:     EndAttributeMissing("pipeline-deals"),
 		// The documents of the type wait, and it cannot be compared.
 		Inhibits: []string{RuleOldestPending, RuleReconciliationFailing},
 		Clears:   "Strapi shows it again, or the FIELDS setting maps another attribute, or none",
@@ -82,9 +87,12 @@ var rules = []Rule{
 	},
 	{
 		Name: RuleAttributeUnknown, Levels: []level.Level{level.Warning}, Subject: "the type's REST plural",
-		Means:  "a FIELDS setting names an attribute that Strapi has never shown, so its column is null; or Strapi hides updatedAt",
-		Clears: "Strapi shows it, or the setting does not name it any more",
-		First:  "dealbox doctor",
+		Means:   "a FIELDS setting names an attribute that Strapi has never shown, so its column is null; or Strapi hides updatedAt",
+		Side:    "a slip in Dealbox's settings, mostly",
+		Example: AttributeUnknown("STRAPI_DEAL_FIELDS", "owner", "sales_rep", "pipeline-deals"),
+		End:     EndAttributeUnknown("pipeline-deals"),
+		Clears:  "Strapi shows it, or the setting does not name it any more",
+		First:   "dealbox doctor",
 	},
 	{
 		Name: RuleBodyQuarantined, Levels: []level.Level{level.Warning}, Subject: "why it cannot be read",
@@ -117,11 +125,11 @@ var rules = []Rule{
 		First:   "set both clocks by NTP",
 	},
 	{
-		Name: RuleEventDeadLettered, Levels: []level.Level{level.Error}, Subject: "the type's REST plural", Group: deadLetters, GroupEnd: endOfGroup,
+		Name: RuleEventDeadLettered, Levels: []level.Level{level.Error}, Subject: "the type's REST plural", Group: deadLetters, GroupEnd: endOfDeadLetters,
 		Side:    "Strapi, for these documents alone",
 		Means:   "documents failed JOB_MAX_ATTEMPTS times each and are not tried again by themselves",
 		Example: deadLetters("pipeline-deals", 1, exampleMember),
-		End:     endOfGroup("pipeline-deals", 2, exampleMember, "1 synchronised, 1 deleted in Strapi"),
+		End:     endOfDeadLetters("pipeline-deals", 2, exampleMember, "1 synchronised, 1 deleted in Strapi"),
 		Clears:  "each of its documents was synchronised, or is deleted in Strapi",
 		First:   "dealbox alerts show ID for the documents and their errors; then dealbox events replay --dead",
 	},
@@ -203,6 +211,13 @@ var rules = []Rule{
 		First: "compare the secret in Strapi with STRAPI_WEBHOOK_SECRET",
 	},
 	{
+		Name: RuleStartRefused, Levels: []level.Level{level.Critical},
+		Means:  "a process of Dealbox refuses to start, mostly because the schema is behind it",
+		Clears: "a process starts",
+		Quiet:  []Quiet{{After: 30 * time.Minute}},
+		First:  "dealbox migrate up, with the program of the new version",
+	},
+	{
 		Name: RuleStrapiBlocked, Levels: []level.Level{level.Critical},
 		Side:     "what stands in front of Strapi: a firewall, a CDN, a proxy",
 		Example:  StrapiBlocked("it answers 403, Forbidden not in Strapi's form (server cloudflare)"),
@@ -234,10 +249,10 @@ var rules = []Rule{
 	{
 		Name: RuleValueUnreadable, Levels: []level.Level{level.Warning}, Subject: "the type's REST plural and the field of Dealbox",
 		Group: unreadableValues, GroupEnd: endOfUnreadable,
-		Side:    "Strapi, for these documents alone",
-		Example: unreadableValues("pipeline-deals.deal_value", 1, exampleMember),
-		End:     endOfUnreadable("pipeline-deals.deal_value", 1, exampleMember, "1 corrected"),
+		Side:    "whoever wrote the value in Strapi",
 		Means:   "documents have a value that does not fit its field: there it is null, all else of them is mirrored and counts",
+		Example: unreadableValues("pipeline-deals.deal_value", 1, exampleUnreadable),
+		End:     endOfUnreadable("pipeline-deals.deal_value", 1, exampleUnreadable, "1 corrected"),
 		Clears:  "each of its documents has a value that can be read, is unpublished, or is deleted in Strapi",
 		First:   "dealbox alerts show ID for the documents and their values; correct them in Strapi",
 	},
@@ -261,6 +276,9 @@ var (
 	exampleMember = Member{
 		Name: "Acme Corp", Value: "120,000.00 THB", Shown: "its state of 2026-11-24 22:10:00 UTC",
 		Reason: "Strapi answers with its error 500 (Internal Server Error) for this document, and answers for the others",
+	}
+	exampleUnreadable = Member{
+		Key: "api::pipeline-deal.pipeline-deal/a1b2", Name: "Acme Corp", Reason: `deal_value is "1,234.50", which is no number: write 1234.50`,
 	}
 	exampleSuspect = Suspect{Refusal{Code: codeMismatch, Scheme: "timestamped", Named: true}, 12}
 )

@@ -14,6 +14,46 @@ import (
 // whose side the cause is, what still holds, what to do. The table in rules.go has an
 // example of each. What stands in braces is filled by Raise and Resolve.
 
+// AttributeMissing is the text of RuleAttributeMissing: attributes by Strapi's names,
+// columns by ours, and the setting that maps the first of them, field.
+func AttributeMissing(attributes, plural, uid, columns, setting, field string) string {
+	return fmt.Sprintf("Strapi does not show %s of %s (%s) any more, which Dealbox mirrors as %s. The cause is on Strapi's side: it was renamed, removed or made "+
+		"private, or the token may not read it. Dealbox writes nothing to %s until then: the mirror and the forecast keep the values of {since}, webhooks are stored and wait. "+
+		"Take the change back in Strapi; or give the token find on the type that it leads to; or name the new attribute, %s=%s=new_name; or, if it is gone on purpose, "+
+		"%s=%s=. It heals by itself once Strapi shows it", attributes, plural, uid, columns, plural, setting, field, setting, field)
+}
+
+// EndAttributeMissing is the end of RuleAttributeMissing.
+func EndAttributeMissing(plural string) string {
+	return "Strapi shows all mapped attributes of " + plural + " again, or they are not mapped any more, after {lasted}; {waiting}"
+}
+
+// RelationHidden is the text of RuleStrapiTokenRefused where Strapi leaves relations out
+// because the token may not read their other side; unmapped is what the setting would be.
+func RelationHidden(relations, plural, setting, unmapped string) string {
+	return fmt.Sprintf("Dealbox may read %s and not the type on the other side of %s, so Strapi leaves that relation out without a word. The cause is in Strapi's settings. "+
+		"Dealbox writes nothing to %s until then: the mirror and the forecast keep the values of {since}, webhooks are stored and wait. "+
+		"Give STRAPI_API_TOKEN find and findOne on both types; or, if there is no such relation, set %s to %s", plural, relations, plural, setting, unmapped)
+}
+
+// AttributeUnknown is the text of RuleAttributeUnknown about one field.
+func AttributeUnknown(setting, field, attribute, plural string) string {
+	return fmt.Sprintf("The setting %s maps %s to %s, which Strapi has never shown of %s: its column is null in the mirror, and all else is mirrored and counts. "+
+		"Either it is a slip in the setting, or it is private in Strapi, or the token may not read what it leads to. Correct that; or set %s= if the type has none",
+		setting, field, attribute, plural, field)
+}
+
+// UpdatedAtHidden is that about a type whose updatedAt Strapi hides.
+func UpdatedAtHidden(plural string) string {
+	return fmt.Sprintf("Strapi hides updatedAt of %s (api.responses.privateAttributes), so Dealbox cannot ask for what was updated and reads the whole type each time. "+
+		"Nothing is lost; it only costs requests", plural)
+}
+
+// EndAttributeUnknown is the end of RuleAttributeUnknown.
+func EndAttributeUnknown(plural string) string {
+	return "Strapi shows every attribute of " + plural + " that is mapped by name, after {lasted}"
+}
+
 // BodyQuarantined is the text of RuleBodyQuarantined; reason is why the body cannot
 // be read.
 func BodyQuarantined(reason string) string {
@@ -239,29 +279,42 @@ func (m Member) title() string {
 	return name
 }
 
-// endOfGroup says what became of the members of an episode: such as "1 synchronised".
-func endOfGroup(plural string, n int64, last Member, outcomes string) string {
+// endOfDeadLetters is the end of RuleEventDeadLettered.
+func endOfDeadLetters(plural string, n int64, last Member, outcomes string) string {
 	if n == 1 {
 		return fmt.Sprintf("%s in %s is in step with Strapi again after {lasted}: %s", last.title(), plural, strings.TrimPrefix(outcomes, "1 "))
 	}
 	return fmt.Sprintf("All %s of %s that had failed are in step with Strapi again after {lasted}: %s", documents(n), plural, outcomes)
 }
 
-// unreadableValues words RuleValueUnreadable.
+// unreadableValues words RuleValueUnreadable, whose subject is a plural and a field.
 func unreadableValues(subject string, n int64, first Member) string {
 	plural, field, _ := strings.Cut(subject, ".")
-	have := "has"
+	others := ""
 	if n > 1 {
-		have = "have"
+		others = fmt.Sprintf(" It is the first of %s with such a %s.", documents(n), field)
 	}
-	return fmt.Sprintf("%s of %s %s a %s that Dealbox cannot read. In %s, %s. Until it is corrected in Strapi "+
-		"the field is empty here; all else of the document is mirrored and counts", documents(n), plural, have, field, first.title(), first.Reason)
+	return fmt.Sprintf("Dealbox cannot read the %s of %s in %s: %s.%s The cause is what was written in Strapi. Until it is corrected there, the mirror and the forecast "+
+		"have no %s of it; all else of the document is mirrored and counts. Correct it in Strapi and save it", field, first.title(), plural,
+		strings.TrimRight(first.Reason, "."), others, field)
 }
 
-// endOfUnreadable words the end of RuleValueUnreadable.
-func endOfUnreadable(subject string, n int64, _ Member, outcomes string) string {
+// endOfUnreadable is the end of RuleValueUnreadable.
+func endOfUnreadable(subject string, n int64, last Member, outcomes string) string {
 	plural, field, _ := strings.Cut(subject, ".")
-	return fmt.Sprintf("Dealbox can read the %s of all %s again after {lasted}; %s: %s", field, plural, documents(n), outcomes)
+	of := "of " + documents(n)
+	if n == 1 {
+		of = "of " + last.title()
+	}
+	return fmt.Sprintf("Dealbox reads every %s of %s again after {lasted}; what became of those it could not read, %s: %s", field, plural, of, outcomes)
+}
+
+// groupEnd words the end of an episode that has members.
+func (r Rule) groupEnd(subject string, n int64, last Member, outcomes string) string {
+	if r.GroupEnd == nil {
+		return documents(n) + " of " + subject + ": " + outcomes
+	}
+	return r.GroupEnd(subject, n, last, outcomes)
 }
 
 // endOfQuiet ends an episode that has not fired for long enough.

@@ -549,7 +549,7 @@ func (q *Queries) AlertLock(ctx context.Context, db DBTX, id int64) (Alert, erro
 const alertLockOfMember = `-- name: AlertLockOfMember :one
 SELECT a.id, a.fingerprint, a.rule, a.subject, a.level, a.status, a.silence_id, a.inhibitor_id, a.message, a.details, a.occurrences, a.members, a.first_seen, a.last_seen, a.notified_at, a.resolved_at FROM alert a
 JOIN alert_member m ON m.alert_id = a.id AND m.member = $1
-WHERE a.rule = $2 AND $3::text IN ('', a.subject) AND a.status IN ('firing', 'acknowledged', 'suppressed')
+WHERE a.rule = $2 AND ($3::text = '' OR a.subject = $3) AND a.status IN ('firing', 'acknowledged', 'suppressed')
 ORDER BY a.id LIMIT 1
 FOR NO KEY UPDATE OF a
 `
@@ -560,8 +560,8 @@ type AlertLockOfMemberParams struct {
 	Subject string
 }
 
-// An open episode of a rule that has the member, with the subject, or with whatever subject where that is ”, locked until
-// the transaction ends. Whoever is no member takes no lock.
+// An open episode of a rule, and of a subject unless that is empty, that has the member, locked until the transaction ends. Whoever
+// is no member takes no lock.
 func (q *Queries) AlertLockOfMember(ctx context.Context, db DBTX, arg AlertLockOfMemberParams) (Alert, error) {
 	row := db.QueryRow(ctx, alertLockOfMember, arg.Member, arg.Rule, arg.Subject)
 	var i Alert
@@ -1072,6 +1072,17 @@ func (q *Queries) AlertRegroup(ctx context.Context, db DBTX, arg AlertRegroupPar
 		arg.ID,
 	)
 	return err
+}
+
+const alertRuleKnown = `-- name: AlertRuleKnown :one
+SELECT EXISTS (SELECT FROM alert WHERE rule = $1)
+`
+
+func (q *Queries) AlertRuleKnown(ctx context.Context, db DBTX, rule string) (bool, error) {
+	row := db.QueryRow(ctx, alertRuleKnown, rule)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
 }
 
 const alertSave = `-- name: AlertSave :exec

@@ -146,7 +146,7 @@ func (w *SyncWorker) served(ctx context.Context, t strapi.ContentType, d doubts)
 			return err
 		}
 	}
-	if err := w.resolve(ctx, alerting.RuleAttributeMissing, t.Plural, "Strapi shows the attributes again, or they are not mapped any more"); err != nil {
+	if err := w.resolve(ctx, alerting.RuleAttributeMissing, t.Plural, alerting.EndAttributeMissing(t.Plural)); err != nil {
 		return err
 	}
 	if err := w.reportUnknown(ctx, t); err != nil {
