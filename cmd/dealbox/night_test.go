@@ -194,7 +194,7 @@ func (n *night) die(from, to int) {
 func (n *night) recover(from, to int, outcome string) {
 	n.T.Helper()
 	n.each(from, to, func(tx pgx.Tx, i int) error {
-		_, err := n.alerts.Leave(n.T.Context(), tx, alerting.RuleEventDeadLettered, "pipeline-deals", dealKey(i), outcome)
+		_, err := n.alerts.Leave(n.T.Context(), tx, alerting.RuleEventDeadLettered, "", dealKey(i), outcome)
 		return err
 	})
 }
@@ -269,12 +269,12 @@ func TestNight_Outage(t *testing.T) {
 			n.recover(400, 500, "synchronised")
 		}
 	})
-	require.Equal(t, 1, lines(back, "pager: *[CRITICAL] resolved after 1h"), "with its duration")
-	require.Equal(t, 1, lines(back, "webhook: *[CRITICAL] resolved after 1h"))
+	require.Equal(t, 1, lines(back, "pager: *[CRITICAL] resolved after 1 h", "Strapi answers again after 1 h"), "with its duration")
+	require.Equal(t, 1, lines(back, "webhook: *[CRITICAL] resolved after 1 h"))
 	require.Equal(t, 1, lines(append(down, back...), "webhook: *[CRITICAL] firing* mass_delete_guard"), "what was said while it was away arrives later")
 	for _, channel := range []string{"pager", "webhook"} {
 		require.Equal(t, 1, lines(back, channel+": *[ERROR] firing* event_dead_lettered", "100 documents of pipeline-deals"))
-		require.Equal(t, 1, lines(back, channel+": *[ERROR] resolved", "event_dead_lettered", "500 documents: 500 synchronised"))
+		require.Equal(t, 1, lines(back, channel+": *[ERROR] resolved", "event_dead_lettered", "All 500 documents", "500 synchronised"))
 		require.Equal(t, 2, lines(back, channel+":", "event_dead_lettered"))
 	}
 	n.nothingIsLost()
@@ -297,7 +297,7 @@ func TestNight_Burst(t *testing.T) {
 	})
 	for _, channel := range []string{"pager", "webhook"} {
 		require.Equal(t, 1, lines(got, channel+": *[ERROR] firing* event_dead_lettered", "1,000 documents of pipeline-deals"))
-		require.Equal(t, 1, lines(got, channel+": *[ERROR] resolved", "1,000 documents: 990 synchronised, 10 deleted in Strapi"))
+		require.Equal(t, 1, lines(got, channel+": *[ERROR] resolved", "All 1,000 documents", "990 synchronised, 10 deleted in Strapi"))
 	}
 	require.Len(t, got, 4)
 

@@ -62,7 +62,7 @@ func (s *Service) wire(version string) error {
 		return err
 	}
 	outbox := notify.New(channels, inserter)
-	s.alerts = alerting.New(alerting.Config{RemindEvery: config.Alerts.RemindEvery}, outbox)
+	s.alerts = alerting.New(alerting.Config{RemindEvery: config.Alerts.RemindEvery, StrapiAdminURL: config.Alerts.StrapiAdminURL}, outbox)
 	s.forecast = revenue.New(revenue.Config{
 		Currency: config.Forecast.Currency, Locale: config.Forecast.Locale,
 		HorizonMonths: config.Forecast.HorizonMonths, Location: config.Forecast.Location,

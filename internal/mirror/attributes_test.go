@@ -72,7 +72,7 @@ func TestSync_MissingAttribute(t *testing.T) {
 	require.Equal(t, map[string]string{"attribute_missing": "critical"}, h.OpenAlerts())
 	require.Equal(t, "3 10.5 deal 0", h.MustText("SELECT concat_ws(' ', count(*), min(deal_value), min(name)) FROM deal WHERE deal_value IS NOT NULL"))
 	message := h.MustText("SELECT message FROM alert")
-	for _, words := range []string{"deal_value, owner of pipeline-deals", "deal.deal_value, deal.owner", "STRAPI_DEAL_FIELDS=deal_value=new_name", "keep the last values", "STRAPI_DEAL_FIELDS=deal_value=."} {
+	for _, words := range []string{"deal_value, owner of pipeline-deals", "deal.deal_value, deal.owner", "STRAPI_DEAL_FIELDS=deal_value=new_name", "keep the values of ", "STRAPI_DEAL_FIELDS=deal_value=."} {
 		require.Contains(t, message, words)
 	}
 
