@@ -16,3 +16,6 @@ CREATE TABLE river.river_job (
     args         jsonb NOT NULL,
     errors       jsonb[]
 );
+CREATE TABLE river.river_leader (
+    expires_at timestamptz NOT NULL
+);

@@ -11,6 +11,7 @@ import (
 	"dealbox/internal/app"
 	"dealbox/internal/level"
 	"dealbox/internal/notify"
+	"dealbox/internal/paging"
 )
 
 // AlertsCmd is `dealbox alerts`.
@@ -102,6 +103,9 @@ func (c *AlertsListCmd) filter(now time.Time) (alerting.Filter, error) {
 	}
 	if f.Until, err = parseWhen(c.Until, now); err != nil {
 		return f, fmt.Errorf("--until: %w", err)
+	}
+	if err := paging.CheckSpan(f.Since, f.Until); err != nil {
+		return f, fmt.Errorf("--since is after --until: %s is after %s", moment(&f.Since), moment(&f.Until))
 	}
 	return f, nil
 }

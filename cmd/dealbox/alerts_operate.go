@@ -170,7 +170,7 @@ type AlertsTestCmd struct {
 // Help is shown by `dealbox alerts test --help`.
 func (AlertsTestCmd) Help() string {
 	return "Sends one notification of rule 'test' to each receiver that the settings name, whatever its channel's level. " +
-		"It needs no database and leaves no row. It fails if any receiver does not take it."
+		"It needs no database; where DATABASE_URL is set, it records who did it. It fails if any receiver does not take it."
 }
 
 // Run sends one notification to every receiver.

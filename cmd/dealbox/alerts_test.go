@@ -69,14 +69,14 @@ func TestAlerts_CommandsWrongUsage(t *testing.T) {
 		"alerts list --level loud":              exitUsage,
 		"alerts list --status open":             exitUsage,
 		"alerts list --limit 0":                 exitUsage,
-		"alerts list --cursor x":                exitFailed,
+		"alerts list --cursor x":                exitUsage,
 		"alerts ack":                            exitUsage,
 		"alerts ack x":                          exitUsage,
 		"alerts ack 1":                          exitFailed,
 		"alerts silence clock_skew --comment c": exitUsage,
 		"alerts silence clock_skew --for 2h":    exitUsage,
 		"alerts silence clock_skew --for 2h --until 2099-01-01 --comment c": exitUsage,
-		"alerts silence clock_skw --for 2h --comment c":                     exitFailed,
+		"alerts silence clock_skw --for 2h --comment c":                     exitUsage,
 		"alerts unsilence 1": exitFailed,
 	} {
 		require.Equal(t, code, d.run(commandLine).code, commandLine)

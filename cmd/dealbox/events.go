@@ -13,6 +13,7 @@ import (
 
 	"dealbox/internal/app"
 	"dealbox/internal/inbox"
+	"dealbox/internal/paging"
 )
 
 // EventsCmd is `dealbox events`.
@@ -125,6 +126,10 @@ func (c *EventsShowCmd) Run(ctx context.Context, p *program) error {
 	if err := p.print(c.JSON, detail, func(w io.Writer) { printEvent(w, detail) }); err != nil || c.JSON {
 		return err
 	}
+	if n := detail.NotKept; n != nil {
+		fmt.Fprintf(p.stdout, "\nthe body is %d bytes, over WEBHOOK_MAX_BYTES, so it was verified and not stored; its SHA-256 is %s\n", n.Bytes, n.SHA256)
+		return nil
+	}
 	if detail.Body == nil {
 		fmt.Fprintf(p.stdout, "\nthe body is %d bytes and no text: --json has it in base64\n", len(detail.BodyBase64))
 		return nil
@@ -226,9 +231,9 @@ func (c *EventsReplayCmd) Run(ctx context.Context, p *program) error {
 	defer replays.Close()
 	var done inbox.Replayed
 	if c.ID != nil {
-		done, err = replays.One(ctx, *c.ID, c.DryRun)
+		done, err = replays.One(ctx, *c.ID, app.Operator(), c.DryRun)
 	} else {
-		done, err = replays.All(ctx, filter, c.DryRun)
+		done, err = replays.All(ctx, filter, app.Operator(), c.DryRun)
 	}
 	if err != nil {
 		return err
@@ -251,6 +256,9 @@ func (f eventFilter) filter(now time.Time) (inbox.Filter, error) {
 	}
 	if filter.Until, err = parseWhen(f.Until, now); err != nil {
 		return filter, fmt.Errorf("--until: %w", err)
+	}
+	if err := paging.CheckSpan(filter.Since, filter.Until); err != nil {
+		return filter, fmt.Errorf("--since is after --until: %s is after %s", moment(&filter.Since), moment(&filter.Until))
 	}
 	return filter, nil
 }

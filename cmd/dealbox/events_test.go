@@ -130,6 +130,50 @@ func TestDocuments_DeadWithoutEvent(t *testing.T) {
 	require.Equal(t, exitUsage, d.run("documents list").code)
 }
 
+// One view says who did what, for every action of an operator.
+// A name that there is not is wrong usage, and no empty list.
+func TestNames_Unknown(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.store(dealBody("alive"), `{"event":"entry.update","model":"article","uid":"api::article.article","entry":{"documentId":"x"}}`, `{"event":"odd.event"}`)
+	for commandLine, says := range map[string]string{
+		"events list --type=deals":                 `no stored entity is called "deals"; there are pipeline-deal`,
+		"events list --event=entry.updated":        `no stored event is called "entry.updated"; there are entry.create, entry.update`,
+		"events replay --type=deals":               "pipeline-deal",
+		"events replay --dead --type=deals":        "pipeline-deal",
+		"alerts list --rule=breaker_open":          `there is no rule "breaker_open"; there are body_quarantined, breaker_opened`,
+		"alerts silence nope --for=1h --comment=x": `there is no rule "nope"`,
+	} {
+		out := d.run(commandLine)
+		require.Equal(t, exitUsage, out.code, commandLine)
+		require.Contains(t, out.stderr, says, commandLine)
+	}
+	for _, commandLine := range []string{
+		"events list --type=article --since=0s", "events list --event=odd.event --type=article", "events list --event=entry.publish",
+		"events list --type=pipeline-deal --status=dead", "alerts list --rule=lost_webhooks",
+	} {
+		require.Contains(t, d.done(commandLine), "no ", commandLine)
+	}
+}
+
+func TestOperator_EveryActionIsRecorded(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	ids := d.store(dealBody("alive"), "{")
+	for _, commandLine := range []string{
+		"events replay " + ids[0], "events replay --dead", "events replay --dead --dry-run", "sync", "sync --full", "sync --allow-deletes",
+		"breaker force-open --reason=upgrade", "alerts ack 1 --comment=seen", "alerts resolve 1 --comment=over",
+		"alerts silence breaker_opened --for=1h --comment=upgrade", "alerts unsilence 1", "breaker reset --reason=done",
+	} {
+		d.done(commandLine)
+	}
+	me, err := user.Current()
+	require.NoError(t, err)
+	require.Equal(t, "replay replay sync sync allow_deletes breaker acknowledge resolve silence end_silence breaker",
+		pgtest.MustGet[string](d.DB, "SELECT string_agg(action, ' ' ORDER BY at) FROM audit_operator WHERE actor = $1", "cli:"+me.Username))
+	require.Equal(t, ids[0], pgtest.MustGet[string](d.DB, "SELECT details->>'event_id' FROM operator_action ORDER BY id LIMIT 1"))
+}
+
 func TestEvents_Usage(t *testing.T) {
 	t.Parallel()
 	for commandLine, says := range map[string]string{
@@ -138,13 +182,18 @@ func TestEvents_Usage(t *testing.T) {
 		"events replay --dry-run":               "say what to replay",
 		"events replay --dead --status=pending": "give one of them",
 		"events replay --dead 0193a5a0-0000-7000-8000-000000000000": "not both",
-		"events replay 17":           "invalid UUID",
-		"events list --limit=0":      "--limit must be 1 to 1000",
-		"events list --status=lost":  `"lost" is not one of`,
-		"events list --since=monday": `"monday" is not a time`,
-		"events show":                "expected \"<id>\"",
-		"breaker force-open":         "give a --reason",
-		"breaker reset --reason=":    "give a --reason",
+		"events replay 17":                           "invalid UUID",
+		"events list --limit=0":                      "--limit must be 1 to 1000",
+		"events list --status=lost":                  `"lost" is not one of`,
+		"events list --since=monday":                 `"monday" is not a time`,
+		"events list --since=1h --until=2h":          "--since is after --until",
+		"events replay --dead --since=1h --until=2h": "--since is after --until",
+		"alerts list --since=1h --until=2h":          "--since is after --until",
+		"events list --typo=x":                       "unknown flag --typo",
+		"documents list --dead --pending":            "say which",
+		"events show":                                "expected \"<id>\"",
+		"breaker force-open":                         "give a --reason",
+		"breaker reset --reason=":                    "give a --reason",
 	} {
 		out := dealbox(t, nil, "", commandLine)
 		require.Equal(t, exitUsage, out.code, commandLine)

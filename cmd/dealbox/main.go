@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"syscall"
 
 	"dealbox/internal/app"
+	"dealbox/internal/paging"
 	"dealbox/internal/pgerr"
 
 	"github.com/alecthomas/kong"
@@ -83,6 +85,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	}
 	command.BindTo(ctx, (*context.Context)(nil))
 	if err := command.Run(p); err != nil {
+		var field *paging.FieldError
+		if errors.As(err, &field) { // a name that only the database knows not to exist
+			return fail(stderr, exitUsage, err)
+		}
 		return fail(stderr, exitFailed, withHint(err))
 	}
 	return exitDone

@@ -248,3 +248,6 @@ SELECT hour, sum(raised)::bigint AS raised, sum(resolved)::bigint AS resolved,
 FROM alert_hour
 WHERE hour >= @since AND hour < @until
 GROUP BY hour ORDER BY hour;
+
+-- name: AlertRuleKnown :one
+SELECT EXISTS (SELECT FROM alert WHERE rule = @rule);

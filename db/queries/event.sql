@@ -2,7 +2,7 @@
 -- The primary key starts with the day, so the days are named that may hold it: a
 -- lookup in a small index each.
 SELECT e.id, e.received_at, e.scheme, e.event, e.uid, e.model, e.document_id, e.locale, e.sent_at, e.seq,
-       e.body, e.quarantine_reason, e.status
+       e.body, e.body_bytes, e.body_sha256, e.quarantine_reason, e.status
 FROM inbox_event_status e
 WHERE e.received_on = ANY (@days::date[]) AND e.id = @id
 LIMIT 1;
@@ -48,3 +48,12 @@ LIMIT @max_rows;
 
 -- name: EntityWithoutEvent :one
 SELECT count(*) FROM entity_sync s WHERE s.done_seq < s.want_seq AND (s.state = 'dead') = @dead::boolean AND s.events = s.events_done;
+
+-- name: EntityTypes :many
+-- The types of which documents are known: a loose index scan.
+WITH RECURSIVE known AS (
+    (SELECT e.uid FROM entity_sync e ORDER BY e.uid LIMIT 1)
+    UNION ALL
+    SELECT (SELECT s.uid FROM entity_sync s WHERE s.uid > k.uid ORDER BY s.uid LIMIT 1) FROM known k WHERE k.uid IS NOT NULL
+)
+SELECT uid::text FROM known WHERE uid IS NOT NULL;

@@ -77,3 +77,13 @@ SELECT coalesce((SELECT sum(m.confirmed + m.tentative) FROM forecast_month m
 FROM (SELECT max(f.id) AS id FROM forecast f WHERE f.scope = @scope) now_id
 LEFT JOIN LATERAL (SELECT f.id FROM forecast f WHERE f.scope = @scope AND f.computed_at <= @compared_with::timestamptz
                    ORDER BY f.computed_at DESC LIMIT 1) before ON true;
+
+-- name: ForecastStatus :one
+-- How fresh the forecast is. It is behind Strapi while its recompute waits, while any
+-- document does or is dead, and while a type is held because Strapi no longer shows an attribute.
+SELECT s.computed_at, (s.want > s.done)::boolean AS dirty, s.dirty_since,
+       (b.documents > 0 OR h.since IS NOT NULL)::boolean AS behind, coalesce(least(b.since, h.since), now())::timestamptz AS behind_since
+FROM forecast_scope s,
+     (SELECT count(*) AS documents, min(coalesce(e.pending_since, e.dead_at)) AS since FROM entity_sync e WHERE e.done_seq < e.want_seq) b,
+     (SELECT min(a.absent_since) AS since FROM strapi_attribute a WHERE a.seen_at IS NOT NULL AND a.absent_since IS NOT NULL) h
+WHERE s.scope = @scope;

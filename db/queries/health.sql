@@ -42,3 +42,7 @@ FROM river.river_job
 WHERE state IN ('available', 'pending', 'retryable', 'running', 'scheduled')
 GROUP BY queue, state
 ORDER BY queue, state;
+
+-- name: WorkersAlive :one
+-- Whether River has a leader: only a process with workers leads, and it says so every few seconds.
+SELECT EXISTS (SELECT FROM river.river_leader WHERE expires_at > now()) AS alive;

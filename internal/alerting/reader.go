@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/level"
+	"dealbox/internal/paging"
 	"dealbox/internal/text"
 )
 
@@ -75,6 +77,11 @@ func List(ctx context.Context, db dbsqlc.DBTX, f Filter) (Page, error) {
 	if err != nil {
 		return Page{}, fmt.Errorf("list alerts: %w", err)
 	}
+	if len(rows) == 0 {
+		if err := checkRule(ctx, db, f.Rule); err != nil {
+			return Page{}, err
+		}
+	}
 	// The query returns one more than fits when there is another page.
 	more := len(rows) == int(p.MaxRows)
 	if more {
@@ -103,9 +110,36 @@ func list(ctx context.Context, db dbsqlc.DBTX, rule string, p dbsqlc.AlertListPa
 	})
 }
 
+// checkRule returns a *FieldError for a name that no rule has. An episode of a rule that
+// an older version had may still be kept.
+func checkRule(ctx context.Context, db dbsqlc.DBTX, name string) error {
+	if name == "" || ruleOf(name).Name != "" {
+		return nil
+	}
+	known, err := dbsqlc.New().AlertRuleKnown(ctx, db, name)
+	if err != nil {
+		return fmt.Errorf("look a rule up: %w", err)
+	}
+	if known {
+		return nil
+	}
+	return unknownRule(name)
+}
+
+func unknownRule(name string) error {
+	var names []string
+	for _, r := range rules {
+		names = append(names, r.Name)
+	}
+	return &FieldError{Field: "rule", Problem: fmt.Sprintf("there is no rule %q; there are %s", clip(name), strings.Join(names, ", "))}
+}
+
 func (f Filter) params() (dbsqlc.AlertListParams, error) {
 	from, err := parseCursor(f.Cursor)
 	if err != nil {
+		return dbsqlc.AlertListParams{}, err
+	}
+	if err := paging.CheckSpan(f.Since, f.Until); err != nil {
 		return dbsqlc.AlertListParams{}, err
 	}
 	if f.Limit == 0 {

@@ -70,11 +70,11 @@ func TestList(t *testing.T) {
 		"LevelAndMin":   {alerting.Filter{Levels: []level.Level{level.Info}, MinLevel: level.Error}, "false"},
 		"Status":        {alerting.Filter{Statuses: []alerting.Status{alerting.Firing, alerting.Acknowledged}}, "status IN ('firing', 'acknowledged')"},
 		"Rule":          {alerting.Filter{Rule: "odd"}, "rule = 'odd'"},
-		"UnknownRule":   {alerting.Filter{Rule: "none"}, "false"},
+		"NoneOfRule":    {alerting.Filter{Rule: alerting.RuleLostWebhooks}, "false"},
 		"Since":         {alerting.Filter{Since: at(2)}, "last_seen >= '2026-11-24 05:02Z'"},
 		"Until":         {alerting.Filter{Until: at(2)}, "last_seen < '2026-11-24 05:02Z'"},
 		"SinceUntil":    {alerting.Filter{Since: at(1), Until: at(2)}, "last_seen = '2026-11-24 05:01Z'"},
-		"Nothing":       {alerting.Filter{Since: at(2), Until: at(1)}, "false"},
+		"Nothing":       {alerting.Filter{Since: at(1), Until: at(1)}, "false"},
 		"AllOfThem":     {alerting.Filter{Levels: level.All(), Statuses: alerting.Statuses(), MinLevel: level.Info, Rule: "even"}, "rule = 'even'"},
 		"RuleAndStatus": {alerting.Filter{Rule: "even", Statuses: []alerting.Status{alerting.Resolved}}, "rule = 'even' AND status = 'resolved'"},
 	} {

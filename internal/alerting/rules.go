@@ -24,6 +24,7 @@ const (
 	RulePartitionsRunningOut  = "partitions_running_out"
 	RuleReconciliationFailing = "reconciliation_failing"
 	RuleSignatureFailures     = "signature_failures"
+	RuleStartRefused          = "start_refused"
 	RuleStrapiTokenRefused    = "strapi_token_refused"
 	RuleStrapiUnusable        = "strapi_unusable"
 	RuleValueUnreadable       = "value_unreadable"
@@ -207,6 +208,13 @@ var rules = []Rule{
 		// over after two windows and a little.
 		Quiet: []Quiet{{Subject: subjectForged, After: 11 * time.Minute}, {After: 25 * time.Hour}},
 		First: "compare the secret in Strapi with STRAPI_WEBHOOK_SECRET",
+	},
+	{
+		Name: RuleStartRefused, Levels: []level.Level{level.Critical},
+		Means:  "a process of Dealbox refuses to start, mostly because the schema is behind it",
+		Clears: "a process starts",
+		Quiet:  []Quiet{{After: 30 * time.Minute}},
+		First:  "dealbox migrate up, with the program of the new version",
 	},
 	{
 		Name: RuleStrapiTokenRefused, Levels: []level.Level{level.Critical},

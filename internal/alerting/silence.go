@@ -77,7 +77,7 @@ func (s NewSilence) check(comment string) error {
 	case s.Rule == "":
 		return &FieldError{Field: "rule", Problem: "say which rule, or * for every rule"}
 	case s.Rule != EveryRule && ruleOf(s.Rule).Name == "":
-		return &FieldError{Field: "rule", Problem: "no rule has such a name"}
+		return unknownRule(s.Rule)
 	case s.Subject != nil && len(*s.Subject) > maxSubject:
 		return &FieldError{Field: "subject", Problem: fmt.Sprintf("it is over %d bytes", maxSubject)}
 	case s.ExpiresAt.IsZero():

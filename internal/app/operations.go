@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,6 +17,7 @@ import (
 	"dealbox/internal/jobs"
 	"dealbox/internal/mirror"
 	"dealbox/internal/notify"
+	"dealbox/internal/operator"
 	"dealbox/internal/reconcile"
 )
 
@@ -79,7 +81,17 @@ func (o *Operations) RequestReconciliation(ctx context.Context, full, allowDelet
 	if full || allowDeletes {
 		request.Extent = reconcile.Full
 	}
-	return inTx(ctx, o.Pool, func(tx pgx.Tx) (int64, error) { return o.runs.Request(ctx, tx, request) })
+	return inTx(ctx, o.Pool, func(tx pgx.Tx) (int64, error) {
+		id, err := o.runs.Request(ctx, tx, request)
+		if err != nil {
+			return 0, err
+		}
+		action := operator.Sync
+		if allowDeletes {
+			action = operator.AllowDeletes
+		}
+		return id, operator.Record(ctx, tx, request.Actor, action, map[string]any{"run_id": strconv.FormatInt(id, 10), "full": request.Extent == reconcile.Full})
+	})
 }
 
 func inTx[T any](ctx context.Context, pool *pgxpool.Pool, do func(tx pgx.Tx) (T, error)) (done T, err error) {

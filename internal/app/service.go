@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 
@@ -64,6 +63,8 @@ type Service struct {
 	forecast   *revenue.Forecast
 	receiver   *inbox.Receiver
 	commits    *health.Commits
+	direct     *directSender
+	host       string // this machine's name; "" when it has none
 	queue      *mirror.Queue
 	runs       *reconcile.Queue
 	source     *mirror.Source
@@ -108,19 +109,23 @@ func (s *Service) Run(ctx context.Context, listener net.Listener) error {
 
 // start waits for the database, then starts the work. The loops end after ctx does.
 func (s *Service) start(ctx context.Context, loops *sync.WaitGroup) error {
+	loops.Go(func() { s.watchOutage(ctx) })
 	if err := waitForDatabase(ctx, s.pool, s.log); err != nil {
 		return err
 	}
 	if err := s.retryUntilDone(ctx, func() error { return migrations.Check(ctx, s.pool) }); err != nil {
+		if ctx.Err() == nil {
+			s.reportRefusedStart(ctx, err)
+		}
 		return err
 	}
+	s.resolveRefusedStart(ctx)
 	if err := inbox.MakePartitions(ctx, s.pool); err != nil {
 		// /readyz checks today's partition, and the hourly job tries again.
 		s.log.Error("inbox_event's partitions could not be made; the hourly job tries again, and /readyz is 503 while today has none", "error", err)
 	}
 	s.readiness.Ready()
-	host, _ := os.Hostname() // without a name its alerts have no subject
-	skew := health.NewClockWatch(s.clockConfig(host))
+	skew := health.NewClockWatch(s.clockConfig(s.host))
 	signatures := &signatureWatch{take: s.signatures, pool: s.pool, alerts: s.alerts, log: s.log}
 	loops.Go(func() { signatures.run(ctx) })
 	loops.Go(func() { s.requestRecovery(ctx) })
@@ -211,7 +216,7 @@ func (s *Service) stop(ctx context.Context, delay time.Duration, loops *sync.Wai
 		ctx, cancel := context.WithDeadline(ctx, began.Add(s.share(share)))
 		defer cancel()
 		if err := step(ctx); err != nil {
-			s.log.Warn("a part of the stop did not end in time: "+left, "error", err)
+			s.log.Warn("a part of the stop did not end in time", "left", left, "error", err)
 		}
 	}
 	s.readiness.Stopping()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"dealbox/internal/notify"
+	"dealbox/internal/operator"
 )
 
 // ChannelTest is the result of a test of one receiver of a channel.
@@ -21,7 +22,8 @@ type ChannelTest struct {
 }
 
 // TestChannels sends one notification of rule 'test' to each receiver that the
-// settings name, whatever the channel's level. It needs no database and leaves no row.
+// settings name, whatever the channel's level. It needs no database. Where
+// DATABASE_URL is set and can be reached, it records who did it.
 func TestChannels(ctx context.Context, getenv func(string) string, version string) ([]ChannelTest, error) {
 	config, err := LoadConfig(getenv, NeedListen, NeedAlerts)
 	if err != nil {
@@ -40,7 +42,24 @@ func TestChannels(ctx context.Context, getenv func(string) string, version strin
 			tests = append(tests, testChannel(ctx, channel, receiver, channels))
 		}
 	}
+	recordTest(ctx, getenv, tests)
 	return tests, nil
+}
+
+// recordTest records a test.
+//
+// Failure policy: open. The channels must be testable while the database is away, and
+// the notification itself names the operator.
+func recordTest(ctx context.Context, getenv func(string) string, tests []ChannelTest) {
+	if getenv("DATABASE_URL") == "" {
+		return
+	}
+	o, err := OpenOperations(ctx, getenv)
+	if err != nil {
+		return
+	}
+	defer o.Close()
+	_ = operator.Record(ctx, o.Pool, Operator(), operator.TestAlert, map[string]any{"channels": tests})
 }
 
 func testChannel(ctx context.Context, channel notify.Channel, receiver string, config notify.Config) ChannelTest {

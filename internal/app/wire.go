@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"log/slog"
+	"os"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -62,6 +63,8 @@ func (s *Service) wire(version string) error {
 		return err
 	}
 	outbox := notify.New(channels, inserter)
+	s.direct = newDirectSender(channels, config.Alerts.RemindEvery, logger)
+	s.host, _ = os.Hostname() // without a name its alerts have no subject
 	s.alerts = alerting.New(alerting.Config{RemindEvery: config.Alerts.RemindEvery, StrapiAdminURL: config.Alerts.StrapiAdminURL}, outbox)
 	s.forecast = revenue.New(revenue.Config{
 		Currency: config.Forecast.Currency, Locale: config.Forecast.Locale,

@@ -1074,6 +1074,17 @@ func (q *Queries) AlertRegroup(ctx context.Context, db DBTX, arg AlertRegroupPar
 	return err
 }
 
+const alertRuleKnown = `-- name: AlertRuleKnown :one
+SELECT EXISTS (SELECT FROM alert WHERE rule = $1)
+`
+
+func (q *Queries) AlertRuleKnown(ctx context.Context, db DBTX, rule string) (bool, error) {
+	row := db.QueryRow(ctx, alertRuleKnown, rule)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
 const alertSave = `-- name: AlertSave :exec
 UPDATE alert SET
     occurrences = $1,

@@ -75,6 +75,36 @@ func (q *Queries) EntityBehind(ctx context.Context, db DBTX, arg EntityBehindPar
 	return items, nil
 }
 
+const entityTypes = `-- name: EntityTypes :many
+WITH RECURSIVE known AS (
+    (SELECT e.uid FROM entity_sync e ORDER BY e.uid LIMIT 1)
+    UNION ALL
+    SELECT (SELECT s.uid FROM entity_sync s WHERE s.uid > k.uid ORDER BY s.uid LIMIT 1) FROM known k WHERE k.uid IS NOT NULL
+)
+SELECT uid::text FROM known WHERE uid IS NOT NULL
+`
+
+// The types of which documents are known: a loose index scan.
+func (q *Queries) EntityTypes(ctx context.Context, db DBTX) ([]string, error) {
+	rows, err := db.Query(ctx, entityTypes)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var uid string
+		if err := rows.Scan(&uid); err != nil {
+			return nil, err
+		}
+		items = append(items, uid)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const entityWithoutEvent = `-- name: EntityWithoutEvent :one
 SELECT count(*) FROM entity_sync s WHERE s.done_seq < s.want_seq AND (s.state = 'dead') = $1::boolean AND s.events = s.events_done
 `
@@ -171,7 +201,7 @@ func (q *Queries) EventDocument(ctx context.Context, db DBTX, arg EventDocumentP
 
 const eventGet = `-- name: EventGet :one
 SELECT e.id, e.received_at, e.scheme, e.event, e.uid, e.model, e.document_id, e.locale, e.sent_at, e.seq,
-       e.body, e.quarantine_reason, e.status
+       e.body, e.body_bytes, e.body_sha256, e.quarantine_reason, e.status
 FROM inbox_event_status e
 WHERE e.received_on = ANY ($1::date[]) AND e.id = $2
 LIMIT 1
@@ -194,6 +224,8 @@ type EventGetRow struct {
 	SentAt           *time.Time
 	Seq              *int64
 	Body             []byte
+	BodyBytes        *int32
+	BodySha256       []byte
 	QuarantineReason *string
 	Status           string
 }
@@ -215,6 +247,8 @@ func (q *Queries) EventGet(ctx context.Context, db DBTX, arg EventGetParams) (Ev
 		&i.SentAt,
 		&i.Seq,
 		&i.Body,
+		&i.BodyBytes,
+		&i.BodySha256,
 		&i.QuarantineReason,
 		&i.Status,
 	)

@@ -289,6 +289,38 @@ func (q *Queries) ForecastScope(ctx context.Context, db DBTX, scope string) (For
 	return i, err
 }
 
+const forecastStatus = `-- name: ForecastStatus :one
+SELECT s.computed_at, (s.want > s.done)::boolean AS dirty, s.dirty_since,
+       (b.documents > 0 OR h.since IS NOT NULL)::boolean AS behind, coalesce(least(b.since, h.since), now())::timestamptz AS behind_since
+FROM forecast_scope s,
+     (SELECT count(*) AS documents, min(coalesce(e.pending_since, e.dead_at)) AS since FROM entity_sync e WHERE e.done_seq < e.want_seq) b,
+     (SELECT min(a.absent_since) AS since FROM strapi_attribute a WHERE a.seen_at IS NOT NULL AND a.absent_since IS NOT NULL) h
+WHERE s.scope = $1
+`
+
+type ForecastStatusRow struct {
+	ComputedAt  *time.Time
+	Dirty       bool
+	DirtySince  *time.Time
+	Behind      bool
+	BehindSince time.Time
+}
+
+// How fresh the forecast is. It is behind Strapi while its recompute waits, while any
+// document does or is dead, and while a type is held because Strapi no longer shows an attribute.
+func (q *Queries) ForecastStatus(ctx context.Context, db DBTX, scope string) (ForecastStatusRow, error) {
+	row := db.QueryRow(ctx, forecastStatus, scope)
+	var i ForecastStatusRow
+	err := row.Scan(
+		&i.ComputedAt,
+		&i.Dirty,
+		&i.DirtySince,
+		&i.Behind,
+		&i.BehindSince,
+	)
+	return i, err
+}
+
 const forecastTotals = `-- name: ForecastTotals :one
 SELECT coalesce((SELECT sum(m.confirmed + m.tentative) FROM forecast_month m
                  WHERE m.forecast_id = now_id.id AND m.currency = $1 AND m.month >= $2::date), 0)::numeric AS total,

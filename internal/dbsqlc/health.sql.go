@@ -202,3 +202,15 @@ func (q *Queries) HealthReady(ctx context.Context, db DBTX) (HealthReadyRow, err
 	err := row.Scan(&i.PartitionExists, &i.ReadOnly)
 	return i, err
 }
+
+const workersAlive = `-- name: WorkersAlive :one
+SELECT EXISTS (SELECT FROM river.river_leader WHERE expires_at > now()) AS alive
+`
+
+// Whether River has a leader: only a process with workers leads, and it says so every few seconds.
+func (q *Queries) WorkersAlive(ctx context.Context, db DBTX) (bool, error) {
+	row := db.QueryRow(ctx, workersAlive)
+	var alive bool
+	err := row.Scan(&alive)
+	return alive, err
+}

@@ -33,6 +33,10 @@ func (d doctor) alertWebhook(ctx context.Context) []Finding {
 		return []Finding{warn(check, "not set: alerts are stored, but nobody is notified", "Set ALERT_WEBHOOK_URL, or ALERT_EMAIL_ENABLED with its settings.")}
 	}
 	host := app.HostOf(a.WebhookURL)
+	if format, product := formatOf(host); format != "" && format != a.WebhookFormat {
+		return []Finding{failed(check, fmt.Sprintf("%s is %s, and ALERT_WEBHOOK_FORMAT is %s, which it does not take", host, product, a.WebhookFormat),
+			"Set ALERT_WEBHOOK_FORMAT="+format+".")}
+	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	if err := dial(ctx, a.WebhookURL); err != nil {
@@ -42,6 +46,24 @@ func (d doctor) alertWebhook(ctx context.Context) []Finding {
 		return []Finding{warn(check, host+" can be reached; alerts are sent unsigned", "Set ALERT_WEBHOOK_SECRET so that the receiver can verify them.")}
 	}
 	return []Finding{ok(check, host+" can be reached")}
+}
+
+// formatOf returns the format that the receiver at a well-known host takes; "" for others.
+func formatOf(origin string) (format, product string) {
+	u, err := url.Parse(origin)
+	if err != nil {
+		return "", ""
+	}
+	host := strings.ToLower(u.Hostname())
+	for _, domain := range []string{".logic.azure.com", ".powerplatform.com", ".webhook.office.com"} {
+		if strings.HasSuffix(host, domain) {
+			return "teams", "Microsoft Teams"
+		}
+	}
+	if host == "hooks.slack.com" {
+		return "slack", "Slack"
+	}
+	return "", ""
 }
 
 // alertEmail logs in at the mail server, names the sender and each mailbox, and leaves

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -33,7 +34,12 @@ type ClockConfig struct {
 	// Raise and Resolve change the alert about this machine's clock.
 	Raise   func(ctx context.Context, tx pgx.Tx, alert SkewAlert) error
 	Resolve func(ctx context.Context, tx pgx.Tx, host, reason string) error
-	Logger  *slog.Logger
+	// Stopped is called at each measurement that keeps workers from starting, once the
+	// alert is raised: a notification is a job, and no worker may be there to send it.
+	Stopped func(ctx context.Context, alert SkewAlert)
+	// Interval is the time between two measurements (default 30 s).
+	Interval time.Duration
+	Logger   *slog.Logger
 }
 
 // SkewAlert is an alert about the clock of one machine.
@@ -51,7 +57,10 @@ type ClockWatch struct {
 }
 
 // NewClockWatch measures nothing yet.
-func NewClockWatch(config ClockConfig) *ClockWatch { return &ClockWatch{config: config} }
+func NewClockWatch(config ClockConfig) *ClockWatch {
+	config.Interval = cmp.Or(config.Interval, clockInterval)
+	return &ClockWatch{config: config}
+}
 
 // WaitForWorkers returns once the clocks are close enough to start workers.
 func (w *ClockWatch) WaitForWorkers(ctx context.Context) error {
@@ -63,20 +72,23 @@ func (w *ClockWatch) WaitForWorkers(ctx context.Context) error {
 		case skew.abs() > MaxWorkerClockSkew:
 			w.config.Logger.ErrorContext(ctx, "workers do not start: this machine's clock and the database's differ too much; set both by NTP",
 				"skew", skew.String(), "limit", MaxWorkerClockSkew.String())
+			if w.bad >= clockStreak {
+				w.config.Stopped(ctx, skewAlert(w.config.Host, skew))
+			}
 		default:
 			return nil
 		}
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("wait for the clocks to agree: %w", ctx.Err())
-		case <-time.After(clockInterval):
+		case <-time.After(w.config.Interval):
 		}
 	}
 }
 
 // Run measures until ctx ends.
 func (w *ClockWatch) Run(ctx context.Context) {
-	tick := time.NewTicker(clockInterval)
+	tick := time.NewTicker(w.config.Interval)
 	defer tick.Stop()
 	for {
 		select {

@@ -2,6 +2,7 @@ package health
 
 import (
 	"context"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
+	"dealbox/internal/jobs"
 	"dealbox/internal/level"
 	"dealbox/internal/pgtest"
 )
@@ -56,4 +58,36 @@ type hourBehind struct{ *pgxpool.Pool }
 
 func (h hourBehind) QueryRow(ctx context.Context, _ string, _ ...any) pgx.Row {
 	return h.Pool.QueryRow(ctx, "SELECT clock_timestamp() - interval '1 hour'")
+}
+
+// A clock that keeps workers from starting is handed on each time, once the alert is
+// raised: nobody else may be there to send it.
+func TestClockWatch_WaitForWorkersReportsWhatStopsThem(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Open(t)
+	// The database's clock is an hour behind, for the sessions that find this function first.
+	db.MustExec("CREATE SCHEMA slow")
+	db.MustExec("CREATE FUNCTION slow.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT pg_catalog.clock_timestamp() - interval '1 hour' $$")
+	config := db.Pool.Config()
+	config.ConnConfig.RuntimeParams["search_path"] = "slow, pg_catalog, public"
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	var raised, stopped []SkewAlert
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	w := NewClockWatch(ClockConfig{
+		Host: "host-1", Pool: pool, Clock: &jobs.Clock{}, Logger: slog.New(slog.DiscardHandler), Interval: time.Millisecond,
+		Raise: func(_ context.Context, _ pgx.Tx, a SkewAlert) error { raised = append(raised, a); return nil },
+		Stopped: func(_ context.Context, a SkewAlert) {
+			if stopped = append(stopped, a); len(stopped) == 2 {
+				cancel()
+			}
+		},
+	})
+	require.ErrorIs(t, w.WaitForWorkers(ctx), context.Canceled)
+	require.Len(t, stopped, 2)
+	require.Len(t, raised, 2, "from the second measurement on")
+	require.Equal(t, level.Critical, stopped[0].Level)
+	require.Contains(t, stopped[0].Message, "No workers start there")
 }

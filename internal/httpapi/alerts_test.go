@@ -67,7 +67,7 @@ func TestAlerts_Filters(t *testing.T) {
 		"status=firing":                     "c b",
 		"status=resolved,acknowledged":      "a",
 		"rule=b":                            "b",
-		"rule=unknown":                      "",
+		"rule=lost_webhooks":                "",
 		"since=2021-01-01":                  "c a",
 		"until=2020-01-01T19:00:01%2B07:00": "b",
 		"until=2020-01-01T12:00:00Z":        "",
@@ -114,12 +114,19 @@ func TestAlerts_InvalidParameter(t *testing.T) {
 		"limit=0": "limit", "limit=1001": "limit", "limit=-1": "limit", "limit=x": "limit", "limit=1.5": "limit", "limit=1&limit=2": "limit",
 		"level=loud": "level", "level=error,loud": "level", "min_level=loud": "min_level", "min_level=info,error": "min_level",
 		"status=open": "status", "since=yesterday": "since", "until=2026-13-01": "until", "cursor=%21": "cursor", "cursor=MQ": "cursor",
-		"rule=%00": "rule", "limit=%zz": "query", "since=2026-01-01T00:00:00+07:00": "since",
+		"rule=%00": "rule", "rule=unknown": "rule", "limit=%zz": "query", "since=2026-01-02&until=2026-01-01": "since", "sience=2026-01-01": "sience", "since=2026-01-01T00:00:00+07:00": "since",
 	} {
 		e := requireError(t, h.get("/api/v1/alerts?"+query), 400, "invalid_parameter")
 		require.Equal(t, map[string]any{"field": field}, e["details"], query)
 		require.Contains(t, e["message"], field)
 	}
+}
+
+func TestAlerts_UnknownRuleNamesThose(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	e := requireError(t, h.get("/api/v1/alerts?rule=breaker_open"), 400, "invalid_parameter")
+	require.Contains(t, e["message"], `there is no rule "breaker_open"; there are body_quarantined, breaker_opened, `)
 }
 
 // A name from Strapi is never markup, even for a browser that is shown the JSON.

@@ -70,7 +70,7 @@ func (a *API) replayEvent(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), replayTimeout)
 	defer cancel()
-	done, err := a.stages.Replays.One(ctx, id, dryRun)
+	done, err := a.stages.Replays.One(ctx, id, actor(w), dryRun)
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (a *API) replayEvents(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), replayTimeout)
 	defer cancel()
-	done, err := a.stages.Replays.All(ctx, filter, dryRun)
+	done, err := a.stages.Replays.All(ctx, filter, actor(w), dryRun)
 	if err != nil {
 		return err
 	}

@@ -89,7 +89,7 @@ func TestEvents_InvalidParameter(t *testing.T) {
 	for query, field := range map[string]string{
 		"status=lost": "status", "limit=0": "limit", "limit=1001": "limit", "cursor=x": "cursor", "cursor=%21": "cursor",
 		"since=monday": "since", "until=2026-13-01": "until", "event=%00": "event", "entity=%ff": "entity", "document_id=%0A": "document_id",
-		"event=a&event=b": "event",
+		"event=a&event=b": "event", "event=entry.foo": "event", "entity=deals": "entity", "since=2026-01-02&until=2026-01-01": "since", "typ=x": "typ",
 	} {
 		e := requireError(t, h.read("/api/v1/events?"+query), 400, "invalid_parameter")
 		require.Equal(t, map[string]any{"field": field}, e["details"], query)

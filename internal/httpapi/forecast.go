@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/shopspring/decimal"
 
+	"dealbox/internal/operator"
 	"dealbox/internal/revenue"
 )
 
@@ -105,7 +106,10 @@ func (a *API) runForecast(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
 	defer cancel()
 	err := pgx.BeginFunc(ctx, a.stages.DB, func(tx pgx.Tx) error {
-		return a.stages.Forecast.Request(ctx, tx)
+		if err := operator.Record(ctx, tx, actor(w), operator.ForecastRun, map[string]any{}); err != nil {
+			return err
+		}
+		return a.stages.Forecast.Request(ctx, tx) // last: it locks the forecast's row
 	})
 	if err != nil {
 		return err

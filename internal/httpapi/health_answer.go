@@ -85,7 +85,8 @@ type reconciliationAnswer struct {
 
 type forecastStatusAnswer struct {
 	ComputedAt *time.Time `json:"computed_at"`
-	Stale      *bool      `json:"stale"`
+	Stale      *bool      `json:"stale"` // a document or the recompute waits
+	StaleSince *time.Time `json:"stale_since"`
 }
 
 func (a *API) renderDetailedHealth(m measurement, report health.Report) detailedAnswer {
@@ -191,5 +192,5 @@ func renderForecastStatus(s *revenue.Status) forecastStatusAnswer {
 	if s == nil {
 		return forecastStatusAnswer{}
 	}
-	return forecastStatusAnswer{ComputedAt: s.ComputedAt, Stale: &s.Stale}
+	return forecastStatusAnswer{ComputedAt: s.ComputedAt, Stale: &s.Stale, StaleSince: s.StaleSince}
 }

@@ -38,7 +38,8 @@ func TestHealth_Healthy(t *testing.T) {
 	require.Equal(t, map[string]any{"last_run_at": nil, "last_full_run_at": nil, "lost_webhooks_24h": json.Number("0"), "drift": nil}, tree["reconciliation"])
 	require.Equal(t, json.Number("2"), at(t, tree, "queues", "sync", "available"))
 	require.Equal(t, json.Number("0"), at(t, tree, "queues", "forecast", "running"))
-	require.Equal(t, false, at(t, tree, "forecast", "stale"))
+	require.Equal(t, true, at(t, tree, "forecast", "stale"), "two documents wait")
+	require.NotNil(t, at(t, tree, "forecast", "stale_since"))
 	require.Equal(t, json.Number("1"), at(t, tree, "alerts", "by_level", "warning"), "the quarantined body")
 	for name, checks := range tree["checks"].(map[string]any) {
 		c := checks.([]any)[0].(map[string]any)

@@ -95,7 +95,7 @@ var (
 	descNotifyFailed  = describe("notifications_failed_24h", "Notifications that failed for good in the last 24 hours.")
 	descNotifyAge     = describe("notifications_oldest_pending_age_seconds", "How long the oldest waits; 0 when none does.")
 	descAlerts        = describe("alerts", "Alerts kept, by status.", "status")
-	descStale         = describe("forecast_stale", "1 while the forecast is behind the mirror.")
+	descStale         = describe("forecast_stale", "1 while the forecast is behind Strapi: its recompute waits, or a document waits or is dead.")
 )
 
 func describe(name, help string, labels ...string) *prometheus.Desc {

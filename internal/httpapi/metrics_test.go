@@ -85,7 +85,7 @@ func TestMetrics(t *testing.T) {
 		"dealbox_breaker_state:closed": 1, "dealbox_breaker_state:open": 0, "dealbox_breaker_state:half_open": 0, "dealbox_breaker_failures": 0,
 		"dealbox_jobs:sync:available": 2, "dealbox_jobs:forecast:running": 0, "dealbox_notifications_pending": 0, "dealbox_notifications_failed_24h": 0,
 		"dealbox_webhook_request_duration_seconds:202": 4, "dealbox_webhook_request_duration_seconds:503": 1, "dealbox_webhook_request_duration_seconds:401": 1,
-		"dealbox_ingest_deliveries_total": 4, "dealbox_alerts:firing": 1, "dealbox_forecast_stale": 0, "dealbox_build_info:1.2.3": 1,
+		"dealbox_ingest_deliveries_total": 4, "dealbox_alerts:firing": 1, "dealbox_forecast_stale": 1, "dealbox_documents:pending": 1, "dealbox_documents:dead": 1, "dealbox_build_info:1.2.3": 1,
 	} {
 		parts := strings.Split(name, ":")
 		require.InDelta(t, want, value(t, m, parts[0], parts[1:]...), 0, name)

@@ -9,7 +9,7 @@ import (
 )
 
 // params holds query parameters and the first mistake that was found in them. A parameter that
-// is empty counts as not given; one that is unknown is ignored.
+// is empty counts as not given. Routes refuses one that is unknown.
 type params struct {
 	values url.Values
 	err    error

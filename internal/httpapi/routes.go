@@ -1,11 +1,14 @@
 package httpapi
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/gorilla/mux"
+
+	"dealbox/internal/text"
 )
 
 var (
@@ -21,16 +24,21 @@ const webhookPath = "/api/v1/webhooks/strapi"
 // is signed. A worker has the first ones alone.
 func (a *API) Routes() http.Handler {
 	r := mux.NewRouter().SkipClean(true)
-	route := func(methods []string, path string, may guard, h handler) {
-		// Methods changes its argument, which two routers would share.
+	// Methods changes its argument, which two routers would share.
+	handle := func(methods []string, path string, may guard, h handler) {
 		r.Handle(path, a.serve(may, h)).Methods(slices.Clone(methods)...)
+	}
+	// route takes the query parameters that there are; any other is refused.
+	route := func(methods []string, path string, may guard, h handler, params ...string) {
+		handle(methods, path, may, only(params, h))
 	}
 
 	route(get, "/metrics", a.insider, a.showMetrics)
-	route(get, "/healthz", a.anybody, a.showAlive)
-	route(get, "/readyz", a.anybody, a.showReady)
-	route(get, "/api/v1/health", a.anybody, a.showHealth)
 	route(get, "/api/v1/health/detailed", a.reader, a.showDetailedHealth)
+	// A probe must not fail for its query.
+	handle(get, "/healthz", a.anybody, a.showAlive)
+	handle(get, "/readyz", a.anybody, a.showReady)
+	handle(get, "/api/v1/health", a.anybody, a.showHealth)
 	r.NotFoundHandler = a.serve(a.anybody, notFound)
 	r.MethodNotAllowedHandler = a.serve(a.anybody, methodNotAllowed(r))
 	if a.config.HealthOnly {
@@ -38,29 +46,51 @@ func (a *API) Routes() http.Handler {
 		return r
 	}
 
-	route(post, webhookPath, a.anybody, a.signed(a.receiveWebhook))
+	// A delivery is not refused for a query that somebody put behind the URL in Strapi.
+	handle(post, webhookPath, a.anybody, a.signed(a.receiveWebhook))
 
-	route(get, "/api/v1/alerts", a.reader, a.listAlerts)
-	route(get, "/api/v1/alerts/summary", a.reader, a.summarizeAlerts)
+	route(get, "/api/v1/alerts", a.reader, a.listAlerts, "level", "min_level", "status", "rule", "since", "until", "limit", "cursor")
+	route(get, "/api/v1/alerts/summary", a.reader, a.summarizeAlerts, "since", "until")
 	route(get, "/api/v1/alerts/{id}", a.reader, a.showAlert)
 	route(post, "/api/v1/alerts/{id}/acknowledge", a.operator, a.acknowledgeAlert)
 	route(post, "/api/v1/alerts/{id}/resolve", a.operator, a.resolveAlert)
 	route(get, "/api/v1/silences", a.reader, a.listSilences)
 	route(post, "/api/v1/silences", a.operator, a.addSilence)
 	route(del, "/api/v1/silences/{id}", a.operator, a.endSilence)
-	route(get, "/api/v1/models/forecast/base", a.reader, a.showForecast)
+	route(get, "/api/v1/models/forecast/base", a.reader, a.showForecast, "start_month", "end_month", "currency")
 	route(post, "/api/v1/models/forecast/run", a.operator, a.runForecast)
 	route(post, "/api/v1/models/ingest/strapi-sync", a.operator, a.runSync)
 
-	route(get, "/api/v1/events", a.insider, a.listEvents)
+	route(get, "/api/v1/events", a.insider, a.listEvents, "status", "event", "entity", "document_id", "since", "until", "limit", "cursor")
 	route(post, "/api/v1/events/replay", a.operator, a.replayEvents)
 	route(get, "/api/v1/events/{id}", a.insider, a.showEvent)
 	route(post, "/api/v1/events/{id}/replay", a.operator, a.replayEvent)
 
-	route(get, "/", a.reader, a.showDashboard)
-	route(get, "/assets/{name}", a.reader, a.showAsset)
-	route(get, "/docs/{name}", a.anybody, a.showDocument)
+	// Nor is a page for what a mail program adds to a link.
+	handle(get, "/", a.reader, a.showDashboard)
+	handle(get, "/assets/{name}", a.reader, a.showAsset)
+	handle(get, "/docs/{name}", a.anybody, a.showDocument)
 	return r
+}
+
+// only refuses a request with a query parameter that the route does not have: it would
+// be answered as if it were not there. "_" is what browsers add to pass a cache.
+func only(params []string, h handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		for _, name := range slices.Sorted(maps.Keys(r.URL.Query())) {
+			if name != "_" && !slices.Contains(params, name) {
+				return unknownParameter(text.Line(name, maxShownText), params)
+			}
+		}
+		return h(w, r)
+	}
+}
+
+func unknownParameter(name string, params []string) error {
+	if len(params) == 0 {
+		return invalidParameter(name, "there is no such parameter here; there is none")
+	}
+	return invalidParameter(name, "there is no such parameter; there are "+strings.Join(params, ", "))
 }
 
 // handler does one route's work: parse, call, render. serve renders and logs the

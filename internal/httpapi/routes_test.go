@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gorilla/mux"
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/httpapi"
@@ -28,6 +29,39 @@ func TestRoutes_Unknown(t *testing.T) {
 		require.Equal(t, allow, got.Header.Get("Allow"), path)
 	}
 	require.Equal(t, 200, h.do(h.request(http.MethodHead, "/healthz", nil)).StatusCode)
+}
+
+// A parameter that a route does not have is refused by its name: it would be answered as
+// if it were not there. The webhook and what probes and browsers open take any.
+func TestRoutes_UnknownParameter(t *testing.T) {
+	t.Parallel()
+	h := open(t, withTokens)
+	tolerant := map[string]bool{
+		"/api/v1/webhooks/strapi": true, "/healthz": true, "/readyz": true, "/api/v1/health": true, "/": true, "/assets/{name}": true, "/docs/{name}": true,
+	}
+	routes := 0
+	require.NoError(t, h.api.Routes().(*mux.Router).Walk(func(route *mux.Route, _ *mux.Router, _ []*mux.Route) error {
+		template, err := route.GetPathTemplate()
+		require.NoError(t, err)
+		methods, err := route.GetMethods()
+		require.NoError(t, err)
+		routes++
+		path := strings.NewReplacer("{id}", "1", "{name}", "x").Replace(template)
+		r := h.request(methods[0], path+"?nonsense=1", nil)
+		r.Header.Set("Authorization", "Bearer "+adminToken)
+		got := h.do(r)
+		if tolerant[template] {
+			require.NotContains(t, string(got.body), "nonsense", template)
+			return nil
+		}
+		e := requireError(t, got, 400, "invalid_parameter")
+		require.Equal(t, map[string]any{"field": "nonsense"}, e["details"], template)
+		return nil
+	}))
+	require.Greater(t, routes, 20)
+	e := requireError(t, h.read("/api/v1/alerts/summary?level=error"), 400, "invalid_parameter")
+	require.Equal(t, "level: there is no such parameter; there are since, until", e["message"])
+	require.Equal(t, 200, h.read("/api/v1/alerts/summary?_=1700000000").StatusCode)
 }
 
 func TestRoutes_WorkerServesHealthAlone(t *testing.T) {

@@ -13,8 +13,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"dealbox/internal/operator"
 	"dealbox/internal/reconcile"
 	"dealbox/internal/strapi"
+	"dealbox/internal/text"
 )
 
 // runSync serves POST /api/v1/models/ingest/strapi-sync: 202 once a full
@@ -25,7 +27,12 @@ func (a *API) runSync(w http.ResponseWriter, r *http.Request) error {
 	var body struct {
 		EntityTypes []string `json:"entity_types"`
 	}
-	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxObject)).Decode(&body)
+	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxObject))
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(&body)
+	if name, unknown := unknownField(err); unknown {
+		return invalidParameter(text.Line(name, maxShownText), "there is no such field; there is entity_types")
+	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		return &Error{
 			Status: http.StatusBadRequest, Code: "invalid_body", cause: err,
@@ -40,8 +47,10 @@ func (a *API) runSync(w http.ResponseWriter, r *http.Request) error {
 	request := reconcile.Request{Extent: reconcile.Full, Trigger: reconcile.TriggerDemand, Actor: actor(w)}
 	var id int64
 	err = pgx.BeginFunc(ctx, a.stages.DB, func(tx pgx.Tx) (err error) {
-		id, err = a.stages.Reconcile(ctx, tx, request)
-		return err
+		if id, err = a.stages.Reconcile(ctx, tx, request); err != nil {
+			return err
+		}
+		return operator.Record(ctx, tx, request.Actor, operator.Sync, map[string]any{"run_id": strconv.FormatInt(id, 10), "entity_types": body.EntityTypes})
 	})
 	if err != nil {
 		return err
@@ -49,6 +58,16 @@ func (a *API) runSync(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusAccepted, map[string]string{
 		"status": "accepted", "action": "reconciliation_queued", "run_id": strconv.FormatInt(id, 10),
 	})
+}
+
+// unknownField returns the field that a strict decoder refused. encoding/json has no
+// type for that error.
+func unknownField(err error) (name string, unknown bool) {
+	if err == nil {
+		return "", false
+	}
+	name, unknown = strings.CutPrefix(err.Error(), "json: unknown field ")
+	return strings.Trim(name, `"`), unknown
 }
 
 // checkEntityTypes returns an error unless each name is the REST plural or the uid of

@@ -22,6 +22,7 @@ func TestSync(t *testing.T) {
 	requireError(t, sync(readToken, ""), 403, "forbidden")
 	requireError(t, sync(adminToken, `{"entity_types":`), 400, "invalid_body")
 	requireError(t, sync(adminToken, `{"entity_types":"billings"}`), 400, "invalid_body")
+	requireError(t, sync(adminToken, `{"entity_typs":["billings"]}`), 400, "invalid_parameter")
 	unknown := sync(adminToken, `{"entity_types":["pipeline-deals","invoices"]}`)
 	requireError(t, unknown, 400, "invalid_parameter")
 	require.Equal(t, "entity_types", at(t, unknown.json(t), "error", "details", "field"))
@@ -32,6 +33,7 @@ func TestSync(t *testing.T) {
 		require.Equal(t, "accepted", got.json(t)["status"])
 		require.Equal(t, "1", got.json(t)["run_id"], "one that waits is enough")
 	}
+	require.Equal(t, "ada sync 5", h.MustText("SELECT concat_ws(' ', actor, action, count(*)) FROM operator_action GROUP BY actor, action"), "each request, also one that finds a run waiting")
 	require.Equal(t, "full demand ada waiting", h.MustText("SELECT concat_ws(' ', kind, trigger, actor, status) FROM reconciliation_run"))
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -172,6 +173,9 @@ func TestWebhook_Large(t *testing.T) {
 	require.Equal(t, "pending f "+fmt.Sprintf("%d %x", len(deal), sha256.Sum256([]byte(deal))), h.MustText(
 		"SELECT concat_ws(' ', status, body_kept, body_bytes, body_sha256) FROM audit_event WHERE document_id = 'deal1'"))
 	require.Equal(t, "0", h.MustText("SELECT sum(octet_length(body))::text FROM inbox_event"))
+	shown := h.get("/api/v1/events/" + h.MustText("SELECT id::text FROM inbox_event WHERE document_id = 'deal1'")).json(t)
+	require.Nil(t, shown["body"])
+	require.Equal(t, json.Number(fmt.Sprint(len(deal))), at(t, shown, "body_not_kept", "bytes"))
 
 	forged := h.delivery(large("deal3", 200<<10))
 	forged.Header.Set("X-Strapi-Signature", strings.Repeat("0", 64))

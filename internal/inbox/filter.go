@@ -73,6 +73,25 @@ func (f Filter) Chooses() bool {
 	return len(f.Statuses) > 0 || f.Event != "" || f.Entity != "" || f.DocumentID != "" || !f.Since.IsZero() || !f.Until.IsZero()
 }
 
+// details are what the filter names, for the history.
+func (f Filter) details() map[string]any {
+	all := map[string]any{}
+	for name, value := range map[string]string{"event": f.Event, "entity": f.Entity, "document_id": f.DocumentID} {
+		if value != "" {
+			all[name] = value
+		}
+	}
+	for name, at := range map[string]time.Time{"since": f.Since, "until": f.Until} {
+		if !at.IsZero() {
+			all[name] = at.UTC()
+		}
+	}
+	if len(f.Statuses) > 0 {
+		all["status"] = f.Statuses
+	}
+	return all
+}
+
 // args are the named arguments of the SQL in select.go.
 func (f Filter) args() (pgx.NamedArgs, error) {
 	for _, text := range []struct{ field, value string }{{"event", f.Event}, {"entity", f.Entity}, {"document_id", f.DocumentID}} {
@@ -82,6 +101,9 @@ func (f Filter) args() (pgx.NamedArgs, error) {
 	}
 	from, err := parseCursor(f.Cursor)
 	if err != nil {
+		return nil, err
+	}
+	if err := paging.CheckSpan(f.Since, f.Until); err != nil {
 		return nil, err
 	}
 	if f.Limit == 0 {

@@ -66,6 +66,11 @@ func List(ctx context.Context, db dbsqlc.DBTX, f Filter) (Page, error) {
 	if err != nil {
 		return Page{}, fmt.Errorf("list events: %w", err)
 	}
+	if len(found) == 0 && f.Cursor == "" {
+		if err := f.checkNames(ctx, db); err != nil {
+			return Page{}, err
+		}
+	}
 	page := Page{Events: []Event{}}
 	// The statement returns one more than fits when there is another page.
 	if len(found) == args["max_rows"] {

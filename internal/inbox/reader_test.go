@@ -165,7 +165,7 @@ func TestList_EveryFilterIsTheView(t *testing.T) {
 			for i := range want {
 				require.Equal(t, want[i], got[i].ID, "%+v", f)
 			}
-			replayed, err := h.replayer().All(t.Context(), f, true)
+			replayed, err := h.replayer().All(t.Context(), f, "cli:ann", true)
 			require.NoError(t, err)
 			require.EqualValues(t, len(want), replayed.Events, "a replay chooses what the list shows: %+v", f)
 		}
@@ -249,13 +249,13 @@ func TestReplayer_All_RevivesDead(t *testing.T) {
 	before := h.ledger()
 	dead := Filter{Statuses: []Status{StatusDead}}
 
-	dry, err := h.replayer().All(t.Context(), dead, true)
+	dry, err := h.replayer().All(t.Context(), dead, "cli:ann", true)
 	require.NoError(t, err)
 	require.Equal(t, Replayed{DryRun: true, Events: int64(len(stock[StatusDead])), Documents: 2}, dry)
 	require.Equal(t, before, h.ledger(), "a dry run changes nothing")
 	require.Equal(t, "0", h.MustText("SELECT count(*)::text FROM river.river_job"))
 
-	done, err := h.replayer().All(t.Context(), dead, false)
+	done, err := h.replayer().All(t.Context(), dead, "cli:ann", false)
 	require.NoError(t, err)
 	require.Equal(t, Replayed{Events: int64(len(stock[StatusDead])), Documents: 2}, done)
 	after := h.ledger()
@@ -274,7 +274,7 @@ func TestReplayer_All_InChunks(t *testing.T) {
 	h.MustExec("INSERT INTO entity_sync (uid, document_id, want_seq, events, state, dead_at) SELECT $1, 'd' || n, 1, 1, 'dead', now() FROM generate_series(1, 1201) n", dealUID)
 	h.MustExec(`INSERT INTO inbox_event (id, received_on, received_at, dedup_key, scheme, event, uid, document_id, locale, seq, body)
 		SELECT gen_random_uuid(), (now() AT TIME ZONE 'UTC')::date, now(), sha256(document_id::bytea), 'standard', 'entry.update', uid, document_id, '', 1, '' FROM entity_sync`)
-	done, err := h.replayer().All(t.Context(), Filter{Statuses: []Status{StatusDead}}, false)
+	done, err := h.replayer().All(t.Context(), Filter{Statuses: []Status{StatusDead}}, "cli:ann", false)
 	require.NoError(t, err)
 	require.Equal(t, Replayed{Events: 1201, Documents: 1201}, done)
 	require.Equal(t, "1201", h.MustText("SELECT count(*)::text FROM river.river_job"))
@@ -301,14 +301,14 @@ func TestReplayer_One(t *testing.T) {
 		id := h.receive("msg_"+name, c.body).EventID
 		r := h.replayer()
 		r.types["api::late.late"] = contentTypes[0] // was not configured when the event came
-		done, err := r.One(t.Context(), id, false)
+		done, err := r.One(t.Context(), id, "cli:ann", false)
 		require.NoError(t, err, name)
 		require.Equal(t, c.want, done, name)
 	}
 	require.Equal(t, "1 pending", h.MustText("SELECT want_seq || ' ' || state FROM entity_sync WHERE document_id = 'late'"))
 	require.Equal(t, "ignored", h.MustText("SELECT DISTINCT status FROM inbox_event_status WHERE document_id = 'late'"), "a stored row is never updated")
 	h.ledger()
-	_, err := h.replayer().One(t.Context(), uuid.New(), false)
+	_, err := h.replayer().One(t.Context(), uuid.New(), "cli:ann", false)
 	require.ErrorIs(t, err, ErrNoEvent)
 }
 
@@ -337,7 +337,7 @@ func TestReplayer_All_FindsDocumentsWithoutEvent(t *testing.T) {
 		"NamesAnEvent": {Filter{Statuses: []Status{StatusDead}, Event: "entry.update"}, Replayed{Events: 1, Documents: 1}},
 	} {
 		c.want.DryRun = true
-		got, err := h.replayer().All(t.Context(), c.filter, true)
+		got, err := h.replayer().All(t.Context(), c.filter, "cli:ann", true)
 		require.NoError(t, err)
 		require.Equal(t, c.want, got, name)
 	}
@@ -345,11 +345,12 @@ func TestReplayer_All_FindsDocumentsWithoutEvent(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, dead.Documents, 2)
 	require.EqualValues(t, 4, dead.Total)
-	done, err := h.replayer().All(t.Context(), Filter{Statuses: []Status{StatusDead}}, false)
+	done, err := h.replayer().All(t.Context(), Filter{Statuses: []Status{StatusDead}}, "cli:ann", false)
 	require.NoError(t, err)
 	require.EqualValues(t, 4, done.Documents)
 	require.Equal(t, "0", h.MustText("SELECT count(*)::text FROM entity_sync WHERE state = 'dead'"))
 	require.Equal(t, "5", h.MustText("SELECT count(*)::text FROM river.river_job"), "each has a job")
+	require.Equal(t, `cli:ann replay {"events": 1, "status": ["dead"], "documents": 4}`, h.MustText("SELECT actor || ' ' || action || ' ' || details::text FROM audit_operator"))
 }
 
 // A probe does what a delivery does, and leaves nothing.

@@ -12,6 +12,7 @@ import (
 
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/mirror"
+	"dealbox/internal/operator"
 	"dealbox/internal/pgerr"
 	"dealbox/internal/strapi"
 )
@@ -50,9 +51,9 @@ type Replayed struct {
 	WithoutEvent int64 `json:"documents_without_event"`
 }
 
-// One replays one event: ErrNoEvent when there is none. An event whose document
+// One replays one event for an actor, as package operator has it: ErrNoEvent when there is none. An event whose document
 // is not mirrored has nothing to replay, which is an answer and not an error.
-func (r *Replayer) One(ctx context.Context, id uuid.UUID, dryRun bool) (Replayed, error) {
+func (r *Replayer) One(ctx context.Context, id uuid.UUID, actor string, dryRun bool) (Replayed, error) {
 	row, err := get(ctx, r.pool, id)
 	if err != nil {
 		return Replayed{}, err
@@ -63,13 +64,13 @@ func (r *Replayer) One(ctx context.Context, id uuid.UUID, dryRun bool) (Replayed
 	} else {
 		r.addAside(&p, row.Body)
 	}
-	return r.run(ctx, p, dryRun)
+	return r.run(ctx, p, actor, map[string]any{"event_id": id.String()}, dryRun)
 }
 
 // All replays the events that the filter chooses, and, unless it names an event, the
 // documents that are pending or dead without one. Limit and Cursor do not count.
 // A filter that cannot be used gives a *paging.FieldError.
-func (r *Replayer) All(ctx context.Context, f Filter, dryRun bool) (Replayed, error) {
+func (r *Replayer) All(ctx context.Context, f Filter, actor string, dryRun bool) (Replayed, error) {
 	f.Limit, f.Cursor = 0, ""
 	args, err := f.args()
 	if err != nil {
@@ -84,7 +85,12 @@ func (r *Replayer) All(ctx context.Context, f Filter, dryRun bool) (Replayed, er
 	if err != nil {
 		return Replayed{}, fmt.Errorf("choose the events to replay: %w", err)
 	}
-	return r.run(ctx, p, dryRun)
+	if p.events == 0 && len(p.documents) == 0 {
+		if err := f.checkNames(ctx, r.pool); err != nil {
+			return Replayed{}, err
+		}
+	}
+	return r.run(ctx, p, actor, f.details(), dryRun)
 }
 
 // plan is what a replay is to do.
@@ -171,11 +177,16 @@ func (r *Replayer) addAside(p *plan, body []byte) {
 
 // run requests the refreshes in chunks, each in its own transaction. After an error
 // those of the chunks before stay requested; running the replay again is harmless.
-func (r *Replayer) run(ctx context.Context, p plan, dryRun bool) (Replayed, error) {
+func (r *Replayer) run(ctx context.Context, p plan, actor string, chosen map[string]any, dryRun bool) (Replayed, error) {
 	done := Replayed{DryRun: dryRun, Events: p.events, NothingToReplay: p.nothing, WithoutEvent: p.alone}
 	if dryRun {
 		done.Documents = int64(len(p.documents))
 		return done, nil
+	}
+	// Before the first chunk: a replay that fails half-way was somebody's, too.
+	chosen["events"], chosen["documents"] = p.events, len(p.documents)
+	if err := operator.Record(ctx, r.pool, actor, operator.Replay, chosen); err != nil {
+		return done, err
 	}
 	refreshes := make([]mirror.Refresh, 0, len(p.documents))
 	for key := range p.documents {

@@ -194,3 +194,20 @@ func TestSync_Paths(t *testing.T) {
 	require.Equal(t, "5.5 40 THB", read(first))
 	require.Contains(t, h.MustText("SELECT message FROM alert WHERE rule = 'attribute_missing'"), "money.amount, money.unit.code, money.chance of pipeline-deals")
 }
+
+// A relation that Strapi refuses by name holds its type from the first request on: without
+// it every billing would lose its deal.
+func TestSync_RefusedRelation(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t)
+	h.Fake.Hide(fakestrapi.BillingUID, "deal")
+	billing := h.Billing(h.Deal(nil))
+	h.waits(billing)
+	require.Equal(t, map[string]string{"attribute_missing": "critical"}, h.OpenAlerts())
+	require.Contains(t, h.MustText("SELECT message FROM alert"), "deal of billings (api::billing.billing), which Dealbox mirrors as billing.deal_document_id")
+	require.Contains(t, h.MustText("SELECT message FROM alert"), "STRAPI_BILLING_FIELDS=deal=.")
+	h.Fake.Hide(fakestrapi.BillingUID)
+	require.NoError(t, h.sync.watchOnce(t.Context()))
+	require.Empty(t, h.OpenAlerts())
+	require.NoError(t, h.refresh(billing))
+}

@@ -57,10 +57,18 @@ func (e missingError) alert() alerting.Alert {
 	ours := ourNames(e.t, e.names)
 	theirs, columns := make([]string, len(ours)), make([]string, len(ours))
 	for i, name := range ours {
-		theirs[i], columns[i] = e.t.Field(name), string(e.t.Kind)+"."+name
+		theirs[i], columns[i] = e.t.Field(name), columnOf(e.t, name)
 	}
 	a.Message = alerting.AttributeMissing(strings.Join(theirs, ", "), e.t.Plural, e.t.UID, strings.Join(columns, ", "), setting, ours[0])
 	return a
+}
+
+// columnOf names the column of a field. A relation is the link of a billing, seen from either side.
+func columnOf(t strapi.ContentType, ours string) string {
+	if IsRelation(t, ours) {
+		return "billing.deal_document_id"
+	}
+	return string(t.Kind) + "." + ours
 }
 
 // ourNames returns our names of Strapi's.

@@ -5,6 +5,7 @@ package paging
 import (
 	"encoding/base64"
 	"strings"
+	"time"
 )
 
 // FieldError names the field of a filter or of an operator's action that is wrong.
@@ -39,4 +40,12 @@ func ParseCursor(cursor string) (first, second string, err error) {
 		return "", "", ErrCursor
 	}
 	return first, second, nil
+}
+
+// CheckSpan returns a *FieldError when since is after until; a zero value bounds nothing.
+func CheckSpan(since, until time.Time) error {
+	if since.IsZero() || until.IsZero() || !since.After(until) {
+		return nil
+	}
+	return &FieldError{Field: "since", Problem: "it is after until"}
 }

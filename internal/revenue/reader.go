@@ -114,17 +114,25 @@ func amountsOf(row dbsqlc.ForecastMonthsRow) Amounts {
 // Status is how fresh the forecast is.
 type Status struct {
 	ComputedAt *time.Time // nil: never
-	// Stale: the mirror changed since. Under traffic it is so for about
-	// MinInterval after every change; DirtySince tells a moment from a standstill.
+	// Stale: it is not what Strapi's documents add up to now, because its recompute
+	// waits, or a document does or is a dead letter. Under traffic that is so for a
+	// moment after every change; StaleSince tells a moment from a standstill.
 	Stale      bool
-	DirtySince *time.Time // nil unless stale; by the database's clock
+	StaleSince *time.Time // nil unless stale; by the database's clock
 }
 
 // Status reads how fresh the forecast is.
 func (f *Forecast) Status(ctx context.Context, db dbsqlc.DBTX) (Status, error) {
-	scope, err := dbsqlc.New().ForecastScope(ctx, db, scopeBase)
+	row, err := dbsqlc.New().ForecastStatus(ctx, db, scopeBase)
 	if err != nil {
 		return Status{}, fmt.Errorf("read the state of the forecast: %w", err)
 	}
-	return Status{ComputedAt: scope.ComputedAt, Stale: scope.Want > scope.Done, DirtySince: scope.DirtySince}, nil
+	status := Status{ComputedAt: row.ComputedAt, Stale: row.Dirty || row.Behind}
+	if row.Dirty {
+		status.StaleSince = row.DirtySince
+	}
+	if row.Behind && (status.StaleSince == nil || row.BehindSince.Before(*status.StaleSince)) {
+		status.StaleSince = &row.BehindSince
+	}
+	return status, nil
 }

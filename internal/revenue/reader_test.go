@@ -169,7 +169,7 @@ func TestForecast_Status(t *testing.T) {
 	s, err = f.Status(t.Context(), pool)
 	require.NoError(t, err)
 	require.True(t, s.Stale)
-	require.NotNil(t, s.DirtySince)
+	require.NotNil(t, s.StaleSince)
 	require.Nil(t, s.ComputedAt)
 
 	start(t, pool, f)
@@ -177,8 +177,24 @@ func TestForecast_Status(t *testing.T) {
 	s, err = f.Status(t.Context(), pool)
 	require.NoError(t, err)
 	require.False(t, s.Stale)
-	require.Nil(t, s.DirtySince)
+	require.Nil(t, s.StaleSince)
 	require.NotNil(t, s.ComputedAt)
+
+	// What it would count waits, or is dead: the forecast is behind Strapi since then.
+	for _, state := range []string{"pending", "dead"} {
+		_, err = pool.Exec(t.Context(), `INSERT INTO entity_sync (uid, document_id, want_seq, state, pending_since, dead_at)
+			VALUES ('u', $1, 1, $1, now() - interval '1 hour', CASE WHEN $1 = 'dead' THEN now() END)`, state)
+		require.NoError(t, err)
+		s, err = f.Status(t.Context(), pool)
+		require.NoError(t, err)
+		require.True(t, s.Stale, state)
+		require.WithinDuration(t, time.Now().Add(-time.Hour), *s.StaleSince, time.Minute, state)
+		_, err = pool.Exec(t.Context(), "UPDATE entity_sync SET done_seq = want_seq, state = 'ok', pending_since = NULL, dead_at = NULL")
+		require.NoError(t, err)
+	}
+	s, err = f.Status(t.Context(), pool)
+	require.NoError(t, err)
+	require.False(t, s.Stale)
 }
 
 // store stores the forecast of the input as the worker does.

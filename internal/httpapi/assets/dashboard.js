@@ -59,9 +59,11 @@ function showHealth(h) {
   once("ledger", { ...h.ledger, late: failed(h, "ledger:oldest_pending") }, showLedger);
   showBreaker(h.circuit_breaker, now);
   once("queues", h.queues, showQueues);
-  setText(byId("forecast-when"), h.forecast.computed_at ? `computed ${ago(h.forecast.computed_at, now)}${h.forecast.stale ? ", being computed again" : ""}` : "not computed yet");
+  setText(byId("forecast-when"), h.forecast.computed_at ? `computed ${ago(h.forecast.computed_at, now)}${h.forecast.stale ? `, behind Strapi for ${waiting(h.forecast.stale_since, now)}` : ""}` : "not computed yet");
   once("checks", h.checks, showChecks);
 }
+
+const waiting = (since, now) => span((now - Date.parse(since)) / 1000);
 
 const marks = { healthy: "✓", notice: "i", degraded: "!", unhealthy: "✕", unknown: "?" };
 

@@ -57,7 +57,11 @@ func teamsBody(m notify.Message) ([]byte, error) {
 
 func teamsCardOf(m notify.Message, message string) teamsMessage {
 	a := m.Alert
-	title := fmt.Sprintf("%s[%s] %s", m.Prefix(), strings.ToUpper(a.Level), m.Headline())
+	// No brackets as in other channels: Markdown would need them escaped.
+	title := strings.ToUpper(a.Level) + " " + m.Headline()
+	if m.Instance != "" {
+		title += " · dealbox " + m.Instance
+	}
 	card := teamsCard{
 		Schema: "http://adaptivecards.io/schemas/adaptive-card.json", Type: "AdaptiveCard", Version: teamsVersion,
 		MSTeams: map[string]any{"width": "Full"}, Fallback: teamsText(text.Line(title+": "+message, 1000)),
@@ -129,7 +133,7 @@ func escapeUnderscores(s string) string {
 		return i >= 0 && i < len(runes) && (unicode.IsLetter(runes[i]) || unicode.IsDigit(runes[i]))
 	}
 	for i, r := range runes {
-		if r == '_' && !(within(i-1) && within(i+1)) {
+		if r == '_' && (!within(i-1) || !within(i+1)) {
 			b.WriteByte('\\')
 		}
 		b.WriteRune(r)

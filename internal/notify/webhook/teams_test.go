@@ -51,7 +51,7 @@ func TestTeams(t *testing.T) {
 	require.Equal(t, "1.4", c.Version)
 	require.Equal(t, "attention", c.Body[0]["style"])
 	title := c.Body[0]["items"].([]any)[0].(map[string]any)
-	require.Equal(t, `\[dealbox crm.example.com\] \[CRITICAL\] firing`, title["text"])
+	require.Equal(t, "CRITICAL firing · dealbox crm.example.com", title["text"])
 	require.Equal(t, "Strapi does not work", c.Body[1]["text"])
 	require.Contains(t, c.Body[2]["facts"], map[string]any{"title": "Rule", "value": "breaker_opened"})
 	require.Contains(t, c.Body[2]["facts"], map[string]any{"title": "Since", "value": "2026-11-24 22:10:00 UTC"})
