@@ -124,6 +124,8 @@ func TestStrapi(t *testing.T) {
 		t.Run("a datetime where a date is due", o.testDatetime)
 		t.Run("a billing of several deals", o.testManyToMany)
 		t.Run("an attribute becomes private", o.testPrivate)
+		t.Run("a token loses the right to deals", o.testTokenLosesDeals)
+		t.Run("an import", o.testImport)
 	})
 	for _, drafts := range []bool{false, true} {
 		t.Run(localizedName(drafts), func(t *testing.T) {

@@ -3,10 +3,12 @@ package realstrapi_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -96,6 +98,25 @@ func (o *otherwise) redeploy(path, content string) {
 	require.NoError(o.t, o.strapi.Start(context.WithoutCancel(o.t.Context())))
 }
 
+// deals makes n published deals worth 1,000 each, by several clients at once.
+func (o *otherwise) makeDeals(n int) {
+	o.t.Helper()
+	var clients sync.WaitGroup
+	for client := range 4 {
+		clients.Go(func() {
+			for i := client; i < n; i += 4 {
+				answer, err := o.strapi.REST(o.t.Context(), http.MethodPost, prefix+"/pipeline-deals", values{"data": values{
+					"name": fmt.Sprint("imported ", i), "deal_value": 1000, "deal_status": "active", "stage": "closed-won", "expected_close_date": "2027-01-15",
+				}})
+				if err != nil || answer.Status != http.StatusCreated {
+					o.t.Errorf("deal %d: status %d, %v", i, answer.Status, err)
+				}
+			}
+		})
+	}
+	clients.Wait()
+}
+
 // testPrefix: doctor finds where REST is, and with that address all works.
 func (o *otherwise) testPrefix(t *testing.T) {
 	id := o.rest(http.MethodPost, "/pipeline-deals", values{"name": "first", "deal_value": 1000, "deal_status": "active"})
@@ -149,4 +170,56 @@ func (o *otherwise) testPrivate(t *testing.T) {
 	o.eventually("it heals by itself", func() bool { return o.alert("attribute_missing") == "" })
 	require.Equal(t, before, worth())
 	require.Equal(t, "0", o.text("SELECT count(*)::text FROM entity_sync WHERE state = 'dead'"))
+}
+
+// testTokenLosesDeals: a token that may read billings alone says nothing of their deals.
+func (o *otherwise) testTokenLosesDeals(t *testing.T) {
+	ctx := t.Context()
+	answer, err := o.strapi.Admin(ctx, http.MethodPost, "/admin/api-tokens", values{
+		"name": "billings only", "description": "", "type": "custom", "lifespan": nil,
+		"permissions": []string{billings + ".find", billings + ".findOne", construction + ".find", construction + ".findOne"},
+	})
+	require.NoError(t, err)
+	require.Equal(t, http.StatusCreated, answer.Status, "%s", answer.Body)
+	var made struct{ Data struct{ AccessKey string } }
+	require.NoError(t, json.Unmarshal(answer.Body, &made))
+	id := o.text("SELECT document_id FROM billing WHERE billing_id = 'B-2'")
+	link := func() string { return o.text("SELECT deal_document_id FROM billing WHERE document_id = $1", id) }
+	before, good := link(), o.dealbox.env["STRAPI_API_TOKEN"]
+	require.NotEmpty(t, before)
+
+	o.dealbox.stop()
+	o.dealbox.env["STRAPI_API_TOKEN"] = made.Data.AccessKey
+	o.dealbox.start()
+	o.rest(http.MethodPut, "/billings/"+id, values{"amount": 250})
+	o.eventually("an alert says what the token may not read", func() bool {
+		return strings.Contains(o.text("SELECT message FROM alert WHERE rule = 'strapi_token_refused' AND resolved_at IS NULL"), "not the type on the other side of deal")
+	})
+	require.Equal(t, before, link(), "the link stays")
+	require.Equal(t, "0", o.text("SELECT count(*)::text FROM entity_sync WHERE state = 'dead'"), "no attempt is burnt")
+
+	o.dealbox.stop()
+	o.dealbox.env["STRAPI_API_TOKEN"] = good
+	o.dealbox.start()
+	o.fullSync()
+	o.eventually("what waited is done", func() bool {
+		return o.text("SELECT amount::numeric(10,0)::text FROM billing WHERE document_id = $1", id) == "250"
+	})
+	o.eventually("it heals by itself", func() bool { return o.alert("strapi_token_refused") == "" })
+}
+
+// testImport: 2,000 deals come at once.
+func (o *otherwise) testImport(t *testing.T) {
+	const imported = 2000
+	start := time.Now()
+	o.makeDeals(imported)
+	wrote := time.Since(start)
+	o.eventually("all are mirrored", func() bool {
+		return o.text("SELECT count(*)::text FROM deal WHERE name LIKE 'imported %' AND published_at IS NOT NULL") == fmt.Sprint(imported)
+	})
+	o.dealbox.waitIdle()
+	t.Logf("%d deals: Strapi took them in %.0f s, Dealbox had them %.1f s later", imported, wrote.Seconds(), (time.Since(start) - wrote).Seconds())
+	require.Equal(t, fmt.Sprint(imported*1000), o.text("SELECT trunc(sum(deal_value))::text FROM deal WHERE name LIKE 'imported %'"))
+	o.fullSync()
+	require.Equal(t, "0", o.text("SELECT coalesce(sum(lost_webhooks), 0)::text FROM reconciliation_run"), "no webhook was lost")
 }
