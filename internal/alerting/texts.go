@@ -108,6 +108,15 @@ func EndClockSkew(host string) string {
 	return "The clocks of " + host + " and of the database agree again after {lasted}"
 }
 
+// StartRefused is the text of RuleStartRefused; why is a sentence without its period.
+func StartRefused(host, why string) string {
+	return fmt.Sprintf("Dealbox on %s does not start: %s. The cause is on Dealbox's side. Until it starts, this process stores no webhooks and processes none; "+
+		"another one that runs does", host, strings.TrimRight(why, "."))
+}
+
+// EndStartRefused is the end of RuleStartRefused.
+const EndStartRefused = "Dealbox starts again, {lasted} after a start was refused"
+
 // EndForecastSwing is the end of RuleForecastSwing.
 const EndForecastSwing = "The forecast is near that of an hour ago again, {lasted} after the swing was noticed"
 
@@ -223,6 +232,16 @@ func StrapiTokenRefused(plural, cause string) string {
 
 // EndStrapiTokenRefused is the end of RuleStrapiTokenRefused.
 const EndStrapiTokenRefused = "Strapi accepts Dealbox's API token again after {lasted}; {waiting}"
+
+// StrapiBlocked is the text of RuleStrapiBlocked; cause is in words.
+func StrapiBlocked(cause string) string {
+	return fmt.Sprintf("Something in front of Strapi refuses Dealbox: %s. The cause is a firewall, a CDN or a proxy that wants a login, not Strapi: its API token may well be right. "+
+		"Dealbox stores every webhook, so none is lost; the mirror, the forecast and the dashboard show the state of {since}. Let GET requests from Dealbox's address pass there; "+
+		"the alert's details say who answered. Dealbox keeps asking and continues by itself", cause)
+}
+
+// EndStrapiBlocked is the end of RuleStrapiBlocked.
+const EndStrapiBlocked = "Strapi itself answers Dealbox again after {lasted}; {waiting}"
 
 // StrapiUnusable is the text of RuleStrapiUnusable; cause is in words.
 func StrapiUnusable(plural, cause string) string {
