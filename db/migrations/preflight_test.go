@@ -41,7 +41,7 @@ func TestUp_Preflight(t *testing.T) {
 	}
 }
 
-// A role without rights is told all that it lacks; with them it migrates.
+// The error names every right that a role lacks; with them it migrates.
 func TestUp_PreflightOfRights(t *testing.T) {
 	t.Parallel()
 	admin := open(t, pgtest.EmptyURL(t))

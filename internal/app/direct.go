@@ -30,10 +30,10 @@ const (
 	outageGrace = time.Minute
 )
 
-// directSender sends alerts from this process itself, for what stops workers or keeps
+// directNotifier sends alerts from this process itself, for what stops workers or keeps
 // alerts from being stored: notifications are jobs, and only a worker sends one. It
 // keeps no row; what it sends stands in the log.
-type directSender struct {
+type directNotifier struct {
 	config notify.Config
 	every  time.Duration // between two notices of one rule and subject
 	log    *slog.Logger
@@ -42,13 +42,13 @@ type directSender struct {
 	sent map[string]time.Time // when each was last sent
 }
 
-func newDirectSender(config notify.Config, every time.Duration, log *slog.Logger) *directSender {
-	return &directSender{config: config, every: every, log: log, sent: map[string]time.Time{}}
+func newDirectNotifier(config notify.Config, every time.Duration, log *slog.Logger) *directNotifier {
+	return &directNotifier{config: config, every: every, log: log, sent: map[string]time.Time{}}
 }
 
 // fire sends an alert to every receiver whose channel takes its level, at most once in
 // the interval.
-func (d *directSender) fire(ctx context.Context, alert alerting.Alert) {
+func (d *directNotifier) fire(ctx context.Context, alert alerting.Alert) {
 	if !d.due(alert) {
 		return
 	}
@@ -57,7 +57,7 @@ func (d *directSender) fire(ctx context.Context, alert alerting.Alert) {
 }
 
 // resolve sends that it is over, to those who were notified that it began.
-func (d *directSender) resolve(ctx context.Context, alert alerting.Alert) {
+func (d *directNotifier) resolve(ctx context.Context, alert alerting.Alert) {
 	d.mu.Lock()
 	_, was := d.sent[alert.Rule+" "+alert.Subject]
 	delete(d.sent, alert.Rule+" "+alert.Subject)
@@ -67,7 +67,7 @@ func (d *directSender) resolve(ctx context.Context, alert alerting.Alert) {
 	}
 }
 
-func (d *directSender) due(alert alerting.Alert) bool {
+func (d *directNotifier) due(alert alerting.Alert) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	key := alert.Rule + " " + alert.Subject
@@ -78,7 +78,7 @@ func (d *directSender) due(alert alerting.Alert) bool {
 	return true
 }
 
-func (d *directSender) send(ctx context.Context, alert alerting.Alert, reason notify.Reason, status string) {
+func (d *directNotifier) send(ctx context.Context, alert alerting.Alert, reason notify.Reason, status string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), directTimeout)
 	defer cancel()
 	details, err := json.Marshal(alert.Details)

@@ -27,10 +27,10 @@ func (c *recordingChannel) notify(_ context.Context, m notify.Message) (bool, er
 	return false, nil
 }
 
-func TestDirectSender(t *testing.T) {
+func TestDirectNotifier(t *testing.T) {
 	t.Parallel()
 	loud, calm := &recordingChannel{}, &recordingChannel{}
-	d := newDirectSender(notify.Config{Channels: []notify.Channel{
+	d := newDirectNotifier(notify.Config{Channels: []notify.Channel{
 		{Name: notify.ChannelWebhook, Floor: level.Critical, Notify: loud.notify},
 		{Name: notify.ChannelEmail, Floor: level.Error, Receivers: []string{"a@example.com", "b@example.com"}, Notify: calm.notify},
 	}}, time.Hour, slog.New(slog.DiscardHandler))

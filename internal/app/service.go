@@ -63,7 +63,7 @@ type Service struct {
 	forecast   *revenue.Forecast
 	receiver   *inbox.Receiver
 	commits    *health.Commits
-	direct     *directSender
+	direct     *directNotifier
 	host       string // this machine's name; "" when it has none
 	queue      *mirror.Queue
 	runs       *reconcile.Queue

@@ -63,7 +63,7 @@ func (s *Service) wire(version string) error {
 		return err
 	}
 	outbox := notify.New(channels, inserter)
-	s.direct = newDirectSender(channels, config.Alerts.RemindEvery, logger)
+	s.direct = newDirectNotifier(channels, config.Alerts.RemindEvery, logger)
 	s.host, _ = os.Hostname() // without a name its alerts have no subject
 	s.alerts = alerting.New(alerting.Config{RemindEvery: config.Alerts.RemindEvery, StrapiAdminURL: config.Alerts.StrapiAdminURL}, outbox)
 	s.forecast = revenue.New(revenue.Config{

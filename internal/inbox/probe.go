@@ -16,6 +16,10 @@ import (
 // fails where a delivery would. It leaves no event, no refresh and no job.
 func (r *Receiver) Probe(ctx context.Context) error {
 	return pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
+		// Under the time that a health answer has: a lock must show as one.
+		if _, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '1s'"); err != nil {
+			return err
+		}
 		taken, err := tx.Begin(ctx) // a savepoint
 		if err != nil {
 			return err
