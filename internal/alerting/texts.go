@@ -214,6 +214,15 @@ const EndReconciliationFailing = "Dealbox compares its mirror with Strapi again:
 // EndSignatureFailures is the end of RuleSignatureFailures for our own Strapi.
 const EndSignatureFailures = "Dealbox accepts the webhooks of our Strapi again, after {lasted}. What was refused meanwhile, reconciliation brings: dealbox sync --full brings it now"
 
+// StartRefused is the text of RuleStartRefused.
+func StartRefused(host, why string) string {
+	return fmt.Sprintf("Dealbox on %s does not start: %s. The cause is on Dealbox's side. Until it starts, this process takes no webhooks and processes none; "+
+		"what was stored stays stored, and other processes go on. Mostly: dealbox migrate up, with the program of the new version", host, strings.TrimRight(why, "."))
+}
+
+// EndStartRefused is the end of RuleStartRefused.
+const EndStartRefused = "Dealbox has started, {lasted} after a process had refused to; {waiting}"
+
 // StrapiTokenRefused is the text of RuleStrapiTokenRefused; cause is in words.
 func StrapiTokenRefused(plural, cause string) string {
 	return fmt.Sprintf("Dealbox may not read %s: %s. The cause is in Strapi's settings: the token was deleted, has expired, or may not find and findOne. "+
@@ -223,6 +232,16 @@ func StrapiTokenRefused(plural, cause string) string {
 
 // EndStrapiTokenRefused is the end of RuleStrapiTokenRefused.
 const EndStrapiTokenRefused = "Strapi accepts Dealbox's API token again after {lasted}; {waiting}"
+
+// StrapiBlocked is the text of RuleStrapiBlocked; cause is in words.
+func StrapiBlocked(cause string) string {
+	return fmt.Sprintf("Something in front of Strapi refuses Dealbox: %s. The cause is a firewall, a CDN or a proxy that wants a login, not Strapi: its API token may well be right. "+
+		"Dealbox stores every webhook, so none is lost; the mirror, the forecast and the dashboard show the state of {since}. Let GET requests from Dealbox's address pass there; "+
+		"the alert's details say who answered. Dealbox keeps asking and continues by itself", cause)
+}
+
+// EndStrapiBlocked is the end of RuleStrapiBlocked.
+const EndStrapiBlocked = "Strapi itself answers Dealbox again after {lasted}; {waiting}"
 
 // StrapiUnusable is the text of RuleStrapiUnusable; cause is in words.
 func StrapiUnusable(plural, cause string) string {
