@@ -17,7 +17,7 @@ import (
 // AttributeMissing is the text of RuleAttributeMissing: attributes by Strapi's names,
 // columns by ours, and the setting that maps the first of them, field.
 func AttributeMissing(attributes, plural, uid, columns, setting, field string) string {
-	return fmt.Sprintf("Strapi does not show %s of %s (%s) any more, which Dealbox mirrors as %s. The cause is on Strapi's side: it was renamed, removed or made "+
+	return fmt.Sprintf("Strapi does not show %s of %s (%s), which Dealbox mirrors as %s. The cause is on Strapi's side: it was renamed, removed or made "+
 		"private, or the token may not read it. Dealbox writes nothing to %s until then: the mirror and the forecast keep the values of {since}, webhooks are stored and wait. "+
 		"Take the change back in Strapi; or give the token find on the type that it leads to; or name the new attribute, %s=%s=new_name; or, if it is gone on purpose, "+
 		"%s=%s=. It heals by itself once Strapi shows it", attributes, plural, uid, columns, plural, setting, field, setting, field)
@@ -107,15 +107,6 @@ func ClockSkew(host, difference string, workersStop bool) string {
 func EndClockSkew(host string) string {
 	return "The clocks of " + host + " and of the database agree again after {lasted}"
 }
-
-// StartRefused is the text of RuleStartRefused; why is a sentence without its period.
-func StartRefused(host, why string) string {
-	return fmt.Sprintf("Dealbox on %s does not start: %s. The cause is on Dealbox's side. Until it starts, this process stores no webhooks and processes none; "+
-		"another one that runs does", host, strings.TrimRight(why, "."))
-}
-
-// EndStartRefused is the end of RuleStartRefused.
-const EndStartRefused = "Dealbox starts again, {lasted} after a start was refused"
 
 // EndForecastSwing is the end of RuleForecastSwing.
 const EndForecastSwing = "The forecast is near that of an hour ago again, {lasted} after the swing was noticed"
@@ -224,6 +215,15 @@ func EndReconciliationFailing(plural string) string {
 
 // EndSignatureFailures is the end of RuleSignatureFailures for our own Strapi.
 const EndSignatureFailures = "Dealbox accepts the webhooks of our Strapi again, after {lasted}. What was refused meanwhile, reconciliation brings: dealbox sync --full brings it now"
+
+// StartRefused is the text of RuleStartRefused.
+func StartRefused(host, why string) string {
+	return fmt.Sprintf("Dealbox on %s does not start: %s. The cause is on Dealbox's side. Until it starts, this process takes no webhooks and processes none; "+
+		"what was stored stays stored, and other processes go on. Mostly: dealbox migrate up, with the program of the new version", host, strings.TrimRight(why, "."))
+}
+
+// EndStartRefused is the end of RuleStartRefused.
+const EndStartRefused = "Dealbox has started, {lasted} after a process had refused to; {waiting}"
 
 // StrapiTokenRefused is the text of RuleStrapiTokenRefused; cause is in words.
 func StrapiTokenRefused(plural, cause string) string {

@@ -94,7 +94,7 @@ func (d *directNotifier) send(ctx context.Context, alert alerting.Alert, reason 
 		for i, receiver := range channel.AllReceivers() {
 			message := notify.Message{
 				// Ids of stored notifications count from 1, so a time in microseconds is none of them.
-				ID: now.UnixMicro() + int64(i), Channel: channel.Name, Receiver: receiver, Reason: reason, Sequence: 1, Notice: 1, At: now, URL: d.config.PublicURL,
+				ID: now.UnixMicro() + int64(i), Channel: channel.Name, Receiver: receiver, Reason: reason, Sequence: 1, Notice: 1, At: now, URL: d.config.PublicURL, Instance: d.config.Instance,
 				Alert: notify.Alert{
 					Rule: alert.Rule, Subject: alert.Subject, Level: alert.Level.String(), Status: status, Occurrences: 1,
 					FirstSeen: now, LastSeen: now, Message: alert.Message, Details: details,

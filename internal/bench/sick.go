@@ -97,7 +97,7 @@ func sickCase(ctx context.Context, pool *pgxpool.Pool, receiver *inbox.Receiver,
 		}()
 	}
 	var open, p50, p99 float64
-	var opened, dead int
+	var opened, dead, unusable int
 	// A sync job's time from the webhook to its end, of documents that are well.
 	err := pool.QueryRow(ctx, `
 		WITH took AS (SELECT extract(epoch FROM finalized_at - created_at) * 1000 AS ms FROM river.river_job
@@ -106,12 +106,13 @@ func sickCase(ctx context.Context, pool *pgxpool.Pool, receiver *inbox.Receiver,
 		SELECT coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY ms), 0), coalesce(percentile_cont(0.99) WITHIN GROUP (ORDER BY ms), 0),
 		       (SELECT coalesce(sum(extract(epoch FROM until - greatest(at, $1))), 0) FROM moves WHERE to_state <> 'closed' AND until > $1),
 		       (SELECT count(*) FROM moves WHERE to_state = 'open' AND at >= $1),
-		       (SELECT count(*) FROM entity_sync WHERE state = 'dead')
-		FROM took`, began, slices.Clone(well)).Scan(&p50, &p99, &open, &opened, &dead)
+		       (SELECT count(*) FROM entity_sync WHERE state = 'dead'),
+		       (SELECT count(*) FROM alert WHERE rule = 'strapi_unusable' AND last_seen >= $1)
+		FROM took`, began, slices.Clone(well)).Scan(&p50, &p99, &open, &opened, &dead, &unusable)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("  %-36s %6d webhooks   share of time open %.3f (%d times)   healthy p50 %6.1fms   p99 %6.1fms   dead letters %d\n",
-		name, sent, open/time.Since(began).Seconds(), opened, p50, p99, dead)
+	fmt.Printf("  %-36s %6d webhooks   share of time open %.3f (%d times)   healthy p50 %6.1fms   p99 %6.1fms   dead letters %d   type held %d times\n",
+		name, sent, open/time.Since(began).Seconds(), opened, p50, p99, dead, unusable)
 	return nil
 }

@@ -140,7 +140,7 @@ func (s *Source) patiently(ctx context.Context, limit time.Duration, request fun
 // checkPeers asks for other documents of the type, one after the other until one is
 // answered: a Strapi whose lists come from a cache, or that fails in what all
 // documents have, answers no document at all. It returns an error where that is so.
-// Where too few can be asked for, it is nil.
+// Where there are too few, it is nil.
 func (s *Source) checkPeers(ctx context.Context, t strapi.ContentType, key Key) error {
 	peers, err := dbsqlc.New().EntityPeers(ctx, s.pool, dbsqlc.EntityPeersParams{UID: key.UID, DocumentID: key.DocumentID, MaxRows: maxPeers})
 	if err != nil {

@@ -94,7 +94,7 @@ func (s *Source) fetch(ctx context.Context, t strapi.ContentType, key Key, break
 		}
 		return cur, nil
 	}
-	return current{}, fmt.Errorf("Strapi answers 404 for the document, while its list of %s has it: nothing is deleted or unpublished. "+
+	return current{}, fmt.Errorf("the answer of Strapi is 404 for the document, while its list of %s has it: nothing is deleted or unpublished. "+
 		"A cache before Strapi, or two Strapis behind one address, show different states", t.Plural)
 }
 

@@ -33,8 +33,8 @@ type mutant struct {
 	// unasked: the list answers, but whoever asks it for the breaker gets 503. So it opens as if nobody
 	// had asked.
 	unasked bool
-	// untold: the list does not say that it has the document.
-	untold bool
+	// silent: the list does not say that it has the document.
+	silent bool
 	// ill is what Strapi answers for half of the documents from the beginning, so that
 	// a mutant which needs it is met sooner.
 	ill int
@@ -54,15 +54,15 @@ func right() *mutant { return &mutant{} }
 func mutants() []*mutant {
 	return []*mutant{
 		{name: "want read after the GET", statement: "EntityDone", parts: []string{"$1", "greatest($1, want_seq)", "$2", "greatest($2, events)"}},
-		{name: "no compare-and-set", statement: "EntityDone", parts: []string{"AND version = $7", "AND $7::bigint IS NOT NULL"}},
+		{name: "no compare-and-set", statement: "EntityDone", parts: []string{"AND version = $8", "AND $8::bigint IS NOT NULL"}},
 		{name: "the loser marked done", statement: "EntityDone", parts: []string{"UPDATE", "WITH won AS (UPDATE", "\nRETURNING (SELECT", loserDone, "::integer AS breaker_failures", "::integer AS breaker_failures FROM won"}, hot: true, brief: true},
 		{name: "River unique jobs as coalescer", unique: &jobs.LiveOnly().UniqueOpts},
 		{name: "River unique jobs, completed ones too", unique: &river.UniqueOpts{ByArgs: true}},
 		{name: "the payload applied as it arrives", payload: true},
 		{name: "404 is deleted, drafts not asked", noDrafts: true},
-		{name: "a tombstone without asking the list", untold: true, ill: http.StatusNotFound},
+		{name: "a tombstone without asking the list", silent: true, ill: http.StatusNotFound},
 		{name: "the breaker opens without asking", unasked: true, ill: http.StatusInternalServerError},
-		{name: "a success that began before the failures is ignored", statement: "EntityDone", parts: []string{"(SELECT b.failure_count FROM circuit_breaker b WHERE b.name = $8)", "(0 * length($8::text))"}, ill: http.StatusInternalServerError},
+		{name: "a success that began before the failures is ignored", statement: "EntityDone", parts: []string{"(SELECT b.failure_count FROM circuit_breaker b WHERE b.name = $9)", "(0 * length($9::text))"}, ill: http.StatusInternalServerError},
 		{name: "the job inserted outside the transaction", outside: "JobInsert"},
 		{name: "acknowledged before the commit", early: true},
 		{name: "moved billings not looked at", statement: "BillingOfDeal", parts: []string{"WHERE", "WHERE false AND"}},
@@ -85,7 +85,7 @@ const loserDone = `
     done_seq = greatest(done_seq, $1), events_done = greatest(events_done, $2),
     state = CASE WHEN want_seq > greatest(done_seq, $1) THEN state ELSE 'ok' END,
     pending_since = CASE WHEN want_seq > greatest(done_seq, $1) THEN pending_since END
-    WHERE uid = $4 AND document_id = $5 AND locale = $6 AND NOT EXISTS (SELECT FROM won))
+    WHERE uid = $5 AND document_id = $6 AND locale = $7 AND NOT EXISTS (SELECT FROM won))
 SELECT (SELECT`
 
 // rewrite makes a statement wrong.
@@ -144,7 +144,7 @@ func (m *mutant) answerFor(r *http.Request, id string) *http.Response {
 	switch {
 	case m.unasked && id == "" && query.Get("fields[0]") == "documentId" && !query.Has("filters[documentId][$eq]"):
 		return answer(http.StatusServiceUnavailable, "nobody asked")
-	case m.untold && query.Has("filters[documentId][$eq]"):
+	case m.silent && query.Has("filters[documentId][$eq]"):
 		return answer(http.StatusOK, `{"data":[],"meta":{"pagination":{"page":1,"pageSize":1}}}`)
 	case id == "":
 		return nil

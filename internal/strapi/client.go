@@ -219,7 +219,7 @@ func (c *Client) Listed(ctx context.Context, t ContentType, documentID, locale s
 			continue
 		}
 		if id, _ := takeString(members, "documentId"); id != documentID {
-			fault = "the list has another document than the one that was asked for; does a proxy drop the query?"
+			fault = "the list has another document than the requested one; does a proxy drop the query?"
 		}
 	}
 	if fault != "" {
