@@ -13,6 +13,9 @@ BIN := bin/dealbox
 PKG ?= $(wildcard ./internal/simulation ./cmd/dealbox) ./...
 TESTFLAGS ?=
 TEST_TIMEOUT ?= 60m
+# How many packages are tested at once, and how many tests of each.
+TEST_PACKAGES ?= 4
+TEST_PARALLEL ?= 8
 # How long make fuzz stays with each target.
 FUZZTIME ?= 20s
 # How many histories make simulate tries; SEED=123 prints one of them instead.
@@ -27,7 +30,9 @@ GOVULNCHECK ?= $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 REPOCHECK := $(GO) run ./internal/repocheck
 WITHPG := $(GO) run ./internal/pgtest/withpg
-GOTEST := $(GO) test -json -count=1 -timeout=$(TEST_TIMEOUT)
+# Most tests wait more than they compute: more of them run at once than a small machine
+# has cores. Linting vets the code.
+GOTEST := $(GO) test -json -vet=off -p=$(TEST_PACKAGES) -parallel=$(TEST_PARALLEL) -count=1 -timeout=$(TEST_TIMEOUT)
 # Shows what failed, and in the end the skipped tests with their reasons.
 RESULTS := $(REPOCHECK) results $(if $(filter -v,$(TESTFLAGS)),-v)
 

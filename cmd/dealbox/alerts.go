@@ -18,7 +18,7 @@ import (
 type AlertsCmd struct {
 	List      AlertsListCmd      `cmd:"" help:"List alerts, the one that fired last first. Needs DATABASE_URL."`
 	Show      AlertsShowCmd      `cmd:"" help:"Show one alert with its history and notifications. Needs DATABASE_URL."`
-	Ack       AlertsAckCmd       `cmd:"" help:"Acknowledge an alert: no reminders until it resolves or its level rises. Needs DATABASE_URL."`
+	Ack       AlertsAckCmd       `cmd:"" help:"Acknowledge an alert: no notices until it resolves or its level rises. Needs DATABASE_URL."`
 	Resolve   AlertsResolveCmd   `cmd:"" help:"Close an alert by hand. Needs DATABASE_URL."`
 	Silence   AlertsSilenceCmd   `cmd:"" help:"Send no notifications of a rule for a while. Needs DATABASE_URL."`
 	Silences  AlertsSilencesCmd  `cmd:"" help:"List the silences in force. Needs DATABASE_URL."`

@@ -27,7 +27,7 @@ import (
 	"dealbox/internal/webhooksig"
 )
 
-// The real binary is killed under load, and so is its Postgres. Every event
+// The process is killed under load, and so is its Postgres. Every event
 // that was answered 202 is processed afterwards, and the mirror is Strapi's.
 // Most of its time it waits for River to take over the jobs of the dead process.
 func TestCrash_LosesNoAcceptedEvent(t *testing.T) {
@@ -49,20 +49,19 @@ func TestCrash_LosesNoAcceptedEvent(t *testing.T) {
 	t.Cleanup(h.Pool.Close)
 	require.Equal(t, exitDone, dealbox(t, h.env, "", "migrate up").code)
 
-	binary := buildBinary(t)
-	process := h.startBinary(binary)
+	process := h.startProcess()
 	load := h.startLoad(8, 40)
 
 	load.acknowledge(t, 300)
 	require.NoError(t, process.Process.Signal(syscall.SIGKILL))
 	_ = process.Wait()
-	process = h.startBinary(binary)
+	process = h.startProcess()
 	load.acknowledge(t, 300)
 	require.NoError(t, postgres.Restart(t.Context(), localpg.Immediate))
 	load.acknowledge(t, 300)
 	require.NoError(t, process.Process.Signal(syscall.SIGKILL))
 	_ = process.Wait()
-	process = h.startBinary(binary)
+	process = h.startProcess()
 	load.acknowledge(t, 300)
 
 	acknowledged := load.stop(t)
@@ -180,19 +179,14 @@ func (l *crashLoad) stop(t *testing.T) []string {
 	return l.acknowledged
 }
 
-// buildBinary builds the program.
-func buildBinary(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "dealbox")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, ".").CombinedOutput()
-	require.NoError(t, err, string(out))
-	return path
-}
-
-// startBinary starts `dealbox serve` and waits until it takes webhooks.
-func (h *env) startBinary(path string) *exec.Cmd {
+// startProcess starts `dealbox serve` and waits until it takes webhooks. It is this very
+// executable: see TestMain.
+func (h *env) startProcess() *exec.Cmd {
 	h.T.Helper()
-	cmd := exec.Command(path, "serve")
+	executable, err := os.Executable()
+	require.NoError(h.T, err)
+	cmd := exec.Command(executable, "serve")
+	cmd.Env = []string{isProgramEnv + "=1"}
 	for name, value := range h.env {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
@@ -205,7 +199,7 @@ func (h *env) startBinary(path string) *exec.Cmd {
 
 // freePort is one that nobody gets who asks for any port, nor as the near end of a
 // connection: Linux takes those from 32768 up. So it stays free while a process
-// that listens on it is built, killed and started again.
+// that listens on it is killed and started again.
 func freePort(t *testing.T) string {
 	t.Helper()
 	for {
@@ -221,7 +215,7 @@ func freePort(t *testing.T) string {
 // Postgres runs as.
 func shortTempDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "dbx-")
+	dir, err := os.MkdirTemp(localpg.TempDir(), "dbx-")
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(dir, 0o755))
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })

@@ -126,6 +126,10 @@ func (c *EventsShowCmd) Run(ctx context.Context, p *program) error {
 	if err := p.print(c.JSON, detail, func(w io.Writer) { printEvent(w, detail) }); err != nil || c.JSON {
 		return err
 	}
+	if n := detail.NotKept; n != nil {
+		fmt.Fprintf(p.stdout, "\nthe body is %d bytes, over WEBHOOK_MAX_BYTES, so it was verified and not stored; its SHA-256 is %s\n", n.Bytes, n.SHA256)
+		return nil
+	}
 	if detail.Body == nil {
 		fmt.Fprintf(p.stdout, "\nthe body is %d bytes and no text: --json has it in base64\n", len(detail.BodyBase64))
 		return nil

@@ -15,7 +15,15 @@ import (
 	"dealbox/internal/pgtest"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+// isProgramEnv makes the executable of these tests the program, for tests of processes.
+const isProgramEnv = "DEALBOX_TEST_IS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(isProgramEnv) != "" {
+		main() // it exits
+	}
+	pgtest.Main(m)
+}
 
 // canary is in every secret of a test that must not be shown.
 const canary = "cAnArY-7f3e9b1c5d2a8046-never-shown"

@@ -162,7 +162,7 @@ func TestServe_PostgresAway(t *testing.T) {
 			require.Equal(t, http.StatusServiceUnavailable, status)
 			require.NotEmpty(t, retryAfter)
 			// 7 s is its limit, and a busy machine's own time comes on top.
-			require.Less(t, time.Since(start), 20*time.Second)
+			require.Less(t, time.Since(start), time.Minute)
 			require.Equal(t, "unhealthy", h.get("/api/v1/health")["status"])
 
 			between.set("works")
@@ -190,7 +190,7 @@ func TestServe_AStepOfTheStartFails(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)})
 	h.deals(3)
-	log := &sharedLog{}
+	log := &pgtest.Log{}
 	h.log = slog.New(slog.NewTextHandler(log, nil))
 	locked, err := h.Pool.Begin(t.Context())
 	require.NoError(t, err)

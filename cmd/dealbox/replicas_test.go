@@ -68,12 +68,11 @@ func startReplicas(t *testing.T, n int) *replicas {
 		require.NoError(t, err)
 		r.ids = append(r.ids, e.DocumentID)
 	}
-	binary := buildBinary(t)
 	for range n {
 		one := *h
 		port := freePort(t)
 		one.address, one.env = "http://127.0.0.1:"+port, h.env.with("PORT", port)
-		r.all = append(r.all, &replica{&one, one.startBinary(binary)})
+		r.all = append(r.all, &replica{&one, one.startProcess()})
 	}
 	r.eventually("the first contact is over", func() bool {
 		return h.MustText("SELECT count(*)::text FROM deal") == strconv.Itoa(replicaDeals)

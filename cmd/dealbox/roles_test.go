@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,24 +12,6 @@ import (
 	"dealbox/internal/fakestrapi"
 	"dealbox/internal/pgtest"
 )
-
-// sharedLog is a log that several goroutines write.
-type sharedLog struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *sharedLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *sharedLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
 
 // The service and its commands do all that they do with the privileges of the app role.
 func TestServe_AsTheAppRole(t *testing.T) {
@@ -41,7 +21,7 @@ func TestServe_AsTheAppRole(t *testing.T) {
 	h := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)},
 		"DATABASE_URL", roles.App, "ALERT_WEBHOOK_URL", sinkURL, "ALERT_WEBHOOK_SECRET", sinkSecret, "ADMIN_TOKEN", goodAdmin,
 		"JOB_MAX_ATTEMPTS", "1", "RETRY_MAX_RETRIES", "0", "RECONCILE_INTERVAL", "1s", "FORECAST_CURRENCY", "EUR")
-	log := &sharedLog{}
+	log := &pgtest.Log{}
 	h.log = slog.New(slog.NewTextHandler(log, nil))
 	var ids []string
 	for i := range 3 {

@@ -26,7 +26,7 @@ func TestServe_StopBehindALoadBalancer(t *testing.T) {
 	h := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)}, "SHUTDOWN_DELAY", "4s")
 	port := freePort(t)
 	h.address, h.env = "http://127.0.0.1:"+port, h.env.with("PORT", port, "LOG_LEVEL", "error")
-	process := h.startBinary(buildBinary(t))
+	process := h.startProcess()
 
 	balancer := &balancer{address: h.address, client: &http.Client{Transport: &http.Transport{}}}
 	var senders sync.WaitGroup

@@ -42,7 +42,7 @@ BEGIN
                 -- What they are is written once; what becomes of them is state.
                 ('alert',                     'SELECT, INSERT, UPDATE (level, status, message, details, occurrences, members, last_seen, '
                                               'resolved_at, silence_id, inhibitor_id, notified_at)'),
-                ('alert_member',              'SELECT, INSERT, UPDATE (name, reason), DELETE'),
+                ('alert_member',              'SELECT, INSERT, UPDATE (name, value, shown, link, reason), DELETE'),
                 ('notification',              'SELECT, INSERT, UPDATE (status, attempts, last_error, next_attempt_at, sent_at, failed_at, '
                                               'suppressed_by, suppressed_at, members)'),
                 ('silence',                   'SELECT, INSERT, UPDATE (ended_at, ended_by)'),

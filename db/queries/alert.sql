@@ -14,11 +14,12 @@ WHERE fingerprint = @fingerprint AND resolved_at IS NULL
 FOR NO KEY UPDATE;
 
 -- name: AlertLockOfMember :one
--- The open episode of a fingerprint if it has the member, locked until the transaction ends. Whoever is no
--- member takes no lock.
+-- An open episode of a rule, and of a subject unless that is empty, that has the member, locked until the transaction ends. Whoever
+-- is no member takes no lock.
 SELECT a.* FROM alert a
 JOIN alert_member m ON m.alert_id = a.id AND m.member = @member
-WHERE a.fingerprint = @fingerprint AND a.resolved_at IS NULL
+WHERE a.rule = @rule AND (@subject::text = '' OR a.subject = @subject) AND a.status IN ('firing', 'acknowledged', 'suppressed')
+ORDER BY a.id LIMIT 1
 FOR NO KEY UPDATE OF a;
 
 -- name: AlertLock :one
@@ -66,6 +67,15 @@ UPDATE alert SET members = @members, message = @message, details = @details WHER
 UPDATE alert SET status = 'resolved', resolved_at = greatest(last_seen, clock_timestamp()), silence_id = NULL, inhibitor_id = NULL
 WHERE id = @id
 RETURNING *;
+
+-- name: AlertConclude :exec
+-- The text and the details of an episode that the caller has just resolved.
+UPDATE alert SET message = @message, details = @details WHERE id = @id;
+
+-- name: AlertWaiting :one
+-- How many webhooks wait for their document, but for those whose deletion is held back.
+SELECT coalesce(sum(events - events_done), 0)::bigint AS webhooks FROM entity_sync
+WHERE done_seq < want_seq AND state <> 'dead' AND held_back_since IS NULL;
 
 -- name: AlertAcknowledge :one
 UPDATE alert SET status = 'acknowledged', silence_id = NULL, inhibitor_id = NULL WHERE id = @id RETURNING *;
@@ -128,17 +138,18 @@ FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: AlertMemberJoin :execrows
 -- Adds a member to an episode that the caller has locked; no row when it was one already, which then only
--- gets its new reason.
-WITH known AS (UPDATE alert_member SET name = @name, reason = @reason WHERE alert_id = @alert_id AND member = @member RETURNING member)
-INSERT INTO alert_member (alert_id, member, name, reason)
-SELECT @alert_id, @member, @name, @reason WHERE NOT EXISTS (SELECT FROM known);
+-- gets its new reason and texts.
+WITH known AS (UPDATE alert_member SET name = @name, value = @value, shown = @shown, link = @link, reason = @reason
+               WHERE alert_id = @alert_id AND member = @member RETURNING member)
+INSERT INTO alert_member (alert_id, member, name, value, shown, link, reason)
+SELECT @alert_id, @member, @name, @value, @shown, @link, @reason WHERE NOT EXISTS (SELECT FROM known);
 
 -- name: AlertMemberLeave :one
-DELETE FROM alert_member WHERE alert_id = @alert_id AND member = @member RETURNING name;
+DELETE FROM alert_member WHERE alert_id = @alert_id AND member = @member RETURNING name, value;
 
 -- name: AlertMembers :many
 -- The members of an episode, those that joined first first.
-SELECT member, name, reason, joined_at FROM alert_member
+SELECT member, name, value, shown, link, reason, joined_at FROM alert_member
 WHERE alert_id = @alert_id
 ORDER BY joined_at, member
 LIMIT @max_rows;

@@ -37,6 +37,17 @@ RETURNING to_jsonb(d) AS after;
 -- The type of a deal, where several types of deals are configured.
 SELECT uid FROM deal WHERE document_id = @document_id ORDER BY deleted_at IS NOT NULL, uid LIMIT 1;
 
--- name: DealName :one
--- The name of a document for people; empty when it is no deal of the mirror, or has none.
-SELECT coalesce((SELECT name FROM deal WHERE uid = @uid AND document_id = @document_id AND locale = @locale), '')::text AS name;
+-- name: DocumentDescribe :one
+-- What people know a document by: the deal's name, or the billing's own id and its deal's name; what it is worth;
+-- and how old the state is that the mirror shows. All are empty or null for a document that the mirror has not.
+SELECT coalesce(d.name, d.deal_id,
+                CASE WHEN b.uid IS NOT NULL THEN concat_ws(' of ', coalesce(b.billing_id, 'a billing'), owner.name) END, '')::text AS name,
+       coalesce(to_char(round(coalesce(d.deal_value, b.amount), 2), 'FM999,999,999,999,999,990.00') || coalesce(' ' || coalesce(d.currency, b.currency), ''), '')::text AS value,
+       (coalesce(d.deleted_at, b.deleted_at) IS NULL AND coalesce(d.document_id, b.document_id) IS NOT NULL)::boolean AS is_shown,
+       coalesce(d.strapi_updated_at, b.strapi_updated_at) AS updated_at
+FROM (VALUES (1)) AS one (row)
+LEFT JOIN deal d ON d.uid = @uid AND d.document_id = @document_id AND d.locale = @locale
+LEFT JOIN billing b ON b.uid = @uid AND b.document_id = @document_id AND b.locale = @locale
+LEFT JOIN LATERAL (SELECT o.name FROM deal o WHERE o.uid = b.deal_uid AND o.document_id = b.deal_document_id
+                   ORDER BY o.locale <> @locale, o.locale LIMIT 1) owner ON true;
+

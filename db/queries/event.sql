@@ -2,7 +2,7 @@
 -- The primary key starts with the day, so the days are named that may hold it: a
 -- lookup in a small index each.
 SELECT e.id, e.received_at, e.scheme, e.event, e.uid, e.model, e.document_id, e.locale, e.sent_at, e.seq,
-       e.body, e.quarantine_reason, e.status
+       e.body, e.body_bytes, e.body_sha256, e.quarantine_reason, e.status
 FROM inbox_event_status e
 WHERE e.received_on = ANY (@days::date[]) AND e.id = @id
 LIMIT 1;

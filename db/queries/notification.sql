@@ -20,7 +20,7 @@ FROM (
                coalesce(bool_or(n.reason <> 'resolved' AND n.status IN ('pending', 'sent')), false) AS notified
         FROM notification n WHERE n.alert_id = @alert_id AND n.channel = r.channel AND n.receiver = r.receiver) before) c
 WHERE @reason <> 'resolved' OR c.notified
-RETURNING id, channel, coalesce(extract(epoch FROM next_attempt_at - clock_timestamp()), 0)::float8 AS due_seconds;
+RETURNING id, channel, next_attempt_at;
 
 -- name: NotificationGet :one
 -- A notification with its alert as it is now, and what came before it to the same receiver of the same

@@ -17,6 +17,7 @@ const (
 	maxMessage = 1000
 	maxReason  = 500
 	maxName    = 100
+	maxLink    = 500
 )
 
 // Alert is a rule that fires for a subject.
@@ -27,9 +28,11 @@ type Alert struct {
 	// only one thing that it can fire for.
 	Subject string
 	Level   level.Level
-	// Message is one sentence for people. It may change within an episode. It is
-	// cut at 1,000 bytes; line ends and control characters become spaces. A rule
-	// with members words its own.
+	// Message says to people what happened to what, on whose side the cause is, what
+	// still holds and what to do; texts.go has those of the rules. "{since}" in it
+	// becomes the time at which the episode began. It may change within an episode. It
+	// is cut at 1,000 bytes; line ends and control characters become spaces. A rule with
+	// members words its own.
 	Message string
 	// Details are values for people and programs; see encodeDetails for bounds.
 	Details map[string]any
@@ -43,7 +46,14 @@ type Member struct {
 	Key string
 	// Name is for people; "" when it has none.
 	Name string
-	// Reason is why it joins, at most 500 bytes.
+	// Value is what it is worth, with its currency; "" when that is not known.
+	Value string
+	// Shown is what the mirror and the forecast show of it meanwhile, in words that
+	// follow "show "; "" when that is not known.
+	Shown string
+	// Link is where people open it, such as Alerts.DocumentURL; "" for nowhere.
+	Link string
+	// Reason is why it joins, in words for people, at most 500 bytes.
 	Reason string
 }
 
@@ -76,7 +86,14 @@ func (m *Member) clean() *Member {
 	if m == nil {
 		return nil
 	}
-	return &Member{Key: fit(m.Key), Name: text.Line(m.Name, maxName), Reason: text.Line(m.Reason, maxReason)}
+	clean := &Member{
+		Key: fit(m.Key), Name: text.Line(m.Name, maxName), Value: text.Line(m.Value, maxName), Shown: text.Line(m.Shown, maxName),
+		Link: text.Line(m.Link, maxLink), Reason: text.Line(m.Reason, maxReason),
+	}
+	if clean.Link != m.Link {
+		clean.Link = "" // one that was cut leads nowhere
+	}
+	return clean
 }
 
 // fingerprint identifies an episode: v1, the rule and the subject.

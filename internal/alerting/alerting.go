@@ -6,6 +6,8 @@
 package alerting
 
 import (
+	"net/url"
+	"strings"
 	"time"
 
 	"dealbox/internal/dbsqlc"
@@ -22,6 +24,9 @@ type Config struct {
 	// RemindEvery is how long an episode that nobody acknowledged goes on before
 	// its channels are notified again. 0 means 4 h.
 	RemindEvery time.Duration
+	// StrapiAdminURL is where people reach Strapi's admin panel, such as
+	// https://cms.example.com/admin; "" for no links to documents.
+	StrapiAdminURL string
 }
 
 // Alerts raises and resolves alerts.
@@ -40,4 +45,18 @@ func New(c Config, outbox *notify.Outbox) *Alerts {
 		c.RemindEvery = 4 * time.Hour
 	}
 	return &Alerts{config: c, outbox: outbox, queries: dbsqlc.New()}
+}
+
+// DocumentURL returns where people open a document in Strapi's editor; "" when it
+// is not known where Strapi's admin panel is.
+func (a *Alerts) DocumentURL(uid, documentID, locale string) string {
+	if a.config.StrapiAdminURL == "" {
+		return ""
+	}
+	link := strings.TrimRight(a.config.StrapiAdminURL, "/") + "/content-manager/collection-types/" +
+		url.PathEscape(uid) + "/" + url.PathEscape(documentID)
+	if locale != "" {
+		link += "?plugins[i18n][locale]=" + url.QueryEscape(locale)
+	}
+	return link
 }

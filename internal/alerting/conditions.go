@@ -1,11 +1,9 @@
 package alerting
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -79,10 +77,7 @@ func (a *Alerts) badConditions(ctx context.Context, tx pgx.Tx) ([]Alert, error) 
 func channelFailing(c dbsqlc.SampleChannelsRow) Alert {
 	return Alert{
 		Rule: RuleNotificationFailing, Subject: c.Channel, Level: level.Error,
-		Message: fmt.Sprintf("notifications through %s do not arrive: %d failed for good, %d wait for another attempt, none was sent since. "+
-			"The last error: %s. Alerts are recorded all the same; the dashboard and the other channels show them. "+
-			"Check the channel's settings with dealbox doctor, then send one with dealbox alerts test",
-			c.Channel, c.Failed, c.Stuck, cmp.Or(strings.TrimRight(c.LastError, "."), "none, each attempt died before the channel answered")),
+		Message: NotificationFailing(c.Channel, c.Failed, c.Stuck, c.LastError),
 		Details: map[string]any{"failed": c.Failed, "stuck": c.Stuck, "last_error": c.LastError},
 	}
 }
@@ -98,9 +93,7 @@ func oldestPending(age time.Duration) *Alert {
 	}
 	return &Alert{
 		Rule: RuleOldestPending, Level: lvl,
-		Message: fmt.Sprintf("an event has been waiting for %s: Strapi answers slowly or not at all, or no worker runs. "+
-			"No event is lost and webhooks are still accepted, but the mirror and the forecast are behind. Find out which with dealbox doctor",
-			age.Round(time.Second)),
+		Message: OldestPending(age),
 		Details: map[string]any{"age_seconds": age.Seconds()},
 	}
 }
@@ -131,11 +124,11 @@ func (a *Alerts) applyStreak(ctx context.Context, tx pgx.Tx, key episodeKey, s S
 func (a *Alerts) resolveReason(key episodeKey) string {
 	switch {
 	case key.rule == RuleOldestPending:
-		return "no event waits for long any more"
+		return EndOldestPending
 	case !slices.Contains(a.outbox.Channels(), key.subject):
-		return "this channel is not configured any more"
+		return endChannelGone(key.subject)
 	}
-	return "the channel sends again"
+	return endNotificationFailing(key.subject)
 }
 
 // resolveQuiet resolves episodes of rules that have not fired for long enough, for
@@ -151,7 +144,7 @@ func (a *Alerts) resolveQuiet(ctx context.Context, tx pgx.Tx) (int, error) {
 				return 0, fmt.Errorf("find quiet episodes of %s: %w", r.Name, err)
 			}
 			for _, row := range rows {
-				if _, err := a.close(ctx, tx, row.ID, cause{reason: "it did not fire for " + q.After.String()}); err != nil {
+				if _, err := a.close(ctx, tx, row.ID, endOfQuiet(row, q.After)); err != nil {
 					return 0, err
 				}
 			}

@@ -91,7 +91,7 @@ func TestRule_NotificationFailing_Over(t *testing.T) {
 		"Sent": {func(_ *testing.T, h env) env {
 			h.MustExec(`UPDATE notification SET status = 'sent', sent_at = now() WHERE status = 'pending'`)
 			return h
-		}, "the channel sends again"},
+		}, "Alerts arrive through webhook again, after "},
 		"ByHand": {func(t *testing.T, h env) env {
 			id := pgtest.MustGet[int64](h.DB, `SELECT id FROM alert WHERE rule = 'notification_failing'`)
 			h.MustCommit(func(ctx context.Context, tx pgx.Tx) error {
@@ -101,7 +101,7 @@ func TestRule_NotificationFailing_Over(t *testing.T) {
 			h.MustExec(`UPDATE notification SET failed_at = now() - interval '1 minute' WHERE status = 'failed'`)
 			return h
 		}, "a new URL"},
-		"NotConfigured": {func(_ *testing.T, h env) env { return newCommand(h) }, "this channel is not configured any more"},
+		"NotConfigured": {func(_ *testing.T, h env) env { return newCommand(h) }, "The channel webhook is no longer in Dealbox's settings, so nothing is sent through it"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -121,7 +121,7 @@ func TestRule_NotificationFailing_Over(t *testing.T) {
 			}
 			require.Equal(t, "error resolved", h.rule(alerting.RuleNotificationFailing))
 			require.Equal(t, "1", h.MustText(`SELECT count(*)::text FROM alert WHERE rule = 'notification_failing'`))
-			require.Equal(t, c.reason, h.MustText(`SELECT reason FROM alert_event WHERE kind = 'resolved'`))
+			require.Contains(t, h.MustText(`SELECT reason FROM alert_event WHERE kind = 'resolved'`), c.reason)
 		})
 	}
 }
@@ -145,7 +145,7 @@ func TestRule_NotificationStuck_Died(t *testing.T) {
 	h.MustExec(`UPDATE notification SET attempts = 3`)
 	h.review()
 	h.review()
-	require.Contains(t, h.MustText(`SELECT message FROM alert WHERE rule = 'notification_failing'`), "each attempt died before the channel answered")
+	require.Contains(t, h.MustText(`SELECT message FROM alert WHERE rule = 'notification_failing'`), "each attempt died before one came")
 }
 
 // A step of the review that fails is reported, and the others run.

@@ -43,8 +43,13 @@ type Detail struct {
 
 // GroupMember is a member of an episode that groups, such as a dead document.
 type GroupMember struct {
-	Member   string    `json:"member"`
-	Name     string    `json:"name"` // "" when it has none
+	Member string `json:"member"`
+	Name   string `json:"name"` // "" when it has none
+	// Value is what it is worth, Shown what the mirror shows of it, Link where people
+	// open it; each "" when that is not known.
+	Value    string    `json:"value"`
+	Shown    string    `json:"shown"`
+	Link     string    `json:"link"`
 	Reason   string    `json:"reason"`
 	JoinedAt time.Time `json:"joined_at"`
 }
@@ -67,7 +72,9 @@ func Get(ctx context.Context, db dbsqlc.DBTX, id int64) (Detail, error) {
 		return Detail{}, fmt.Errorf("read the members of alert %d: %w", id, err)
 	}
 	for _, m := range members {
-		d.Group = append(d.Group, GroupMember{Member: m.Member, Name: m.Name, Reason: m.Reason, JoinedAt: m.JoinedAt})
+		d.Group = append(d.Group, GroupMember{
+			Member: m.Member, Name: m.Name, Value: m.Value, Shown: m.Shown, Link: m.Link, Reason: m.Reason, JoinedAt: m.JoinedAt,
+		})
 	}
 	events, err := dbsqlc.New().AlertEvents(ctx, db, dbsqlc.AlertEventsParams{AlertID: id, MaxRows: maxHistory})
 	if err != nil {

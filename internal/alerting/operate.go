@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"dealbox/internal/dbsqlc"
 	"dealbox/internal/text"
 
 	"github.com/jackc/pgx/v5"
@@ -27,10 +28,11 @@ type Operator struct {
 }
 
 // Acknowledge records that an operator takes care of an open episode: it stays
-// open, and no reminder is sent until it resolves or worsens. A group worsens, too,
+// open, and nothing is sent of it, not even a first notice that still waits, until it
+// resolves or worsens. A group worsens, too,
 // when its members have doubled.
 func (a *Alerts) Acknowledge(ctx context.Context, tx pgx.Tx, id int64, o Operator) (Episode, error) {
-	why, err := a.lockOpen(ctx, tx, id, o)
+	_, why, err := a.lockOpen(ctx, tx, id, o)
 	if err != nil {
 		return Episode{}, err
 	}
@@ -49,33 +51,32 @@ func (a *Alerts) Acknowledge(ctx context.Context, tx pgx.Tx, id int64, o Operato
 
 // ResolveByHand closes an open episode. If its rule fires again, that is a new one.
 func (a *Alerts) ResolveByHand(ctx context.Context, tx pgx.Tx, id int64, o Operator) (Episode, error) {
-	why, err := a.lockOpen(ctx, tx, id, o)
+	open, why, err := a.lockOpen(ctx, tx, id, o)
 	if err != nil {
 		return Episode{}, err
 	}
-	row, err := a.close(ctx, tx, id, why)
+	row, err := a.close(ctx, tx, id, ending{cause: why, message: endByHand(open, why)})
 	if err != nil {
 		return Episode{}, err
 	}
 	return episode(row)
 }
 
-// lockOpen locks an open episode and returns who acts, and why.
-func (a *Alerts) lockOpen(ctx context.Context, tx pgx.Tx, id int64, o Operator) (cause, error) {
-	why, err := o.cause()
-	if err != nil {
-		return why, err
+// lockOpen locks an open episode and returns it with who acts, and why.
+func (a *Alerts) lockOpen(ctx context.Context, tx pgx.Tx, id int64, o Operator) (row dbsqlc.Alert, why cause, err error) {
+	if why, err = o.cause(); err != nil {
+		return row, why, err
 	}
-	row, err := a.queries.AlertLock(ctx, tx, id)
+	row, err = a.queries.AlertLock(ctx, tx, id)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return why, ErrNoAlert
+		err = ErrNoAlert
 	case err != nil:
-		return why, fmt.Errorf("lock alert %d: %w", id, err)
+		err = fmt.Errorf("lock alert %d: %w", id, err)
 	case row.ResolvedAt != nil:
-		return why, ErrResolved
+		err = ErrResolved
 	}
-	return why, nil
+	return row, why, err
 }
 
 func (o Operator) cause() (cause, error) {

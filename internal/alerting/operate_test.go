@@ -156,3 +156,18 @@ func TestGet(t *testing.T) {
 	_, err = alerting.Get(t.Context(), h.Pool, id+1)
 	require.ErrorIs(t, err, alerting.ErrNoAlert)
 }
+
+// The end that a person gives an episode says who, why, and what it was.
+func TestAlerts_ResolveByHandSays(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t, alerting.Config{})
+	id := h.raise(deadDeal("deal/1", "Big Deal"))
+	h.later(2 * time.Hour)
+	h.MustCommit(func(ctx context.Context, tx pgx.Tx) error {
+		e, err := h.ResolveByHand(ctx, tx, id, alerting.Operator{Name: "cli:ann", Comment: "called {lasted} the hoster"})
+		require.Contains(t, e.Message, "cli:ann closed this alert by hand after 2 h (called")
+		require.Contains(t, e.Message, "the hoster); 1 document of it is as before. It was: Big Deal (120,000.00 THB) could not be mirrored")
+		return err
+	})
+	require.Equal(t, "called {lasted} the hoster", h.MustText(`SELECT reason FROM alert_event WHERE kind = 'resolved'`), "their words as they are")
+}

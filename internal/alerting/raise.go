@@ -3,12 +3,14 @@ package alerting
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/level"
 	"dealbox/internal/notify"
+	"dealbox/internal/text"
 )
 
 // Raise opens an episode of a rule and subject, or adds an occurrence to the open
@@ -84,7 +86,7 @@ func (a *Alerts) muteOf(ctx context.Context, tx pgx.Tx, rule, subject string) (m
 func (a *Alerts) save(ctx context.Context, tx pgx.Tx, row *dbsqlc.Alert, o occurrence, next change, m mute) (joined *record, err error) {
 	row.Occurrences++
 	row.Level = next.level.String()
-	row.Message, row.Details = o.message, o.details
+	row.Message, row.Details = text.Line(strings.ReplaceAll(o.message, since, notify.Clock(row.FirstSeen)), maxMessage), o.details
 	if o.member != nil {
 		if joined, err = a.join(ctx, tx, row, *o.member); err != nil {
 			return nil, err

@@ -87,6 +87,32 @@ func TestAlerts_Raise_RepeatsDoNotFillTheHistory(t *testing.T) {
 	require.Equal(t, "1001", h.MustText(`SELECT details->>'occurrences' FROM alert_event WHERE kind = 'repeated'`))
 }
 
+// A text says since when, and the end of an episode what became of it: how long it
+// lasted, and what waits at that moment.
+func TestAlerts_TextsAreFilled(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t, alerting.Config{})
+	breaker := alerting.Alert{
+		Rule: alerting.RuleBreakerOpened, Subject: "strapi", Level: level.Critical, Message: alerting.BreakerOpened("Strapi gives no complete answer within 10s"),
+	}
+	h.raise(breaker)
+	h.later(31 * time.Second)
+	h.raise(breaker)
+	began := h.MustText(`SELECT to_char(first_seen AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"') FROM alert`)
+	require.Contains(t, h.episodes()[0].Message, "the forecast and the dashboard show the state of "+began)
+	h.MustExec(`INSERT INTO entity_sync (uid, document_id, locale, want_seq, done_seq, events, events_done, state, pending_since, held_back_since, dead_at)
+		VALUES ('u', 'waits', '', 44, 0, 45, 1, 'pending', now(), NULL, NULL), ('u', 'done', '', 3, 3, 3, 3, 'ok', NULL, NULL, NULL),
+		       ('u', 'held', '', 3, 0, 3, 0, 'pending', now(), now(), NULL), ('u', 'dead', '', 3, 0, 3, 0, 'dead', now(), NULL, now())`)
+	h.MustCommit(func(ctx context.Context, tx pgx.Tx) error {
+		_, err := h.Resolve(ctx, tx, alerting.RuleBreakerOpened, "strapi", alerting.EndBreakerOpened)
+		return err
+	})
+	const end = `^Strapi answers again after 3\d s; 44 webhooks waited and are being processed now, none is lost$`
+	require.Regexp(t, end, h.episodes()[0].Message)
+	require.Regexp(t, end, h.MustText(`SELECT reason FROM alert_event WHERE kind = 'resolved'`))
+	require.Contains(t, h.MustText(`SELECT details->>'message' FROM alert_event WHERE kind = 'raised'`), "Strapi does not work: ", "the history keeps what it was")
+}
+
 func TestAlerts_Resolve(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t, alerting.Config{})

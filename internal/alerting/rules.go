@@ -1,11 +1,10 @@
 package alerting
 
 import (
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
+	"dealbox/internal/dbsqlc"
 	"dealbox/internal/level"
 )
 
@@ -38,15 +37,21 @@ type Rule struct {
 	Name string
 	// Levels are those that it is raised with, lowest first.
 	Levels []level.Level
+	// Side is on whose side the cause mostly is.
+	Side string
 	// Means is what happened.
 	Means string
+	// Example is its text for example values, and End that of its end, as they are
+	// before what stands in braces is filled.
+	Example, End string
 	// Subject is what a subject of it is; "" when the rule has none.
 	Subject string
 	// Group words an episode that has members, such as the dead documents of a
 	// content type; nil when an episode has none.
 	Group func(subject string, members int64, first Member) string
-	// GroupOver says of a subject (%s) that no member is left.
-	GroupOver string
+	// GroupEnd words its end: what became of how many members, the last of them, such as
+	// "1 synchronised"; nil like Group.
+	GroupEnd func(subject string, members int64, last Member, outcomes string) string
 	// Inhibits are the rules whose episodes are recorded but not notified while an
 	// episode of this rule is open, because it is their cause. None of them inhibits
 	// another one, so no chain can mute a whole outage.
@@ -70,7 +75,10 @@ type Quiet struct {
 var rules = []Rule{
 	{
 		Name: RuleAttributeMissing, Levels: []level.Level{level.Critical}, Subject: "the type's REST plural",
-		Means: "Strapi does not show an attribute or relation that the type had: renamed, removed or private there. Its documents wait and keep their last values",
+		Means:   "Strapi does not show an attribute or relation that the type had: renamed, removed or private there. Its documents wait and keep their last values",
+		Side:    "a change in Strapi",
+		Example: AttributeMissing("deal_value", "pipeline-deals", "api::pipeline-deal.pipeline-deal", "deal.deal_value", "STRAPI_DEAL_FIELDS", "deal_value"),
+		End:     EndAttributeMissing("pipeline-deals"),
 		// The documents of the type wait, and it cannot be compared.
 		Inhibits: []string{RuleOldestPending, RuleReconciliationFailing},
 		Clears:   "Strapi shows it again, or the FIELDS setting maps another attribute, or none",
@@ -78,19 +86,28 @@ var rules = []Rule{
 	},
 	{
 		Name: RuleAttributeUnknown, Levels: []level.Level{level.Warning}, Subject: "the type's REST plural",
-		Means:  "a FIELDS setting names an attribute that Strapi has never shown, so its column is null; or Strapi hides updatedAt",
-		Clears: "Strapi shows it, or the setting does not name it any more",
-		First:  "dealbox doctor",
+		Means:   "a FIELDS setting names an attribute that Strapi has never shown, so its column is null; or Strapi hides updatedAt",
+		Side:    "a slip in Dealbox's settings, mostly",
+		Example: AttributeUnknown("STRAPI_DEAL_FIELDS", "owner", "sales_rep", "pipeline-deals"),
+		End:     EndAttributeUnknown("pipeline-deals"),
+		Clears:  "Strapi shows it, or the setting does not name it any more",
+		First:   "dealbox doctor",
 	},
 	{
 		Name: RuleBodyQuarantined, Levels: []level.Level{level.Warning}, Subject: "why it cannot be read",
-		Means:  "an authentic webhook could not be read and is quarantined",
-		Clears: "by hand: the webhook stays unread, so only a person can decide that it does not matter; where it only names no document (" + SubjectUnnamed + "), a full reconciliation, which is requested at once",
-		First:  "dealbox events list --status quarantined",
+		Side:    "whoever sent the webhook",
+		Means:   "an authentic webhook could not be read and is quarantined",
+		Example: BodyQuarantined("the entry is null"),
+		End:     endByHand(dbsqlc.Alert{Message: "…"}, cause{actor: "cli:ann", reason: "a test of ours"}),
+		Clears:  "by hand: the webhook stays unread, so only a person can decide that it does not matter; where it only names no document (" + SubjectUnnamed + "), a full reconciliation, which is requested at once",
+		First:   "dealbox events list --status quarantined",
 	},
 	{
 		Name: RuleBreakerOpened, Levels: []level.Level{level.Critical}, Subject: "the breaker",
-		Means: "too many calls to Strapi failed in a row; for now Dealbox only probes it",
+		Side:    "Strapi, or the network to it",
+		Means:   "too many calls to Strapi failed in a row; for now Dealbox only probes it",
+		Example: BreakerOpened("Strapi answers with its error 500 (Internal Server Error)"),
+		End:     EndBreakerOpened,
 		// Strapi is away: what calls it fails, and what waits for it grows old.
 		Inhibits: []string{RuleEventDeadLettered, RuleOldestPending, RuleReconciliationFailing, RuleStrapiUnusable},
 		Clears:   "the breaker closes",
@@ -98,65 +115,94 @@ var rules = []Rule{
 	},
 	{
 		Name: RuleClockSkew, Levels: []level.Level{level.Warning, level.Critical}, Subject: "the machine",
-		Means:  "the clocks of this machine and of the database differ by over 2 s in two checks, 30 s apart; over 30 s (critical) workers do not start",
-		Clears: "the clocks agree in two checks",
-		Quiet:  []Quiet{{After: 5 * time.Minute}},
-		First:  "set both clocks by NTP",
+		Side:    "a machine without NTP",
+		Means:   "the clocks of this machine and of the database differ by over 2 s in two checks, 30 s apart; over 30 s (critical) workers do not start",
+		Example: ClockSkew("web-1", "3 s ahead", false),
+		End:     EndClockSkew("web-1"),
+		Clears:  "the clocks agree in two checks",
+		Quiet:   []Quiet{{After: 5 * time.Minute}},
+		First:   "set both clocks by NTP",
 	},
 	{
-		Name: RuleEventDeadLettered, Levels: []level.Level{level.Error}, Subject: "the type's REST plural",
-		Group: deadLetters, GroupOver: "no dead letter of %s is left",
-		Means:  "documents failed JOB_MAX_ATTEMPTS times each and are not tried again by themselves",
-		Clears: "each of its documents was synchronised, or is deleted in Strapi",
-		First:  "dealbox alerts show ID for the documents and their errors; then dealbox events replay --dead",
+		Name: RuleEventDeadLettered, Levels: []level.Level{level.Error}, Subject: "the type's REST plural", Group: deadLetters, GroupEnd: endOfDeadLetters,
+		Side:    "Strapi, for these documents alone",
+		Means:   "documents failed JOB_MAX_ATTEMPTS times each and are not tried again by themselves",
+		Example: deadLetters("pipeline-deals", 1, exampleMember),
+		End:     endOfDeadLetters("pipeline-deals", 2, exampleMember, "1 synchronised, 1 deleted in Strapi"),
+		Clears:  "each of its documents was synchronised, or is deleted in Strapi",
+		First:   "dealbox alerts show ID for the documents and their errors; then dealbox events replay --dead",
 	},
 	{
 		Name: RuleForecastSwing, Levels: []level.Level{level.Warning}, Subject: "the currency",
-		Means:  "the forecast differs from that of an hour ago by more than FORECAST_SWING_PERCENT",
-		Clears: "it is near that of an hour before again, after an hour at the latest if it stays as it is",
-		Quiet:  []Quiet{{After: time.Hour}},
-		First:  "see what changed: select * from mirror_change order by id desc limit 50",
+		Side:    "nobody mostly",
+		Means:   "the forecast differs from that of an hour ago by more than FORECAST_SWING_PERCENT",
+		Example: ForecastSwing("THB", "812518.00", "420000.00", "93.5"),
+		End:     EndForecastSwing,
+		Clears:  "it is near that of an hour before again, after an hour at the latest if it stays as it is",
+		Quiet:   []Quiet{{After: time.Hour}},
+		First:   "see what changed: select * from mirror_change order by id desc limit 50",
 	},
 	{
 		Name: RuleLostWebhooks, Levels: []level.Level{level.Warning},
-		Means:  "Strapi changed documents and no webhook came; reconciliation has repaired the mirror",
-		Clears: "a later full reconciliation finds no lost webhook",
-		First:  "check the webhooks in Strapi, and its log",
+		Side:    "Strapi, or a proxy between",
+		Means:   "Strapi changed documents and no webhook came; reconciliation has repaired the mirror",
+		Example: LostWebhooks(3),
+		End:     EndLostWebhooks,
+		Clears:  "a later full reconciliation finds no lost webhook",
+		First:   "check the webhooks in Strapi, and its log",
 	},
 	{
 		Name: RuleMassDeleteGuard, Levels: []level.Level{level.Critical}, Subject: "the type's REST plural",
-		Means:  "more documents vanished from Strapi than is plausible; Dealbox does not delete them",
-		Clears: "a full reconciliation finds few missing again, or an operator allows the deletions",
-		First:  "check in Strapi whether they are really deleted; if so: dealbox sync --allow-deletes",
+		Side:    "Strapi, unless somebody cleaned up",
+		Means:   "more documents vanished from Strapi than is plausible; Dealbox does not delete them",
+		Example: MassDeleteGuard("billings"),
+		End:     EndMassDeleteGuard("billings", "a full reconciliation found 2 of them missing, which is plausible"),
+		Clears:  "a full reconciliation finds few missing again, or an operator allows the deletions",
+		First:   "check in Strapi whether they are really deleted; if so: dealbox sync --allow-deletes",
 	},
 	{
 		Name: RuleNotificationFailing, Levels: []level.Level{level.Error}, Subject: "the channel",
-		Means:  "a channel failed for good or is stuck, and has sent nothing since, in two reviews a minute apart",
-		Clears: "two reviews at which something was sent since, or the channel left the settings",
-		First:  "dealbox doctor, then dealbox alerts test",
+		Side:    "the receiver, or Dealbox's settings",
+		Means:   "a channel failed for good or is stuck, and has sent nothing since, in two reviews a minute apart",
+		Example: NotificationFailing("webhook", 3, 1, "https://hooks.example.com answered 410 Gone"),
+		End:     endNotificationFailing("webhook"),
+		Clears:  "two reviews at which something was sent since, or the channel left the settings",
+		First:   "dealbox doctor, then dealbox alerts test",
 	},
 	{
 		Name: RuleOldestPending, Levels: []level.Level{level.Error, level.Critical},
-		Means:  "an event waits for over 5 minutes in two reviews a minute apart; over an hour is critical",
-		Clears: "two reviews at which nothing waited that long",
-		First:  "see whether Strapi answers and workers run: dealbox doctor",
+		Side:    "Strapi if it answers slowly, Dealbox if no worker runs",
+		Means:   "an event waits for over 5 minutes in two reviews a minute apart; over an hour is critical",
+		Example: OldestPending(8 * time.Minute),
+		End:     EndOldestPending,
+		Clears:  "two reviews at which nothing waited that long",
+		First:   "see whether Strapi answers and workers run: dealbox doctor",
 	},
 	{
 		Name: RulePartitionsRunningOut, Levels: []level.Level{level.Critical},
-		Means:  "the day partitions of inbox_event end soon; without one no webhook can be stored",
-		Clears: "there are enough again",
-		First:  "run a worker; its log says why it makes none",
+		Side:    "Dealbox",
+		Means:   "the day partitions of inbox_event end soon; without one no webhook can be stored",
+		Example: PartitionsRunningOut(5),
+		End:     EndPartitionsRunningOut,
+		Clears:  "there are enough again",
+		First:   "run a worker; its log says why it makes none",
 	},
 	{
 		Name: RuleReconciliationFailing, Levels: []level.Level{level.Error},
-		Means:  "the mirror could not be compared with Strapi",
-		Clears: "the next run that ends well",
-		First:  "read the error in the alert; it is mostly Strapi's answer",
+		Side:    "Strapi mostly",
+		Means:   "the mirror could not be compared with Strapi",
+		Example: ReconciliationFailing("full", 12, "Strapi gives no complete answer within 10s"),
+		End:     EndReconciliationFailing,
+		Clears:  "the next run that ends well",
+		First:   "read the error in the alert; it is mostly Strapi's answer",
 	},
 	{
 		Name: RuleSignatureFailures, Levels: []level.Level{level.Warning, level.Error, level.Critical},
 		Subject: "wrong_secret or wrong_clock (critical), unsigned or malformed (error), forged (warning)",
+		Side:    "Strapi's settings or Dealbox's",
 		Means:   "webhooks were refused as not authentic: 3 of our own Strapi with none accepted between, or 50 others in 5 minutes",
+		Example: exampleSuspect.alert().Message,
+		End:     EndSignatureFailures,
 		Clears:  "a webhook is accepted (forged: only when it is quiet)",
 		// Our own Strapi may have nothing to say for a night; a stranger who gave up is
 		// over after two windows and a little.
@@ -165,34 +211,49 @@ var rules = []Rule{
 	},
 	{
 		Name: RuleStartRefused, Levels: []level.Level{level.Critical},
-		Means:  "a process of Dealbox refuses to start, mostly because the schema is behind it",
-		Clears: "a process starts",
-		Quiet:  []Quiet{{After: 30 * time.Minute}},
-		First:  "dealbox migrate up, with the program of the new version",
+		Side:    "the deploy",
+		Means:   "a process of Dealbox refuses to start, mostly because the schema is behind it",
+		Example: StartRefused("web-1", "the database schema is behind this program"),
+		End:     EndStartRefused,
+		Clears:  "a process starts",
+		Quiet:   []Quiet{{After: 30 * time.Minute}},
+		First:   "dealbox migrate up, with the program of the new version",
 	},
 	{
 		Name: RuleStrapiTokenRefused, Levels: []level.Level{level.Critical},
+		Side:     "Strapi's settings",
 		Means:    "Strapi answered 401 or 403: nothing is lost, and nothing moves",
+		Example:  StrapiTokenRefused("pipeline-deals", "Strapi refuses the API token (401: Missing or invalid credentials)"),
+		End:      EndStrapiTokenRefused,
 		Inhibits: []string{RuleOldestPending, RuleReconciliationFailing, RuleStrapiUnusable},
 		Clears:   "Strapi accepts the token",
 		First:    "make a new API token in Strapi and set STRAPI_API_TOKEN",
 	},
 	{
 		Name: RuleStrapiUnusable, Levels: []level.Level{level.Error}, Subject: "the type's REST plural",
-		Means:  "Strapi answers, but not with a content type as Dealbox needs it: no such route, not JSON, no such relation. Its documents wait",
-		Clears: "Strapi serves the type",
-		First:  "dealbox doctor",
+		Side:    "Strapi's content type, a proxy, or Dealbox's settings",
+		Means:   "Strapi answers, but not with a content type as Dealbox needs it: no such route, not JSON, no such relation. Its documents wait",
+		Example: StrapiUnusable("billings", "Strapi has no such route (404: Not Found)"),
+		End:     EndStrapiUnusable("billings"),
+		Clears:  "Strapi serves the type",
+		First:   "dealbox doctor",
 	},
 	{
 		Name: RuleValueUnreadable, Levels: []level.Level{level.Warning}, Subject: "the type's REST plural and the field of Dealbox",
-		Group: unreadableValues, GroupOver: "every %s can be read",
-		Means:  "documents have a value that does not fit its field: there it is null, all else of them is mirrored and counts",
-		Clears: "each of its documents has a value that can be read, is unpublished, or is deleted in Strapi",
-		First:  "dealbox alerts show ID for the documents and their values; correct them in Strapi",
+		Group: unreadableValues, GroupEnd: endOfUnreadable,
+		Side:    "whoever wrote the value in Strapi",
+		Means:   "documents have a value that does not fit its field: there it is null, all else of them is mirrored and counts",
+		Example: unreadableValues("pipeline-deals.deal_value", 1, exampleUnreadable),
+		End:     endOfUnreadable("pipeline-deals.deal_value", 1, exampleUnreadable, "1 corrected"),
+		Clears:  "each of its documents has a value that can be read, is unpublished, or is deleted in Strapi",
+		First:   "dealbox alerts show ID for the documents and their values; correct them in Strapi",
 	},
 	{
 		Name: RuleWebhooksRefused, Levels: []level.Level{level.Error},
-		Means: "webhooks were answered 503 because Postgres could not commit them; Strapi does not send them again, so Dealbox requests a full reconciliation",
+		Side:    "Dealbox's database",
+		Means:   "webhooks were answered 503 because Postgres could not commit them; Strapi does not send them again, so Dealbox requests a full reconciliation",
+		Example: WebhooksRefused(44),
+		End:     EndWebhooksRefused,
 		// What was refused is found missing. Only a full reconciliation ends it, so it
 		// must not hide that reconciliation fails, nor that nothing moves: neither can
 		// be written while Postgres is away.
@@ -201,6 +262,18 @@ var rules = []Rule{
 		First:    "check Postgres: disk, connections, failover",
 	},
 }
+
+// Values of the examples.
+var (
+	exampleMember = Member{
+		Name: "Acme Corp", Value: "120,000.00 THB", Shown: "its state of 2026-11-24 22:10:00 UTC",
+		Reason: "Strapi answers with its error 500 (Internal Server Error) for this document, and answers for the others",
+	}
+	exampleUnreadable = Member{
+		Key: "api::pipeline-deal.pipeline-deal/a1b2", Name: "Acme Corp", Reason: `deal_value is "1,234.50", which is no number: write 1234.50`,
+	}
+	exampleSuspect = Suspect{Refusal{Code: codeMismatch, Scheme: "timestamped", Named: true}, 12}
+)
 
 // Rules returns all rules, in the order of their names.
 func Rules() []Rule { return slices.Clone(rules) }
@@ -223,49 +296,4 @@ func inhibitorsOf(name string) []string {
 		}
 	}
 	return all
-}
-
-// deadLetters words RuleEventDeadLettered.
-func deadLetters(plural string, n int64, first Member) string {
-	example := ": "
-	if n > 1 {
-		example = "; the first is "
-	}
-	if first.Name != "" {
-		example += first.Name + ", "
-	}
-	return fmt.Sprintf("%s of %s could not be synchronised and Dealbox has stopped trying%s%s (%s). "+
-		"Strapi has their latest state; the mirror and the forecast keep the one before. "+
-		"Correct the documents in Strapi, or remove the cause and run: dealbox events replay --dead",
-		documents(n), plural, example, first.Key, strings.TrimRight(first.Reason, "."))
-}
-
-// unreadableValues words RuleValueUnreadable.
-func unreadableValues(subject string, n int64, first Member) string {
-	plural, field, _ := strings.Cut(subject, ".")
-	have := "has"
-	if n > 1 {
-		have = "have"
-	}
-	name := first.Key
-	if first.Name != "" {
-		name = first.Name + " (" + first.Key + ")"
-	}
-	return fmt.Sprintf("%s of %s %s a %s that Dealbox cannot read. In %s, %s. Until it is corrected in Strapi "+
-		"the field is empty here; all else of the document is mirrored and counts", documents(n), plural, have, field, name, first.Reason)
-}
-
-// documents words a number of documents, such as "5,000 documents".
-func documents(n int64) string {
-	if n == 1 {
-		return "1 document"
-	}
-	return thousands(n) + " documents"
-}
-
-func thousands(n int64) string {
-	if n < 1000 {
-		return fmt.Sprint(n)
-	}
-	return fmt.Sprintf("%s,%03d", thousands(n/1000), n%1000)
 }

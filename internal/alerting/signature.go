@@ -132,8 +132,8 @@ func (s Suspect) alert() *Alert {
 		what = "with a signature that is not in form: mostly a proxy between Strapi and Dealbox that doubles headers or encodes bodies"
 		do = "Check that proxy"
 	}
-	alert.Message = fmt.Sprintf("Dealbox refused %d webhooks of our Strapi and accepted none; they came %s. "+
-		"Reconciliation still brings the changes, minutes later. %s", s.Deliveries, what, do)
+	alert.Message = fmt.Sprintf("Dealbox refused %s of our Strapi and accepted none; they came %s. What changed in Strapi since is not lost: "+
+		"reconciliation brings it, minutes late, so the mirror and the forecast are behind by that. %s, then press Trigger at Strapi's webhook", webhooks(s.Deliveries), what, do)
 	return alert
 }
 
@@ -145,9 +145,9 @@ func forged(w SignatureWindow) *Alert {
 	}
 	return &Alert{
 		Rule: RuleSignatureFailures, Subject: subjectForged, Level: level.Warning,
-		Message: fmt.Sprintf("Dealbox refused %d webhooks as not authentic (most: %s) and accepted %d: somebody tries to forge them, "+
-			"or a second Strapi has other settings. Refused ones change nothing. If it is no Strapi of yours, let a firewall or proxy stop it",
-			total, most.Code, w.Accepted),
+		Message: fmt.Sprintf("Dealbox refused %s as not authentic (most: %s) and accepted %d: a stranger tries to forge them, "+
+			"or a second Strapi has other settings. Refused ones change nothing in Dealbox. If it is no Strapi of yours, let a firewall or proxy stop the addresses in Dealbox's log",
+			webhooks(total), most.Code, w.Accepted),
 		Details: map[string]any{"refused": total, "accepted": w.Accepted, "most": most.Code, "scheme": most.Scheme},
 	}
 }

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
@@ -17,7 +16,7 @@ import (
 func BreakerAlerts(alerts *alerting.Alerts) func(context.Context, pgx.Tx, circuit.Transition) error {
 	return func(ctx context.Context, tx pgx.Tx, t circuit.Transition) error {
 		if t.To == circuit.Closed {
-			_, err := alerts.Resolve(ctx, tx, alerting.RuleBreakerOpened, t.Name, "the breaker closed: "+t.Reason)
+			_, err := alerts.Resolve(ctx, tx, alerting.RuleBreakerOpened, t.Name, breakerEnd(t))
 			return err
 		}
 		if t.To != circuit.Open || t.From == circuit.HalfOpen {
@@ -34,7 +33,17 @@ func BreakerAlerts(alerts *alerting.Alerts) func(context.Context, pgx.Tx, circui
 
 func breakerMessage(t circuit.Transition) string {
 	if t.Forced {
-		return fmt.Sprintf("%s holds the breaker open (%s): Dealbox sends Strapi no request and stores every webhook until 'dealbox breaker reset'", t.Actor, t.Reason)
+		return alerting.BreakerForced(t.Actor, t.Reason)
 	}
-	return fmt.Sprintf("Strapi does not work (%s): Dealbox sends it no request, stores every webhook and continues by itself when Strapi works again; check Strapi and its proxy", t.Reason)
+	return alerting.BreakerOpened(t.LastError)
+}
+
+// ownActor is the actor of what the breaker does by itself.
+const ownActor = "dealbox"
+
+func breakerEnd(t circuit.Transition) string {
+	if t.Actor != ownActor {
+		return alerting.EndBreakerByHand(t.Actor, t.Reason)
+	}
+	return alerting.EndBreakerOpened
 }

@@ -9,7 +9,7 @@ import (
 
 // NotifyConfig returns the channels that the settings name.
 func NotifyConfig(config Config, version string) (notify.Config, error) {
-	c := notify.Config{}
+	c := notify.Config{Instance: config.Alerts.Instance}
 	if config.Listen.PublicURL != nil {
 		c.PublicURL = config.Listen.PublicURL.String()
 	}
@@ -39,7 +39,7 @@ func NotifyConfig(config Config, version string) (notify.Config, error) {
 func NewEmail(e EmailConfig, version string) (*email.Client, error) {
 	return email.New(email.Config{
 		Host: e.Host, Port: e.Port, Security: e.Security, User: e.User, Password: e.Password.Reveal(),
-		From: e.From, To: e.To, UserAgent: "dealbox/" + version,
+		Helo: e.Helo, From: e.From, To: e.To, UserAgent: "dealbox/" + version,
 	})
 }
 

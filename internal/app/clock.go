@@ -7,6 +7,7 @@ import (
 
 	"dealbox/internal/alerting"
 	"dealbox/internal/health"
+	"dealbox/internal/level"
 )
 
 // clockConfig returns what raises and resolves the alert of clock skew. health itself
@@ -18,8 +19,8 @@ func (s *Service) clockConfig(host string) health.ClockConfig {
 			_, err := s.alerts.Raise(ctx, tx, clockAlert(a))
 			return err
 		},
-		Resolve: func(ctx context.Context, tx pgx.Tx, host, reason string) error {
-			_, err := s.alerts.Resolve(ctx, tx, alerting.RuleClockSkew, host, reason)
+		Resolve: func(ctx context.Context, tx pgx.Tx, host, _ string) error {
+			_, err := s.alerts.Resolve(ctx, tx, alerting.RuleClockSkew, host, alerting.EndClockSkew(host))
 			return err
 		},
 	}
@@ -27,7 +28,8 @@ func (s *Service) clockConfig(host string) health.ClockConfig {
 
 func clockAlert(a health.SkewAlert) alerting.Alert {
 	return alerting.Alert{
-		Rule: alerting.RuleClockSkew, Subject: a.Host, Level: a.Level, Message: a.Message,
+		Rule: alerting.RuleClockSkew, Subject: a.Host, Level: a.Level,
+		Message: alerting.ClockSkew(a.Host, health.Skew(a.Ahead).String(), a.Level == level.Critical),
 		Details: map[string]any{"ahead_seconds": a.Ahead.Seconds()},
 	}
 }

@@ -1,22 +1,32 @@
 package app
 
 import (
+	"fmt"
 	"net/mail"
 	"net/url"
+	"regexp"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"dealbox/internal/notify/email"
+	"dealbox/internal/text"
 )
 
 // AlertsConfig is where notifications go.
 type AlertsConfig struct {
 	WebhookURL    Secret // empty when unset; such URLs often carry a key in their path
 	WebhookSecret Secret
-	WebhookFormat string // standard or slack
+	WebhookFormat string // standard, slack or teams
 	WebhookLevel  string // lowest level sent there: info, warning, error or critical
 	// Email is nil when alerts are not sent by e-mail.
 	Email *EmailConfig
+	// Instance tells this Dealbox from others; never empty where there is a PUBLIC_URL or
+	// a STRAPI_URL.
+	Instance string
+	// StrapiAdminURL is where people reach Strapi's admin panel; "" when not known.
+	StrapiAdminURL string
 	// RemindEvery is the time between reminders of an alert that nobody acknowledged.
 	RemindEvery time.Duration
 }
@@ -28,6 +38,7 @@ type EmailConfig struct {
 	Security email.Security
 	User     string
 	Password Secret
+	Helo     string // the name that Dealbox gives the server; "" for the sender's domain
 	From     string
 	To       []string
 	Level    string // lowest level sent
@@ -40,7 +51,9 @@ var levels = []string{"info", "warning", "error", "critical"}
 func NeedAlerts(s *settings, c *Config) {
 	lowest := s.choice("ALERT_NOTIFY_LEVEL", "error", levels...)
 	c.Alerts.WebhookLevel = s.choice("ALERT_WEBHOOK_LEVEL", lowest, levels...)
-	c.Alerts.WebhookFormat = s.choice("ALERT_WEBHOOK_FORMAT", "standard", "standard", "slack")
+	c.Alerts.WebhookFormat = s.choice("ALERT_WEBHOOK_FORMAT", "standard", "standard", "slack", "teams")
+	c.Alerts.Instance = s.instanceName()
+	c.Alerts.StrapiAdminURL = s.strapiAdminURL()
 	c.Alerts.RemindEvery = s.duration("ALERT_REPEAT_INTERVAL", 4*time.Hour, time.Minute, 30*24*time.Hour)
 	if v := s.text("ALERT_WEBHOOK_URL"); v != "" {
 		if _, wrong := ParseWebURL(v); wrong != "" {
@@ -64,6 +77,41 @@ func NeedAlerts(s *settings, c *Config) {
 	}
 }
 
+// maxInstanceName bounds INSTANCE_NAME, in characters: it stands in each subject.
+const maxInstanceName = 60
+
+// instanceName reads INSTANCE_NAME; its default is the host of PUBLIC_URL, else of STRAPI_URL.
+func (s *settings) instanceName() string {
+	name := s.text("INSTANCE_NAME")
+	if utf8.RuneCountInString(name) > maxInstanceName || text.Line(name, len(name)) != name {
+		s.wrong("INSTANCE_NAME", "is "+shown(name), fmt.Sprintf("Give a name of at most %d characters on one line, such as crm.example.com or 'Sales, Bangkok'.", maxInstanceName))
+		name = ""
+	}
+	if name != "" {
+		return name
+	}
+	for _, setting := range []string{"PUBLIC_URL", "STRAPI_URL"} {
+		if u, wrong := ParseWebURL(s.text(setting)); wrong == "" {
+			return u.Host
+		}
+	}
+	return ""
+}
+
+// strapiAdminURL reads STRAPI_ADMIN_URL; its default is /admin beside the API of STRAPI_URL.
+func (s *settings) strapiAdminURL() string {
+	if u := s.webURL("STRAPI_ADMIN_URL"); u != nil {
+		return strings.TrimRight(u.String(), "/")
+	}
+	u, wrong := ParseWebURL(s.text("STRAPI_URL"))
+	if wrong != "" {
+		return ""
+	}
+	// https://example.com/cms/api has its panel at /cms/admin.
+	path := strings.TrimRight(u.EscapedPath(), "/")
+	return u.Scheme + "://" + u.Host + path[:max(strings.LastIndexByte(path, '/'), 0)] + "/admin"
+}
+
 const smtpExample = "smtp://user:password@mail.example.com:587 (STARTTLS) or smtps://…:465"
 
 // email checks the settings also while ALERT_EMAIL_ENABLED is false: whoever enables
@@ -75,6 +123,7 @@ func (s *settings) email(level string) *EmailConfig {
 			s.wrong("SMTP_URL", wrong, "Give "+smtpExample+"; percent-encode @ : / in the password.")
 		}
 	}
+	e.Helo = s.helo()
 	if _, err := mail.ParseAddress(e.From); e.From != "" && err != nil {
 		s.wrong("ALERT_EMAIL_FROM", "is "+shown(e.From), "Give one address, such as alerts@example.com or Dealbox <alerts@example.com>.")
 	}
@@ -84,6 +133,26 @@ func (s *settings) email(level string) *EmailConfig {
 		}
 	}
 	return e
+}
+
+// helloShape is a full host name, or an address literal such as [192.0.2.1] (RFC 5321, 4.1.1.1).
+var helloShape = regexp.MustCompile(`^([A-Za-z0-9-]+\.)+[A-Za-z0-9-]*[A-Za-z][A-Za-z0-9-]*$|^\[[0-9A-Fa-f.:]+\]$|^\[IPv6:[0-9A-Fa-f.:]+\]$`)
+
+// helo reads SMTP_HELO; its default is the host of PUBLIC_URL where that is a full name,
+// else "", which is the sender's domain.
+func (s *settings) helo() string {
+	name := s.text("SMTP_HELO")
+	if name != "" && !helloShape.MatchString(name) {
+		s.wrong("SMTP_HELO", "is "+shown(name), "Give the full host name of this machine, such as crm.example.com: mail servers refuse localhost and names without a dot.")
+		return ""
+	}
+	if name != "" {
+		return name
+	}
+	if u, wrong := ParseWebURL(s.text("PUBLIC_URL")); wrong == "" && helloShape.MatchString(u.Hostname()) {
+		return u.Hostname()
+	}
+	return ""
 }
 
 // parseServer reads SMTP_URL and returns what is wrong with it, in words that follow

@@ -15,7 +15,7 @@ import (
 
 func needStrapi(s *settings, c *Config) {
 	NeedTypes(s, c)
-	s.required("STRAPI_URL", "Give the address of Strapi 5, such as https://cms.example.com, with or without /api.")
+	s.required("STRAPI_URL", "Give the address of Strapi 5, such as https://cms.example.com; with api.rest.prefix where that is not /api, such as https://cms.example.com/rest/v2.")
 	if u := s.webURL("STRAPI_URL"); u != nil {
 		c.Strapi.URL = u.String()
 	}

@@ -63,7 +63,10 @@ func TestLoadConfig_Defaults(t *testing.T) {
 	require.Equal(t, JobsConfig{WorkerCount: 50, MaxAttempts: 12}, c.Jobs)
 	require.Equal(t, ReconcileConfig{2 * time.Minute, time.Hour, 2 * time.Minute}, c.Reconcile)
 	require.Equal(t, ForecastConfig{"THB", "en", 12, time.UTC, 25}, c.Forecast)
-	require.Equal(t, AlertsConfig{WebhookFormat: "standard", WebhookLevel: "error", RemindEvery: 4 * time.Hour}, c.Alerts)
+	require.Equal(t, AlertsConfig{
+		WebhookFormat: "standard", WebhookLevel: "error", RemindEvery: 4 * time.Hour,
+		Instance: "cms.example.com", StrapiAdminURL: "https://cms.example.com/admin",
+	}, c.Alerts)
 	require.Equal(t, retention.Config{Events: 90 * day, Alerts: 400 * day, Forecasts: 48 * time.Hour}, c.Retention)
 	require.Equal(t, HeartbeatConfig{}, c.Heartbeat)
 	require.Equal(t, LogConfig{Level: slog.LevelInfo}, c.Log)
@@ -83,6 +86,7 @@ func TestLoadConfig_EverySetting(t *testing.T) {
 		"RECONCILE_INTERVAL", "30s", "RECONCILE_FULL_INTERVAL", "6h", "RECONCILE_OVERLAP", "90",
 		"FORECAST_CURRENCY", "eur", "FORECAST_LOCALE", "th", "FORECAST_HORIZON_MONTHS", "24", "FORECAST_TIMEZONE", "Asia/Bangkok",
 		"ALERT_WEBHOOK_URL", "https://hooks.example.com/T0/B0?x=y", "ALERT_WEBHOOK_SECRET", goodAlert,
+		"INSTANCE_NAME", "Sales, Bangkok", "STRAPI_ADMIN_URL", "https://panel.example.com/admin/", "SMTP_HELO", "box.example.com",
 		"ALERT_WEBHOOK_FORMAT", "slack", "ALERT_NOTIFY_LEVEL", "CRITICAL", "ALERT_REPEAT_INTERVAL", "90m",
 		"ALERT_EMAIL_ENABLED", "true", "SMTP_URL", "smtp://dealbox:p%40ss@mail.example.com:2525", "ALERT_EMAIL_LEVEL", "warning",
 		"ALERT_EMAIL_FROM", "alerts@example.com", "ALERT_EMAIL_TO", "ops@example.com, Ann <ann@example.com>",
@@ -115,9 +119,10 @@ func TestLoadConfig_EverySetting(t *testing.T) {
 	require.Equal(t, AlertsConfig{
 		WebhookURL: "https://hooks.example.com/T0/B0?x=y", WebhookSecret: goodAlert,
 		WebhookFormat: "slack", WebhookLevel: "critical", RemindEvery: 90 * time.Minute,
+		Instance: "Sales, Bangkok", StrapiAdminURL: "https://panel.example.com/admin",
 		Email: &EmailConfig{
 			Host: "mail.example.com", Port: 2525, Security: email.StartTLS, User: "dealbox", Password: "p@ss",
-			From: "alerts@example.com", To: []string{"ops@example.com", "Ann <ann@example.com>"}, Level: "warning",
+			Helo: "box.example.com", From: "alerts@example.com", To: []string{"ops@example.com", "Ann <ann@example.com>"}, Level: "warning",
 		},
 	}, c.Alerts)
 	require.Equal(t, AccessConfig{
@@ -168,7 +173,10 @@ var mistakes = environ{
 	"FORECAST_SWING_PERCENT":            "-1",
 	"ALERT_WEBHOOK_URL":                 "https://u:" + canary + "@hooks.example.com",
 	"ALERT_WEBHOOK_SECRET":              "whsec_!" + canary,
-	"ALERT_WEBHOOK_FORMAT":              "teams",
+	"ALERT_WEBHOOK_FORMAT":              "discord",
+	"INSTANCE_NAME":                     "two\nlines",
+	"STRAPI_ADMIN_URL":                  "https://user:" + canary + "@cms.example.com/admin",
+	"SMTP_HELO":                         "localhost",
 	"ALERT_WEBHOOK_LEVEL":               "loud",
 	"ALERT_NOTIFY_LEVEL":                "fatal",
 	"ALERT_REPEAT_INTERVAL":             "1s",
@@ -434,6 +442,32 @@ func TestParseServer(t *testing.T) {
 		"smtp://m?tls=off", "smtp://m?tls=none&x=y", "smtps://m?tls=none", "smtp://a:b@m?tls=none",
 	} {
 		require.NotEmpty(t, (&EmailConfig{}).parseServer(url), url)
+	}
+}
+
+// What tells installations apart, what mail servers are given and where Strapi's editor
+// is need no setting.
+func TestLoadConfig_DefaultsOfAlerts(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ publicURL, strapiURL, instance, helo, admin string }{
+		{"https://crm.example.com/dealbox/", "https://cms.example.com", "crm.example.com", "crm.example.com", "https://cms.example.com/admin"},
+		{"", "https://cms.example.com/api/", "cms.example.com", "", "https://cms.example.com/admin"},
+		{"", "https://example.com/cms/api", "example.com", "", "https://example.com/cms/admin"},
+		{"", "https://example.com/rest", "example.com", "", "https://example.com/admin"},
+		{"http://127.0.0.1:8000", "http://localhost:1337", "127.0.0.1:8000", "", "http://localhost:1337/admin"},
+		{"http://dealbox:8000", "", "dealbox:8000", "", ""},
+		{"", "", "", "", ""},
+	} {
+		got, err := LoadConfig(environ{"PUBLIC_URL": c.publicURL, "STRAPI_URL": c.strapiURL, "ALERT_EMAIL_ENABLED": "true", "SMTP_URL": "smtp://h",
+			"ALERT_EMAIL_FROM": "a@b.example", "ALERT_EMAIL_TO": "c@d.example"}.getenv, NeedAlerts)
+		require.NoError(t, err)
+		require.Equal(t, c.instance, got.Alerts.Instance)
+		require.Equal(t, c.helo, got.Alerts.Email.Helo)
+		require.Equal(t, c.admin, got.Alerts.StrapiAdminURL)
+	}
+	for _, wrong := range []string{"localhost", "dealbox", "a b.example", "192.0.2.1", "x.example.com\r\nMAIL"} {
+		_, err := LoadConfig(environ{"SMTP_HELO": wrong}.getenv, NeedAlerts)
+		require.Len(t, ProblemsOf(err), 1, wrong)
 	}
 }
 

@@ -94,7 +94,7 @@ func (d *directNotifier) send(ctx context.Context, alert alerting.Alert, reason 
 		for i, receiver := range channel.AllReceivers() {
 			message := notify.Message{
 				// Ids of stored notifications count from 1, so a time in microseconds is none of them.
-				ID: now.UnixMicro() + int64(i), Channel: channel.Name, Receiver: receiver, Reason: reason, Sequence: 1, Notice: 1, At: now, URL: d.config.PublicURL,
+				ID: now.UnixMicro() + int64(i), Channel: channel.Name, Receiver: receiver, Reason: reason, Sequence: 1, Notice: 1, At: now, URL: d.config.PublicURL, Instance: d.config.Instance,
 				Alert: notify.Alert{
 					Rule: alert.Rule, Subject: alert.Subject, Level: alert.Level.String(), Status: status, Occurrences: 1,
 					FirstSeen: now, LastSeen: now, Message: alert.Message, Details: details,
@@ -148,7 +148,7 @@ func (s *Service) watchOutage(ctx context.Context) {
 func (s *Service) reportRefusedStart(ctx context.Context, why error) {
 	alert := alerting.Alert{
 		Rule: alerting.RuleStartRefused, Level: level.Critical,
-		Message: fmt.Sprintf("Dealbox on %s does not start: %s. Until it does, this process takes no webhooks and processes none", s.host, why),
+		Message: alerting.StartRefused(s.host, why.Error()),
 	}
 	occurrences, err := s.raiseRefusedStart(ctx, alert)
 	if pgerr.IsMissing(err) || err == nil && bits.OnesCount64(uint64(occurrences)) != 1 {
@@ -176,7 +176,7 @@ func (s *Service) raiseRefusedStart(ctx context.Context, alert alerting.Alert) (
 // resolveRefusedStart ends the alert: a process has started.
 func (s *Service) resolveRefusedStart(ctx context.Context) {
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		_, err := s.alerts.Resolve(ctx, tx, alerting.RuleStartRefused, "", "Dealbox has started")
+		_, err := s.alerts.Resolve(ctx, tx, alerting.RuleStartRefused, "", alerting.EndStartRefused)
 		return err
 	})
 	if err != nil {

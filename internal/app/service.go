@@ -216,7 +216,7 @@ func (s *Service) stop(ctx context.Context, delay time.Duration, loops *sync.Wai
 		ctx, cancel := context.WithDeadline(ctx, began.Add(s.share(share)))
 		defer cancel()
 		if err := step(ctx); err != nil {
-			s.log.Warn("a part of the stop did not end in time: "+left, "error", err)
+			s.log.Warn("a part of the stop did not end in time", "left", left, "error", err)
 		}
 	}
 	s.readiness.Stopping()

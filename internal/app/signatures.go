@@ -53,7 +53,7 @@ func (w *signatureWatch) evaluate(ctx context.Context, window alerting.Signature
 	err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
 		if window.Accepted > 0 {
 			for _, subject := range alerting.OwnSignatureFailures() {
-				if _, err := w.alerts.Resolve(ctx, tx, alerting.RuleSignatureFailures, subject, "a delivery was accepted"); err != nil {
+				if _, err := w.alerts.Resolve(ctx, tx, alerting.RuleSignatureFailures, subject, alerting.EndSignatureFailures); err != nil {
 					return err
 				}
 			}

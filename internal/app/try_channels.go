@@ -39,7 +39,7 @@ func TestChannels(ctx context.Context, getenv func(string) string, version strin
 	tests := make([]ChannelTest, 0, len(channels.Channels))
 	for _, channel := range channels.Channels {
 		for _, receiver := range channel.AllReceivers() {
-			tests = append(tests, testChannel(ctx, channel, receiver, channels.PublicURL))
+			tests = append(tests, testChannel(ctx, channel, receiver, channels))
 		}
 	}
 	recordTest(ctx, getenv, tests)
@@ -62,15 +62,15 @@ func recordTest(ctx context.Context, getenv func(string) string, tests []Channel
 	_ = operator.Record(ctx, o.Pool, Operator(), operator.TestAlert, map[string]any{"channels": tests})
 }
 
-func testChannel(ctx context.Context, channel notify.Channel, receiver, publicURL string) ChannelTest {
+func testChannel(ctx context.Context, channel notify.Channel, receiver string, config notify.Config) ChannelTest {
 	begun := time.Now()
 	now := begun.UTC().Truncate(time.Second)
 	retry, err := channel.Notify(ctx, notify.Message{
 		// Ids of real notifications count from 1, so a time in microseconds is none of them.
-		ID: begun.UnixMicro(), Channel: channel.Name, Receiver: receiver, Reason: notify.First, Sequence: 1, Notice: 1, At: now, URL: publicURL,
+		ID: begun.UnixMicro(), Channel: channel.Name, Receiver: receiver, Reason: notify.First, Sequence: 1, Notice: 1, At: now, URL: config.PublicURL, Instance: config.Instance,
 		Alert: notify.Alert{
 			Rule: "test", Level: "info", Status: "firing", Occurrences: 1, FirstSeen: now, LastSeen: now, Details: []byte("{}"),
-			Message: "This is a test, sent by " + Operator() + ". Nothing is wrong.",
+			Message: "This is a test of the channel " + channel.Name + ", sent by " + Operator() + ". Nothing is wrong, and nothing is to be done",
 		},
 	})
 	test := ChannelTest{Channel: channel.Name, Receiver: receiver, OK: err == nil, Retry: retry, Seconds: time.Since(begun).Seconds()}

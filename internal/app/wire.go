@@ -65,7 +65,7 @@ func (s *Service) wire(version string) error {
 	outbox := notify.New(channels, inserter)
 	s.direct = newDirectNotifier(channels, config.Alerts.RemindEvery, logger)
 	s.host, _ = os.Hostname() // without a name its alerts have no subject
-	s.alerts = alerting.New(alerting.Config{RemindEvery: config.Alerts.RemindEvery}, outbox)
+	s.alerts = alerting.New(alerting.Config{RemindEvery: config.Alerts.RemindEvery, StrapiAdminURL: config.Alerts.StrapiAdminURL}, outbox)
 	s.forecast = revenue.New(revenue.Config{
 		Currency: config.Forecast.Currency, Locale: config.Forecast.Locale,
 		HorizonMonths: config.Forecast.HorizonMonths, Location: config.Forecast.Location,

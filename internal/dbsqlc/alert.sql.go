@@ -69,6 +69,22 @@ func (q *Queries) AlertClose(ctx context.Context, db DBTX, id int64) (Alert, err
 	return i, err
 }
 
+const alertConclude = `-- name: AlertConclude :exec
+UPDATE alert SET message = $1, details = $2 WHERE id = $3
+`
+
+type AlertConcludeParams struct {
+	Message string
+	Details []byte
+	ID      int64
+}
+
+// The text and the details of an episode that the caller has just resolved.
+func (q *Queries) AlertConclude(ctx context.Context, db DBTX, arg AlertConcludeParams) error {
+	_, err := db.Exec(ctx, alertConclude, arg.Message, arg.Details, arg.ID)
+	return err
+}
+
 const alertCount = `-- name: AlertCount :many
 SELECT rule, level, status, sum(episodes)::bigint AS episodes FROM alert_tally
 GROUP BY rule, level, status
@@ -533,19 +549,21 @@ func (q *Queries) AlertLock(ctx context.Context, db DBTX, id int64) (Alert, erro
 const alertLockOfMember = `-- name: AlertLockOfMember :one
 SELECT a.id, a.fingerprint, a.rule, a.subject, a.level, a.status, a.silence_id, a.inhibitor_id, a.message, a.details, a.occurrences, a.members, a.first_seen, a.last_seen, a.notified_at, a.resolved_at FROM alert a
 JOIN alert_member m ON m.alert_id = a.id AND m.member = $1
-WHERE a.fingerprint = $2 AND a.resolved_at IS NULL
+WHERE a.rule = $2 AND ($3::text = '' OR a.subject = $3) AND a.status IN ('firing', 'acknowledged', 'suppressed')
+ORDER BY a.id LIMIT 1
 FOR NO KEY UPDATE OF a
 `
 
 type AlertLockOfMemberParams struct {
-	Member      string
-	Fingerprint string
+	Member  string
+	Rule    string
+	Subject string
 }
 
-// The open episode of a fingerprint if it has the member, locked until the transaction ends. Whoever is no
-// member takes no lock.
+// An open episode of a rule, and of a subject unless that is empty, that has the member, locked until the transaction ends. Whoever
+// is no member takes no lock.
 func (q *Queries) AlertLockOfMember(ctx context.Context, db DBTX, arg AlertLockOfMemberParams) (Alert, error) {
-	row := db.QueryRow(ctx, alertLockOfMember, arg.Member, arg.Fingerprint)
+	row := db.QueryRow(ctx, alertLockOfMember, arg.Member, arg.Rule, arg.Subject)
 	var i Alert
 	err := row.Scan(
 		&i.ID,
@@ -874,25 +892,32 @@ func (q *Queries) AlertLockUnmuted(ctx context.Context, db DBTX, arg AlertLockUn
 }
 
 const alertMemberJoin = `-- name: AlertMemberJoin :execrows
-WITH known AS (UPDATE alert_member SET name = $3, reason = $4 WHERE alert_id = $1 AND member = $2 RETURNING member)
-INSERT INTO alert_member (alert_id, member, name, reason)
-SELECT $1, $2, $3, $4 WHERE NOT EXISTS (SELECT FROM known)
+WITH known AS (UPDATE alert_member SET name = $3, value = $4, shown = $5, link = $6, reason = $7
+               WHERE alert_id = $1 AND member = $2 RETURNING member)
+INSERT INTO alert_member (alert_id, member, name, value, shown, link, reason)
+SELECT $1, $2, $3, $4, $5, $6, $7 WHERE NOT EXISTS (SELECT FROM known)
 `
 
 type AlertMemberJoinParams struct {
 	AlertID int64
 	Member  string
 	Name    string
+	Value   string
+	Shown   string
+	Link    string
 	Reason  string
 }
 
 // Adds a member to an episode that the caller has locked; no row when it was one already, which then only
-// gets its new reason.
+// gets its new reason and texts.
 func (q *Queries) AlertMemberJoin(ctx context.Context, db DBTX, arg AlertMemberJoinParams) (int64, error) {
 	result, err := db.Exec(ctx, alertMemberJoin,
 		arg.AlertID,
 		arg.Member,
 		arg.Name,
+		arg.Value,
+		arg.Shown,
+		arg.Link,
 		arg.Reason,
 	)
 	if err != nil {
@@ -902,7 +927,7 @@ func (q *Queries) AlertMemberJoin(ctx context.Context, db DBTX, arg AlertMemberJ
 }
 
 const alertMemberLeave = `-- name: AlertMemberLeave :one
-DELETE FROM alert_member WHERE alert_id = $1 AND member = $2 RETURNING name
+DELETE FROM alert_member WHERE alert_id = $1 AND member = $2 RETURNING name, value
 `
 
 type AlertMemberLeaveParams struct {
@@ -910,15 +935,20 @@ type AlertMemberLeaveParams struct {
 	Member  string
 }
 
-func (q *Queries) AlertMemberLeave(ctx context.Context, db DBTX, arg AlertMemberLeaveParams) (string, error) {
+type AlertMemberLeaveRow struct {
+	Name  string
+	Value string
+}
+
+func (q *Queries) AlertMemberLeave(ctx context.Context, db DBTX, arg AlertMemberLeaveParams) (AlertMemberLeaveRow, error) {
 	row := db.QueryRow(ctx, alertMemberLeave, arg.AlertID, arg.Member)
-	var name string
-	err := row.Scan(&name)
-	return name, err
+	var i AlertMemberLeaveRow
+	err := row.Scan(&i.Name, &i.Value)
+	return i, err
 }
 
 const alertMembers = `-- name: AlertMembers :many
-SELECT member, name, reason, joined_at FROM alert_member
+SELECT member, name, value, shown, link, reason, joined_at FROM alert_member
 WHERE alert_id = $1
 ORDER BY joined_at, member
 LIMIT $2
@@ -932,6 +962,9 @@ type AlertMembersParams struct {
 type AlertMembersRow struct {
 	Member   string
 	Name     string
+	Value    string
+	Shown    string
+	Link     string
 	Reason   string
 	JoinedAt time.Time
 }
@@ -949,6 +982,9 @@ func (q *Queries) AlertMembers(ctx context.Context, db DBTX, arg AlertMembersPar
 		if err := rows.Scan(
 			&i.Member,
 			&i.Name,
+			&i.Value,
+			&i.Shown,
+			&i.Link,
 			&i.Reason,
 			&i.JoinedAt,
 		); err != nil {
@@ -1121,4 +1157,17 @@ GROUP BY rule, level, status HAVING sum(episodes) <> 0
 func (q *Queries) AlertTallyFold(ctx context.Context, db DBTX) error {
 	_, err := db.Exec(ctx, alertTallyFold)
 	return err
+}
+
+const alertWaiting = `-- name: AlertWaiting :one
+SELECT coalesce(sum(events - events_done), 0)::bigint AS webhooks FROM entity_sync
+WHERE done_seq < want_seq AND state <> 'dead' AND held_back_since IS NULL
+`
+
+// How many webhooks wait for their document, but for those whose deletion is held back.
+func (q *Queries) AlertWaiting(ctx context.Context, db DBTX) (int64, error) {
+	row := db.QueryRow(ctx, alertWaiting)
+	var webhooks int64
+	err := row.Scan(&webhooks)
+	return webhooks, err
 }

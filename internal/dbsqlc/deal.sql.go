@@ -29,24 +29,6 @@ func (q *Queries) DealBefore(ctx context.Context, db DBTX, arg DealBeforeParams)
 	return before, err
 }
 
-const dealName = `-- name: DealName :one
-SELECT coalesce((SELECT name FROM deal WHERE uid = $1 AND document_id = $2 AND locale = $3), '')::text AS name
-`
-
-type DealNameParams struct {
-	UID        string
-	DocumentID string
-	Locale     string
-}
-
-// The name of a document for people; empty when it is no deal of the mirror, or has none.
-func (q *Queries) DealName(ctx context.Context, db DBTX, arg DealNameParams) (string, error) {
-	row := db.QueryRow(ctx, dealName, arg.UID, arg.DocumentID, arg.Locale)
-	var name string
-	err := row.Scan(&name)
-	return name, err
-}
-
 const dealTombstone = `-- name: DealTombstone :one
 UPDATE deal AS d SET deleted_at = now()
 WHERE uid = $1 AND document_id = $2 AND locale = $3 AND deleted_at IS NULL
@@ -153,4 +135,44 @@ func (q *Queries) DealUpsert(ctx context.Context, db DBTX, arg DealUpsertParams)
 	var after []byte
 	err := row.Scan(&after)
 	return after, err
+}
+
+const documentDescribe = `-- name: DocumentDescribe :one
+SELECT coalesce(d.name, d.deal_id,
+                CASE WHEN b.uid IS NOT NULL THEN concat_ws(' of ', coalesce(b.billing_id, 'a billing'), owner.name) END, '')::text AS name,
+       coalesce(to_char(round(coalesce(d.deal_value, b.amount), 2), 'FM999,999,999,999,999,990.00') || coalesce(' ' || coalesce(d.currency, b.currency), ''), '')::text AS value,
+       (coalesce(d.deleted_at, b.deleted_at) IS NULL AND coalesce(d.document_id, b.document_id) IS NOT NULL)::boolean AS is_shown,
+       coalesce(d.strapi_updated_at, b.strapi_updated_at) AS updated_at
+FROM (VALUES (1)) AS one (row)
+LEFT JOIN deal d ON d.uid = $1 AND d.document_id = $2 AND d.locale = $3
+LEFT JOIN billing b ON b.uid = $1 AND b.document_id = $2 AND b.locale = $3
+LEFT JOIN LATERAL (SELECT o.name FROM deal o WHERE o.uid = b.deal_uid AND o.document_id = b.deal_document_id
+                   ORDER BY o.locale <> $3, o.locale LIMIT 1) owner ON true
+`
+
+type DocumentDescribeParams struct {
+	UID        string
+	DocumentID string
+	Locale     string
+}
+
+type DocumentDescribeRow struct {
+	Name      string
+	Value     string
+	IsShown   bool
+	UpdatedAt *time.Time
+}
+
+// What people know a document by: the deal's name, or the billing's own id and its deal's name; what it is worth;
+// and how old the state is that the mirror shows. All are empty or null for a document that the mirror has not.
+func (q *Queries) DocumentDescribe(ctx context.Context, db DBTX, arg DocumentDescribeParams) (DocumentDescribeRow, error) {
+	row := db.QueryRow(ctx, documentDescribe, arg.UID, arg.DocumentID, arg.Locale)
+	var i DocumentDescribeRow
+	err := row.Scan(
+		&i.Name,
+		&i.Value,
+		&i.IsShown,
+		&i.UpdatedAt,
+	)
+	return i, err
 }

@@ -201,7 +201,7 @@ func (q *Queries) EventDocument(ctx context.Context, db DBTX, arg EventDocumentP
 
 const eventGet = `-- name: EventGet :one
 SELECT e.id, e.received_at, e.scheme, e.event, e.uid, e.model, e.document_id, e.locale, e.sent_at, e.seq,
-       e.body, e.quarantine_reason, e.status
+       e.body, e.body_bytes, e.body_sha256, e.quarantine_reason, e.status
 FROM inbox_event_status e
 WHERE e.received_on = ANY ($1::date[]) AND e.id = $2
 LIMIT 1
@@ -224,6 +224,8 @@ type EventGetRow struct {
 	SentAt           *time.Time
 	Seq              *int64
 	Body             []byte
+	BodyBytes        *int32
+	BodySha256       []byte
 	QuarantineReason *string
 	Status           string
 }
@@ -245,6 +247,8 @@ func (q *Queries) EventGet(ctx context.Context, db DBTX, arg EventGetParams) (Ev
 		&i.SentAt,
 		&i.Seq,
 		&i.Body,
+		&i.BodyBytes,
+		&i.BodySha256,
 		&i.QuarantineReason,
 		&i.Status,
 	)

@@ -26,7 +26,7 @@ type Alert struct {
 	SilenceID *int64
 	// While suppressed: the open episode that inhibits this one, because it is its cause. Null when none does.
 	InhibitorID *int64
-	// Text of the last time that the rule fired; alert_event keeps the earlier ones.
+	// Text of the last time that the rule fired, and once it is resolved what became of it; alert_event keeps the earlier ones.
 	Message string
 	// Values of the last time that the rule fired, a JSON object.
 	Details []byte

@@ -41,7 +41,7 @@ FROM (
                coalesce(bool_or(n.reason <> 'resolved' AND n.status IN ('pending', 'sent')), false) AS notified
         FROM notification n WHERE n.alert_id = $1 AND n.channel = r.channel AND n.receiver = r.receiver) before) c
 WHERE $4 <> 'resolved' OR c.notified
-RETURNING id, channel, coalesce(extract(epoch FROM next_attempt_at - clock_timestamp()), 0)::float8 AS due_seconds
+RETURNING id, channel, next_attempt_at
 `
 
 type NotificationEnqueueParams struct {
@@ -54,9 +54,9 @@ type NotificationEnqueueParams struct {
 }
 
 type NotificationEnqueueRow struct {
-	ID         int64
-	Channel    string
-	DueSeconds float64
+	ID            int64
+	Channel       string
+	NextAttemptAt *time.Time
 }
 
 // One row for each receiver of the channels: receivers[i] belongs to channels[i]. 'resolved' takes none, as it
@@ -80,7 +80,7 @@ func (q *Queries) NotificationEnqueue(ctx context.Context, db DBTX, arg Notifica
 	var items []NotificationEnqueueRow
 	for rows.Next() {
 		var i NotificationEnqueueRow
-		if err := rows.Scan(&i.ID, &i.Channel, &i.DueSeconds); err != nil {
+		if err := rows.Scan(&i.ID, &i.Channel, &i.NextAttemptAt); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

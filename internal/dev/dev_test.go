@@ -1,7 +1,6 @@
 package dev
 
 import (
-	"bytes"
 	"context"
 	"math/rand/v2"
 	"net"
@@ -10,11 +9,13 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/localpg"
+	"dealbox/internal/pgtest"
 )
 
 // One call with nothing configured: the service runs beside a simulated Strapi, the
@@ -22,13 +23,13 @@ import (
 func TestRun(t *testing.T) {
 	t.Parallel()
 	// Short enough for a Unix socket, and open to the user that Postgres runs as.
-	state, err := os.MkdirTemp("", "dev-")
+	state, err := os.MkdirTemp(localpg.TempDir(), "dev-")
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(state, 0o755))
 	t.Cleanup(func() { _ = os.RemoveAll(state) })
 	ctx, stop := context.WithCancel(t.Context())
 	port := freePort(t)
-	var out output
+	var out pgtest.Log
 	ended := make(chan error, 1)
 	go func() {
 		ended <- Run(ctx, Config{
@@ -67,22 +68,4 @@ func freePort(t *testing.T) int {
 			return port
 		}
 	}
-}
-
-// output is what several goroutines print.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
 }

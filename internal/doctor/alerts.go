@@ -4,12 +4,15 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"dealbox/internal/app"
+	"dealbox/internal/notify"
 )
 
 // dialTimeout is for resolving, connecting and the TLS handshake together.
@@ -30,6 +33,10 @@ func (d doctor) alertWebhook(ctx context.Context) []Finding {
 		return []Finding{warn(check, "not set: alerts are stored, but nobody is notified", "Set ALERT_WEBHOOK_URL, or ALERT_EMAIL_ENABLED with its settings.")}
 	}
 	host := app.HostOf(a.WebhookURL)
+	if format, product := formatOf(host); format != "" && format != a.WebhookFormat {
+		return []Finding{failed(check, fmt.Sprintf("%s is %s, and ALERT_WEBHOOK_FORMAT is %s, which it does not take", host, product, a.WebhookFormat),
+			"Set ALERT_WEBHOOK_FORMAT="+format+".")}
+	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	if err := dial(ctx, a.WebhookURL); err != nil {
@@ -41,8 +48,26 @@ func (d doctor) alertWebhook(ctx context.Context) []Finding {
 	return []Finding{ok(check, host+" can be reached")}
 }
 
-// alertEmail logs in at the mail server and leaves again. It sends no mail, so it
-// does not show whether the server accepts the addresses.
+// formatOf returns the format that the receiver at a well-known host takes; "" for others.
+func formatOf(origin string) (format, product string) {
+	u, err := url.Parse(origin)
+	if err != nil {
+		return "", ""
+	}
+	host := strings.ToLower(u.Hostname())
+	for _, domain := range []string{".logic.azure.com", ".powerplatform.com", ".webhook.office.com"} {
+		if strings.HasSuffix(host, domain) {
+			return "teams", "Microsoft Teams"
+		}
+	}
+	if host == "hooks.slack.com" {
+		return "slack", "Slack"
+	}
+	return "", ""
+}
+
+// alertEmail logs in at the mail server, names the sender and each mailbox, and leaves
+// again. It sends no mail, so it does not show what the server says of the mail itself.
 func (d doctor) alertEmail(ctx context.Context) []Finding {
 	const check = "alert e-mail"
 	if name, isWrong := d.wrong("SMTP_URL", "ALERT_EMAIL_ENABLED", "ALERT_EMAIL_FROM", "ALERT_EMAIL_TO"); isWrong {
@@ -56,10 +81,23 @@ func (d doctor) alertEmail(ctx context.Context) []Finding {
 	if err != nil {
 		return []Finding{failed(check, err.Error(), "Correct SMTP_URL, ALERT_EMAIL_FROM or ALERT_EMAIL_TO.")}
 	}
-	if err := email.Check(ctx); err != nil {
-		return []Finding{failed(check, err.Error(), "Check host, port, user and password in SMTP_URL; smtp:// is for STARTTLS, smtps:// for TLS from the start.")}
+	if _, err := email.Check(ctx); err != nil {
+		return []Finding{mailFinding(check, err)}
 	}
-	return []Finding{ok(check, settings.Host+" accepts the login; 'dealbox alerts test' sends one")}
+	return []Finding{ok(check, fmt.Sprintf("%s takes mail from %s to %s; 'dealbox alerts test' sends one",
+		settings.Host, settings.From, strings.Join(settings.To, ", ")))}
+}
+
+// mailFinding tells what is to be corrected from what passes by itself, as greylisting does.
+func mailFinding(check string, err error) Finding {
+	refused, isAnswer := errors.AsType[*notify.SendError](err)
+	switch {
+	case isAnswer && refused.Passing:
+		return warn(check, refused.Text, refused.Do+".")
+	case isAnswer && refused.Do != "":
+		return failed(check, refused.Text, refused.Do+".")
+	}
+	return failed(check, err.Error(), "Check host, port, user and password in SMTP_URL; smtp:// is for STARTTLS, smtps:// for TLS from the start.")
 }
 
 // dial connects and, for https, shakes hands. Behind a proxy it reaches only the proxy.

@@ -18,6 +18,7 @@ import (
 	"dealbox/internal/app"
 	"dealbox/internal/fakestrapi"
 	"dealbox/internal/health"
+	"dealbox/internal/notify"
 	"dealbox/internal/pgtest"
 )
 
@@ -462,6 +463,30 @@ func TestExamine_AlertEmail(t *testing.T) {
 		"ALERT_EMAIL_FROM", "a@b.example", "ALERT_EMAIL_TO", "c@d.example"))
 	require.Equal(t, Fail, findings["alert e-mail"].Status)
 	require.Contains(t, findings["alert e-mail"].Detail, "connection refused")
+}
+
+// doctor says what the mail server says of the sender and of each mailbox, and sends no mail.
+func TestMailFinding(t *testing.T) {
+	t.Parallel()
+	for want, err := range map[Finding]error{
+		{Check: "m", Status: Fail, Detail: "it refuses", Fix: "Do this."}: &notify.SendError{Text: "it refuses", Do: "Do this"},
+		{Check: "m", Status: Warn, Detail: "it puts off", Fix: "Wait."}:   &notify.SendError{Text: "it puts off", Do: "Wait", Passing: true},
+	} {
+		require.Equal(t, want, mailFinding("m", err))
+	}
+	require.Contains(t, mailFinding("m", &notify.SendError{Text: "no answer"}).Fix, "SMTP_URL")
+}
+
+// A receiver that takes one format alone is known by its host.
+func TestFormatOf(t *testing.T) {
+	t.Parallel()
+	for origin, want := range map[string]string{
+		"https://prod-1.westeurope.logic.azure.com:443": "teams", "https://x.environment.api.powerplatform.com": "teams",
+		"https://acme.webhook.office.com": "teams", "https://hooks.slack.com": "slack", "https://hooks.example.com": "", "http://127.0.0.1:9": "",
+	} {
+		format, _ := formatOf(origin)
+		require.Equal(t, want, format, origin)
+	}
 }
 
 // Each way in which the service could change history has its finding.

@@ -11,6 +11,7 @@
 package fakestrapi
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -21,6 +22,8 @@ import (
 // Config is what the fake Strapi holds and how it behaves.
 type Config struct {
 	Types []Type
+	// Prefix is api.rest.prefix. Default /api.
+	Prefix string
 	// Token is the API token that requests must carry as Bearer. Empty: none is needed.
 	Token string
 	// ReadToken is a token of the read-only kind: its writes get 403.
@@ -119,6 +122,7 @@ func New(c Config) (*Strapi, error) {
 
 func (c Config) withDefaults() Config {
 	c.MaxLimit = orDefault(c.MaxLimit, defaultMaxLimit)
+	c.Prefix = cmp.Or(c.Prefix, "/api")
 	c.DefaultPageSize = orDefault(c.DefaultPageSize, defaultPageSize)
 	c.WebhookTimeout = orDefault(c.WebhookTimeout, defaultTimeout)
 	c.KeepDeliveries = orDefault(c.KeepDeliveries, defaultKeepDeliveries)

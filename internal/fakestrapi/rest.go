@@ -12,7 +12,7 @@ import (
 // maxBody bounds what a write may send.
 const maxBody = 16 << 20
 
-// ServeHTTP is Strapi's REST API: /api/<plural> and /api/<plural>/<documentId>.
+// ServeHTTP is Strapi's REST API: <prefix>/<plural> and <prefix>/<plural>/<documentId>.
 func (s *Strapi) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := s.read(r)
 	fault := s.Faults.match(q)
@@ -39,7 +39,7 @@ type request struct {
 func (s *Strapi) read(r *http.Request) request {
 	q := request{method: r.Method}
 	path := strings.TrimSuffix(r.URL.Path, "/")
-	rest, isAPI := strings.CutPrefix(path, "/api/")
+	rest, isAPI := strings.CutPrefix(path, s.config.Prefix+"/")
 	q.plural, q.documentID, _ = strings.Cut(rest, "/")
 	q.route = isAPI && q.plural != "" && !strings.Contains(q.documentID, "/")
 	q.query, q.problem = parseQuery(r.URL.RawQuery)

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -51,7 +50,7 @@ func (m *monitor) setAnswer(h http.HandlerFunc) { m.answer.Store(&h) }
 func TestHeartbeat_Run_LogsWhenAFailureBeginsAndEnds(t *testing.T) {
 	t.Parallel()
 	m := newMonitor(t)
-	var out sharedLog
+	var out pgtest.Log
 	h := NewHeartbeat(HeartbeatConfig{
 		URL: m.url(), DB: pgtest.Pool(t), Interval: time.Millisecond, Timeout: time.Minute,
 		Logger: slog.New(slog.NewTextHandler(&out, nil)),
@@ -127,21 +126,4 @@ func TestHeartbeat_Send_NotReady(t *testing.T) {
 	t.Cleanup(nobody.Close)
 	require.ErrorContains(t, send(nobody), "Postgres does not answer")
 	require.Zero(t, m.beats.Load())
-}
-
-type sharedLog struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *sharedLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *sharedLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }

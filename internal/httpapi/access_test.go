@@ -163,8 +163,8 @@ func TestAccess_ActorIsLogged(t *testing.T) {
 	t.Parallel()
 	h := open(t, withTokens)
 	w := h.call(call{method: http.MethodPost, path: "/api/v1/models/forecast/run", bearer: adminToken})
-	require.Equal(t, "ada", h.logs.of(t, w.Header().Get("X-Request-Id"))["actor"])
-	require.NotContains(t, h.logs.String(), adminToken)
+	require.Equal(t, "ada", h.logLine(w.Header().Get("X-Request-Id"))["actor"])
+	require.NotContains(t, h.log.String(), adminToken)
 }
 
 func TestCORS(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
+	"sync"
 	"sync/atomic"
 
 	"dealbox/internal/inbox"
@@ -37,18 +39,14 @@ func (a *API) readDelivery(w http.ResponseWriter, r *http.Request, signed *webho
 			held.giveBack()
 		}
 	}()
-	rest := http.MaxBytesReader(w, r.Body, maxVerified)
-	if d.Body, err = readStored(rest, r.ContentLength, a.config.MaxBody, held); err != nil {
-		return inbox.Delivery{}, nil, err
-	}
-	if len(d.Body) <= a.config.MaxBody {
-		_, _ = signed.Write(d.Body) // it cannot fail
+	limit := a.config.MaxBody
+	if 0 <= r.ContentLength && r.ContentLength <= int64(min(freeBytes, limit)) {
+		d.Body, err = readSmall(r, signed)
 	} else {
-		head := d.Body
-		d.Body = nil
-		if d.Large, err = readLarge(head, rest, signed, held); err != nil {
-			return inbox.Delivery{}, nil, err
-		}
+		d.Body, d.Large, err = readParts(http.MaxBytesReader(w, r.Body, maxVerified), limit, signed, held)
+	}
+	if err != nil {
+		return inbox.Delivery{}, nil, err
 	}
 	verified, err := signed.End()
 	if err != nil {
@@ -63,34 +61,55 @@ func (a *API) readDelivery(w http.ResponseWriter, r *http.Request, signed *webho
 	return d, held.giveBack, nil
 }
 
-// readStored returns the body in a slice of its own: Receive keeps it. Of a body that is
-// larger than limit it returns the first limit+1 bytes. It trusts Content-Length only up
-// to freeBytes, so that a stranger cannot reserve memory with a header.
-func readStored(rest io.Reader, contentLength int64, limit int, held *share) ([]byte, error) {
-	size := freeBytes
-	if 0 <= contentLength && contentLength < freeBytes {
-		size = int(contentLength) + 1 // one more, to see the end
+// readSmall returns a body whose length is known. It is in a slice of its own: Receive
+// keeps it.
+func readSmall(r *http.Request, signed *webhooksig.Body) ([]byte, error) {
+	body := make([]byte, r.ContentLength)
+	if _, err := io.ReadFull(r.Body, body); err != nil { // net/http reads no more than that
+		return nil, unreadable(err)
 	}
-	body := make([]byte, 0, min(size, limit+1))
-	for {
-		n, err := rest.Read(body[len(body):cap(body)])
-		body = body[:len(body)+n]
-		switch {
-		case errors.Is(err, io.EOF):
-			return body, nil
-		case err != nil:
-			return nil, unreadable(err)
-		case len(body) > limit:
-			return body[:limit+1], nil
-		case len(body) < cap(body):
-			continue
-		}
-		more := min(len(body), limit+1-len(body))
-		if !held.take(int64(more)) {
-			return nil, errTooMuch
-		}
-		body = append(make([]byte, 0, len(body)+more), body...)
+	_, _ = signed.Write(body) // it cannot fail
+	return body, nil
+}
+
+// readParts returns a body of up to limit bytes in a slice of its own, and of a larger one
+// what names its document.
+func readParts(rest io.Reader, limit int, signed *webhooksig.Body, held *share) ([]byte, *inbox.Large, error) {
+	p := &parts{held: held}
+	defer p.release()
+	rest = io.TeeReader(rest, signed)
+	end, err := p.read(rest, limit)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case end:
+		return p.join(), nil, nil
 	}
+	large, err := readLarge(p, rest)
+	return nil, large, err
+}
+
+// readLarge reads a body that is too large to be stored, and keeps what names the
+// document. p is its beginning.
+func readLarge(p *parts, rest io.Reader) (*inbox.Large, error) {
+	envelope, digest := &strapi.LargeEnvelope{}, sha256.New()
+	all := io.MultiWriter(digest, envelope) // neither fails
+	n := p.size
+	for _, part := range p.filled() {
+		_, _ = all.Write(part)
+	}
+	p.release()
+	p.held.giveBack()
+	if !p.held.take(strapi.MaxLargeKept) {
+		return nil, errTooMuch
+	}
+	more, err := io.CopyBuffer(all, rest, make([]byte, 32<<10))
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	large := &inbox.Large{Bytes: n + int(more), SHA256: [sha256.Size]byte(digest.Sum(nil))}
+	large.Envelope, large.Err = envelope.Envelope()
+	return large, nil
 }
 
 // errTooMuch is the answer to a large body while others take up the budget.
@@ -99,23 +118,58 @@ var errTooMuch = &Error{
 	Message: "too many large bodies are under way; send it again",
 }
 
-// readLarge verifies a body that is too large to be stored while it streams. It keeps
-// what names the document. head is its first bytes, which were read already.
-func readLarge(head []byte, rest io.Reader, signed *webhooksig.Body, held *share) (*inbox.Large, error) {
-	held.giveBack()
-	if !held.take(strapi.MaxLargeKept) {
-		return nil, errTooMuch
+// parts is a body as it arrives. It grows as bytes come, so that a stranger cannot reserve
+// memory with a header, and by parts that are used again, so that it leaves no garbage.
+type parts struct {
+	held *share
+	all  []*part
+	size int
+}
+
+type part [freeBytes]byte
+
+var freeParts = sync.Pool{New: func() any { return new(part) }}
+
+// read reads to the body's end, or past limit, and reports which. The first part counts in
+// no budget.
+func (p *parts) read(rest io.Reader, limit int) (end bool, err error) {
+	for p.size <= limit {
+		if p.size == len(p.all)*freeBytes {
+			if len(p.all) > 0 && !p.held.take(freeBytes) {
+				return false, errTooMuch
+			}
+			p.all = append(p.all, freeParts.Get().(*part))
+		}
+		n, err := rest.Read(p.all[len(p.all)-1][p.size%freeBytes:])
+		p.size += n
+		if errors.Is(err, io.EOF) {
+			return p.size <= limit, nil
+		}
+		if err != nil {
+			return false, unreadable(err)
+		}
 	}
-	envelope, digest := &strapi.LargeEnvelope{}, sha256.New()
-	all := io.MultiWriter(signed, digest, envelope)
-	_, _ = all.Write(head) // none of them fails
-	n, err := io.CopyBuffer(all, rest, make([]byte, 32<<10))
-	if err != nil {
-		return nil, unreadable(err)
+	return false, nil
+}
+
+// filled returns the bytes that were read.
+func (p *parts) filled() [][]byte {
+	var all [][]byte
+	for left, i := p.size, 0; left > 0; i++ {
+		n := min(left, freeBytes)
+		all = append(all, p.all[i][:n])
+		left -= n
 	}
-	large := &inbox.Large{Bytes: len(head) + int(n), SHA256: [sha256.Size]byte(digest.Sum(nil))}
-	large.Envelope, large.Err = envelope.Envelope()
-	return large, nil
+	return all
+}
+
+func (p *parts) join() []byte { return slices.Concat(p.filled()...) }
+
+func (p *parts) release() {
+	for _, one := range p.all {
+		freeParts.Put(one)
+	}
+	p.all, p.size = nil, 0
 }
 
 // budget bounds bytes over all requests.

@@ -10,7 +10,6 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -51,13 +50,13 @@ type env struct {
 	api    *httpapi.API
 	url    string
 	stop   func() // the server; its connections too
-	logs   *logs
+	log    *pgtest.Log
 }
 
 // build wires the stages over the pool. The changes are made before New.
 func build(t testing.TB, pool *pgxpool.Pool, changes ...func(*httpapi.Config, *httpapi.Stages)) *env {
 	t.Helper()
-	h := &env{DB: pgtest.DB{T: t, Pool: pool}, ready: &health.Readiness{}, logs: &logs{}}
+	h := &env{DB: pgtest.DB{T: t, Pool: pool}, ready: &health.Readiness{}, log: &pgtest.Log{}}
 	inserter, err := jobs.NewInserter(pool, nil, nil)
 	require.NoError(t, err)
 	h.alerts = alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter))
@@ -73,7 +72,7 @@ func build(t testing.TB, pool *pgxpool.Pool, changes ...func(*httpapi.Config, *h
 	verifier, err := webhooksig.NewVerifier(webhooksig.Config{Secrets: []string{secret}})
 	require.NoError(t, err)
 	// A busy machine takes its time over a first connection; health is not about that.
-	config := httpapi.Config{Version: "1.2.3", ProbeTimeout: 30 * time.Second, Logger: slog.New(slog.NewJSONHandler(h.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	config := httpapi.Config{Version: "1.2.3", ProbeTimeout: 30 * time.Second, Logger: slog.New(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	stages := httpapi.Stages{
 		DB: pool, Verifier: verifier, Receive: receiver.Receive, Commits: health.NewCommits(receiver.Probe), Readiness: h.ready, Reconcile: runs.Request,
 		Alerts:   h.alerts,
@@ -218,30 +217,12 @@ func (h *env) raise(alert alerting.Alert) {
 	})
 }
 
-// logs is where the API's log goes.
-type logs struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logs) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-// of waits for the log line of a request: it is written after the answer is.
-func (l *logs) of(t testing.TB, requestID string) map[string]any {
-	t.Helper()
+// logLine waits for the log line of a request: it is written after the answer is.
+func (h *env) logLine(requestID string) map[string]any {
+	h.T.Helper()
 	var line map[string]any
-	require.Eventually(t, func() bool {
-		for text := range strings.Lines(l.String()) {
+	require.Eventually(h.T, func() bool {
+		for text := range strings.Lines(h.log.String()) {
 			var m map[string]any
 			if json.Unmarshal([]byte(text), &m) == nil && m["msg"] == "request" && m["request_id"] == requestID {
 				line = m

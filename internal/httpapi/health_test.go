@@ -256,7 +256,7 @@ func TestHealth_PartThatCannotBeReadHidesNoOther(t *testing.T) {
 	require.Nil(t, at(t, tree, "notifications", "pending"))
 	require.NotNil(t, at(t, tree, "queues", "sync", "available"))
 	require.Equal(t, "closed", at(t, tree, "circuit_breaker", "state"))
-	require.Contains(t, h.logs.of(t, got.Header.Get("X-Request-Id"))["error"], "notification")
+	require.Contains(t, h.logLine(got.Header.Get("X-Request-Id"))["error"], "notification")
 }
 
 func TestHealth_DatabaseAway(t *testing.T) {

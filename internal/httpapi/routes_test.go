@@ -112,9 +112,9 @@ func TestRoutes_PanicIs500AndLoggedOnce(t *testing.T) {
 	got := h.do(h.delivery(`{}`))
 	e := requireError(t, got, 500, "internal")
 	require.Equal(t, "internal error", e["message"])
-	require.Equal(t, "ERROR", h.logs.of(t, got.Header.Get("X-Request-Id"))["level"])
-	require.Equal(t, 1, strings.Count(h.logs.String(), "the roof is on fire"))
-	require.Contains(t, h.logs.String(), "routes_test.go")
+	require.Equal(t, "ERROR", h.logLine(got.Header.Get("X-Request-Id"))["level"])
+	require.Equal(t, 1, strings.Count(h.log.String(), "the roof is on fire"))
+	require.Contains(t, h.log.String(), "routes_test.go")
 	require.Equal(t, 200, h.get("/healthz").StatusCode)
 }
 
@@ -123,11 +123,11 @@ func TestRoutes_LogLine(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	got := h.get("/x%0A%7B%22level%22:%22ERROR%22%7D" + strings.Repeat("y", 1000) + "?token=" + secret)
-	line := h.logs.of(t, got.Header.Get("X-Request-Id"))
+	line := h.logLine(got.Header.Get("X-Request-Id"))
 	require.True(t, strings.HasPrefix(line["path"].(string), "/x {\"level\":\"ERROR\"}y"))
 	require.Less(t, len(line["path"].(string)), 300)
-	require.Equal(t, 1, strings.Count(h.logs.String(), "\n"))
-	require.NotContains(t, h.logs.String(), secret)
+	require.Equal(t, 1, strings.Count(h.log.String(), "\n"))
+	require.NotContains(t, h.log.String(), secret)
 }
 
 func TestRoutes_DatabaseAway(t *testing.T) {

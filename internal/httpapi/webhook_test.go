@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -172,6 +173,9 @@ func TestWebhook_Large(t *testing.T) {
 	require.Equal(t, "pending f "+fmt.Sprintf("%d %x", len(deal), sha256.Sum256([]byte(deal))), h.MustText(
 		"SELECT concat_ws(' ', status, body_kept, body_bytes, body_sha256) FROM audit_event WHERE document_id = 'deal1'"))
 	require.Equal(t, "0", h.MustText("SELECT sum(octet_length(body))::text FROM inbox_event"))
+	shown := h.get("/api/v1/events/" + h.MustText("SELECT id::text FROM inbox_event WHERE document_id = 'deal1'")).json(t)
+	require.Nil(t, shown["body"])
+	require.Equal(t, json.Number(fmt.Sprint(len(deal))), at(t, shown, "body_not_kept", "bytes"))
 
 	forged := h.delivery(large("deal3", 200<<10))
 	forged.Header.Set("X-Strapi-Signature", strings.Repeat("0", 64))
@@ -341,7 +345,7 @@ func TestWebhook_NotCommitted(t *testing.T) {
 		got := h.do(h.delivery(dealEvent("entry.update", "doc1")))
 		requireError(t, got, 503, "not_committed")
 		require.Equal(t, "5", got.Header.Get("Retry-After"))
-		line := h.logs.of(t, got.Header.Get("X-Request-Id"))
+		line := h.logLine(got.Header.Get("X-Request-Id"))
 		require.Equal(t, "WARN", line["level"])
 		require.Contains(t, line["error"], "connect")
 	})
@@ -404,24 +408,24 @@ func TestWebhook_Log(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	good := h.do(h.delivery(dealEvent("entry.update", "doc-in-the-body")))
-	line := h.logs.of(t, good.Header.Get("X-Request-Id"))
+	line := h.logLine(good.Header.Get("X-Request-Id"))
 	require.Equal(t, "DEBUG", line["level"])
 	require.Equal(t, "127.0.0.1", line["client"])
 
 	r := h.delivery(`{}`)
 	r.Header.Set("X-Strapi-Signature", strings.Repeat("0", 64))
 	bad := h.do(r)
-	line = h.logs.of(t, bad.Header.Get("X-Request-Id"))
+	line = h.logLine(bad.Header.Get("X-Request-Id"))
 	require.Equal(t, "INFO", line["level"])
 	require.Equal(t, "signature_mismatch", line["code"])
 
 	again := h.delivery(`{}`)
 	again.Header.Set("X-Strapi-Signature", strings.Repeat("0", 64))
-	line = h.logs.of(t, h.do(again).Header.Get("X-Request-Id"))
+	line = h.logLine(h.do(again).Header.Get("X-Request-Id"))
 	require.Equal(t, "DEBUG", line["level"], "the next ones of the minute are counted")
 
 	for _, never := range []string{"doc-in-the-body", secret, good.Request.Header.Get("X-Strapi-Signature")} {
-		require.NotContains(t, h.logs.String(), never)
+		require.NotContains(t, h.log.String(), never)
 	}
 }
 

@@ -2,6 +2,7 @@ package inbox
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,10 +26,12 @@ const maxJobs = 20
 type Detail struct {
 	Event
 
-	// Body is the delivery as text, nil when it is not UTF-8. BodyBase64 then has
-	// its bytes. Deliveries that repeated this one are not stored.
+	// Body is the delivery as text, nil when it is not UTF-8 (BodyBase64 then has
+	// its bytes) or was not kept. Deliveries that repeated this one are not stored.
 	Body       *string `json:"body"`
 	BodyBase64 []byte  `json:"body_base64,omitempty"`
+	// NotKept describes a body that was too large to be stored; nil when it was.
+	NotKept *NotKept `json:"body_not_kept,omitempty"`
 	// Document is how far the mirror of its document is; nil when Dealbox keeps none.
 	Document *Document `json:"document"`
 	// Jobs are those of its document that cover it and that River still has.
@@ -36,6 +39,12 @@ type Detail struct {
 	// Changed is the first change of the mirror by a sync that covered it; nil
 	// when nothing changed since. One sync may cover many events.
 	Changed *Change `json:"changed"`
+}
+
+// NotKept is a body that was verified and not stored.
+type NotKept struct {
+	Bytes  int    `json:"bytes"`
+	SHA256 string `json:"sha256"` // in hex
 }
 
 // Document is how far the mirror of a document is behind.
@@ -88,10 +97,13 @@ func Get(ctx context.Context, db dbsqlc.DBTX, id uuid.UUID) (Detail, error) {
 		return Detail{}, err
 	}
 	s := Detail{Event: eventOf(row), Jobs: []Job{}}
-	if utf8.Valid(row.Body) {
+	switch {
+	case row.BodyBytes != nil:
+		s.NotKept = &NotKept{Bytes: int(*row.BodyBytes), SHA256: hex.EncodeToString(row.BodySha256)}
+	case utf8.Valid(row.Body):
 		text := string(row.Body)
 		s.Body = &text
-	} else {
+	default:
 		s.BodyBase64 = row.Body
 	}
 	if s.UID == "" || s.DocumentID == "" {

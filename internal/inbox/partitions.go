@@ -74,12 +74,12 @@ func (w *PartitionWorker) Work(ctx context.Context, _ *river.Job[PartitionArgs])
 			return fmt.Errorf("read how many partitions are left: %w", err)
 		}
 		if left >= health.MinPartitionDays {
-			_, err = w.alerts.Resolve(ctx, tx, alerting.RulePartitionsRunningOut, "", "partitions are made ahead again")
+			_, err = w.alerts.Resolve(ctx, tx, alerting.RulePartitionsRunningOut, "", alerting.EndPartitionsRunningOut)
 			return err
 		}
 		_, err = w.alerts.Raise(ctx, tx, alerting.Alert{
 			Rule: alerting.RulePartitionsRunningOut, Level: level.Critical,
-			Message: fmt.Sprintf("inbox_event has partitions for %d more days, and Dealbox makes them for 14: without one for today no webhook can be stored, and Dealbox answers 503", left),
+			Message: alerting.PartitionsRunningOut(int64(left)),
 			Details: map[string]any{"days_left": left},
 		})
 		return err

@@ -58,8 +58,7 @@ func (r *Receiver) requestRecovery(ctx context.Context, tx pgx.Tx, refused int64
 	}
 	_, err := r.alerts.Raise(ctx, tx, alerting.Alert{
 		Rule: alerting.RuleWebhooksRefused, Level: level.Error,
-		Message: fmt.Sprintf("Dealbox could not commit %d webhooks to Postgres and answered 503. Strapi does not send them again, "+
-			"so a full reconciliation compares everything with Strapi as soon as Postgres is back", refused),
+		Message: alerting.WebhooksRefused(refused),
 		Details: map[string]any{"refused": refused},
 	})
 	return err

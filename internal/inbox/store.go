@@ -173,15 +173,11 @@ func (in incoming) subject() string {
 func (in incoming) alert() alerting.Alert {
 	a := alerting.Alert{
 		Rule: alerting.RuleBodyQuarantined, Subject: in.subject(), Level: level.Warning,
-		Message: "an authentic webhook could not be read and is quarantined, so nothing was refreshed for it: " + in.reason + "; " +
-			"to see the body: dealbox events list --status quarantined",
+		Message: alerting.BodyQuarantined(in.reason),
 		Details: map[string]any{"event_id": in.id.String(), "event": in.env.Event, "bytes": max(len(in.body), int(in.large.bytes()))},
 	}
 	if in.unnamed {
-		a.Message = fmt.Sprintf("Strapi sent an authentic %s of %s that does not say which document it is about: %s. "+
-			"Dealbox keeps it in quarantine and compares everything with Strapi now; the alert ends when that is done, and there is nothing to do. "+
-			"To see such webhooks: dealbox events list --status quarantined",
-			cmp.Or(in.env.Event, "webhook"), cmp.Or(in.env.UID, in.env.Model, "a content type that it does not name"), in.reason)
+		a.Message = alerting.BodyUnnamed(cmp.Or(in.env.Event, "webhook"), cmp.Or(in.env.UID, in.env.Model, "a content type that it does not name"), in.reason)
 		a.Details["uid"] = in.env.UID
 	}
 	return a

@@ -154,12 +154,13 @@ var _ rivertype.HookInsertBegin = backdate{}
 // InsertBegin implements rivertype.HookInsertBegin.
 func (b backdate) InsertBegin(_ context.Context, params *rivertype.JobInsertParams) error {
 	now := time.Now()
-	if params.ScheduledAt != nil && params.ScheduledAt.After(now) {
-		return nil
-	}
 	var skew time.Duration
 	if b.clock != nil {
 		skew = max(b.clock.Skew(), 0)
+	}
+	// A time of the database's clock may have passed by this machine's.
+	if params.ScheduledAt != nil && params.ScheduledAt.After(now.Add(-skew)) {
+		return nil
 	}
 	due := now.Add(-skew - time.Second)
 	params.ScheduledAt = &due

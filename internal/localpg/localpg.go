@@ -63,7 +63,7 @@ const (
 // Config is what Start needs. Only Dir is commonly set.
 type Config struct {
 	// Dir keeps data, password and log. It is made where it is missing, and one
-	// server at a time may use it. Empty: a temporary folder, without fsync,
+	// server at a time may use it. Empty: a folder below TempDir, without fsync,
 	// that Stop removes. As root, see Place.
 	Dir string
 	// Port on 127.0.0.1; 0 takes a free one.
@@ -136,7 +136,7 @@ func prepare(config Config) (*Server, error) {
 	}
 	var err error
 	if s.temporary {
-		s.dir, err = os.MkdirTemp("", "dealbox-pg-")
+		s.dir, err = os.MkdirTemp(TempDir(), "dealbox-pg-")
 	} else if s.dir, err = filepath.Abs(config.Dir); err == nil {
 		err = makeDir(s.dir)
 	}

@@ -55,7 +55,7 @@ func start(t *testing.T, config Config) *Server {
 // dataDir is a folder that the user of Postgres can reach: t.TempDir's parents are closed to it.
 func dataDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "localpg-test-")
+	dir, err := os.MkdirTemp(TempDir(), "localpg-test-")
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(dir, 0o755))
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })

@@ -72,7 +72,7 @@ func TestSync_MissingAttribute(t *testing.T) {
 	require.Equal(t, map[string]string{"attribute_missing": "critical"}, h.OpenAlerts())
 	require.Equal(t, "3 10.5 deal 0", h.MustText("SELECT concat_ws(' ', count(*), min(deal_value), min(name)) FROM deal WHERE deal_value IS NOT NULL"))
 	message := h.MustText("SELECT message FROM alert")
-	for _, words := range []string{"deal_value, owner of pipeline-deals", "deal.deal_value, deal.owner", "STRAPI_DEAL_FIELDS=deal_value=new_name", "keep the last values", "STRAPI_DEAL_FIELDS=deal_value=."} {
+	for _, words := range []string{"deal_value, owner of pipeline-deals", "deal.deal_value, deal.owner", "STRAPI_DEAL_FIELDS=deal_value=new_name", "keep the values of ", "STRAPI_DEAL_FIELDS=deal_value=."} {
 		require.Contains(t, message, words)
 	}
 
@@ -193,4 +193,21 @@ func TestSync_Paths(t *testing.T) {
 	h.waits(first)
 	require.Equal(t, "5.5 40 THB", read(first))
 	require.Contains(t, h.MustText("SELECT message FROM alert WHERE rule = 'attribute_missing'"), "money.amount, money.unit.code, money.chance of pipeline-deals")
+}
+
+// A relation that Strapi refuses by name holds its type from the first request on: without
+// it every billing would lose its deal.
+func TestSync_RefusedRelation(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t)
+	h.Fake.Hide(fakestrapi.BillingUID, "deal")
+	billing := h.Billing(h.Deal(nil))
+	h.waits(billing)
+	require.Equal(t, map[string]string{"attribute_missing": "critical"}, h.OpenAlerts())
+	require.Contains(t, h.MustText("SELECT message FROM alert"), "deal of billings (api::billing.billing), which Dealbox mirrors as billing.deal_document_id")
+	require.Contains(t, h.MustText("SELECT message FROM alert"), "STRAPI_BILLING_FIELDS=deal=.")
+	h.Fake.Hide(fakestrapi.BillingUID)
+	require.NoError(t, h.sync.watchOnce(t.Context()))
+	require.Empty(t, h.OpenAlerts())
+	require.NoError(t, h.refresh(billing))
 }

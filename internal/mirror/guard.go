@@ -136,9 +136,7 @@ func TripGuard(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts, t strapi
 func raiseGuard(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts, t strapi.ContentType, details map[string]any) error {
 	_, err := alerts.Raise(ctx, tx, alerting.Alert{
 		Rule: alerting.RuleMassDeleteGuard, Subject: t.Plural, Level: level.Critical,
-		Message: fmt.Sprintf("Too many %s vanished from Strapi at once. Dealbox keeps them and holds their deletions back. "+
-			"Check the collection in Strapi first: if its data is wrong (an old backup, another database, a lost permission), bring it back and the next "+
-			"full reconciliation resets the guard. If the deletions are right, run 'dealbox sync --allow-deletes'", t.Plural),
+		Message: alerting.MassDeleteGuard(t.Plural),
 		Details: details,
 	})
 	return err
@@ -149,7 +147,7 @@ func ResetGuard(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts, t strap
 	if _, err := dbsqlc.New().GuardReset(ctx, tx, t.UID); err != nil {
 		return fmt.Errorf("reset the guard of %s: %w", t.UID, err)
 	}
-	_, err := alerts.Resolve(ctx, tx, alerting.RuleMassDeleteGuard, t.Plural, reason)
+	_, err := alerts.Resolve(ctx, tx, alerting.RuleMassDeleteGuard, t.Plural, alerting.EndMassDeleteGuard(t.Plural, reason))
 	return err
 }
 

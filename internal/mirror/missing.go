@@ -42,31 +42,33 @@ func isHidden(err error) bool {
 	return ok && len(e.names) == 0
 }
 
-// alert words the error: what happened, what is still true, and each way out.
+// alert returns the alert about the error.
 func (e missingError) alert() alerting.Alert {
 	setting := FieldsSetting(e.t.Kind)
 	a := alerting.Alert{
 		Rule: alerting.RuleAttributeMissing, Subject: e.t.Plural, Level: level.Critical,
 		Details: map[string]any{"type": e.t.UID, "attributes": e.names, "relations": e.hidden, "setting": setting},
 	}
-	const kept = "Dealbox writes nothing to %s until then: the mirror and the forecast keep the last values, webhooks are stored and wait"
 	if isHidden(e) {
 		a.Rule, a.Subject = alerting.RuleStrapiTokenRefused, ""
-		a.Message = fmt.Sprintf("STRAPI_API_TOKEN may read %s and not the type on the other side of %s, so Strapi leaves that relation out. "+kept+
-			". Give the token find and findOne on both types; or, if there is no such relation, set %s to %s=",
-			e.t.Plural, strings.Join(e.hidden, ", "), e.t.Plural, setting, strings.Join(ourNames(e.t, e.hidden), "= and "))
+		a.Message = alerting.RelationHidden(strings.Join(e.hidden, ", "), e.t.Plural, setting, strings.Join(ourNames(e.t, e.hidden), "= and ")+"=")
 		return a
 	}
 	ours := ourNames(e.t, e.names)
 	theirs, columns := make([]string, len(ours)), make([]string, len(ours))
 	for i, name := range ours {
-		theirs[i], columns[i] = e.t.Field(name), string(e.t.Kind)+"."+name
+		theirs[i], columns[i] = e.t.Field(name), columnOf(e.t, name)
 	}
-	a.Message = fmt.Sprintf("Strapi does not show %s of %s (%s), which Dealbox mirrors as %s: it was renamed, removed or made private there, or the token may not read it. "+
-		kept+". Take the change back in Strapi; or give the token find on the type that it leads to; or name the new attribute, %s=%s=new_name; "+
-		"or, if it is gone on purpose, %s=%s=. It heals by itself once Strapi shows it",
-		strings.Join(theirs, ", "), e.t.Plural, e.t.UID, strings.Join(columns, ", "), e.t.Plural, setting, ours[0], setting, ours[0])
+	a.Message = alerting.AttributeMissing(strings.Join(theirs, ", "), e.t.Plural, e.t.UID, strings.Join(columns, ", "), setting, ours[0])
 	return a
+}
+
+// columnOf names the column of a field. A relation is the link of a billing, seen from either side.
+func columnOf(t strapi.ContentType, ours string) string {
+	if IsRelation(t, ours) {
+		return "billing.deal_document_id"
+	}
+	return string(t.Kind) + "." + ours
 }
 
 // ourNames returns our names of Strapi's.
@@ -106,7 +108,7 @@ func (w *SyncWorker) reportUnknown(ctx context.Context, t strapi.ContentType) er
 		}
 	}
 	if !isUnknown {
-		err = w.resolve(ctx, alerting.RuleAttributeUnknown, t.Plural, "Strapi shows all attributes that are mapped by name")
+		err = w.resolve(ctx, alerting.RuleAttributeUnknown, t.Plural, alerting.EndAttributeUnknown(t.Plural))
 	} else {
 		err = pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
 			_, err := w.alerts.Raise(ctx, tx, alert)
@@ -126,7 +128,7 @@ func (w *SyncWorker) resolveUnmapped(ctx context.Context, t strapi.ContentType) 
 		if t.Field(ours) != "" {
 			continue
 		}
-		err := w.resolve(ctx, alerting.RuleValueUnreadable, unreadableSubject(t, ours), FieldsSetting(t.Kind)+" maps the field to nothing")
+		err := w.resolve(ctx, alerting.RuleValueUnreadable, unreadableSubject(t, ours), "No "+ours+" of "+t.Plural+" has to be read any more: "+FieldsSetting(t.Kind)+" maps it to nothing")
 		if err != nil {
 			return err
 		}
@@ -138,11 +140,10 @@ func unknownAlert(t strapi.ContentType, k *shown) (alerting.Alert, bool) {
 	var parts []string
 	setting, ours := FieldsSetting(t.Kind), k.unknown(t)
 	for _, name := range ours {
-		parts = append(parts, fmt.Sprintf("%s maps %s to %s, which Strapi has never shown of %s: it is null here. "+
-			"Correct the name, remove 'private' from it or let the token read what it leads to; or set %s= if the type has none", setting, name, t.Field(name), t.Plural, name))
+		parts = append(parts, alerting.AttributeUnknown(setting, name, t.Field(name), t.Plural))
 	}
 	if k.hides(updatedAt) {
-		parts = append(parts, fmt.Sprintf("Strapi hides updatedAt of %s (api.responses.privateAttributes): a delta cannot ask for what was updated, so each reads the whole type", t.Plural))
+		parts = append(parts, alerting.UpdatedAtHidden(t.Plural))
 	}
 	return alerting.Alert{
 		Rule: alerting.RuleAttributeUnknown, Subject: t.Plural, Level: level.Warning,

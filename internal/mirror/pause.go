@@ -3,7 +3,6 @@ package mirror
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -39,15 +38,12 @@ func (w *SyncWorker) pause(ctx context.Context, t strapi.ContentType, cause erro
 func (w *SyncWorker) raiseUnserved(ctx context.Context, t strapi.ContentType, cause error) error {
 	alert := alerting.Alert{
 		Rule: alerting.RuleStrapiUnusable, Subject: t.Plural, Level: level.Error,
-		Message: fmt.Sprintf("Strapi answers, but not with %s as Dealbox needs them (%v). Webhooks are stored and wait; the mirror keeps what it has. "+
-			"The cause is in Strapi, in a proxy before it, or in STRAPI_DEAL_TYPES, STRAPI_BILLING_TYPES and the FIELDS settings: "+
-			"'dealbox doctor' names what does not fit", t.Plural, cause),
+		Message: alerting.StrapiUnusable(t.Plural, strapi.Words(cause)),
 		Details: map[string]any{"type": t.UID, "error": cause.Error()},
 	}
 	if isRefused(cause) {
 		alert.Rule, alert.Subject, alert.Level = alerting.RuleStrapiTokenRefused, "", level.Critical
-		alert.Message = fmt.Sprintf("Strapi refuses STRAPI_API_TOKEN for %s (%v). Webhooks are stored and wait; the mirror keeps what it has. "+
-			"The token was deleted, has expired, or may not find and findOne: make one in Strapi that may, set it and restart Dealbox", t.Plural, cause)
+		alert.Message = alerting.StrapiTokenRefused(t.Plural, strapi.Words(cause))
 	}
 	if missing, ok := errors.AsType[missingError](cause); ok {
 		alert = missing.alert()

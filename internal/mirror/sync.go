@@ -289,7 +289,7 @@ func (w *SyncWorker) leaveDead(ctx context.Context, tx pgx.Tx, a attempt, cur cu
 	if !cur.found {
 		outcome = "deleted in Strapi"
 	}
-	_, err := w.alerts.Leave(ctx, tx, alerting.RuleEventDeadLettered, a.t.Plural, a.key.String(), outcome)
+	_, err := w.alerts.Leave(ctx, tx, alerting.RuleEventDeadLettered, "", a.key.String(), outcome)
 	return err
 }
 
@@ -350,7 +350,7 @@ func (w *SyncWorker) countFailure(ctx context.Context, a attempt, cause error) (
 		if errors.Is(err, pgx.ErrNoRows) || err != nil || after.State != "dead" {
 			return err
 		}
-		return w.raiseDead(ctx, tx, a, lastError)
+		return w.raiseDead(ctx, tx, a, cause)
 	})
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
@@ -368,16 +368,38 @@ func (w *SyncWorker) countFailure(ctx context.Context, a attempt, cause error) (
 }
 
 // raiseDead joins the document to the alert about dead letters of its type.
-func (w *SyncWorker) raiseDead(ctx context.Context, tx pgx.Tx, a attempt, cause string) error {
-	name, err := dbsqlc.New().DealName(ctx, tx, dbsqlc.DealNameParams{UID: a.key.UID, DocumentID: a.key.DocumentID, Locale: a.key.Locale})
+func (w *SyncWorker) raiseDead(ctx context.Context, tx pgx.Tx, a attempt, cause error) error {
+	doc, err := dbsqlc.New().DocumentDescribe(ctx, tx, dbsqlc.DocumentDescribeParams{UID: a.key.UID, DocumentID: a.key.DocumentID, Locale: a.key.Locale})
 	if err != nil {
-		return fmt.Errorf("read the name of %s: %w", a.key, err)
+		return fmt.Errorf("read what people know %s by: %w", a.key, err)
 	}
 	_, err = w.alerts.Raise(ctx, tx, alerting.Alert{
 		Rule: alerting.RuleEventDeadLettered, Subject: a.t.Plural, Level: level.Error,
-		Member: &alerting.Member{Key: a.key.String(), Name: name, Reason: cause},
+		Member: &alerting.Member{
+			Key: a.key.String(), Name: doc.Name, Value: doc.Value, Shown: shownOf(doc), Reason: reasonOf(cause),
+			Link: w.alerts.DocumentURL(a.key.UID, a.key.DocumentID, a.key.Locale),
+		},
 	})
 	return err
+}
+
+// shownOf says what the mirror shows of a document that could not be mirrored.
+func shownOf(doc dbsqlc.DocumentDescribeRow) string {
+	switch {
+	case !doc.IsShown:
+		return "nothing of it, because they do not have it"
+	case doc.UpdatedAt == nil:
+		return "the state before"
+	}
+	return "its state of " + doc.UpdatedAt.UTC().Format(time.DateTime+" MST")
+}
+
+// reasonOf says why a document could not be mirrored, in words for people.
+func reasonOf(cause error) string {
+	if strapi.KindOf(cause) == "" {
+		return cause.Error()
+	}
+	return strapi.Words(cause) + " for this document, and answers for the others"
 }
 
 // databaseError marks a write that failed, but not for a value of this document.

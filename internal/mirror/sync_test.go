@@ -342,6 +342,40 @@ func TestSync_DeadLetter(t *testing.T) {
 	require.Empty(t, h.OpenAlerts())
 }
 
+// Who reads of a dead letter knows the deal by its name and value, reads the cause in
+// words, what is shown meanwhile and what became of it, and can open it in Strapi.
+func TestSync_DeadLetterSays(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t)
+	deal := h.Deal(fakestrapi.Values{"name": "Acme Corp", "deal_value": json.Number("1234567.5"), "currency": "THB"})
+	require.NoError(t, h.refresh(deal))
+	fresh := h.Billing(deal)
+	h.Fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 500, Documents: []string{deal.DocumentID, fresh.DocumentID}})
+	die := func(key Key) {
+		args := h.enqueue(key)
+		for range 3 {
+			require.Error(t, h.work(args))
+			h.EndBackoff(key)
+		}
+		require.Equal(t, "dead", h.Entity(key).State)
+	}
+	die(deal)
+	die(fresh)
+	message := func(plural string) string {
+		return h.MustText("SELECT message FROM alert WHERE rule = 'event_dead_lettered' AND subject = $1", plural)
+	}
+	require.Regexp(t, `^Acme Corp \(1,234,567\.50 THB\) could not be mirrored from Strapi \(pipeline-deals\): Strapi answers with its error 500 `+
+		`\(Internal Server Error\) for this document, and answers for the others\. .*the dashboard show its state of 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC\.`,
+		message("pipeline-deals"))
+	require.Contains(t, message("billings"), "show nothing of it, because they do not have it")
+	require.Equal(t, "https://cms.example/admin/content-manager/collection-types/api::pipeline-deal.pipeline-deal/"+deal.DocumentID,
+		h.MustText("SELECT details->>'link' FROM alert WHERE subject = 'pipeline-deals'"))
+
+	h.Fake.Faults.Clear()
+	require.NoError(t, h.refresh(deal))
+	require.Regexp(t, `^Acme Corp \(1,234,567\.50 THB\) in pipeline-deals is in step with Strapi again after .+: synchronised$`, message("pipeline-deals"))
+}
+
 // The correction of a document can arrive while its last attempt is under way: what
 // Strapi answered to that attempt is from before it.
 func TestSync_CorrectedDuringTheLastAttempt(t *testing.T) {

@@ -73,7 +73,9 @@ func (w *SyncWorker) reportUnreadable(ctx context.Context, tx pgx.Tx, c change) 
 func (w *SyncWorker) raiseUnreadable(ctx context.Context, tx pgx.Tx, c change, field, reason string) error {
 	_, err := w.alerts.Raise(ctx, tx, alerting.Alert{
 		Rule: alerting.RuleValueUnreadable, Subject: unreadableSubject(c.t, field), Level: level.Warning,
-		Member: &alerting.Member{Key: c.key.String(), Name: c.name(), Reason: reason},
+		Member: &alerting.Member{
+			Key: c.key.String(), Name: c.name(), Reason: reason, Link: w.alerts.DocumentURL(c.key.UID, c.key.DocumentID, c.key.Locale),
+		},
 	})
 	return err
 }

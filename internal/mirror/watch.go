@@ -65,7 +65,7 @@ func (w *SyncWorker) watchOnce(ctx context.Context) error {
 	if refused || !doubted {
 		return nil
 	}
-	return w.resolve(ctx, alerting.RuleStrapiTokenRefused, "", "Strapi accepts the token")
+	return w.resolve(ctx, alerting.RuleStrapiTokenRefused, "", alerting.EndStrapiTokenRefused)
 }
 
 // noDocument is a documentId that no document has, in Strapi's form.
@@ -93,13 +93,13 @@ func (w *SyncWorker) served(ctx context.Context, t strapi.ContentType, breaker c
 	if err := w.source.breaker.RecordSuccess(ctx, breaker); err != nil {
 		return err
 	}
-	if err := w.resolve(ctx, alerting.RuleAttributeMissing, t.Plural, "Strapi shows the attributes again, or they are not mapped any more"); err != nil {
+	if err := w.resolve(ctx, alerting.RuleAttributeMissing, t.Plural, alerting.EndAttributeMissing(t.Plural)); err != nil {
 		return err
 	}
 	if err := w.reportUnknown(ctx, t); err != nil {
 		return err
 	}
-	return w.resolve(ctx, alerting.RuleStrapiUnusable, t.Plural, "Strapi serves the type again")
+	return w.resolve(ctx, alerting.RuleStrapiUnusable, t.Plural, alerting.EndStrapiUnusable(t.Plural))
 }
 
 func (w *SyncWorker) resolve(ctx context.Context, rule, subject, reason string) error {

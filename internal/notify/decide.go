@@ -13,7 +13,8 @@ const maxRetryAfter = time.Hour
 
 // suppression returns why a notification that was right when it was enqueued is
 // not sent any more; "" to send it. An episode that ended before its first notice
-// was due notifies nobody. One that lasted longer is notified even if it is over: an
+// was due notifies nobody, and neither does one that somebody has acknowledged since
+// the notification was enqueued. One that lasted longer is notified even if it is over: an
 // outage of the channel or of Dealbox must not hide it.
 func suppression(n dbsqlc.NotificationGetRow, firstNoticeDelay time.Duration) Suppression {
 	switch reason := Reason(n.Reason); {
@@ -23,7 +24,7 @@ func suppression(n dbsqlc.NotificationGetRow, firstNoticeDelay time.Duration) Su
 		return ""
 	case n.AlertStatus == "suppressed":
 		return mutedBy(n)
-	case n.AlertStatus == "acknowledged" && reason == Reminder:
+	case n.AlertStatus == "acknowledged":
 		return Acknowledged
 	case n.AlertStatus == "resolved" && (reason == Reminder || endedBeforeDue(n, firstNoticeDelay)):
 		return AlreadyResolved

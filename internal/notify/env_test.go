@@ -1,7 +1,6 @@
 package notify_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -36,7 +35,7 @@ type env struct {
 	pgtest.DB
 
 	alerts *alerting.Alerts
-	log    *syncBuffer
+	log    *pgtest.Log
 }
 
 // newEnv opens a database and works its notifications until the test ends.
@@ -48,7 +47,7 @@ func newEnv(t *testing.T, config notify.Config) *env {
 // newEnvOn is one more replica on the same database.
 func newEnvOn(t *testing.T, pool *pgxpool.Pool, config notify.Config) *env {
 	t.Helper()
-	h := &env{DB: pgtest.DB{T: t, Pool: pool}, log: &syncBuffer{}}
+	h := &env{DB: pgtest.DB{T: t, Pool: pool}, log: &pgtest.Log{}}
 	inserter, err := jobs.NewInserter(h.Pool, nil, nil)
 	require.NoError(t, err)
 	if config.Backoff == (retry.Policy{}) {
@@ -214,24 +213,6 @@ func (r request) event(t *testing.T) event {
 	var e event
 	require.NoError(t, json.Unmarshal(r.body, &e), string(r.body))
 	return e
-}
-
-// syncBuffer collects log lines.
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // breakerOpened is an alert as the service raises it.

@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"dealbox/internal/text"
 )
 
 // Headline returns in words why the message is sent, and when the alert has
@@ -20,10 +22,22 @@ func (m Message) Headline() string {
 	return words
 }
 
+// Prefix names this Dealbox before a headline, such as "[dealbox crm.example.com] "; ""
+// when it has no name.
+func (m Message) Prefix() string {
+	if m.Instance == "" {
+		return ""
+	}
+	return "[dealbox " + m.Instance + "] "
+}
+
 // Title returns the headline without its times, which a mail has in its body.
 func (m Message) Title() string {
+	if m.Reason == Resolved && m.Alert.ResolvedAt != nil {
+		return "resolved" // its text says after how long
+	}
 	words, _, _ := strings.Cut(m.Headline(), ",")
-	if m.Reason != Resolved && m.Alert.ResolvedAt != nil {
+	if m.Alert.ResolvedAt != nil {
 		words += ", resolved since"
 	}
 	return words
@@ -40,7 +54,7 @@ func (m Message) firingWords() string {
 	}
 }
 
-func (a Alert) lasted() string { return a.ResolvedAt.Sub(a.FirstSeen).Round(time.Second).String() }
+func (a Alert) lasted() string { return text.Span(a.ResolvedAt.Sub(a.FirstSeen)) }
 
 // Clock returns a moment in UTC, to the second: people compare it with their own logs.
 func Clock(t time.Time) string { return t.UTC().Format(time.DateTime + " MST") }

@@ -42,7 +42,8 @@ const (
 	Silenced Suppression = "silence"
 	// Inhibition: the episode that is its cause is open.
 	Inhibition Suppression = "inhibition"
-	// Acknowledged: a reminder of an episode that somebody has acknowledged meanwhile.
+	// Acknowledged: somebody takes care of the episode since the notification was
+	// enqueued; also of one whose first notice still waited.
 	Acknowledged Suppression = "acknowledged"
 	// AlreadyResolved: a reminder of an episode that is over, or the first notice of
 	// one that ended before the notice was due.
@@ -73,6 +74,12 @@ type Message struct {
 	// At is when the notification was enqueued.
 	At    time.Time
 	Alert Alert
+	// Instance tells this Dealbox from others that use the same channel; "" when it has
+	// no name.
+	Instance string
+	// Document is where people open the document that the alert is about in Strapi's
+	// editor, or the first of them; "" when it is about none.
+	Document string
 	// URL is where people see the alert; "" without a public address.
 	URL string
 	// Runbook is where people read what the rule means and what to do first; ""
@@ -140,4 +147,19 @@ func runbook(publicURL, rule string) string {
 		return ""
 	}
 	return strings.TrimRight(publicURL, "/") + "/docs/operations.md#" + url.PathEscape(rule)
+}
+
+// documentLink returns the link among the details of an alert: the address of the
+// document that it is about, "" when it has none.
+func documentLink(details json.RawMessage) string {
+	var d struct {
+		Link string `json:"link"`
+	}
+	if json.Unmarshal(details, &d) != nil {
+		return ""
+	}
+	if u, err := url.Parse(d.Link); err != nil || (u.Scheme != "http" && u.Scheme != "https") {
+		return ""
+	}
+	return d.Link
 }

@@ -19,6 +19,8 @@ type Config struct {
 	Channels []Channel
 	// PublicURL is where people reach Dealbox, with its base path; "" for no links.
 	PublicURL string
+	// Instance tells this Dealbox from others that use the same channels; "" for no name.
+	Instance string
 	// FirstNoticeDelay is how long the first notice of an episode waits, so that a
 	// burst is one notice, and what is over by then is none. 0 means 30 s.
 	FirstNoticeDelay time.Duration

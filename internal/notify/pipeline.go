@@ -56,8 +56,8 @@ func (o *Outbox) Enqueue(ctx context.Context, tx pgx.Tx, alertID int64, lvl leve
 	params := make([]river.InsertManyParams, len(rows))
 	for i, row := range rows {
 		opts := &river.InsertOpts{Queue: queueOf(row.Channel), Priority: priorityOf(lvl)}
-		if row.DueSeconds > 0 {
-			opts.ScheduledAt = time.Now().Add(seconds(row.DueSeconds))
+		if row.NextAttemptAt != nil {
+			opts.ScheduledAt = *row.NextAttemptAt // by the database's clock, as River compares
 		}
 		params[i] = river.InsertManyParams{Args: SendArgs{NotificationID: row.ID}, InsertOpts: opts}
 	}
@@ -266,13 +266,14 @@ func (w *SendWorker) send(ctx context.Context, n dbsqlc.NotificationGetRow) (ret
 	if !ok {
 		return true, fmt.Errorf("channel %s is not configured; configure it again, or this notification fails when it is too old", n.Channel)
 	}
-	return channel.Notify(ctx, newMessage(n, w.outbox.config.PublicURL))
+	return channel.Notify(ctx, newMessage(n, w.outbox.config))
 }
 
-func newMessage(n dbsqlc.NotificationGetRow, publicURL string) Message {
+func newMessage(n dbsqlc.NotificationGetRow, c Config) Message {
 	return Message{
 		ID: n.ID, Channel: n.Channel, Receiver: n.Receiver, Reason: Reason(n.Reason), Sequence: int(n.Sequence),
-		Notice: int(n.Notices) + 1, At: n.CreatedAt, URL: link(publicURL, n.AlertID), Runbook: runbook(publicURL, n.Rule),
+		Notice: int(n.Notices) + 1, At: n.CreatedAt, Instance: c.Instance,
+		Document: documentLink(n.Details), URL: link(c.PublicURL, n.AlertID), Runbook: runbook(c.PublicURL, n.Rule),
 		Alert: Alert{
 			ID: n.AlertID, Rule: n.Rule, Subject: n.Subject, Level: n.Level, Status: n.AlertStatus,
 			Message: n.Message, Details: n.Details, Occurrences: n.Occurrences,

@@ -59,7 +59,7 @@ func TestNotification_Reasons(t *testing.T) {
 	last := got[2].event(t)
 	require.NotNil(t, last.Data.Alert.ResolvedAt)
 	require.Equal(t, 3, last.Data.Alert.Occurrences)
-	require.Equal(t, "calls to Strapi fail", last.Data.Alert.Message)
+	require.Regexp(t, `^a probe succeeded. It lasted `, last.Data.Alert.Message, "what became of it, not what was wrong")
 	require.Equal(t, map[string]any{"failures": 5.0}, last.Data.Alert.Details)
 
 	require.Equal(t, "raised notified escalated notified resolved notified",
@@ -109,6 +109,28 @@ func TestNotification_OverBeforeTheFirstNotice(t *testing.T) {
 	require.Equal(t, "2", h.MustText(`SELECT count(*)::text FROM alert_event WHERE kind = 'suppressed'`))
 }
 
+// Whoever acknowledges an episode within the first 30 s takes care of it: nobody is
+// woken by its first notice, nor by its end.
+func TestNotification_AcknowledgedBeforeTheFirstNotice(t *testing.T) {
+	t.Parallel()
+	s := newSink(t)
+	h := newEnv(t, notify.Config{
+		Channels:         []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})},
+		FirstNoticeDelay: time.Hour,
+	})
+	id := h.raise(breakerOpened(level.Critical))
+	h.MustCommit(func(ctx context.Context, tx pgx.Tx) error {
+		_, err := h.alerts.Acknowledge(ctx, tx, id, alerting.Operator{Name: "ann"})
+		return err
+	})
+	h.MustExec(`UPDATE river.river_job SET state = 'available', scheduled_at = now() WHERE kind = 'notification_send'`)
+	h.finished(1)
+	h.resolve("over")
+	require.Empty(t, s.got())
+	require.Equal(t, "first acknowledged",
+		h.MustText(`SELECT string_agg(reason || ' ' || suppressed_by, ', ' ORDER BY sequence) FROM notification`))
+}
+
 // A group's notification keeps how many members it had when it was sent.
 func TestNotification_Members(t *testing.T) {
 	t.Parallel()
@@ -129,7 +151,7 @@ func TestNotification_Members(t *testing.T) {
 func TestNotification_StandardBody(t *testing.T) {
 	t.Parallel()
 	s := newSink(t)
-	h := newEnv(t, notify.Config{Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}})
+	h := newEnv(t, notify.Config{Instance: "crm.example.com", Channels: []notify.Channel{webhookChannel(t, level.Info, webhook.Config{URL: s.url})}})
 	h.raise(alerting.Alert{Rule: "r", Level: level.Info, Message: "m"})
 	h.finished(1)
 
@@ -143,7 +165,7 @@ func TestNotification_StandardBody(t *testing.T) {
 	seen, made := stamp("last_seen FROM alert"), stamp("created_at FROM notification")
 	require.Equal(t, `{"type":"alert.firing","timestamp":"`+made+`","data":{"alert":{"id":"1","level":"info","message":"m","details":{},`+
 		`"timestamp":"`+seen+`","rule":"r","subject":"","status":"firing","occurrences":1,"first_seen":"`+seen+`","last_seen":"`+seen+`",`+
-		`"resolved_at":null},"reason":"first","sequence":1,"url":null,"runbook":null}}`, string(s.got()[0].body))
+		`"resolved_at":null},"reason":"first","sequence":1,"url":null,"runbook":null,"instance":"crm.example.com"}}`, string(s.got()[0].body))
 }
 
 func TestNotification_Floor(t *testing.T) {

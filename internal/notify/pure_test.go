@@ -58,14 +58,14 @@ func TestSuppression(t *testing.T) {
 		want Suppression
 	}{
 		"First":                   {row{Reason: "first", AlertStatus: "firing"}, ""},
-		"FirstAcknowledged":       {row{Reason: "first", AlertStatus: "acknowledged"}, ""},
+		"FirstAcknowledged":       {row{Reason: "first", AlertStatus: "acknowledged"}, Acknowledged},
 		"FirstOverBeforeDue":      {row{Reason: "first", AlertStatus: "resolved", ResolvedAt: after(30 * time.Second)}, AlreadyResolved},
 		"FirstOverSince":          {row{Reason: "first", AlertStatus: "resolved", ResolvedAt: after(31 * time.Second)}, ""},
 		"FirstSilenced":           {row{Reason: "first", AlertStatus: "suppressed", Silenced: true}, Silenced},
 		"EscalatedOverBeforeDue":  {row{Reason: "escalated", AlertStatus: "resolved", ResolvedAt: after(time.Second)}, AlreadyResolved},
 		"EscalatedOverAfterFirst": {row{Reason: "escalated", AlertStatus: "resolved", ResolvedAt: after(time.Second), Notices: 1}, ""},
 		"EscalatedInhibited":      {row{Reason: "escalated", AlertStatus: "suppressed", Notices: 1}, Inhibition},
-		"EscalatedAcknowledged":   {row{Reason: "escalated", AlertStatus: "acknowledged", Notices: 1}, ""},
+		"EscalatedAcknowledged":   {row{Reason: "escalated", AlertStatus: "acknowledged", Notices: 1}, Acknowledged},
 		"Reminder":                {row{Reason: "reminder", AlertStatus: "firing", Notices: 1}, ""},
 		"ReminderAcknowledged":    {row{Reason: "reminder", AlertStatus: "acknowledged", Notices: 1}, Acknowledged},
 		"ReminderOver":            {row{Reason: "reminder", AlertStatus: "resolved", Notices: 1}, AlreadyResolved},
@@ -87,14 +87,14 @@ func TestHeadline(t *testing.T) {
 		"firing":    {Reason: First, Alert: firing, Notice: 1},
 		"escalated": {Reason: Escalated, Alert: firing, Notice: 2},
 		"still firing, third notice, since 2026-11-24 22:10:00 UTC": {Reason: Reminder, Alert: firing, Notice: 3},
-		"resolved after 1h4m10s":                                    {Reason: Resolved, Alert: over},
-		"firing, resolved since, after 1h4m10s":                     {Reason: First, Alert: over},
+		"resolved after 1 h 4 min":                                  {Reason: Resolved, Alert: over},
+		"firing, resolved since, after 1 h 4 min":                   {Reason: First, Alert: over},
 	} {
 		require.Equal(t, want, m.Headline())
 	}
 	require.Equal(t, "still firing", Message{Reason: Reminder, Alert: firing, Notice: 3}.Title())
 	require.Equal(t, "firing, resolved since", Message{Reason: First, Alert: over}.Title())
-	require.Equal(t, "resolved after 1h4m10s", Message{Reason: Resolved, Alert: over}.Title())
+	require.Equal(t, "resolved", Message{Reason: Resolved, Alert: over}.Title())
 	for n, want := range map[int]string{1: "first", 9: "ninth", 10: "10th", 11: "11th", 12: "12th", 21: "21st", 22: "22nd", 43: "43rd", 111: "111th"} {
 		require.Equal(t, want, ordinal(n))
 	}
@@ -106,4 +106,16 @@ func TestLinks(t *testing.T) {
 	require.Equal(t, "https://box.example/dealbox/docs/operations.md#breaker_opened", runbook("https://box.example/dealbox", "breaker_opened"))
 	require.Empty(t, link("", 7), "without a public address there is no link")
 	require.Empty(t, runbook("", "breaker_opened"), "without a public address there is no link")
+}
+
+func TestDocumentLink(t *testing.T) {
+	t.Parallel()
+	for details, want := range map[string]string{
+		`{"link":"https://cms.example/admin/x"}`: "https://cms.example/admin/x",
+		`{"link":"javascript:alert(1)"}`:         "",
+		`{"link":7}`:                             "",
+		`{}`:                                     "",
+	} {
+		require.Equal(t, want, documentLink([]byte(details)))
+	}
 }

@@ -3,6 +3,7 @@ package pgtest
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/client"
 	"github.com/testcontainers/testcontainers-go"
 	tclog "github.com/testcontainers/testcontainers-go/log"
 	"github.com/testcontainers/testcontainers-go/modules/postgres"
@@ -21,8 +23,13 @@ import (
 	"dealbox/internal/localpg"
 )
 
-// readyTimeout bounds the start of a container whose image is there.
-const readyTimeout = 5 * time.Minute
+const (
+	// readyTimeout bounds the start of a container whose image is there.
+	readyTimeout = 5 * time.Minute
+	// memoryFolder of the container is a tmpfs, where the engine's machine has memoryNeeded.
+	memoryFolder = "/memory"
+	memoryNeeded = 8 << 30
+)
 
 // startContainer starts a server in a container. testcontainers' own reaper
 // removes it should this process die (unless TESTCONTAINERS_RYUK_DISABLED).
@@ -36,7 +43,11 @@ func startContainer(ctx context.Context) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ask Docker for its address: %w", err)
 	}
-	c, err := postgres.Run(ctx, image,
+	inMemory, err := dataInMemory(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("ask Docker for its memory: %w", err)
+	}
+	c, err := postgres.Run(ctx, image, inMemory,
 		postgres.WithUsername(localpg.User), postgres.WithPassword(randomHex(16)), postgres.WithDatabase(localpg.Database),
 		testcontainers.WithCmd(command...),
 		testcontainers.WithHostConfigModifier(published),
@@ -60,6 +71,26 @@ func startContainer(ctx context.Context) (*Server, error) {
 		stop: func(ctx context.Context) error {
 			return testcontainers.TerminateContainer(c, testcontainers.StopContext(ctx))
 		},
+	}, nil
+}
+
+// dataInMemory keeps the server's data in memory where there is enough of it: see localpg.TempDir.
+func dataInMemory(ctx context.Context) (testcontainers.CustomizeRequestOption, error) {
+	nothing := func(*testcontainers.GenericContainerRequest) error { return nil }
+	provider, err := dockerProvider()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = provider.Close() }()
+	engine, err := provider.Client().Info(ctx, client.InfoOptions{})
+	if err != nil || engine.Info.MemTotal < memoryNeeded {
+		return nothing, err
+	}
+	return func(request *testcontainers.GenericContainerRequest) error {
+		return errors.Join(
+			testcontainers.WithTmpfs(map[string]string{memoryFolder: "mode=1777"})(request),
+			testcontainers.WithEnv(map[string]string{"PGDATA": memoryFolder + "/data"})(request),
+		)
 	}, nil
 }
 

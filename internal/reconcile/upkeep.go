@@ -28,7 +28,7 @@ func (w *Worker) countLost(ctx context.Context) error {
 		if err != nil || since != 0 {
 			return err
 		}
-		_, err = w.alerts.Resolve(ctx, tx, alerting.RuleLostWebhooks, "", "a full reconciliation found no lost webhook")
+		_, err = w.alerts.Resolve(ctx, tx, alerting.RuleLostWebhooks, "", alerting.EndLostWebhooks)
 		return err
 	})
 	if err != nil {
@@ -44,9 +44,7 @@ func (w *Worker) raiseLost(ctx context.Context, tx pgx.Tx, lost []dbsqlc.Reconci
 	}
 	_, err := w.alerts.Raise(ctx, tx, alerting.Alert{
 		Rule: alerting.RuleLostWebhooks, Level: level.Warning,
-		Message: fmt.Sprintf("%d documents changed in Strapi and no webhook came for them. Reconciliation found them, so the mirror follows, but late. "+
-			"Strapi loses its queue when it restarts; if this goes on, its webhook is off, has the wrong URL, or a proxy refuses it: "+
-			"press Trigger at Strapi's webhook", len(lost)),
+		Message: alerting.LostWebhooks(len(lost)),
 		Details: map[string]any{"count": len(lost), "examples": examples},
 	})
 	return err

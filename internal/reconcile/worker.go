@@ -249,7 +249,7 @@ func (w *Worker) finish(ctx context.Context, run dbsqlc.ReconciliationRun, statu
 		if cause == nil {
 			return w.resolve(ctx, tx, run)
 		}
-		return w.raiseFailing(ctx, tx, run, *p.Error)
+		return w.raiseFailing(ctx, tx, run, cause)
 	})
 	if err != nil {
 		return fmt.Errorf("end reconciliation %d: %w", run.ID, err)
@@ -258,28 +258,24 @@ func (w *Worker) finish(ctx context.Context, run dbsqlc.ReconciliationRun, statu
 }
 
 func (w *Worker) resolve(ctx context.Context, tx pgx.Tx, run dbsqlc.ReconciliationRun) error {
-	_, err := w.alerts.Resolve(ctx, tx, alerting.RuleReconciliationFailing, "", "a reconciliation ended well")
+	_, err := w.alerts.Resolve(ctx, tx, alerting.RuleReconciliationFailing, "", alerting.EndReconciliationFailing)
 	if err != nil || run.Kind != string(Full) {
 		return err
 	}
 	// This run may have passed a document already whose webhook was refused since.
-	_, err = w.alerts.ResolveSeenBefore(ctx, tx, alerting.RuleWebhooksRefused, "", *run.StartedAt,
-		"a full reconciliation read all documents since the last webhook was refused")
+	_, err = w.alerts.ResolveSeenBefore(ctx, tx, alerting.RuleWebhooksRefused, "", *run.StartedAt, alerting.EndWebhooksRefused)
 	if err != nil {
 		return err
 	}
-	_, err = w.alerts.ResolveSeenBefore(ctx, tx, alerting.RuleBodyQuarantined, alerting.SubjectUnnamed, *run.StartedAt,
-		"a full reconciliation read all documents since the last webhook that named none")
+	_, err = w.alerts.ResolveSeenBefore(ctx, tx, alerting.RuleBodyQuarantined, alerting.SubjectUnnamed, *run.StartedAt, alerting.EndBodyUnnamed)
 	return err
 }
 
-func (w *Worker) raiseFailing(ctx context.Context, tx pgx.Tx, run dbsqlc.ReconciliationRun, cause string) error {
+func (w *Worker) raiseFailing(ctx context.Context, tx pgx.Tx, run dbsqlc.ReconciliationRun, cause error) error {
 	_, err := w.alerts.Raise(ctx, tx, alerting.Alert{
 		Rule: alerting.RuleReconciliationFailing, Level: level.Error,
-		Message: fmt.Sprintf("Dealbox could not compare the mirror with Strapi (%s run %d): %s. Webhooks that come are still processed; "+
-			"changes whose webhook was lost stay unnoticed. Mostly the cause is Strapi's: 'dealbox sync --full --wait' tries again and shows the error",
-			run.Kind, run.ID, cause),
-		Details: map[string]any{"run": run.ID, "kind": run.Kind, "error": cause},
+		Message: alerting.ReconciliationFailing(run.Kind, run.ID, strapi.Words(cause)),
+		Details: map[string]any{"run": run.ID, "kind": run.Kind, "error": cause.Error()},
 	})
 	return err
 }

@@ -41,13 +41,12 @@ func (f *Forecast) watchSwing(ctx context.Context, tx pgx.Tx, at time.Time) erro
 	}
 	percent := swing(totals.Before, totals.Total)
 	if percent.Abs().LessThanOrEqual(decimal.NewFromInt(int64(f.config.SwingPercent))) {
-		_, err := f.config.Alerts.Resolve(ctx, tx, alerting.RuleForecastSwing, f.config.Currency, "the forecast is near that of an hour ago")
+		_, err := f.config.Alerts.Resolve(ctx, tx, alerting.RuleForecastSwing, f.config.Currency, alerting.EndForecastSwing)
 		return err
 	}
 	_, err = f.config.Alerts.Raise(ctx, tx, alerting.Alert{
 		Rule: alerting.RuleForecastSwing, Subject: f.config.Currency, Level: level.Warning,
-		Message: fmt.Sprintf("the forecast is %s %s, %s %% from what it was an hour ago (%s)",
-			totals.Total.StringFixed(2), f.config.Currency, percent.StringFixed(1), totals.Before.StringFixed(2)),
+		Message: alerting.ForecastSwing(f.config.Currency, totals.Total.StringFixed(2), totals.Before.StringFixed(2), percent.StringFixed(1)),
 		Details: map[string]any{"total": totals.Total.StringFixed(2), "before": totals.Before.StringFixed(2), "percent": percent.StringFixed(1)},
 	})
 	return err

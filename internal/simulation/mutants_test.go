@@ -32,6 +32,8 @@ type mutant struct {
 	// hot: all changes are about one deal, and nothing is lost or fails. A mutant
 	// that needs two syncs of one document at once is met sooner so.
 	hot bool
+	// brief: few changes, of which only the last two matter to the mutant.
+	brief bool
 }
 
 // right is the protocol as it is.
@@ -42,7 +44,7 @@ func mutants() []*mutant {
 	return []*mutant{
 		{name: "want read after the GET", statement: "EntityDone", parts: []string{"$1", "greatest($1, want_seq)", "$2", "greatest($2, events)"}},
 		{name: "no compare-and-set", statement: "EntityDone", parts: []string{"AND version = $7", "AND $7::bigint IS NOT NULL"}},
-		{name: "the loser marked done", statement: "EntityDone", parts: []string{"UPDATE", "WITH won AS (UPDATE", "version = $7", loserDone}, hot: true},
+		{name: "the loser marked done", statement: "EntityDone", parts: []string{"UPDATE", "WITH won AS (UPDATE", "version = $7", loserDone}, hot: true, brief: true},
 		{name: "River unique jobs as coalescer", unique: &jobs.LiveOnly().UniqueOpts},
 		{name: "River unique jobs, completed ones too", unique: &river.UniqueOpts{ByArgs: true}},
 		{name: "the payload applied as it arrives", payload: true},

@@ -124,6 +124,8 @@ func connect(t *testing.T, url string) *clocked {
 	conn, err := pgx.ConnectConfig(t.Context(), config)
 	require.NoError(t, err)
 	keepReading(conn)
+	// One that began while connecting ends with the next answer.
+	require.NoError(t, conn.Ping(t.Context()))
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	return &clocked{Conn: conn}
 }

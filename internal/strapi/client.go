@@ -1,6 +1,7 @@
 package strapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,8 +31,8 @@ const (
 
 // Config names a Strapi and bounds the requests to it.
 type Config struct {
-	// BaseURL is Strapi's, with or without a trailing slash or /api. A path before
-	// it stays: with https://example.com/cms the requests go to /cms/api.
+	// BaseURL is that of Strapi's REST API, such as https://example.com/rest/v2. Without
+	// a path it is /api, where Strapi has it unless api.rest.prefix says otherwise.
 	BaseURL string
 	// Token is a Strapi API token. A read-only one is enough.
 	Token string
@@ -48,7 +49,8 @@ type Config struct {
 
 // Client reads from Strapi's REST API. It is safe for concurrent use.
 type Client struct {
-	base      string // up to and with /api
+	base      string // of the REST API, without a slash at its end
+	path      string // of base, such as /api
 	token     string
 	timeout   time.Duration
 	userAgent string
@@ -59,7 +61,7 @@ type Client struct {
 // New makes a Client. It sends nothing yet. Its errors never hold the URL or the
 // token.
 func New(c Config) (*Client, error) {
-	base, err := apiBase(c.BaseURL)
+	base, path, err := apiBase(c.BaseURL)
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +73,7 @@ func New(c Config) (*Client, error) {
 	}
 	client := &Client{
 		base:      base,
+		path:      path,
 		token:     c.Token,
 		timeout:   c.Timeout,
 		userAgent: c.UserAgent,
@@ -92,25 +95,24 @@ func New(c Config) (*Client, error) {
 	return client, nil
 }
 
-// apiBase returns the URL up to and with /api. Its errors never quote the URL,
-// which may hold a password.
-func apiBase(raw string) (string, error) {
+// apiBase returns the URL of the REST API and its path, which is /api where raw has
+// none. Its errors never quote the URL, which may hold a password.
+func apiBase(raw string) (base, path string, err error) {
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil || u.Opaque != "":
-		return "", errors.New("the Strapi URL cannot be read; it should look like https://cms.example.com")
+		return "", "", errors.New("the Strapi URL cannot be read; it should look like https://cms.example.com")
 	case u.Scheme != "http" && u.Scheme != "https":
-		return "", errors.New("the Strapi URL must begin with http:// or https://")
+		return "", "", errors.New("the Strapi URL must begin with http:// or https://")
 	case u.Hostname() == "":
-		return "", errors.New("the Strapi URL has no host")
+		return "", "", errors.New("the Strapi URL has no host")
 	case u.User != nil:
-		return "", errors.New("the Strapi URL must not hold a user or password; the API token authenticates")
+		return "", "", errors.New("the Strapi URL must not hold a user or password; the API token authenticates")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return "", errors.New("the Strapi URL must not have a query or a fragment")
+		return "", "", errors.New("the Strapi URL must not have a query or a fragment")
 	}
-	path := strings.TrimRight(u.EscapedPath(), "/")
-	path = strings.TrimRight(strings.TrimSuffix(path, "/api"), "/")
-	return u.Scheme + "://" + u.Host + path + "/api", nil
+	path = cmp.Or(strings.TrimRight(u.EscapedPath(), "/"), "/api")
+	return u.Scheme + "://" + u.Host + path, path, nil
 }
 
 // transport returns a transport of the client's own, so that no other code's
@@ -146,7 +148,7 @@ func (c *Client) WithMaxBytes(limit int64) *Client {
 // Document reads one version of a document. A locale of "" means the default one.
 // The error is an *Error, or wraps ctx.Err() when ctx has ended.
 func (c *Client) Document(ctx context.Context, t ContentType, documentID, locale string, v Version, q Query) (Document, error) {
-	r := request{path: "/" + url.PathEscape(t.Plural) + "/" + url.PathEscape(documentID), query: url.Values{}}
+	r := request{api: c.path, path: "/" + url.PathEscape(t.Plural) + "/" + url.PathEscape(documentID), query: url.Values{}}
 	if documentID == "" || isDots(documentID) {
 		// Its path would name another resource.
 		return Document{}, r.fail(Rejected, 0, "not sent: the documentId is not an identifier")
@@ -178,7 +180,7 @@ func (c *Client) Document(ctx context.Context, t ContentType, documentID, locale
 // which is too large to read does not speak for its type. The errors are those of
 // Document but for NotFound: the 404 of a list is a MissingRoute.
 func (c *Client) CheckList(ctx context.Context, t ContentType, q Query) error {
-	r := request{path: "/" + url.PathEscape(t.Plural), query: url.Values{"pagination[pageSize]": {"1"}}}
+	r := request{api: c.path, path: "/" + url.PathEscape(t.Plural), query: url.Values{"pagination[pageSize]": {"1"}}}
 	q.Fields = []string{"documentId"}
 	q.addTo(r.query)
 	body, _, err := c.collection(ctx, r)
@@ -194,7 +196,7 @@ func (c *Client) CheckList(ctx context.Context, t ContentType, q Query) error {
 // Sample reads one document of a type, published or not and in any locale; none where
 // there is none. Errors are those of CheckList.
 func (c *Client) Sample(ctx context.Context, t ContentType, q Query) ([]Document, error) {
-	r := request{path: "/" + url.PathEscape(t.Plural), query: url.Values{
+	r := request{api: c.path, path: "/" + url.PathEscape(t.Plural), query: url.Values{
 		"pagination[pageSize]": {"1"}, "status": {"draft"}, "locale": {"*"},
 	}}
 	q.addTo(r.query)
@@ -218,7 +220,7 @@ func (c *Client) Sample(ctx context.Context, t ContentType, q Query) ([]Document
 func (c *Client) collection(ctx context.Context, r request) ([]byte, http.Header, error) {
 	body, header, err := c.get(ctx, r)
 	if e, ok := errors.AsType[*Error](err); ok && e.Kind == NotFound {
-		e.Kind, e.Message = MissingRoute, "Strapi has no such collection; check the content type's REST plural"
+		e.Kind, e.Message = MissingRoute, "Strapi has no such collection; check the content type's REST plural, and that STRAPI_URL ends with api.rest.prefix where that is not /api"
 	}
 	return body, header, err
 }
@@ -291,8 +293,9 @@ func (c *Client) redact(s string) string {
 	return strings.ReplaceAll(s, c.token, "[token]")
 }
 
-// request is a GET below /api.
+// request is a GET below the REST API's path.
 type request struct {
+	api   string // that path, such as /api
 	path  string // escaped
 	query url.Values
 }
@@ -310,4 +313,4 @@ func (r request) fail(kind ErrorKind, status int, message string) *Error {
 
 // op names the request in errors, without its query, which is long and the same
 // for each request of a type.
-func (r request) op() string { return "GET /api" + r.path }
+func (r request) op() string { return "GET " + r.api + r.path }

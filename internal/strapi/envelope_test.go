@@ -178,6 +178,11 @@ func FuzzParseEnvelope(f *testing.F) {
 			require.True(t, s == "" || isIdentifier(s) || s == "." || s == "..", "%q", s)
 			require.True(t, utf8.ValidString(s))
 		}
+		if json.Valid(body) {
+			large, largeErr := largeEnvelope(string(body), 7)
+			require.Equal(t, err, largeErr)
+			require.Equal(t, got, large)
+		}
 		if err != nil {
 			require.LessOrEqual(t, len(err.Error()), 80)
 			return

@@ -50,7 +50,7 @@ func (p Page) Last() string {
 // token may not ask which locales there are. Errors are those of CheckList; a page
 // that contradicts itself, as one that was cut short does, is Unreadable.
 func (c *Client) List(ctx context.Context, t ContentType, q ListQuery) (Page, error) {
-	r := request{path: "/" + url.PathEscape(t.Plural), query: url.Values{
+	r := request{api: c.path, path: "/" + url.PathEscape(t.Plural), query: url.Values{
 		"locale":               {"*"},
 		"sort[0]":              {"documentId:asc"},
 		"pagination[pageSize]": {strconv.Itoa(max(q.PageSize, 1))},

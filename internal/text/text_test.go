@@ -3,6 +3,7 @@ package text
 import (
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -48,4 +49,15 @@ func FuzzLine(f *testing.F) {
 		require.Equal(t, -1, strings.IndexFunc(got, unicode.IsControl))
 		require.Equal(t, got, Line(got, limit), "a safe line stays as it is")
 	})
+}
+
+func TestSpan(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]string{
+		0: "less than 1 s", 400 * time.Millisecond: "less than 1 s", 31 * time.Second: "31 s", 59600 * time.Millisecond: "1 min",
+		4*time.Minute + 10*time.Second: "4 min 10 s", time.Hour: "1 h", 3*time.Hour + 2*time.Minute + 59*time.Second: "3 h 2 min",
+		52*time.Hour + time.Minute: "2 d 4 h",
+	} {
+		require.Equal(t, want, Span(d))
+	}
 }

@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"net"
 	"net/mail"
+	"regexp"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	gomail "github.com/wneessen/go-mail"
@@ -42,8 +44,11 @@ type Config struct {
 	Security Security // "" means StartTLS
 	// User and Password may be empty: then the server is not asked to authenticate.
 	User, Password string
-	From           string   // an address, with or without a name
-	To             []string // at least one
+	// Helo is the name that this machine gives the server; "" means the sender's
+	// domain. It is never localhost, which many servers refuse.
+	Helo string
+	From string   // an address, with or without a name
+	To   []string // at least one
 	// Timeout bounds one attempt. 0 means 20 s.
 	Timeout time.Duration
 	// TLS is for another root than the system's; nil for those.
@@ -81,6 +86,7 @@ func New(c Config) (*Client, error) {
 	if client.from, err = mail.ParseAddress(c.From); err != nil {
 		return nil, fmt.Errorf("the sender of alerts: %w", err)
 	}
+	client.config.Helo = heloName(c.Helo, client.domain())
 	for _, to := range c.To {
 		address, err := mail.ParseAddress(to)
 		if err != nil {
@@ -116,15 +122,39 @@ func (c *Client) Notify(ctx context.Context, m notify.Message) (retry bool, err 
 	if err != nil {
 		return false, fmt.Errorf("write the mail of notification %d: %w", m.ID, err)
 	}
-	client, err := c.smtp(ctx)
+	t := &attempt{Client: c}
+	client, err := t.smtp(ctx)
 	if err != nil {
 		return false, err
 	}
 	// After the server has taken the mail, how the connection ends changes nothing.
 	if err := client.DialAndSendWithContext(ctx, letter); err != nil && !letter.IsDelivered() {
-		return c.classify(ctx, err)
+		return t.classify(ctx, err, to.Address)
 	}
 	return false, nil
+}
+
+// attempt is one conversation with the server.
+type attempt struct {
+	*Client
+
+	// connected and heard are how far it came; heard is the first byte of the server, 0
+	// while it has said nothing.
+	connected atomic.Bool
+	heard     atomic.Int32
+}
+
+// localNames are names that say nothing of who is speaking.
+var localNames = regexp.MustCompile(`(?i)^$|^localhost(\.|$)|[^a-z0-9.:\[\]-]`)
+
+// heloName returns the first of the names that a server may accept.
+func heloName(names ...string) string {
+	for _, name := range names {
+		if !localNames.MatchString(name) {
+			return name
+		}
+	}
+	return "dealbox.invalid" // for a catcher on the same machine, which takes anything
 }
 
 // withLimit bounds one attempt, and names the limit when it is met.
@@ -144,26 +174,40 @@ func (c *Client) receiver(address string) *mail.Address {
 	return nil
 }
 
-// Check connects, turns to TLS, authenticates and leaves, without a mail.
-func (c *Client) Check(ctx context.Context) error {
+// Check connects, turns to TLS, authenticates, names the sender and each mailbox, and
+// leaves without a mail. retry reports whether the service would try again, as with
+// greylisting.
+func (c *Client) Check(ctx context.Context) (retry bool, err error) {
 	ctx, cancel := c.withLimit(ctx)
 	defer cancel()
-	client, err := c.smtp(ctx)
+	t := &attempt{Client: c}
+	client, err := t.smtp(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if err := client.DialWithContext(ctx); err != nil {
-		_, err = c.classify(ctx, err)
-		return err
+	session, err := client.DialToSMTPClientWithContext(ctx)
+	if err != nil {
+		return t.classify(ctx, err, "")
 	}
-	_ = client.Close() // It let us in, which was the question.
-	return nil
+	defer func() { _ = client.CloseWithSMTPClient(session) }()
+	if err := session.Mail("<" + c.from.Address + ">"); err != nil {
+		return t.classify(ctx, &stagedError{err, sender}, "")
+	}
+	for _, to := range c.to {
+		if err := session.Rcpt("<" + to.Address + ">"); err != nil {
+			return t.classify(ctx, &stagedError{err, recipient}, to.Address)
+		}
+	}
+	_ = session.Reset() // It would take the mail, which was the question.
+	return false, nil
 }
 
 // smtp returns a client of go-mail for one attempt.
-func (c *Client) smtp(ctx context.Context) (*gomail.Client, error) {
+func (t *attempt) smtp(ctx context.Context) (*gomail.Client, error) {
+	c := t.Client
 	options := []gomail.Option{
-		gomail.WithPort(c.config.Port), gomail.WithTimeout(c.config.Timeout), gomail.WithDialContextFunc(c.dial(ctx)),
+		gomail.WithPort(c.config.Port), gomail.WithTimeout(c.config.Timeout), gomail.WithDialContextFunc(t.dial(ctx)),
+		gomail.WithHELO(c.config.Helo),
 		gomail.WithTLSConfig(c.tls()), gomail.WithTLSPolicy(gomail.TLSMandatory),
 	}
 	switch c.config.Security {
@@ -196,13 +240,16 @@ func (c *Client) tls() *tls.Config {
 
 // dial opens a connection that ends with ctx. go-mail moves the deadline with
 // each step, so a server that answers slowly enough could hold it for hours.
-func (c *Client) dial(ctx context.Context) gomail.DialContextFunc {
+func (t *attempt) dial(ctx context.Context) gomail.DialContextFunc {
+	c := t.Client
 	return func(dialing context.Context, network, address string) (net.Conn, error) {
 		conn, err := (&net.Dialer{}).DialContext(dialing, network, address)
 		if err != nil {
 			return nil, err //nolint:wrapcheck // classify names the server
 		}
+		t.connected.Store(true)
 		context.AfterFunc(ctx, func() { _ = conn.Close() })
+		conn = &listener{Conn: conn, heard: &t.heard}
 		if c.config.Security != ImplicitTLS {
 			return conn, nil
 		}
@@ -213,4 +260,19 @@ func (c *Client) dial(ctx context.Context) gomail.DialContextFunc {
 		}
 		return secured, nil
 	}
+}
+
+// listener is a connection that notes the first byte of the other side.
+type listener struct {
+	net.Conn
+
+	heard *atomic.Int32
+}
+
+func (l *listener) Read(b []byte) (int, error) {
+	n, err := l.Conn.Read(b)
+	if n > 0 {
+		l.heard.CompareAndSwap(0, int32(b[0]))
+	}
+	return n, err //nolint:wrapcheck // the connection's own error
 }

@@ -28,9 +28,10 @@ func TestNotify_Attempt(t *testing.T) {
 		retry  bool
 		says   string
 	}{
-		"WrongPassword": {func(c *email.Config) { c.Password = "wrong-" + smtptest.Password }, false, "answered 535: it refuses user or password"},
+		"WrongPassword": {func(c *email.Config) { c.Password = "wrong-" + smtptest.Password }, false, "answered 535: it refuses user or password. Correct them in SMTP_URL"},
 		"NobodyThere":   {func(c *email.Config) { c.Port = 1 }, true, "connection refused"},
-		"UnknownRoot":   {func(c *email.Config) { c.TLS = nil }, true, "certificate"},
+		"UnknownRoot":   {func(c *email.Config) { c.TLS = nil }, true, "its certificate is signed by nobody whom this machine trusts"},
+		"OtherName":     {func(c *email.Config) { c.Host = "localhost" }, true, "its certificate is for another name"},
 		"TLSTooSoon":    {func(c *email.Config) { c.Security = email.ImplicitTLS }, true, "does not speak TLS on that port"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -40,11 +41,15 @@ func TestNotify_Attempt(t *testing.T) {
 			require.ErrorContains(t, err, c.says)
 			require.Equal(t, c.retry, retry)
 			require.NotContains(t, err.Error(), smtptest.Password)
-			require.ErrorContains(t, e.Check(t.Context()), c.says)
+			retry, err = e.Check(t.Context())
+			require.ErrorContains(t, err, c.says)
+			require.Equal(t, c.retry, retry)
 		})
 	}
-	require.NoError(t, smtptest.New(t, false).Client(t).Check(t.Context()))
-	require.NoError(t, smtptest.New(t, true).Client(t, func(c *email.Config) { c.Security = email.ImplicitTLS }).Check(t.Context()))
+	_, err := smtptest.New(t, false).Client(t).Check(t.Context())
+	require.NoError(t, err)
+	_, err = smtptest.New(t, true).Client(t, func(c *email.Config) { c.Security = email.ImplicitTLS }).Check(t.Context())
+	require.NoError(t, err)
 }
 
 // A server without STARTTLS gets neither password nor alert.
@@ -152,18 +157,21 @@ func TestNotify_Letter(t *testing.T) {
 		Occurrences: 3, FirstSeen: began, LastSeen: began.Add(4 * time.Hour), Details: []byte(`{"failures":5}`),
 	})
 	m.Reason, m.Notice = notify.Reminder, 2
+	m.Instance, m.Document = "crm.example.com", "https://cms.example/admin/x"
 	m.URL, m.Runbook = "https://box.example/#alert-7", "https://box.example/docs/operations.md#breaker_opened"
 	_, err := p.Client(t).Notify(t.Context(), m)
 	require.NoError(t, err)
 	header, plain, _ := smtptest.Bodies(t, p.Letters()[0])
-	require.Equal(t, "[CRITICAL] still firing: Strapi does not answer", header.Get("Subject"))
+	require.Equal(t, "[dealbox crm.example.com] [CRITICAL] still firing: Strapi does not answer", header.Get("Subject"))
 	require.Equal(t, `[CRITICAL] still firing, second notice, since 2026-11-24 22:10:00 UTC
 
 Strapi does not answer
 
 What it means and what to do: https://box.example/docs/operations.md#breaker_opened
 Open in Dealbox: https://box.example/#alert-7
+Open in Strapi: https://cms.example/admin/x
 
+Dealbox    crm.example.com
 Rule       breaker_opened
 Subject    strapi
 Since      2026-11-24 22:10:00 UTC
@@ -175,6 +183,20 @@ Status     firing
   "failures": 5
 }
 `, strings.ReplaceAll(plain, "\r\n", "\n"))
+}
+
+// A sender without a name gets that of this Dealbox.
+func TestNotify_SenderHasAName(t *testing.T) {
+	t.Parallel()
+	for from, want := range map[string]string{"alerts@box.example": `"Dealbox crm.example.com" <alerts@box.example>`, "Ops <alerts@box.example>": `"Ops" <alerts@box.example>`} {
+		p := smtptest.New(t, false)
+		m := message(notify.Alert{Level: "error"})
+		m.Instance = "crm.example.com"
+		_, err := p.Client(t, func(c *email.Config) { c.From = from }).Notify(t.Context(), m)
+		require.NoError(t, err)
+		header, _, _ := smtptest.Bodies(t, p.Letters()[0])
+		require.Equal(t, want, header.Get("From"))
+	}
 }
 
 // A mailbox that the settings do not name gets nothing.

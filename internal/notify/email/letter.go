@@ -23,7 +23,7 @@ const maxSubjectLine = 150
 // mails of an episode.
 func (c *Client) letter(m notify.Message, to *mail.Address) (*gomail.Msg, error) {
 	letter := gomail.NewMsg()
-	letter.FromMailAddress(c.from)
+	letter.FromMailAddress(c.sender(m))
 	letter.ToMailAddress(to)
 	letter.Subject(subject(m))
 	letter.SetDateWithValue(m.At)
@@ -42,19 +42,28 @@ func (c *Client) letter(m notify.Message, to *mail.Address) (*gomail.Msg, error)
 	return letter, nil
 }
 
+// sender returns the address that mails come from. One without a name gets that of this
+// Dealbox, so that a mailbox with mails of several can be sorted.
+func (c *Client) sender(m notify.Message) *mail.Address {
+	if c.from.Name != "" || m.Instance == "" {
+		return c.from
+	}
+	return &mail.Address{Name: "Dealbox " + m.Instance, Address: c.from.Address}
+}
+
 // domain returns what stands behind the @ of the sender.
 func (c *Client) domain() string {
 	return c.from.Address[strings.LastIndexByte(c.from.Address, '@')+1:]
 }
 
 func subject(m notify.Message) string {
-	return text.Line(fmt.Sprintf("[%s] %s: %s", strings.ToUpper(m.Alert.Level), m.Title(), m.Alert.Message), maxSubjectLine)
+	return text.Line(fmt.Sprintf("%s[%s] %s: %s", m.Prefix(), strings.ToUpper(m.Alert.Level), m.Title(), m.Alert.Message), maxSubjectLine)
 }
 
 // view is what both bodies show. Every text in it is one line.
 type view struct {
 	Level, Headline, Message string
-	URL, Runbook             string
+	URL, Runbook, Document   string
 	Values                   []named
 	Details                  string // indented JSON, "" when there are none
 }
@@ -63,7 +72,8 @@ type named struct{ Name, Value string }
 
 func newView(m notify.Message) view {
 	a := m.Alert
-	v := view{Level: strings.ToUpper(a.Level), Headline: m.Headline(), Message: text.Line(a.Message, 2000), URL: m.URL, Runbook: m.Runbook}
+	v := view{Level: strings.ToUpper(a.Level), Headline: m.Headline(), Message: text.Line(a.Message, 2000), URL: m.URL, Runbook: m.Runbook, Document: m.Document}
+	v.add("Dealbox", m.Instance)
 	v.add("Rule", a.Rule)
 	v.add("Subject", a.Subject)
 	v.add("Since", notify.Clock(a.FirstSeen))
@@ -92,7 +102,10 @@ func writeText(b *bytes.Buffer, v view) {
 	if v.URL != "" {
 		fmt.Fprintf(b, "Open in Dealbox: %s\n", v.URL)
 	}
-	if v.Runbook+v.URL != "" {
+	if v.Document != "" {
+		fmt.Fprintf(b, "Open in Strapi: %s\n", v.Document)
+	}
+	if v.Runbook+v.URL+v.Document != "" {
 		b.WriteByte('\n')
 	}
 	for _, f := range v.Values {
@@ -110,6 +123,7 @@ var letterHTML = template.Must(template.New("letter").Parse(`<!doctype html>
 <p>{{.Message}}</p>
 {{with .Runbook}}<p><a href="{{.}}">What it means and what to do</a></p>
 {{end}}{{with .URL}}<p><a href="{{.}}">Open in Dealbox</a></p>
+{{end}}{{with .Document}}<p><a href="{{.}}">Open in Strapi</a></p>
 {{end}}<table>{{range .Values}}
 <tr><td style="padding-right: 1em; color: #666">{{.Name}}</td><td>{{.Value}}</td></tr>{{end}}
 </table>

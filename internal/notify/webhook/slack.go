@@ -20,10 +20,13 @@ var slackLink = strings.NewReplacer("&", "&amp;", "<", "%3C", ">", "%3E", "|", "
 func slackBody(m notify.Message) ([]byte, error) {
 	a := m.Alert
 	var b strings.Builder
-	fmt.Fprintf(&b, "*[%s] %s* %s\n%s", strings.ToUpper(a.Level), m.Headline(), slackText.Replace(a.Rule), slackText.Replace(a.Message))
+	fmt.Fprintf(&b, "*%s[%s] %s* %s\n%s", slackText.Replace(m.Prefix()), strings.ToUpper(a.Level), m.Headline(), slackText.Replace(a.Rule), slackText.Replace(a.Message))
 	fmt.Fprintf(&b, "\nsince %s, %d×", notify.Clock(a.FirstSeen), a.Occurrences)
 	if m.URL != "" {
 		fmt.Fprintf(&b, " · <%s|open Dealbox>", slackLink.Replace(m.URL))
+	}
+	if m.Document != "" {
+		fmt.Fprintf(&b, " · <%s|open in Strapi>", slackLink.Replace(m.Document))
 	}
 	if m.Runbook != "" {
 		fmt.Fprintf(&b, " · <%s|what to do>", slackLink.Replace(m.Runbook))

@@ -22,6 +22,7 @@ type standardData struct {
 	Sequence int           `json:"sequence"`
 	URL      *string       `json:"url"`
 	Runbook  *string       `json:"runbook"`
+	Instance string        `json:"instance"` // "" when this Dealbox has no name
 }
 
 // standardAlert has the fields of an alert in GET /api/v1/alerts.
@@ -46,7 +47,7 @@ func standardBody(m notify.Message) ([]byte, error) {
 		Type:      eventType(m.Reason),
 		Timestamp: m.At.UTC(),
 		Data: standardData{
-			Reason: m.Reason, Sequence: m.Sequence,
+			Instance: m.Instance, Reason: m.Reason, Sequence: m.Sequence,
 			Alert: standardAlert{
 				ID: strconv.FormatInt(a.ID, 10), Level: a.Level, Message: a.Message, Details: a.Details,
 				Timestamp: a.LastSeen.UTC(), Rule: a.Rule, Subject: a.Subject, Status: a.Status,

@@ -1,5 +1,5 @@
-// Package webhook sends notifications by HTTP: as documented JSON, or as text for
-// Slack and those compatible with it.
+// Package webhook sends notifications by HTTP: as documented JSON, as text for Slack
+// and those compatible with it, or as a card for Microsoft Teams.
 package webhook
 
 import (
@@ -38,6 +38,9 @@ const (
 	Standard Format = "standard"
 	// Slack is {"text": …}, which Slack and those compatible with it show.
 	Slack Format = "slack"
+	// Teams is an Adaptive Card, as a workflow of Microsoft Teams takes it that "posts to
+	// a channel when a webhook request is received".
+	Teams Format = "teams"
 )
 
 // Config of a Client.
@@ -79,8 +82,8 @@ func New(c Config) (*Client, error) {
 	if c.Format == "" {
 		c.Format = Standard
 	}
-	if c.Format != Standard && c.Format != Slack {
-		return nil, fmt.Errorf("the alert webhook's format %q is unknown; known are %s and %s", c.Format, Standard, Slack)
+	if c.Format != Standard && c.Format != Slack && c.Format != Teams {
+		return nil, fmt.Errorf("the alert webhook's format %q is unknown; known are %s, %s and %s", c.Format, Standard, Slack, Teams)
 	}
 	if c.Secret != "" {
 		if _, err := webhooksig.ParseSecret(c.Secret); err != nil {
@@ -143,8 +146,11 @@ func (c *Client) request(ctx context.Context, m notify.Message, now time.Time) (
 }
 
 func (c *Client) body(m notify.Message) ([]byte, error) {
-	if c.config.Format == Slack {
+	switch c.config.Format {
+	case Slack:
 		return slackBody(m)
+	case Teams:
+		return teamsBody(m)
 	}
 	return standardBody(m)
 }

@@ -28,7 +28,7 @@ func TestNew_RefusesWithoutRepeating(t *testing.T) {
 		"NoHost":      {URL: "https:///canary"},
 		"Unreadable":  {URL: "https://host/%zz?canary"},
 		"BadPort":     {URL: "https://canary:port/"},
-		"Format":      {URL: "https://host/canary", Format: "teams"},
+		"Format":      {URL: "https://host/canary", Format: "discord"},
 		"Secret":      {URL: "https://host/canary", Secret: "whsec_canary!"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -94,7 +94,7 @@ func New(t testing.TB, options ...Option) *Env {
 	var err error
 	h.Inserter, err = jobs.NewInserter(h.Pool, nil, nil)
 	require.NoError(t, err)
-	h.Alerts = alerting.New(alerting.Config{}, notify.New(notify.Config{}, h.Inserter))
+	h.Alerts = alerting.New(alerting.Config{StrapiAdminURL: "https://cms.example/admin"}, notify.New(notify.Config{}, h.Inserter))
 	h.Forecast = revenue.New(revenue.Config{Currency: "THB"}, h.Inserter)
 	return h
 }

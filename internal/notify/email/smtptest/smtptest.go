@@ -27,9 +27,18 @@ import (
 const Password = "a-mail-password-that-nobody-may-see"
 
 // Server is a real SMTP server. It answers MAIL FROM with the errors that New was
-// given, one after the other, and RCPT TO with what Rcpt returns.
+// given, one after the other, and RCPT TO with what Rcpt returns. Its fields may be
+// set until the first connection.
 type Server struct {
 	Rcpt func(to string) error // nil takes all
+	// Hello answers EHLO and HELO by the name that the client gives; nil takes all.
+	Hello func(name string) error
+	// Mechanisms are the logins that it offers; nil is PLAIN.
+	Mechanisms []string
+	// Login is its answer to a login, nil checks the password.
+	Login error
+	// Content is its answer to the mail itself; nil takes it.
+	Content error
 
 	host  string
 	port  int
@@ -38,6 +47,7 @@ type Server struct {
 	mu      sync.Mutex
 	answers []error
 	got     []string
+	names   []string
 }
 
 // New starts a Server, with STARTTLS or, when implicit, with TLS from the first byte.
@@ -63,7 +73,24 @@ func New(t *testing.T, implicit bool, answers ...error) *Server {
 }
 
 // NewSession implements smtp.Backend.
-func (p *Server) NewSession(*smtp.Conn) (smtp.Session, error) { return &session{server: p}, nil }
+func (p *Server) NewSession(c *smtp.Conn) (smtp.Session, error) {
+	p.mu.Lock()
+	p.names = append(p.names, c.Hostname())
+	p.mu.Unlock()
+	if p.Hello != nil {
+		if err := p.Hello(c.Hostname()); err != nil {
+			return nil, err
+		}
+	}
+	return &session{server: p}, nil
+}
+
+// Names returns the names that clients gave at EHLO and HELO.
+func (p *Server) Names() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]string(nil), p.names...)
+}
 
 // Letters returns the mails that the server took, each behind a header Envelope-To.
 func (p *Server) Letters() []string {
@@ -92,10 +119,18 @@ type session struct {
 	to     []string
 }
 
-func (s *session) AuthMechanisms() []string { return []string{sasl.Plain} }
+func (s *session) AuthMechanisms() []string {
+	if s.server.Mechanisms != nil {
+		return s.server.Mechanisms
+	}
+	return []string{sasl.Plain}
+}
 
 func (s *session) Auth(string) (sasl.Server, error) {
 	return sasl.NewPlainServer(func(_, user, password string) error {
+		if s.server.Login != nil {
+			return s.server.Login
+		}
 		if user != "dealbox" || password != Password {
 			return &smtp.SMTPError{Code: 535, Message: "no: " + password}
 		}
@@ -126,6 +161,9 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 
 func (s *session) Data(r io.Reader) error {
 	letter, err := io.ReadAll(r)
+	if s.server.Content != nil {
+		return s.server.Content
+	}
 	s.server.mu.Lock()
 	defer s.server.mu.Unlock()
 	s.server.got = append(s.server.got, "Envelope-To: "+strings.Join(s.to, ",")+"\r\n"+string(letter))
