@@ -141,6 +141,10 @@ vuln: ## Look for known vulnerabilities that the code reaches
 bench: ## Measure ingest and the drain of a backlog on this machine (ARGS=…)
 	$(GO) run ./internal/bench $(ARGS)
 
+.PHONY: bench-sick
+bench-sick: ## Measure a Strapi that partly fails: 30 ill documents, then 5 % of all requests, ten minutes each
+	$(GO) run ./internal/bench -sick 10m
+
 .PHONY: bench-alerts
 bench-alerts: ## Measure the reads of alerts with a million episodes and 10 million rows of history
 	$(GO) run ./internal/bench -alerts 1000000

@@ -148,10 +148,10 @@ func printAlert(w io.Writer, d alerting.Detail) {
 	fmt.Fprintf(w, "%d %s %s %s %s\n%s\n", d.ID, d.Level, d.Status, d.Rule, oneLine(d.Subject), oneLine(d.Message))
 	fmt.Fprintf(w, "first seen %s, last seen %s, %s\n", moment(&d.FirstSeen), moment(&d.LastSeen), plural(d.Occurrences, "time", "times"))
 	if len(d.Group) > 0 {
-		fmt.Fprintf(w, "\nJOINED\tMEMBER (%d of %d)\tNAME\tREASON\n", len(d.Group), max(d.Members, int64(len(d.Group))))
+		fmt.Fprintf(w, "\nJOINED\tMEMBER (%d of %d)\tNAME\tVALUE\tREASON\tIN STRAPI\n", len(d.Group), max(d.Members, int64(len(d.Group))))
 	}
 	for _, m := range d.Group {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", moment(&m.JoinedAt), oneLine(m.Member), oneLine(m.Name), oneLine(m.Reason))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", moment(&m.JoinedAt), oneLine(m.Member), oneLine(m.Name), oneLine(m.Value), oneLine(m.Reason), oneLine(m.Link))
 	}
 	fmt.Fprintln(w, "\nAT\tWHAT\tLEVEL\tBY\tREASON")
 	for _, e := range d.History {

@@ -32,6 +32,9 @@ type BreakerShowCmd struct {
 type breakerShown struct {
 	State        circuit.State     `json:"state"`
 	Forced       bool              `json:"forced"`
+	Since        *time.Time        `json:"since"`
+	Actor        string            `json:"actor"`
+	Reason       string            `json:"reason"`
 	FailureCount int               `json:"failure_count"`
 	LastError    string            `json:"last_error"`
 	OpenedAt     *time.Time        `json:"opened_at"`
@@ -68,6 +71,9 @@ func (c *BreakerShowCmd) Run(ctx context.Context, p *program) error {
 		State: now.State, Forced: now.Forced, FailureCount: now.FailureCount, LastError: now.LastError,
 		OpenedAt: now.OpenedAt, RetryAt: now.RetryAt, Generation: now.Generation, Transitions: []transitionShown{},
 	}
+	if !now.ChangedAt.IsZero() {
+		shown.Since, shown.Actor, shown.Reason = &now.ChangedAt, now.ChangedBy, now.Reason
+	}
 	for _, t := range history {
 		shown.Transitions = append(shown.Transitions, transitionShown{t.At, t.From, t.To, t.FailureCount, t.Actor, t.Reason})
 	}
@@ -77,7 +83,7 @@ func (c *BreakerShowCmd) Run(ctx context.Context, p *program) error {
 func printBreaker(w io.Writer, b breakerShown) {
 	forced := ""
 	if b.Forced {
-		forced = ", forced by an operator until 'dealbox breaker reset'"
+		forced = fmt.Sprintf(", forced by %s since %s (%s) until 'dealbox breaker reset'", oneLine(b.Actor), moment(b.Since), oneLine(b.Reason))
 	}
 	fmt.Fprintf(w, "%s%s, %d failures in a row\n", b.State, forced, b.FailureCount)
 	if b.LastError != "" {
@@ -97,7 +103,7 @@ func printBreaker(w io.Writer, b breakerShown) {
 	}
 }
 
-// breakerReason is why an operator moves the breaker.
+// breakerReason is why an operator holds the breaker.
 type breakerReason struct {
 	Reason string `required:"" placeholder:"TEXT" help:"Why; kept in the history."`
 }
@@ -139,7 +145,9 @@ func (c *BreakerForceCloseCmd) Run(ctx context.Context, p *program) error {
 }
 
 // BreakerResetCmd is `dealbox breaker reset`.
-type BreakerResetCmd struct{ breakerReason }
+type BreakerResetCmd struct {
+	Reason string `placeholder:"TEXT" help:"Why; kept in the history."`
+}
 
 // Run gives the breaker back to its own rules.
 func (c *BreakerResetCmd) Run(ctx context.Context, p *program) error {

@@ -193,13 +193,13 @@ func TestEvents_Usage(t *testing.T) {
 		"documents list --dead --pending":            "say which",
 		"events show":                                "expected \"<id>\"",
 		"breaker force-open":                         "give a --reason",
-		"breaker reset --reason=":                    "give a --reason",
+		"breaker force-close":                        "give a --reason",
 	} {
 		out := dealbox(t, nil, "", commandLine)
 		require.Equal(t, exitUsage, out.code, commandLine)
 		require.Contains(t, out.stderr, says, commandLine)
 	}
-	for _, commandLine := range []string{"events list", "events replay --dead", "breaker show", "breaker reset --reason=x"} {
+	for _, commandLine := range []string{"events list", "events replay --dead", "breaker show", "breaker reset"} {
 		out := dealbox(t, nil, "", commandLine)
 		require.Equal(t, exitFailed, out.code, commandLine)
 		require.Contains(t, out.stderr, "DATABASE_URL is not set", commandLine)
@@ -220,20 +220,21 @@ func TestBreaker_Commands(t *testing.T) {
 	require.Contains(t, d.done("breaker force-open --reason=maintenance"), "held open")
 	require.Contains(t, d.done("breaker force-open --reason=again"), "already")
 	require.Equal(t, 1, open(), "raised with the transition")
-	require.Contains(t, d.done("breaker show"), "open, forced by an operator")
-	require.Contains(t, d.done("breaker show"), "cli:"+me.Username)
+	require.Contains(t, d.done("breaker show"), "open, forced by cli:"+me.Username+" since ")
+	require.Contains(t, d.done("breaker show"), "(maintenance) until 'dealbox breaker reset'")
 
 	require.Contains(t, d.done("breaker force-close --reason=back"), "held closed")
 	require.Zero(t, open())
-	require.Contains(t, d.done("breaker show"), "closed, forced by an operator")
-	require.Contains(t, d.done("breaker reset --reason=done"), "reset")
+	require.Contains(t, d.done("breaker show"), "closed, forced by cli:"+me.Username)
+	require.Contains(t, d.done("breaker reset"), "reset")
 
 	var shown breakerShown
 	require.NoError(t, json.Unmarshal([]byte(d.done("breaker show --json")), &shown))
 	require.False(t, shown.Forced)
 	require.EqualValues(t, "closed", shown.State)
 	require.Len(t, shown.Transitions, 3)
-	require.Equal(t, "done", shown.Transitions[0].Reason, "newest first")
+	require.Empty(t, shown.Transitions[0].Reason, "newest first")
+	require.Equal(t, "cli:"+me.Username, shown.Actor)
 	require.Equal(t, "cli:"+me.Username, shown.Transitions[2].Actor)
 	require.WithinDuration(t, time.Now(), shown.Transitions[0].At, time.Minute)
 }

@@ -232,8 +232,10 @@ func TestNight_Outage(t *testing.T) {
 	t.Parallel()
 	n := newNight(t, 30*time.Second)
 	for i := range 5 {
-		require.NoError(t, n.breaker.RecordFailure(t.Context(), fmt.Sprint("document ", i), errors.New("connection refused")))
+		_, err := n.breaker.RecordFailure(t.Context(), fmt.Sprint("document ", i), errors.New("connection refused"))
+		require.NoError(t, err)
 	}
+	require.NoError(t, n.breaker.Open(t.Context(), errors.New("connection refused")))
 	down := n.until(60, func(minute int) {
 		if minute >= 1 && minute <= 50 {
 			n.die((minute-1)*10, minute*10)

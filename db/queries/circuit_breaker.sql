@@ -1,11 +1,14 @@
 -- name: CircuitBreakerGet :one
 -- retry_in: seconds until a probe may be made (half_open: until the prober's
--- lease ends), by the database's clock; 0 when it may be made now.
+-- lease ends), by the database's clock; 0 when it may be made now. actor and reason:
+-- of the transition that led to this state; empty before the first one.
 SELECT sqlc.embed(b),
        coalesce(greatest(extract(epoch FROM CASE b.state WHEN 'open' THEN b.retry_at
                                                          WHEN 'half_open' THEN b.probe_until END - now()), 0),
-                0)::float8 AS retry_in
+                0)::float8 AS retry_in,
+       coalesce(e.actor, '')::text AS actor, coalesce(e.reason, '')::text AS reason
 FROM circuit_breaker b
+LEFT JOIN circuit_breaker_event e ON e.name = b.name AND e.generation = b.generation
 WHERE b.name = @name;
 
 -- name: CircuitBreakerLock :one
@@ -24,10 +27,9 @@ WHERE name = @name AND state = 'closed' AND NOT forced
 RETURNING *;
 
 -- name: CircuitBreakerClear :exec
--- A success ends the run of failures. Only in the generation that the caller
--- saw: an older success says nothing about what failed since.
+-- A success ends the run of failures.
 UPDATE circuit_breaker SET failure_count = 0, failure_keys = '{}', last_error = NULL
-WHERE name = @name AND state = 'closed' AND generation = @generation AND failure_count <> 0;
+WHERE name = @name AND state = 'closed' AND failure_count <> 0;
 
 -- name: CircuitBreakerMove :one
 -- Every transition is this one statement. No row: another transition came

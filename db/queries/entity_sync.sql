@@ -66,8 +66,9 @@ SELECT coalesce(begun.want_seq, e.want_seq)::bigint AS want_seq,
 FROM entity_sync e CROSS JOIN b LEFT JOIN begun ON true
 WHERE e.uid = @uid AND e.document_id = @document_id AND e.locale = @locale;
 
--- name: EntityDone :execrows
--- Step 3, the compare-and-set: 0 rows means that another sync was faster.
+-- name: EntityDone :one
+-- Step 3, the compare-and-set: no row means that another sync was faster. Strapi has
+-- just answered, so the count of the breaker is read, too: it ends a run of failures.
 UPDATE entity_sync SET
     version = version + 1,
     done_seq = greatest(done_seq, @want_seq),
@@ -76,7 +77,8 @@ UPDATE entity_sync SET
     pending_since = CASE WHEN want_seq > greatest(done_seq, @want_seq) THEN @begun_at::timestamptz END,
     failures = 0, last_error = NULL, attempt_expires_at = NULL, next_attempt_at = NULL, held_back_since = NULL, dead_at = NULL,
     unreadable = sqlc.narg(unreadable)
-WHERE uid = @uid AND document_id = @document_id AND locale = @locale AND version = @version;
+WHERE uid = @uid AND document_id = @document_id AND locale = @locale AND version = @version
+RETURNING (SELECT b.failure_count FROM circuit_breaker b WHERE b.name = @breaker)::integer AS breaker_failures;
 
 -- name: EntityFailed :one
 -- The attempt failed because of this document. At the limit it becomes dead, but not
@@ -102,3 +104,34 @@ UPDATE entity_sync SET
     attempt_expires_at = NULL
 WHERE uid = @uid AND document_id = @document_id AND locale = @locale AND version = @version
   AND attempt_expires_at IS NOT NULL;
+
+-- name: EntityPeers :many
+-- A few other documents of the type, which are published as far as is known: those
+-- that were well at their last sync first, then those that failed least. It reads at
+-- most 400 rows around the given one.
+SELECT e.document_id, e.locale FROM (
+    (SELECT a.* FROM entity_sync a WHERE a.uid = @uid AND a.document_id > @document_id ORDER BY a.document_id LIMIT 200)
+    UNION ALL
+    (SELECT a.* FROM entity_sync a WHERE a.uid = @uid AND a.document_id < @document_id ORDER BY a.document_id DESC LIMIT 200)
+) e
+WHERE e.state <> 'dead'
+  AND NOT EXISTS (SELECT FROM deal d WHERE d.uid = e.uid AND d.document_id = e.document_id AND d.locale = e.locale
+                    AND (d.deleted_at IS NOT NULL OR d.published_at IS NULL))
+  AND NOT EXISTS (SELECT FROM billing b WHERE b.uid = e.uid AND b.document_id = e.document_id AND b.locale = e.locale
+                    AND (b.deleted_at IS NOT NULL OR b.published_at IS NULL))
+ORDER BY (e.state = 'ok') DESC, e.failures, (e.document_id > @document_id) DESC, e.document_id, e.locale
+LIMIT @max_rows;
+
+-- name: EntityWake :execrows
+-- Makes the snoozed jobs of a type due, oldest first, but for those whose document
+-- waits after a failure of its own. It can be repeated until it returns 0.
+UPDATE river.river_job SET state = 'available', scheduled_at = now()
+WHERE id IN (
+    SELECT j.id FROM river.river_job j
+    LEFT JOIN entity_sync s ON s.uid = j.args->>'uid' AND s.document_id = j.args->>'document_id'
+                           AND s.locale = coalesce(j.args->>'locale', '')
+    WHERE j.kind = 'mirror_sync' AND j.state = 'scheduled' AND j.args->>'uid' = @uid::text
+      AND j.scheduled_at > now() + interval '1 second'
+      AND (s.next_attempt_at IS NULL OR s.next_attempt_at <= now()) AND s.held_back_since IS NULL
+    ORDER BY j.id LIMIT @max_rows
+    FOR UPDATE OF j SKIP LOCKED);

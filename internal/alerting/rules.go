@@ -25,6 +25,7 @@ const (
 	RuleReconciliationFailing = "reconciliation_failing"
 	RuleSignatureFailures     = "signature_failures"
 	RuleStartRefused          = "start_refused"
+	RuleStrapiBlocked         = "strapi_blocked"
 	RuleStrapiTokenRefused    = "strapi_token_refused"
 	RuleStrapiUnusable        = "strapi_unusable"
 	RuleValueUnreadable       = "value_unreadable"
@@ -211,18 +212,28 @@ var rules = []Rule{
 	},
 	{
 		Name: RuleStartRefused, Levels: []level.Level{level.Critical},
-		Side:    "the deploy",
-		Means:   "a process of Dealbox refuses to start, mostly because the schema is behind it",
-		Example: StartRefused("web-1", "the database schema is behind this program"),
+		Side:    "Dealbox's deployment",
+		Example: StartRefused("web-1", "the schema of the database is behind this program: run 'dealbox migrate up'"),
 		End:     EndStartRefused,
+		Means:   "a process of Dealbox refuses to start, mostly because the schema is behind it",
 		Clears:  "a process starts",
 		Quiet:   []Quiet{{After: 30 * time.Minute}},
 		First:   "dealbox migrate up, with the program of the new version",
 	},
 	{
+		Name: RuleStrapiBlocked, Levels: []level.Level{level.Critical},
+		Side:     "what stands in front of Strapi: a firewall, a CDN, a proxy",
+		Example:  StrapiBlocked("it answers 403, Forbidden not in Strapi's form (server cloudflare)"),
+		End:      EndStrapiBlocked,
+		Means:    "something in front of Strapi (a firewall, a CDN, a proxy that wants a login) refuses Dealbox: nothing is lost, and nothing moves",
+		Inhibits: []string{RuleOldestPending, RuleReconciliationFailing, RuleStrapiUnusable},
+		Clears:   "Strapi itself answers again",
+		First:    "let Dealbox's requests pass there; the alert's details name who answered",
+	},
+	{
 		Name: RuleStrapiTokenRefused, Levels: []level.Level{level.Critical},
 		Side:     "Strapi's settings",
-		Means:    "Strapi answered 401 or 403: nothing is lost, and nothing moves",
+		Means:    "Strapi itself answered 401 or 403: nothing is lost, and nothing moves",
 		Example:  StrapiTokenRefused("pipeline-deals", "Strapi refuses the API token (401: Missing or invalid credentials)"),
 		End:      EndStrapiTokenRefused,
 		Inhibits: []string{RuleOldestPending, RuleReconciliationFailing, RuleStrapiUnusable},
@@ -232,7 +243,7 @@ var rules = []Rule{
 	{
 		Name: RuleStrapiUnusable, Levels: []level.Level{level.Error}, Subject: "the type's REST plural",
 		Side:    "Strapi's content type, a proxy, or Dealbox's settings",
-		Means:   "Strapi answers, but not with a content type as Dealbox needs it: no such route, not JSON, no such relation. Its documents wait",
+		Means:   "Strapi answers, but not with a content type as Dealbox needs it: no such route, no such relation, its list or all of its documents fail. Its documents wait",
 		Example: StrapiUnusable("billings", "Strapi has no such route (404: Not Found)"),
 		End:     EndStrapiUnusable("billings"),
 		Clears:  "Strapi serves the type",

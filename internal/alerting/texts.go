@@ -17,7 +17,7 @@ import (
 // AttributeMissing is the text of RuleAttributeMissing: attributes by Strapi's names,
 // columns by ours, and the setting that maps the first of them, field.
 func AttributeMissing(attributes, plural, uid, columns, setting, field string) string {
-	return fmt.Sprintf("Strapi does not show %s of %s (%s) any more, which Dealbox mirrors as %s. The cause is on Strapi's side: it was renamed, removed or made "+
+	return fmt.Sprintf("Strapi does not show %s of %s (%s), which Dealbox mirrors as %s. The cause is on Strapi's side: it was renamed, removed or made "+
 		"private, or the token may not read it. Dealbox writes nothing to %s until then: the mirror and the forecast keep the values of {since}, webhooks are stored and wait. "+
 		"Take the change back in Strapi; or give the token find on the type that it leads to; or name the new attribute, %s=%s=new_name; or, if it is gone on purpose, "+
 		"%s=%s=. It heals by itself once Strapi shows it", attributes, plural, uid, columns, plural, setting, field, setting, field)
@@ -214,14 +214,14 @@ const EndReconciliationFailing = "Dealbox compares its mirror with Strapi again:
 // EndSignatureFailures is the end of RuleSignatureFailures for our own Strapi.
 const EndSignatureFailures = "Dealbox accepts the webhooks of our Strapi again, after {lasted}. What was refused meanwhile, reconciliation brings: dealbox sync --full brings it now"
 
-// StartRefused words RuleStartRefused.
-func StartRefused(host, cause string) string {
-	return "Dealbox on " + host + " does not start: " + cause + ". Until it does, this process takes no webhooks and processes none. What is stored is safe. " +
-		"The cause is mostly the deploy, which started it before the migration. Run dealbox migrate up with the program of the new version; the process starts the next time"
+// StartRefused is the text of RuleStartRefused.
+func StartRefused(host, why string) string {
+	return fmt.Sprintf("Dealbox on %s does not start: %s. The cause is on Dealbox's side. Until it starts, this process takes no webhooks and processes none; "+
+		"what was stored stays stored, and other processes go on. Mostly: dealbox migrate up, with the program of the new version", host, strings.TrimRight(why, "."))
 }
 
 // EndStartRefused is the end of RuleStartRefused.
-const EndStartRefused = "Dealbox has started, {lasted} after it was refused"
+const EndStartRefused = "Dealbox has started, {lasted} after a process had refused to; {waiting}"
 
 // StrapiTokenRefused is the text of RuleStrapiTokenRefused; cause is in words.
 func StrapiTokenRefused(plural, cause string) string {
@@ -232,6 +232,16 @@ func StrapiTokenRefused(plural, cause string) string {
 
 // EndStrapiTokenRefused is the end of RuleStrapiTokenRefused.
 const EndStrapiTokenRefused = "Strapi accepts Dealbox's API token again after {lasted}; {waiting}"
+
+// StrapiBlocked is the text of RuleStrapiBlocked; cause is in words.
+func StrapiBlocked(cause string) string {
+	return fmt.Sprintf("Something in front of Strapi refuses Dealbox: %s. The cause is a firewall, a CDN or a proxy that wants a login, not Strapi: its API token may well be right. "+
+		"Dealbox stores every webhook, so none is lost; the mirror, the forecast and the dashboard show the state of {since}. Let GET requests from Dealbox's address pass there; "+
+		"the alert's details say who answered. Dealbox keeps asking and continues by itself", cause)
+}
+
+// EndStrapiBlocked is the end of RuleStrapiBlocked.
+const EndStrapiBlocked = "Strapi itself answers Dealbox again after {lasted}; {waiting}"
 
 // StrapiUnusable is the text of RuleStrapiUnusable; cause is in words.
 func StrapiUnusable(plural, cause string) string {

@@ -38,11 +38,8 @@ func breakerMessage(t circuit.Transition) string {
 	return alerting.BreakerOpened(t.LastError)
 }
 
-// ownActor is the actor of what the breaker does by itself.
-const ownActor = "dealbox"
-
 func breakerEnd(t circuit.Transition) string {
-	if t.Actor != ownActor {
+	if t.Actor != circuit.Self {
 		return alerting.EndBreakerByHand(t.Actor, t.Reason)
 	}
 	return alerting.EndBreakerOpened

@@ -98,7 +98,8 @@ func (s *settings) instanceName() string {
 	return ""
 }
 
-// strapiAdminURL reads STRAPI_ADMIN_URL; its default is /admin beside the API of STRAPI_URL.
+// strapiAdminURL reads STRAPI_ADMIN_URL. Its default is /admin beside the /api of STRAPI_URL,
+// else at its host: any other path is api.rest.prefix, which the panel does not have.
 func (s *settings) strapiAdminURL() string {
 	if u := s.webURL("STRAPI_ADMIN_URL"); u != nil {
 		return strings.TrimRight(u.String(), "/")
@@ -107,9 +108,11 @@ func (s *settings) strapiAdminURL() string {
 	if wrong != "" {
 		return ""
 	}
-	// https://example.com/cms/api has its panel at /cms/admin.
-	path := strings.TrimRight(u.EscapedPath(), "/")
-	return u.Scheme + "://" + u.Host + path[:max(strings.LastIndexByte(path, '/'), 0)] + "/admin"
+	beside, isAPI := strings.CutSuffix(strings.TrimRight(u.EscapedPath(), "/"), "/api")
+	if !isAPI {
+		beside = ""
+	}
+	return u.Scheme + "://" + u.Host + beside + "/admin"
 }
 
 const smtpExample = "smtp://user:password@mail.example.com:587 (STARTTLS) or smtps://…:465"

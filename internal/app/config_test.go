@@ -453,6 +453,7 @@ func TestLoadConfig_DefaultsOfAlerts(t *testing.T) {
 		{"https://crm.example.com/dealbox/", "https://cms.example.com", "crm.example.com", "crm.example.com", "https://cms.example.com/admin"},
 		{"", "https://cms.example.com/api/", "cms.example.com", "", "https://cms.example.com/admin"},
 		{"", "https://example.com/cms/api", "example.com", "", "https://example.com/cms/admin"},
+		{"", "https://crm.example.com/rest/v2", "crm.example.com", "", "https://crm.example.com/admin"},
 		{"", "https://example.com/rest", "example.com", "", "https://example.com/admin"},
 		{"http://127.0.0.1:8000", "http://localhost:1337", "127.0.0.1:8000", "", "http://localhost:1337/admin"},
 		{"http://dealbox:8000", "", "dealbox:8000", "", ""},

@@ -154,7 +154,7 @@ func (s *Service) startWork(ctx context.Context, loops *sync.WaitGroup) error {
 	}); err != nil {
 		return err
 	}
-	loops.Go(func() { s.breaker.Run(ctx, time.Second, s.sync.Probe) })
+	loops.Go(func() { s.breaker.Run(ctx, time.Second, s.sync.Probe, s.sync.BreakerClosed) })
 	loops.Go(func() { s.sync.Watch(ctx) })
 	if url := s.config.Heartbeat.URL; url != "" {
 		heartbeat := health.NewHeartbeat(health.HeartbeatConfig{URL: url.Reveal(), DB: s.pool, Commits: s.commits, Logger: s.log})

@@ -84,7 +84,7 @@ func (s *Service) wire(version string) error {
 		return err
 	}
 	s.queue, s.runs = mirror.NewQueue(inserter), reconcile.NewQueue(inserter)
-	s.source = mirror.NewSource(s.pool, client, s.breaker, config.Retry)
+	s.source = mirror.NewSource(s.pool, client, s.breaker, config.Retry, config.Strapi.Types)
 	s.sync = mirror.NewSyncWorker(s.pool, s.queue, s.source, s.forecast, s.alerts, mirror.Config{
 		Types: config.Strapi.Types, MaxAttempts: config.Jobs.MaxAttempts, Logger: logger,
 	})

@@ -27,16 +27,17 @@ func main() {
 	documents := flag.Int("documents", 10_000, "documents to reconcile")
 	episodes := flag.Int("alerts", 0, "measure the reads of alerts with so many episodes, in place of the rest")
 	only := flag.String("only", "", "ingest, drain or sweep alone")
+	ill := flag.Duration("sick", 0, "measure a Strapi that partly fails, each case for so long, in place of the rest")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *only, *n, *connections, *events, *documents, *episodes); err != nil {
+	if err := run(ctx, *only, *n, *connections, *events, *documents, *episodes, *ill); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, only string, n, connections, events, documents, episodes int) error {
+func run(ctx context.Context, only string, n, connections, events, documents, episodes int, ill time.Duration) error {
 	dir, err := os.MkdirTemp("", "dealbox-bench-")
 	if err != nil {
 		return err
@@ -54,6 +55,10 @@ func run(ctx context.Context, only string, n, connections, events, documents, ep
 	if episodes > 0 {
 		fmt.Printf("alerts, %d episodes and %d rows of history, each read %d times\n", episodes, 10*episodes, reads)
 		return alerts(ctx, server.URL(), episodes)
+	}
+	if ill > 0 {
+		fmt.Printf("a Strapi that partly fails, %d webhooks a second, each case for %s\n", sickPerSecond, ill)
+		return sick(ctx, server.URL(), ill)
 	}
 	for _, part := range []struct {
 		name, title string

@@ -23,13 +23,15 @@ import (
 // stack is a mirror and its forecast on an empty database, beside a simulated
 // Strapi that takes 5 ms a request and 0.1 ms a document.
 type stack struct {
-	pool   *pgxpool.Pool
-	fake   *fakestrapi.Strapi
-	server *fakestrapi.Server
-	queue  *mirror.Queue
-	runs   *reconcile.Queue
-	alerts *alerting.Alerts
-	worker *jobs.Client // not started
+	pool    *pgxpool.Pool
+	fake    *fakestrapi.Strapi
+	server  *fakestrapi.Server
+	queue   *mirror.Queue
+	runs    *reconcile.Queue
+	alerts  *alerting.Alerts
+	worker  *jobs.Client // not started
+	sync    *mirror.SyncWorker
+	breaker *circuit.Breaker
 }
 
 const benchToken = "bench-read-only-token"
@@ -70,11 +72,12 @@ func (s *stack) newWorker(inserter *jobs.Client) (err error) {
 	}
 	quiet := slog.New(slog.DiscardHandler)
 	forecast := revenue.New(revenue.Config{Currency: "THB"}, inserter)
-	source := mirror.NewSource(s.pool, client, circuit.New(s.pool, circuit.Config{Logger: quiet}),
-		retry.Policy{MaxRetries: 3, InitialDelay: time.Second, MaxDelay: time.Minute})
-	sync := mirror.NewSyncWorker(s.pool, s.queue, source, forecast, s.alerts, mirror.Config{Types: contentTypes, MaxAttempts: 12, Logger: quiet})
+	s.breaker = circuit.New(s.pool, circuit.Config{Logger: quiet})
+	source := mirror.NewSource(s.pool, client, s.breaker,
+		retry.Policy{MaxRetries: 3, InitialDelay: time.Second, MaxDelay: time.Minute}, contentTypes)
+	s.sync = mirror.NewSyncWorker(s.pool, s.queue, source, forecast, s.alerts, mirror.Config{Types: contentTypes, MaxAttempts: 12, Logger: quiet})
 	workers := river.NewWorkers()
-	river.AddWorker(workers, sync)
+	river.AddWorker(workers, s.sync)
 	// Only requested runs: one of the schedule would be measured with them.
 	river.AddWorker(workers, reconcile.NewWorker(s.pool, s.runs, s.queue, source, s.alerts,
 		reconcile.Config{Types: contentTypes, Interval: 24 * time.Hour, FullInterval: 24 * time.Hour}))

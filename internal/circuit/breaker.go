@@ -115,20 +115,33 @@ type Snapshot struct {
 	RetryIn time.Duration
 	// Generation counts the transitions.
 	Generation int64
+	// ChangedAt is when this state began, ChangedBy who made it so and Reason why: of
+	// a forced state the operator and what he wrote. All are zero before the first
+	// transition.
+	ChangedAt         time.Time
+	ChangedBy, Reason string
 }
 
 // Err returns nil when calls may be made, else an error that wraps ErrOpen and
 // tells when a probe is due.
 func (s Snapshot) Err() error {
 	switch {
-	case s.State == Closed:
+	case s.State == Closed, s.State == "": // the zero Snapshot lets calls through
 		return nil
 	case s.Forced:
-		return fmt.Errorf("%w: forced by an operator", ErrOpen)
+		return fmt.Errorf("%w: forced by %s", ErrOpen, s.forcedBy())
 	case s.State == HalfOpen:
 		return fmt.Errorf("%w: a probe is under way", ErrOpen)
 	}
 	return fmt.Errorf("%w: the next probe is due in %s", ErrOpen, s.RetryIn.Round(time.Second))
+}
+
+// forcedBy names the operator; EntityBegin does not read who it is.
+func (s Snapshot) forcedBy() string {
+	if s.ChangedBy == "" {
+		return "an operator"
+	}
+	return s.ChangedBy
 }
 
 // Snapshot reads the row through db: a pool, a connection or a transaction.
@@ -141,12 +154,16 @@ func (b *Breaker) Snapshot(ctx context.Context, db dbsqlc.DBTX) (Snapshot, error
 		return Snapshot{}, fmt.Errorf("read circuit breaker %q: %w", b.config.Name, err)
 	}
 	row := got.CircuitBreaker
-	return Snapshot{
+	s := Snapshot{
 		State: State(row.State), Forced: row.Forced, Generation: row.Generation,
 		FailureCount: int(row.FailureCount), LastError: deref(row.LastError),
 		OpenedAt: row.OpenedAt, RetryAt: row.RetryAt,
 		RetryIn: time.Duration(got.RetryIn * float64(time.Second)),
-	}, nil
+	}
+	if row.Generation > 0 {
+		s.ChangedAt, s.ChangedBy, s.Reason = row.ChangedAt, got.Actor, got.Reason
+	}
+	return s, nil
 }
 
 func deref(s *string) string {

@@ -81,11 +81,28 @@ func (h *env) MustRead(t *testing.T) Snapshot {
 	return s
 }
 
+// MustReadState reads the row without who made it so.
+func (h *env) MustReadState(t *testing.T) Snapshot {
+	t.Helper()
+	s := h.MustRead(t)
+	s.ChangedAt, s.ChangedBy, s.Reason = time.Time{}, "", ""
+	return s
+}
+
+// fail records a failure of a remote side that is away, as a caller does.
+func fail(ctx context.Context, b *Breaker, key string, cause error) error {
+	suspected, err := b.RecordFailure(ctx, key, cause)
+	if err != nil || !suspected {
+		return err
+	}
+	return b.Open(ctx, cause)
+}
+
 // MustOpen opens a breaker by failures.
 func (h *env) MustOpen(t *testing.T) {
 	t.Helper()
 	for range h.replicas[0].config.FailureThreshold {
-		require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "", errDown))
+		require.NoError(t, fail(t.Context(), h.replicas[0], "", errDown))
 	}
 	require.Equal(t, Open, h.MustRead(t).State)
 }

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// self is the actor of transitions that Dealbox makes by itself.
-	self = "dealbox"
+	// Self is the actor of transitions that Dealbox makes by itself.
+	Self = "dealbox"
 	// maxTries of one transaction that Postgres asks to repeat.
 	maxTries = 3
 )
@@ -66,7 +66,7 @@ func (b *Breaker) move(ctx context.Context, tx pgx.Tx, at rowVersion, e event, w
 func transitionOf(row dbsqlc.CircuitBreaker, from State, why moveCause) Transition {
 	actor := why.actor
 	if actor == "" {
-		actor = self
+		actor = Self
 	}
 	return Transition{
 		Name: row.Name, From: from, To: State(row.State), Forced: row.Forced, Generation: row.Generation,

@@ -24,13 +24,17 @@ func TestBreaker_ForceOpen(t *testing.T) {
 	require.True(t, s.Forced)
 	require.Nil(t, s.RetryAt)
 	require.ErrorIs(t, s.Err(), ErrOpen)
-	require.ErrorContains(t, s.Err(), "forced by an operator")
+	require.ErrorContains(t, s.Err(), "forced by cli:ann")
+	require.Equal(t, "cli:ann", s.ChangedBy)
+	require.Equal(t, "Strapi is being upgraded", s.Reason)
+	require.Equal(t, *s.OpenedAt, s.ChangedAt)
 	probed, err := h.replicas[2].Probe(t.Context(), never(t))
 	require.NoError(t, err)
 	require.False(t, probed)
 
 	require.NoError(t, h.replicas[0].Reset(t.Context(), "cli:ann", "upgraded"))
-	require.Equal(t, Snapshot{State: Closed, Generation: 2}, h.MustRead(t))
+	s = h.MustRead(t)
+	require.Equal(t, Snapshot{State: Closed, Generation: 2, ChangedAt: s.ChangedAt, ChangedBy: "cli:ann", Reason: "upgraded"}, s)
 	require.Equal(t, []historyRow{
 		{1, Closed, Open, 0, "cli:ann", "Strapi is being upgraded"},
 		{2, Open, Closed, 0, "cli:ann", "upgraded"},
@@ -60,22 +64,22 @@ func TestBreaker_ForceClose(t *testing.T) {
 	moved, err := h.replicas[0].ForceClose(t.Context(), "ann", "the check is wrong")
 	require.NoError(t, err)
 	require.True(t, moved)
-	require.Equal(t, Snapshot{State: Closed, Forced: true, Generation: 2}, h.MustRead(t))
+	require.Equal(t, Snapshot{State: Closed, Forced: true, Generation: 2}, h.MustReadState(t))
 	require.NoError(t, h.MustRead(t).Err())
 
-	require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "", errDown))
-	require.Equal(t, Snapshot{State: Closed, Forced: true, Generation: 2}, h.MustRead(t), "no failure is counted")
+	require.NoError(t, fail(t.Context(), h.replicas[0], "", errDown))
+	require.Equal(t, Snapshot{State: Closed, Forced: true, Generation: 2}, h.MustReadState(t), "no failure is counted")
 
 	require.NoError(t, h.replicas[0].Reset(t.Context(), "ann", "repaired"))
-	require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "", errDown))
+	require.NoError(t, fail(t.Context(), h.replicas[0], "", errDown))
 	require.Equal(t, Open, h.MustRead(t).State)
 }
 
 func TestBreaker_Reset_ClearsTheCount(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t, Config{FailureThreshold: 2})
-	require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "", errDown))
+	require.NoError(t, fail(t.Context(), h.replicas[0], "", errDown))
 	require.NoError(t, h.replicas[0].Reset(t.Context(), "ann", "a new network"))
-	require.Equal(t, Snapshot{State: Closed, Generation: 1}, h.MustRead(t))
+	require.Equal(t, Snapshot{State: Closed, Generation: 1}, h.MustReadState(t))
 	require.ErrorContains(t, New(h.Pool, Config{Name: "nobody"}).Reset(t.Context(), "ann", ""), `"nobody"`)
 }

@@ -20,8 +20,16 @@ import (
 // stops says nothing about the remote side.
 func (b *Breaker) Probe(ctx context.Context, probe func(context.Context) error) (bool, error) {
 	seen, err := b.read(ctx)
-	if err != nil || !seen.due() {
+	if err != nil {
 		return false, err
+	}
+	return b.probe(ctx, seen, probe)
+}
+
+// probe is Probe with the row as it was just read.
+func (b *Breaker) probe(ctx context.Context, seen Snapshot, probe func(context.Context) error) (bool, error) {
+	if !seen.due() {
+		return false, nil
 	}
 	// The lease runs from a moment after this one, so ours ends first.
 	asked := time.Now()

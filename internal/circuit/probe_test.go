@@ -93,8 +93,8 @@ func TestBreaker_Probe(t *testing.T) {
 	t.Run("SuccessCloses", func(t *testing.T) {
 		t.Parallel()
 		h := newEnv(t, Config{FailureThreshold: 2})
-		require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "deal-1", errDown))
-		require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "deal-2", errDown))
+		require.NoError(t, fail(t.Context(), h.replicas[0], "deal-1", errDown))
+		require.NoError(t, fail(t.Context(), h.replicas[0], "deal-2", errDown))
 		h.MustBeDue(t)
 		probed, err := h.replicas[1].Probe(t.Context(), func(context.Context) error {
 			s := h.MustRead(t)
@@ -106,7 +106,7 @@ func TestBreaker_Probe(t *testing.T) {
 		})
 		require.NoError(t, err)
 		require.True(t, probed)
-		require.Equal(t, Snapshot{State: Closed, Generation: 3}, h.MustRead(t))
+		require.Equal(t, Snapshot{State: Closed, Generation: 3}, h.MustReadState(t))
 		require.Equal(t, []historyRow{
 			{1, Closed, Open, 2, "dealbox", "failures in a row: 2, the last: connection refused"},
 			{2, Open, HalfOpen, 2, "dealbox", "probe by replica-1"},
@@ -114,7 +114,7 @@ func TestBreaker_Probe(t *testing.T) {
 		}, h.MustHistory(t))
 		require.Len(t, h.transitions(), 3)
 
-		require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "deal-1", errDown))
+		require.NoError(t, fail(t.Context(), h.replicas[0], "deal-1", errDown))
 		require.Equal(t, 1, h.MustRead(t).FailureCount, "a new run counts the document again")
 	})
 
@@ -259,7 +259,7 @@ func TestBreaker_Run(t *testing.T) {
 	t.Run("RecoversByItself", func(t *testing.T) {
 		t.Parallel()
 		h := newEnv(t, Config{FailureThreshold: 3, RecoveryTimeout: 30 * time.Millisecond, ProbeLease: 10 * time.Second})
-		var tries, running, most atomic.Int32
+		var tries, running, most, closed atomic.Int32
 		probe := func(context.Context) error {
 			most.Store(max(most.Load(), running.Add(1)))
 			defer running.Add(-1)
@@ -269,13 +269,14 @@ func TestBreaker_Run(t *testing.T) {
 			return nil
 		}
 		stop := start(t, func(ctx context.Context) {
-			atOnce(3, func(i int) { h.replicas[i].Run(ctx, 2*time.Millisecond, probe) })
+			atOnce(3, func(i int) { h.replicas[i].Run(ctx, 2*time.Millisecond, probe, func() { closed.Add(1) }) })
 		})
 		defer stop()
 		for range 3 {
-			require.NoError(t, h.replicas[0].RecordFailure(t.Context(), "", errDown))
+			require.NoError(t, fail(t.Context(), h.replicas[0], "", errDown))
 		}
 		require.Eventually(t, func() bool { return h.MustRead(t).State == Closed }, time.Minute, 5*time.Millisecond)
+		require.Eventually(t, func() bool { return closed.Load() == 3 }, time.Minute, time.Millisecond, "each replica notices")
 		stop() // a transition is logged after its commit
 		require.Equal(t, int32(4), tries.Load())
 		require.Equal(t, int32(1), most.Load(), "one probe at a time over all replicas")
@@ -291,7 +292,7 @@ func TestBreaker_Run(t *testing.T) {
 		h.MustOpen(t)
 		h.MustBeDue(t)
 		h.MustExec("ALTER TABLE circuit_breaker RENAME TO away")
-		stop := start(t, func(ctx context.Context) { h.replicas[0].Run(ctx, time.Millisecond, succeed) })
+		stop := start(t, func(ctx context.Context) { h.replicas[0].Run(ctx, time.Millisecond, succeed, func() {}) })
 		defer stop()
 		acquired := func() int64 { return h.Pool.Stat().AcquireCount() }
 		reads := acquired() + 20
@@ -316,7 +317,7 @@ func TestBreaker_Run(t *testing.T) {
 				close(under)
 				<-ctx.Done()
 				return ctx.Err()
-			})
+			}, func() {})
 		})
 		<-under
 		stop()

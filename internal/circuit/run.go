@@ -12,14 +12,22 @@ import (
 // together); 0 means 1 s. While the breaker is closed that is one SELECT.
 // Close the pool after it has returned: it gives its lease back at the end.
 //
+// It calls closed when it finds that the breaker has closed, whoever did that.
 // It survives database errors, and logs when they begin and when they end.
-func (b *Breaker) Run(ctx context.Context, every time.Duration, probe func(context.Context) error) {
+func (b *Breaker) Run(ctx context.Context, every time.Duration, probe func(context.Context) error, closed func()) {
 	if every <= 0 {
 		every = time.Second
 	}
-	failing := false
+	failing, known := false, int64(-1)
 	for sleep(ctx, every/2+rand.N(every)) {
-		_, err := b.Probe(ctx, probe)
+		seen, err := b.read(ctx)
+		if err == nil {
+			if known >= 0 && seen.Generation != known && seen.State == Closed {
+				closed()
+			}
+			known = seen.Generation
+			_, err = b.probe(ctx, seen, probe)
+		}
 		if ctx.Err() != nil {
 			return // a lease that could not be given back runs out by itself
 		}

@@ -12,18 +12,12 @@ import (
 
 const circuitBreakerClear = `-- name: CircuitBreakerClear :exec
 UPDATE circuit_breaker SET failure_count = 0, failure_keys = '{}', last_error = NULL
-WHERE name = $1 AND state = 'closed' AND generation = $2 AND failure_count <> 0
+WHERE name = $1 AND state = 'closed' AND failure_count <> 0
 `
 
-type CircuitBreakerClearParams struct {
-	Name       string
-	Generation int64
-}
-
-// A success ends the run of failures. Only in the generation that the caller
-// saw: an older success says nothing about what failed since.
-func (q *Queries) CircuitBreakerClear(ctx context.Context, db DBTX, arg CircuitBreakerClearParams) error {
-	_, err := db.Exec(ctx, circuitBreakerClear, arg.Name, arg.Generation)
+// A success ends the run of failures.
+func (q *Queries) CircuitBreakerClear(ctx context.Context, db DBTX, name string) error {
+	_, err := db.Exec(ctx, circuitBreakerClear, name)
 	return err
 }
 
@@ -148,18 +142,23 @@ const circuitBreakerGet = `-- name: CircuitBreakerGet :one
 SELECT b.name, b.state, b.forced, b.generation, b.failure_count, b.failure_keys, b.last_error, b.opened_at, b.retry_at, b.probe_holder, b.probe_until, b.changed_at,
        coalesce(greatest(extract(epoch FROM CASE b.state WHEN 'open' THEN b.retry_at
                                                          WHEN 'half_open' THEN b.probe_until END - now()), 0),
-                0)::float8 AS retry_in
+                0)::float8 AS retry_in,
+       coalesce(e.actor, '')::text AS actor, coalesce(e.reason, '')::text AS reason
 FROM circuit_breaker b
+LEFT JOIN circuit_breaker_event e ON e.name = b.name AND e.generation = b.generation
 WHERE b.name = $1
 `
 
 type CircuitBreakerGetRow struct {
 	CircuitBreaker CircuitBreaker
 	RetryIn        float64
+	Actor          string
+	Reason         string
 }
 
 // retry_in: seconds until a probe may be made (half_open: until the prober's
-// lease ends), by the database's clock; 0 when it may be made now.
+// lease ends), by the database's clock; 0 when it may be made now. actor and reason:
+// of the transition that led to this state; empty before the first one.
 func (q *Queries) CircuitBreakerGet(ctx context.Context, db DBTX, name string) (CircuitBreakerGetRow, error) {
 	row := db.QueryRow(ctx, circuitBreakerGet, name)
 	var i CircuitBreakerGetRow
@@ -177,6 +176,8 @@ func (q *Queries) CircuitBreakerGet(ctx context.Context, db DBTX, name string) (
 		&i.CircuitBreaker.ProbeUntil,
 		&i.CircuitBreaker.ChangedAt,
 		&i.RetryIn,
+		&i.Actor,
+		&i.Reason,
 	)
 	return i, err
 }

@@ -188,7 +188,7 @@ func (q *Queries) EntityCancelAttempt(ctx context.Context, db DBTX, arg EntityCa
 	return err
 }
 
-const entityDone = `-- name: EntityDone :execrows
+const entityDone = `-- name: EntityDone :one
 UPDATE entity_sync SET
     version = version + 1,
     done_seq = greatest(done_seq, $1),
@@ -198,6 +198,7 @@ UPDATE entity_sync SET
     failures = 0, last_error = NULL, attempt_expires_at = NULL, next_attempt_at = NULL, held_back_since = NULL, dead_at = NULL,
     unreadable = $4
 WHERE uid = $5 AND document_id = $6 AND locale = $7 AND version = $8
+RETURNING (SELECT b.failure_count FROM circuit_breaker b WHERE b.name = $9)::integer AS breaker_failures
 `
 
 type EntityDoneParams struct {
@@ -209,11 +210,13 @@ type EntityDoneParams struct {
 	DocumentID string
 	Locale     string
 	Version    int64
+	Breaker    string
 }
 
-// Step 3, the compare-and-set: 0 rows means that another sync was faster.
-func (q *Queries) EntityDone(ctx context.Context, db DBTX, arg EntityDoneParams) (int64, error) {
-	result, err := db.Exec(ctx, entityDone,
+// Step 3, the compare-and-set: no row means that another sync was faster. Strapi has
+// just answered, so the count of the breaker is read, too: it ends a run of failures.
+func (q *Queries) EntityDone(ctx context.Context, db DBTX, arg EntityDoneParams) (int32, error) {
+	row := db.QueryRow(ctx, entityDone,
 		arg.WantSeq,
 		arg.Events,
 		arg.BegunAt,
@@ -222,11 +225,11 @@ func (q *Queries) EntityDone(ctx context.Context, db DBTX, arg EntityDoneParams)
 		arg.DocumentID,
 		arg.Locale,
 		arg.Version,
+		arg.Breaker,
 	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+	var breaker_failures int32
+	err := row.Scan(&breaker_failures)
+	return breaker_failures, err
 }
 
 const entityFailed = `-- name: EntityFailed :one
@@ -338,6 +341,55 @@ func (q *Queries) EntityOfDocument(ctx context.Context, db DBTX, arg EntityOfDoc
 	return items, nil
 }
 
+const entityPeers = `-- name: EntityPeers :many
+SELECT e.document_id, e.locale FROM (
+    (SELECT a.uid, a.document_id, a.locale, a.want_seq, a.done_seq, a.version, a.events, a.events_done, a.state, a.failures, a.last_error, a.attempt_expires_at, a.next_attempt_at, a.held_back_since, a.pending_since, a.dead_at, a.unreadable FROM entity_sync a WHERE a.uid = $1 AND a.document_id > $2 ORDER BY a.document_id LIMIT 200)
+    UNION ALL
+    (SELECT a.uid, a.document_id, a.locale, a.want_seq, a.done_seq, a.version, a.events, a.events_done, a.state, a.failures, a.last_error, a.attempt_expires_at, a.next_attempt_at, a.held_back_since, a.pending_since, a.dead_at, a.unreadable FROM entity_sync a WHERE a.uid = $1 AND a.document_id < $2 ORDER BY a.document_id DESC LIMIT 200)
+) e
+WHERE e.state <> 'dead'
+  AND NOT EXISTS (SELECT FROM deal d WHERE d.uid = e.uid AND d.document_id = e.document_id AND d.locale = e.locale
+                    AND (d.deleted_at IS NOT NULL OR d.published_at IS NULL))
+  AND NOT EXISTS (SELECT FROM billing b WHERE b.uid = e.uid AND b.document_id = e.document_id AND b.locale = e.locale
+                    AND (b.deleted_at IS NOT NULL OR b.published_at IS NULL))
+ORDER BY (e.state = 'ok') DESC, e.failures, (e.document_id > $2) DESC, e.document_id, e.locale
+LIMIT $3
+`
+
+type EntityPeersParams struct {
+	UID        string
+	DocumentID string
+	MaxRows    int32
+}
+
+type EntityPeersRow struct {
+	DocumentID string
+	Locale     string
+}
+
+// A few other documents of the type, which are published as far as is known: those
+// that were well at their last sync first, then those that failed least. It reads at
+// most 400 rows around the given one.
+func (q *Queries) EntityPeers(ctx context.Context, db DBTX, arg EntityPeersParams) ([]EntityPeersRow, error) {
+	rows, err := db.Query(ctx, entityPeers, arg.UID, arg.DocumentID, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []EntityPeersRow
+	for rows.Next() {
+		var i EntityPeersRow
+		if err := rows.Scan(&i.DocumentID, &i.Locale); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const entityUncount = `-- name: EntityUncount :exec
 UPDATE entity_sync AS e SET events = e.events - k.events
 FROM (SELECT unnest($1::text[]) AS uid, unnest($2::text[]) AS document_id,
@@ -361,4 +413,32 @@ func (q *Queries) EntityUncount(ctx context.Context, db DBTX, arg EntityUncountP
 		arg.Events,
 	)
 	return err
+}
+
+const entityWake = `-- name: EntityWake :execrows
+UPDATE river.river_job SET state = 'available', scheduled_at = now()
+WHERE id IN (
+    SELECT j.id FROM river.river_job j
+    LEFT JOIN entity_sync s ON s.uid = j.args->>'uid' AND s.document_id = j.args->>'document_id'
+                           AND s.locale = coalesce(j.args->>'locale', '')
+    WHERE j.kind = 'mirror_sync' AND j.state = 'scheduled' AND j.args->>'uid' = $1::text
+      AND j.scheduled_at > now() + interval '1 second'
+      AND (s.next_attempt_at IS NULL OR s.next_attempt_at <= now()) AND s.held_back_since IS NULL
+    ORDER BY j.id LIMIT $2
+    FOR UPDATE OF j SKIP LOCKED)
+`
+
+type EntityWakeParams struct {
+	UID     string
+	MaxRows int32
+}
+
+// Makes the snoozed jobs of a type due, oldest first, but for those whose document
+// waits after a failure of its own. It can be repeated until it returns 0.
+func (q *Queries) EntityWake(ctx context.Context, db DBTX, arg EntityWakeParams) (int64, error) {
+	result, err := db.Exec(ctx, entityWake, arg.UID, arg.MaxRows)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }

@@ -302,7 +302,7 @@ func TestExamine_Strapi(t *testing.T) {
 	}
 	away := and(map[string]Status{"strapi": Fail, "strapi token": Skip})
 	silent := and(map[string]Status{"strapi": Fail, "strapi token": Skip, "strapi clock": Skip})
-	noRoute := and(map[string]Status{"strapi token": Skip, deal: Fail, billing: Fail})
+	noRoute := and(map[string]Status{"strapi": Fail, "strapi token": Skip})
 	for _, test := range []struct {
 		name  string
 		fault fakestrapi.Fault
@@ -318,7 +318,7 @@ func TestExamine_Strapi(t *testing.T) {
 			"TokenRefused", fakestrapi.Fault{Kind: fakestrapi.FaultUnauthorized},
 			and(map[string]Status{"strapi token": Fail}), "strapi token", "Make a read-only API token",
 		},
-		{"NoRoutes", fakestrapi.Fault{Kind: fakestrapi.FaultMissingRoute}, noRoute, billing, "in STRAPI_BILLING_TYPES"},
+		{"NoRoutes", fakestrapi.Fault{Kind: fakestrapi.FaultMissingRoute}, noRoute, "strapi", "STRAPI_BILLING_TYPES"},
 		{
 			"NoRouteOfOne", fakestrapi.Fault{Kind: fakestrapi.FaultMissingRoute, Plural: "pipeline-deals"},
 			map[string]Status{deal: Fail, dealFields: Skip}, deal, "in STRAPI_DEAL_TYPES",
@@ -340,6 +340,22 @@ func TestExamine_Strapi(t *testing.T) {
 			require.Contains(t, findings[test.check].Fix, test.fix)
 		})
 	}
+}
+
+// api.rest.prefix moves all of REST: nothing is wrong with the plurals.
+func TestExamine_FindsThePrefix(t *testing.T) {
+	t.Parallel()
+	e, _ := healthy(t)
+	_, host := fakeStrapi(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false), Prefix: "/rest/v2"}, false)
+	for _, wrong := range []string{host, host + "/api/", host + "/cms"} {
+		findings := mustExamine(t, e.with("STRAPI_URL", wrong))
+		requireStatuses(t, findings, map[string]Status{
+			"strapi": Fail, "strapi token": Skip,
+			"type " + dealUID: Skip, "fields " + dealUID: Skip, "type " + billingUID: Skip, "fields " + billingUID: Skip,
+		})
+		require.Equal(t, "Set STRAPI_URL="+host+"/rest/v2.", findings["strapi"].Fix)
+	}
+	requireStatuses(t, mustExamine(t, e.with("STRAPI_URL", host+"/rest/v2/")), nil)
 }
 
 func TestExamine_Fields(t *testing.T) {

@@ -52,14 +52,21 @@ func (d doctor) strapi(ctx context.Context) []Finding {
 		wait.Go(func() { probes[i] = probeType(ctx, client, t) })
 	}
 	wait.Wait()
+	if everyRouteIsMissing(probes) {
+		return d.missingRoutes(ctx, probes)
+	}
 	return strapiFindings(d.config.Strapi.URL, probes)
 }
 
 // strapiClient returns a client whose requests are shorter than an examination.
 func (d doctor) strapiClient(transport http.RoundTripper) (*strapi.Client, error) {
+	return d.strapiClientAt(d.config.Strapi.URL, transport)
+}
+
+func (d doctor) strapiClientAt(address string, transport http.RoundTripper) (*strapi.Client, error) {
 	s := d.config.Strapi
 	return strapi.New(strapi.Config{
-		BaseURL: s.URL, Token: s.APIToken.Reveal(), Timeout: min(s.Timeout, examineTimeout/3),
+		BaseURL: address, Token: s.APIToken.Reveal(), Timeout: min(s.Timeout, examineTimeout/3),
 		UserAgent: "dealbox/" + d.version + " (doctor)", Transport: transport,
 	})
 }

@@ -2,6 +2,7 @@ package fakestrapi
 
 import (
 	"context"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
@@ -58,6 +59,8 @@ type Fault struct {
 	Action string
 	// Times is how many requests it concerns before it goes away. Zero: all.
 	Times int
+	// Share of these requests that it concerns, by chance, such as 0.05. Zero: all.
+	Share float64
 
 	Status     int           // of FaultStatus
 	Body       string        // of FaultStatus
@@ -128,7 +131,7 @@ func (f *Faults) match(q request) Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, fault := range f.active {
-		if !fault.concerns(q) {
+		if !fault.concerns(q) || fault.Share > 0 && rand.Float64() >= fault.Share {
 			continue
 		}
 		if fault.Times > 0 {

@@ -44,10 +44,9 @@ type ClockConfig struct {
 
 // SkewAlert is an alert about the clock of one machine.
 type SkewAlert struct {
-	Host    string
-	Level   level.Level
-	Message string
-	Ahead   time.Duration // negative: behind the database's
+	Host  string
+	Level level.Level
+	Ahead time.Duration // negative: behind the database's
 }
 
 // ClockWatch measures how far this machine's clock is from the database's.
@@ -146,13 +145,9 @@ func MeasureClock(ctx context.Context, db dbsqlc.DBTX) (skew Skew, roundTrip tim
 }
 
 func skewAlert(host string, skew Skew) SkewAlert {
-	alert := SkewAlert{
-		Host: host, Level: level.Warning, Ahead: time.Duration(skew),
-		Message: fmt.Sprintf("compared with the database, the clock of %s is %s; set both by NTP", host, skew),
-	}
+	alert := SkewAlert{Host: host, Level: level.Warning, Ahead: time.Duration(skew)}
 	if skew.abs() > MaxWorkerClockSkew {
 		alert.Level = level.Critical
-		alert.Message += ". No workers start there"
 	}
 	return alert
 }

@@ -26,8 +26,6 @@ func TestSkewAlert(t *testing.T) {
 	} {
 		require.Equal(t, want, skewAlert("host-1", skew).Level, skew)
 	}
-	require.Equal(t, "compared with the database, the clock of host-1 is 3 s behind; set both by NTP",
-		skewAlert("host-1", Skew(-3*time.Second)).Message)
 }
 
 func TestSkew_String(t *testing.T) {
@@ -89,5 +87,4 @@ func TestClockWatch_WaitForWorkersReportsWhatStopsThem(t *testing.T) {
 	require.Len(t, stopped, 2)
 	require.Len(t, raised, 2, "from the second measurement on")
 	require.Equal(t, level.Critical, stopped[0].Level)
-	require.Contains(t, stopped[0].Message, "No workers start there")
 }

@@ -49,4 +49,7 @@ func TestBackdate(t *testing.T) {
 	requireEarlier(time.Second, "")
 	later := time.Now().Add(time.Hour)
 	require.Equal(t, later, insert(&later), "what is due later stays")
+	clock.Set(time.Hour)
+	theirs := time.Now().Add(-time.Hour + 30*time.Second)
+	require.Equal(t, theirs, insert(&theirs), "also what is due later by the database's clock alone, as a first notice is")
 }

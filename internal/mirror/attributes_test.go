@@ -24,7 +24,7 @@ func (h *env) replica(fields map[string]string) *env {
 	maps.Copy(types[0].Fields, fields)
 	types[0].Explicit = slices.Sorted(maps.Keys(fields))
 	other := *h
-	other.sync = NewSyncWorker(h.Pool, h.queue, NewSource(h.Pool, h.Client, h.Breaker, h.Policy), h.Forecast, h.Alerts, Config{
+	other.sync = NewSyncWorker(h.Pool, h.queue, NewSource(h.Pool, h.Client, h.Breaker, h.Policy, types), h.Forecast, h.Alerts, Config{
 		Types: types, MaxAttempts: 3, Logger: slog.New(slog.DiscardHandler), RecordTimeout: time.Minute,
 	})
 	return &other

@@ -31,7 +31,7 @@ func newEnv(t *testing.T, options ...strapitest.Option) *env {
 	t.Helper()
 	h := &env{Env: strapitest.New(t, options...)}
 	h.queue = NewQueue(h.Inserter)
-	h.sync = NewSyncWorker(h.Pool, h.queue, NewSource(h.Pool, h.Client, h.Breaker, h.Policy), h.Forecast, h.Alerts, Config{
+	h.sync = NewSyncWorker(h.Pool, h.queue, NewSource(h.Pool, h.Client, h.Breaker, h.Policy, strapitest.Types), h.Forecast, h.Alerts, Config{
 		Types: strapitest.Types, MaxAttempts: 3, Logger: slog.New(slog.DiscardHandler),
 		Random:        func() float64 { return 0.999 }, // waits are long: none is over by itself
 		RecordTimeout: time.Minute,                     // so that a busy machine does not end what a test wants to see written

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"time"
 
@@ -16,12 +15,10 @@ import (
 const (
 	// fetchTimeout bounds all requests and waits of one attempt, under jobs.Timeout.
 	fetchTimeout = 18 * time.Second
-	// documentTimeout and classifyTimeout bound one request, whatever STRAPI_TIMEOUT
-	// allows: it must fail while there is time to count it and to find out whether it
-	// is Strapi's fault or the document's. A request that is cut off by the end of its
-	// job shows neither.
+	// documentTimeout bounds one request, whatever STRAPI_TIMEOUT allows: it must fail
+	// while there is time to count it and to find out whether it is Strapi's fault or the
+	// document's. A request that is cut off by the end of its job shows neither.
 	documentTimeout = 12 * time.Second
-	classifyTimeout = 10 * time.Second // with fetchTimeout and RecordTimeout under jobs.Timeout
 	// listTimeout does the same for a page of a list: a reconciliation works in
 	// slices of 20 s.
 	listTimeout = 20 * time.Second
@@ -44,54 +41,104 @@ type current struct {
 }
 
 // Source reads documents and lists from Strapi. What is mirrored or compared is
-// read through call, so by the retry policy and with the breaker. Four requests go
-// past it, because they ask about Strapi and not for data: classifyFailure and the
-// two of Watch are made once, without a retry, and their callers record the result;
-// the breaker itself makes Probe.
+// read through call, so by the retry policy and with the breaker. Some requests go
+// past it, because they ask about Strapi and not for data: those of classify.go and
+// of Watch, whose callers record the result, and Probe, which the breaker makes.
 type Source struct {
 	pool    store
 	client  *strapi.Client
 	breaker *circuit.Breaker
 	policy  retry.Policy
+	types   []strapi.ContentType
 
 	attributes attributes
 }
 
 // NewSource makes a Source. The policy is for one request; attempts of a whole job
-// have a policy of their own.
-func NewSource(db store, client *strapi.Client, breaker *circuit.Breaker, policy retry.Policy) *Source {
+// have a policy of their own. types are all that are configured: whether Strapi is
+// there is asked of each.
+func NewSource(db store, client *strapi.Client, breaker *circuit.Breaker, policy retry.Policy, types []strapi.ContentType) *Source {
 	policy.Try = min(policy.Try, documentTimeout) // no request takes longer
-	return &Source{pool: db, client: client, breaker: breaker, policy: policy}
+	return &Source{pool: db, client: client, breaker: breaker, policy: policy, types: types}
 }
 
 // fetch returns the state of a document in Strapi. It holds no connection and no
 // lock while it waits. The published version counts; where there is none, the draft
-// distinguishes unpublished from deleted. Failure policy: deleted is believed only
-// when Strapi answers a well-formed 404 for both while the list of the type answers.
+// distinguishes unpublished from deleted. Failure policy: a 404 is believed only when
+// it is well-formed and the list answers and does not have that version either. Else
+// fetch asks once more, because the document may just have been published; then it is
+// a failure of the document, as a cache or two replicas behind one address cause it.
 func (s *Source) fetch(ctx context.Context, t strapi.ContentType, key Key, breaker circuit.Snapshot) (current, error) {
 	// What is left of the job's time is for classifyFailure and for the database.
 	bounded, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
+	for range 2 {
+		cur, err := s.newest(bounded, t, key, breaker)
+		if err != nil {
+			return current{}, s.classifyFailure(ctx, t, key, err)
+		}
+		if cur.found && cur.version == strapi.Published {
+			return inItsLocale(key, cur), nil
+		}
+		listed, err := s.isListed(bounded, t, key, cur)
+		switch {
+		case err != nil:
+			return current{}, listSilent(t, err)
+		case listed:
+			continue
+		case cur.found:
+			return inItsLocale(key, cur), nil
+		}
+		if cur.empty, err = s.isEmpty(bounded, t, breaker); err != nil {
+			return current{}, listSilent(t, err)
+		}
+		return cur, nil
+	}
+	return current{}, fmt.Errorf("the answer of Strapi is 404 for the document, while its list of %s has it: nothing is deleted or unpublished. "+
+		"A cache before Strapi, or two Strapis behind one address, show different states", t.Plural)
+}
+
+// newest asks for the published version and, where there is none, for the draft.
+func (s *Source) newest(ctx context.Context, t strapi.ContentType, key Key, breaker circuit.Snapshot) (current, error) {
 	for _, version := range []strapi.Version{strapi.Published, strapi.Draft} {
-		doc, err := s.document(bounded, t, key, version, breaker)
-		if err == nil {
-			return inItsLocale(key, current{found: true, version: version, doc: doc}), nil
+		doc, err := s.document(ctx, t, key, version, breaker)
+		if isNotFound(err) {
+			continue
 		}
-		if !isNotFound(err) {
-			return current{}, s.classifyFailure(ctx, t, err)
+		if doc.PublishedAt != nil {
+			version = strapi.Published // a type without drafts: the first 404 was wrong
+		}
+		return current{found: err == nil, version: version, doc: doc}, err
+	}
+	return current{}, nil
+}
+
+// isListed reports whether the list has a version that Strapi answered 404 for.
+func (s *Source) isListed(ctx context.Context, t strapi.ContentType, key Key, cur current) (listed bool, err error) {
+	versions := []strapi.Version{strapi.Published, strapi.Draft}
+	if cur.found {
+		versions = versions[:1]
+	}
+	for _, v := range versions {
+		err = s.callList(ctx, t, func(ctx context.Context) (err error) {
+			listed, err = s.client.WithTimeout(listTimeout).Listed(ctx, t, key.DocumentID, key.Locale, v)
+			return err
+		})
+		if err != nil || listed {
+			break
 		}
 	}
-	empty, err := s.isEmpty(bounded, t, breaker)
-	if err != nil {
-		return current{}, aboutStrapi(fmt.Errorf("%s says that the document does not exist, but its list does not answer: %w", t.Plural, err))
-	}
-	return current{found: false, empty: empty}, nil
+	return listed, err
+}
+
+func listSilent(t strapi.ContentType, err error) error {
+	return aboutStrapi(fmt.Errorf("%s says that the document does not exist, but its list does not answer: %w", t.Plural, err))
 }
 
 func (s *Source) document(ctx context.Context, t strapi.ContentType, key Key, v strapi.Version, breaker circuit.Snapshot) (doc strapi.Document, err error) {
 	client := s.client.WithTimeout(documentTimeout).WithMaxBytes(maxDocument)
 	err = s.Ask(ctx, t, key.Locale, func(query strapi.Query) ([]strapi.Document, error) {
-		err := s.call(ctx, key.String(), breaker, func(ctx context.Context) error {
+		err := s.call(ctx, key.String(), breaker.FailureCount > 0, func(ctx context.Context) error {
 			doc, err = client.Document(ctx, t, key.DocumentID, key.Locale, v, query)
 			return err
 		})
@@ -123,14 +170,17 @@ func (s *Source) isEmpty(ctx context.Context, t strapi.ContentType, breaker circ
 }
 
 // List returns one page of a type's list, read by the retry policy. breaker is the
-// breaker's state from before.
+// breaker's state from before: while it is not closed, List asks nothing.
 func (s *Source) List(ctx context.Context, t strapi.ContentType, q strapi.ListQuery, breaker circuit.Snapshot) (page strapi.Page, err error) {
+	if err := breaker.Err(); err != nil {
+		return page, err
+	}
 	err = s.Ask(ctx, t, "*", func(query strapi.Query) ([]strapi.Document, error) {
 		q.Query = query
 		if !slices.Contains(query.Fields, updatedAt) {
 			q.Since = time.Time{} // hidden: Strapi refuses to filter by it, so the delta reads everything
 		}
-		err := s.call(ctx, "", breaker, func(ctx context.Context) error {
+		err := s.callList(ctx, t, func(ctx context.Context) error {
 			page, err = s.client.WithTimeout(listTimeout).List(ctx, t, q)
 			return err
 		})
@@ -139,28 +189,43 @@ func (s *Source) List(ctx context.Context, t strapi.ContentType, q strapi.ListQu
 	return page, err
 }
 
+// callList is call for a request to the list of a type.
+func (s *Source) callList(ctx context.Context, t strapi.ContentType, request func(context.Context) error) error {
+	err := s.call(ctx, "", true, request)
+	if isSuspicion(err) {
+		return s.classifyList(ctx, t, err)
+	}
+	return err
+}
+
 // call runs one request by the retry policy and records on the breaker how each try
-// went. breakerKey is the document, which counts once in a run of failures, so
-// that one poisoned document cannot open the breaker; empty counts always.
-func (s *Source) call(ctx context.Context, breakerKey string, breaker circuit.Snapshot, request func(context.Context) error) error {
+// went. breakerKey is the document, which counts once in a run of failures; empty
+// counts always. failing says that a run of failures may be under way, which a success
+// ends; where it is false, the caller makes sure of that later.
+//
+// Once the failures in a row are as many as would open the breaker, call tries no more
+// and returns a suspicion: the caller asks whether Strapi is there.
+func (s *Source) call(ctx context.Context, breakerKey string, failing bool, request func(context.Context) error) error {
 	return retry.Do(ctx, s.policy, func(ctx context.Context) error {
 		err := request(ctx)
 		if !countsForBreaker(err) {
-			if err == nil || isNotFound(err) {
-				if recordErr := s.breaker.RecordSuccess(ctx, breaker); recordErr != nil {
+			if failing && (err == nil || isNotFound(err)) {
+				if recordErr := s.breaker.RecordSuccess(ctx); recordErr != nil {
 					return databaseError{recordErr} // not NotFound: nothing is concluded
 				}
 			}
 			return err
 		}
-		if recordErr := s.breaker.RecordFailure(ctx, breakerKey, err); recordErr != nil {
+		failing = true // so that a retry which succeeds clears this failure
+		suspected, recordErr := s.breaker.RecordFailure(ctx, breakerKey, err)
+		switch {
+		case recordErr != nil:
 			return errors.Join(err, recordErr)
+		case suspected:
+			return suspicion{err}
 		}
-		if now, readErr := s.Breaker(ctx); readErr == nil {
-			if now.State != circuit.Closed {
-				return fmt.Errorf("%w: %w", circuit.ErrOpen, notTransient{err})
-			}
-			breaker = now // so that a retry which succeeds clears this failure
+		if now, readErr := s.Breaker(ctx); readErr == nil && now.State != circuit.Closed {
+			return fmt.Errorf("%w: %w", circuit.ErrOpen, notTransient{err})
 		}
 		return err
 	})
@@ -173,82 +238,3 @@ func (s *Source) Breaker(ctx context.Context) (circuit.Snapshot, error) {
 
 // notTransient hides that an error may be retried: an open breaker ends the retries.
 type notTransient struct{ error }
-
-// classifyFailure decides whether a failed request speaks about Strapi or about the
-// document; the error of the first is made by aboutStrapi. A 5xx, a timeout, a 400 or
-// an answer that cannot be read can be either, so it asks for the list the same way:
-// if that fails as well it is Strapi.
-func (s *Source) classifyFailure(ctx context.Context, t strapi.ContentType, cause error) error {
-	var e *strapi.Error
-	isAnswer := errors.As(cause, &e)
-	var away databaseError
-	switch {
-	case ctx.Err() != nil, errors.As(cause, &away):
-		return cause // the job is being stopped, or Postgres is in trouble: nothing was learned
-	case isMissing(cause), errors.Is(cause, circuit.ErrOpen), isAnswer && !ambiguous(e):
-		return aboutStrapi(cause)
-	}
-	// One request without retries: it only has to separate the two.
-	err := s.client.WithTimeout(classifyTimeout).CheckList(ctx, t, strapi.Query{Populate: relations(t)})
-	if countsForBreaker(err) {
-		err = errors.Join(err, s.breaker.RecordFailure(ctx, "", err))
-	}
-	if err != nil {
-		return aboutStrapi(cause)
-	}
-	// Strapi is well, so what failed before this was no run of failures: else one
-	// poisoned document after the other would open the breaker.
-	now, err := s.Breaker(ctx)
-	if err == nil {
-		err = s.breaker.RecordSuccess(ctx, now)
-	}
-	if err != nil {
-		return databaseError{errors.Join(cause, err)}
-	}
-	return cause
-}
-
-// ambiguous reports whether the same answer would come for a broken document and for
-// a broken Strapi, or for a question that Strapi never accepts.
-func ambiguous(e *strapi.Error) bool {
-	return e.Transient() && e.Status != http.StatusTooManyRequests || e.Kind == strapi.Rejected || e.Kind == strapi.Unreadable
-}
-
-// countsForBreaker reports whether Strapi could not be reached, could not answer, or
-// did not answer like Strapi. A refusal (4xx) is an answer.
-func countsForBreaker(err error) bool {
-	var e *strapi.Error
-	return errors.As(err, &e) && (e.Transient() || e.Kind == strapi.Unreadable)
-}
-
-func isNotFound(err error) bool {
-	var e *strapi.Error
-	return errors.As(err, &e) && e.Kind == strapi.NotFound
-}
-
-// strapiError marks a failure that speaks about Strapi and not about the
-// document: it counts no attempt and has no limit.
-type strapiError struct {
-	error
-	after time.Duration // Strapi asked to wait this long
-}
-
-func (e strapiError) Unwrap() error { return e.error }
-
-func aboutStrapi(err error) error {
-	var late *retry.DeferredError
-	if errors.As(err, &late) {
-		return strapiError{err, late.After}
-	}
-	return strapiError{err, 0}
-}
-
-// isAboutStrapi reports whether aboutStrapi made the error, and returns how long
-// Strapi asked to wait.
-func isAboutStrapi(err error) (wait time.Duration, ok bool) {
-	var s strapiError
-	if !errors.As(err, &s) {
-		return 0, false
-	}
-	return s.after, true
-}

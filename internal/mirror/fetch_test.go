@@ -35,7 +35,7 @@ func TestFetch_PoisonedDocumentsDoNotOpenTheBreaker(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := newEnv(t, fiveFailuresOpen)
-			poisoned := h.fill(6)
+			poisoned := h.fill(7)[:6]
 			for _, key := range poisoned {
 				fault.Documents = append(fault.Documents, key.DocumentID)
 			}

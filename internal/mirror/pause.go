@@ -23,9 +23,11 @@ const (
 
 // pause makes the syncs of a type wait, and raises the alert that belongs to the
 // cause: once a pause, not once a job. A cause that the breaker counts has the
-// breaker's alert, and a request that ran out of time was not answered.
+// breaker's alert, unless it is one of this type alone, and a request that ran out of
+// time was not answered.
 func (w *SyncWorker) pause(ctx context.Context, t strapi.ContentType, cause error, wait time.Duration) error {
-	if countsForBreaker(cause) || errors.Is(cause, circuit.ErrOpen) || errors.Is(cause, context.DeadlineExceeded) {
+	counted := countsForBreaker(cause) && !isUnserved(cause)
+	if counted || errors.Is(cause, circuit.ErrOpen) || errors.Is(cause, context.DeadlineExceeded) {
 		w.paused.set(t.UID, max(wait, pauseTransient))
 		return nil
 	}
@@ -36,28 +38,47 @@ func (w *SyncWorker) pause(ctx context.Context, t strapi.ContentType, cause erro
 }
 
 func (w *SyncWorker) raiseUnserved(ctx context.Context, t strapi.ContentType, cause error) error {
-	alert := alerting.Alert{
-		Rule: alerting.RuleStrapiUnusable, Subject: t.Plural, Level: level.Error,
-		Message: alerting.StrapiUnusable(t.Plural, strapi.Words(cause)),
-		Details: map[string]any{"type": t.UID, "error": cause.Error()},
-	}
-	if isRefused(cause) {
-		alert.Rule, alert.Subject, alert.Level = alerting.RuleStrapiTokenRefused, "", level.Critical
-		alert.Message = alerting.StrapiTokenRefused(t.Plural, strapi.Words(cause))
-	}
-	if missing, ok := errors.AsType[missingError](cause); ok {
-		alert = missing.alert()
-	}
+	alert := unservedAlert(t, cause)
 	return pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
 		_, err := w.alerts.Raise(ctx, tx, alert)
 		return err
 	})
 }
 
-func isRefused(err error) bool {
+// unservedAlert words why Strapi does not serve a type.
+func unservedAlert(t strapi.ContentType, cause error) alerting.Alert {
+	alert := alerting.Alert{
+		Rule: alerting.RuleStrapiUnusable, Subject: t.Plural, Level: level.Error,
+		Message: alerting.StrapiUnusable(t.Plural, strapi.Words(cause)),
+		Details: map[string]any{"type": t.UID, "error": cause.Error()},
+	}
+	if missing, ok := errors.AsType[missingError](cause); ok {
+		return missing.alert()
+	}
+	if none, ok := errors.AsType[noDocumentError](cause); ok {
+		alert.Message = alerting.StrapiUnusable(t.Plural, none.inWords())
+	}
 	var e *strapi.Error
-	return errors.As(err, &e) && e.Kind == strapi.Refused || isHidden(err)
+	if !errors.As(cause, &e) {
+		return alert
+	}
+	for name, value := range e.Headers {
+		alert.Details[name] = value
+	}
+	switch e.Kind {
+	case strapi.Refused:
+		alert.Rule, alert.Subject, alert.Level = alerting.RuleStrapiTokenRefused, "", level.Critical
+		alert.Message = alerting.StrapiTokenRefused(t.Plural, strapi.Words(cause))
+	case strapi.Blocked:
+		alert.Rule, alert.Subject, alert.Level = alerting.RuleStrapiBlocked, "", level.Critical
+		alert.Message = alerting.StrapiBlocked(strapi.Words(cause))
+	}
+	return alert
 }
+
+func isRefused(err error) bool { return strapi.KindOf(err) == strapi.Refused || isHidden(err) }
+
+func isBlocked(err error) bool { return strapi.KindOf(err) == strapi.Blocked }
 
 // typePauses remembers, in this process, that Strapi does not serve a type at the
 // moment, so that thousands of waiting jobs do not each ask and get the same answer.

@@ -121,6 +121,23 @@ func (q *Queue) RequeueOrphans(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
+// wakeAtOnce is how many jobs Wake makes due in one statement.
+const wakeAtOnce = 1000
+
+// Wake makes the jobs of a type due that wait for Strapi, oldest first: it answers
+// again. A job whose document waits after a failure of its own goes on waiting.
+func (q *Queue) Wake(ctx context.Context, db dbsqlc.DBTX, uid string) error {
+	for {
+		woken, err := dbsqlc.New().EntityWake(ctx, db, dbsqlc.EntityWakeParams{UID: uid, MaxRows: wakeAtOnce})
+		if err != nil {
+			return fmt.Errorf("make the waiting sync jobs of %s due: %w", uid, err)
+		}
+		if woken < wakeAtOnce {
+			return nil
+		}
+	}
+}
+
 func columns(refreshes []Refresh) (uids, ids, locales []string, events []int64) {
 	for _, r := range refreshes {
 		uids = append(uids, r.UID)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -59,6 +60,8 @@ type SyncWorker struct {
 	dealUIDs []string
 	cfg      Config
 	paused   *typePauses
+	closed   chan struct{}     // BreakerClosed makes Watch ask
+	probes   atomic.Int32      // probes that failed
 	unknown  map[string]string // what Watch has reported of unknown attributes, by uid
 }
 
@@ -73,6 +76,7 @@ func NewSyncWorker(db store, queue *Queue, source *Source, forecast *revenue.For
 	w := &SyncWorker{
 		pool: db, queue: queue, source: source, forecast: forecast, alerts: alerts, cfg: cfg,
 		types: map[string]strapi.ContentType{}, paused: newTypePauses(), unknown: map[string]string{},
+		closed: make(chan struct{}, 1),
 	}
 	for _, t := range cfg.Types {
 		w.types[t.UID] = t
@@ -207,12 +211,15 @@ func (w *SyncWorker) write(ctx context.Context, a attempt, cur current) (written
 func (w *SyncWorker) writeOnce(ctx context.Context, a attempt, cur current) (written bool, err error) {
 	for range conflictTries {
 		err = pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
-			written, err = w.writeTx(ctx, tx, a, cur)
+			written, err = w.writeTx(ctx, tx, &a, cur)
 			return err
 		})
 		if !pgerr.IsConflict(err) {
 			break
 		}
+	}
+	if err == nil && a.row.BreakerFailureCount > 0 {
+		w.endRun(ctx)
 	}
 	return written, err
 }
@@ -235,10 +242,18 @@ func (w *SyncWorker) writeAround(ctx context.Context, a attempt, cur current, ca
 	return false, cause
 }
 
+// endRun ends a run of failures that began while Strapi answered this attempt. Failure
+// policy: open. The document is written, and the next success ends the run as well.
+func (w *SyncWorker) endRun(ctx context.Context) {
+	if err := w.source.breaker.RecordSuccess(ctx); err != nil {
+		w.cfg.Logger.Warn("could not record that Strapi answered; the next success does", "error", err)
+	}
+}
+
 // writeTx does the compare-and-set before it writes the row, and marks the forecast
-// in its last statement.
-func (w *SyncWorker) writeTx(ctx context.Context, tx pgx.Tx, a attempt, cur current) (bool, error) {
-	c, err := w.readChange(ctx, tx, a, cur)
+// in its last statement. It reads the breaker's count of failures into a.
+func (w *SyncWorker) writeTx(ctx context.Context, tx pgx.Tx, a *attempt, cur current) (bool, error) {
+	c, err := w.readChange(ctx, tx, *a, cur)
 	if err != nil {
 		return false, err
 	}
@@ -249,11 +264,15 @@ func (w *SyncWorker) writeTx(ctx context.Context, tx pgx.Tx, a attempt, cur curr
 	if err := lock(ctx, tx, a.key, others); err != nil {
 		return false, err
 	}
-	rows, err := dbsqlc.New().EntityDone(ctx, tx, dbsqlc.EntityDoneParams{
+	a.row.BreakerFailureCount, err = dbsqlc.New().EntityDone(ctx, tx, dbsqlc.EntityDoneParams{
 		UID: a.key.UID, DocumentID: a.key.DocumentID, Locale: a.key.Locale, Version: a.row.Version,
 		WantSeq: a.row.WantSeq, Events: a.row.Events, BegunAt: a.row.BegunAt, Unreadable: c.unreadableByField(),
+		Breaker: w.source.breaker.Name(),
 	})
-	if err != nil || rows == 0 {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
 		return false, err
 	}
 	changed, err := apply(ctx, tx, c)
@@ -269,7 +288,7 @@ func (w *SyncWorker) writeTx(ctx context.Context, tx pgx.Tx, a attempt, cur curr
 		}
 	}
 	if a.row.LastError != nil { // after every document's lock
-		if err := w.leaveDead(ctx, tx, a, cur); err != nil {
+		if err := w.leaveDead(ctx, tx, *a, cur); err != nil {
 			return false, err
 		}
 	}

@@ -251,6 +251,10 @@ func TestSync_BrokenStrapiDeletesNothing(t *testing.T) {
 		"cut":            {fakestrapi.Fault{Kind: fakestrapi.FaultCut}, ""},
 		"null":           {fakestrapi.Fault{Kind: fakestrapi.FaultNullData}, ""},
 		"[]":             {fakestrapi.Fault{Kind: fakestrapi.FaultEmptyArray}, ""},
+		"403 of a proxy": {fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 403, Body: "<html>blocked</html>"}, "strapi_blocked"},
+		"407":            {fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 407, Body: "<html>log in</html>"}, "strapi_blocked"},
+		"451":            {fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 451, Body: "<html>not here</html>"}, "strapi_blocked"},
+		"503 HTML":       {fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 503, Body: "<html>maintenance</html>", RetryAfter: "86400"}, ""},
 		"401":            {fakestrapi.Fault{Kind: fakestrapi.FaultUnauthorized}, "strapi_token_refused"},
 		"403":            {fakestrapi.Fault{Kind: fakestrapi.FaultForbidden}, "strapi_token_refused"},
 		"route missing":  {fakestrapi.Fault{Kind: fakestrapi.FaultMissingRoute}, "strapi_unusable"},
@@ -259,7 +263,7 @@ func TestSync_BrokenStrapiDeletesNothing(t *testing.T) {
 		"502 HTML":       {fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 502, Body: "<html>bad gateway</html>"}, ""},
 		"429":            {fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 429, RetryAfter: "3600"}, ""},
 		"404 HTML":       {fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 404, Body: "<html>not found</html>"}, "strapi_unusable"},
-		"redirect":       {fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 302}, "strapi_unusable"},
+		"redirect":       {fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 302}, "strapi_blocked"},
 		"400 everywhere": {fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 400}, "strapi_unusable"},
 	}
 	for name, test := range faults {

@@ -50,7 +50,7 @@ func newStage(t *testing.T, config realstrapi.Config, settings map[string]string
 	t.Logf("Strapi started in %.1f s", time.Since(start).Seconds())
 	require.NoError(t, st.strapi.Connect(ctx))
 
-	env := map[string]string{"STRAPI_URL": st.strapi.URL, "STRAPI_API_TOKEN": genuine{t: t, strapi: st.strapi}.token("read")}
+	env := map[string]string{"STRAPI_URL": st.strapi.URL + config.Prefix, "STRAPI_API_TOKEN": genuine{t: t, strapi: st.strapi}.token("read")}
 	if config.WebhookToken != "" {
 		env["STRAPI_WEBHOOK_TOKEN"] = config.WebhookToken
 	}
@@ -116,6 +116,16 @@ func TestStrapi(t *testing.T) {
 		t.Run("signed", st.outages)
 		st.restart(t, false)
 		t.Run("stock", st.outages)
+	})
+	t.Run("set up otherwise", func(t *testing.T) {
+		t.Parallel()
+		o := newOtherwise(t)
+		t.Run("api.rest.prefix", o.testPrefix)
+		t.Run("a datetime where a date is due", o.testDatetime)
+		t.Run("a billing of several deals", o.testManyToMany)
+		t.Run("an attribute becomes private", o.testPrivate)
+		t.Run("a token loses the right to deals", o.testTokenLosesDeals)
+		t.Run("an import", o.testImport)
 	})
 	for _, drafts := range []bool{false, true} {
 		t.Run(localizedName(drafts), func(t *testing.T) {

@@ -5,6 +5,7 @@ package realstrapi
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,6 +53,11 @@ type Config struct {
 	Stock bool
 	// WebhookToken goes into a static header of the webhook; "" adds none.
 	WebhookToken string
+	// Prefix is api.rest.prefix; "" is /api.
+	Prefix string
+	// Files replace files of the example, by their path in it. They are written before
+	// each start.
+	Files map[string]string
 	// Settings are further environment variables of Strapi and the scripts.
 	Settings map[string]string
 	// Log gets what Strapi prints; nil discards it.
@@ -150,6 +156,11 @@ const endWithParent = `data:text/javascript,process.stdin.on("end",()=>process.e
 func (s *Strapi) Start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
+	for path, content := range s.config.Files {
+		if err := os.WriteFile(filepath.Join(s.dir, path), []byte(content), 0o600); err != nil {
+			return fmt.Errorf("prepare Strapi: %w", err)
+		}
+	}
 	cmd := s.command(filepath.Join("node_modules", "@strapi", "strapi", "bin", "strapi.js"))
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -260,8 +271,8 @@ func (s *Strapi) environment() []string {
 		"HOST":     "127.0.0.1", "PORT": s.port, "DATABASE_URL": s.config.DatabaseURL,
 		"DRAFTS":    strconv.FormatBool(s.config.Drafts),
 		"LOCALIZED": strconv.FormatBool(len(s.config.Locales) > 0), "LOCALES": strings.Join(s.config.Locales, ","),
-		"STRAPI_TELEMETRY_DISABLED": "true",
-		"DEALBOX_URL":               s.config.DealboxURL, "STRAPI_URL": s.URL, "STRAPI_WEBHOOK_TOKEN": s.config.WebhookToken,
+		"STRAPI_TELEMETRY_DISABLED": "true", "REST_PREFIX": cmp.Or(s.config.Prefix, "/api"),
+		"DEALBOX_URL": s.config.DealboxURL, "STRAPI_URL": s.URL, "STRAPI_WEBHOOK_TOKEN": s.config.WebhookToken,
 		"SIGN_WEBHOOKS": strconv.FormatBool(!s.config.Stock),
 	}
 	for name, value := range s.config.Settings {

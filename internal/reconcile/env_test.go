@@ -31,7 +31,7 @@ func newEnv(t *testing.T, options ...strapitest.Option) *env {
 	t.Helper()
 	h := &env{Env: strapitest.New(t, options...)}
 	h.queue, h.mirror = NewQueue(h.Inserter), mirror.NewQueue(h.Inserter)
-	h.source = mirror.NewSource(h.Pool, h.Client, h.Breaker, h.Policy)
+	h.source = mirror.NewSource(h.Pool, h.Client, h.Breaker, h.Policy, strapitest.Types)
 	h.sync = mirror.NewSyncWorker(h.Pool, h.mirror, h.source, h.Forecast, h.Alerts, mirror.Config{
 		Types: strapitest.Types, MaxAttempts: 3, Logger: slog.New(slog.DiscardHandler),
 		Random:        func() float64 { return 0.999 }, // waits are long: none is over by itself

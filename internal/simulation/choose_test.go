@@ -3,6 +3,7 @@ package simulation
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -173,12 +174,14 @@ func (h *history) disturbStrapi() {
 		return
 	}
 	id := h.documents[h.random.IntN(len(h.documents))].DocumentID
-	poison := !h.poisoned[id]
-	delete(h.poisoned, id)
-	if poison {
-		h.poisoned[id] = true
+	status := []int{http.StatusInternalServerError, http.StatusInternalServerError, http.StatusNotFound}[h.random.IntN(3)]
+	if h.poisoned[id] != 0 {
+		delete(h.poisoned, id)
+		h.note("Strapi answers %s as it should", id)
+		return
 	}
-	h.note("Strapi answers 500 for %s: %v", id, poison)
+	h.poisoned[id] = status
+	h.note("Strapi answers %d for %s, and lists it", status, id)
 }
 
 func (h *history) forceBreaker() {
@@ -229,6 +232,8 @@ func (h *history) end() error {
 	if h.chance(2) {
 		clear(h.poisoned)
 	}
+	h.healOne(fakestrapi.DealUID)
+	h.healOne(fakestrapi.BillingUID)
 	h.note("everything heals but for %d documents", len(h.poisoned))
 	h.calm, h.outage = true, false
 	h.resetBreaker()
@@ -248,6 +253,15 @@ func (h *history) end() error {
 		return fmt.Errorf("after one reconciliation: %w", err)
 	}
 	return h.watch.forecastFromNothing(h)
+}
+
+// healOne makes one document of a type well where all are poisoned: they would wait
+// for it, because it is Strapi that answers no document then.
+func (h *history) healOne(uid string) {
+	ids := h.alive(uid)
+	if len(ids) > 0 && !slices.ContainsFunc(ids, func(id string) bool { return h.poisoned[id] == 0 }) {
+		delete(h.poisoned, ids[0])
+	}
 }
 
 // maxDrainSteps is how many steps it may take until nothing is left to be done.
@@ -303,7 +317,7 @@ const maxSaves = 3
 func (h *history) underWay(ready []*stop) *document {
 	for _, d := range h.documents {
 		asked := func(p *stop) bool { return strings.HasSuffix(p.where, "/"+d.DocumentID) }
-		if h.poisoned[d.DocumentID] && !d.states[len(d.states)-1].deleted && slices.ContainsFunc(ready, asked) {
+		if h.poisoned[d.DocumentID] != 0 && !d.states[len(d.states)-1].deleted && slices.ContainsFunc(ready, asked) {
 			return d
 		}
 	}

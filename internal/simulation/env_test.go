@@ -57,9 +57,10 @@ type env struct {
 	replicas []replica
 	// sent are the webhooks that Strapi sent and that did not arrive yet.
 	sent [][]byte
-	// outage: every request fails. poisoned documents answer 500.
+	// outage: every request fails. poisoned documents are answered with this status,
+	// 500 or 404, while the lists have them.
 	outage   bool
-	poisoned map[string]bool
+	poisoned map[string]int
 	// asked says when Strapi was last asked for a document, in commits.
 	asked  map[string]int
 	names  names
@@ -79,7 +80,7 @@ type replica struct {
 }
 
 func newEnv(s *scheduler, g *gate, jobs inserter, drafts bool, seed uint64, m *mutant) (*env, error) {
-	h := &env{scheduler: s, gate: g, poisoned: map[string]bool{}, asked: map[string]int{}, mutant: m}
+	h := &env{scheduler: s, gate: g, poisoned: map[string]int{}, asked: map[string]int{}, mutant: m}
 	var err error
 	h.fake, err = fakestrapi.New(fakestrapi.Config{
 		Types: fakestrapi.PipelineTypes(drafts, true), Token: "read-only-token", Seed: seed + 1,
@@ -116,7 +117,7 @@ func (h *env) newReplica(jobs inserter, m *mutant) (r replica, err error) {
 	r.queue, r.runs = mirror.NewQueue(jobs), reconcile.NewQueue(jobs)
 	r.forecast = revenue.New(revenue.Config{Currency: "THB", Alerts: alerts, SwingPercent: swingPercent}, jobs)
 	r.recompute = revenue.NewRecomputeWorker(r.forecast, gate, logger)
-	source := mirror.NewSource(gate, client, r.breaker, retry.Policy{MaxRetries: 1})
+	source := mirror.NewSource(gate, client, r.breaker, retry.Policy{MaxRetries: 1}, contentTypes)
 	r.sync = mirror.NewSyncWorker(gate, r.queue, source, r.forecast, alerts, mirror.Config{
 		Types: contentTypes, MaxAttempts: maxAttempts, Logger: logger, Random: jitter.Float64,
 	})
@@ -157,11 +158,14 @@ func (h *env) request(r *http.Request) (*http.Response, error) {
 	h.mu.Unlock()
 	v := h.stop(r.Context(), &stop{where: "GET " + where, point: requestPoint})
 	if r.Context().Err() != nil {
+		h.noteList(r, true)
 		return nil, r.Context().Err()
 	}
 	response, err := h.respond(r, v)
+	h.noteList(r, v != proceed && v != refuse || h.outage)
 	h.stop(r.Context(), &stop{where: "answer of " + where, point: answerPoint})
 	if r.Context().Err() != nil {
+		h.noteList(r, true)
 		return nil, r.Context().Err()
 	}
 	return response, err
@@ -178,7 +182,9 @@ func (h *env) respond(r *http.Request, v signal) (*http.Response, error) {
 		return answer(http.StatusUnauthorized, `{"data":null,"error":{"status":401,"name":"UnauthorizedError","message":"Missing or invalid credentials"}}`), nil
 	case v == garble:
 		return answer(http.StatusOK, "<html>Bad gateway</html>"), nil
-	case h.poisoned[id]:
+	case h.poisoned[id] == http.StatusNotFound:
+		return notFound(), nil
+	case h.poisoned[id] != 0:
 		return answer(http.StatusInternalServerError, `{"data":null,"error":{"status":500,"name":"InternalServerError","message":"Internal Server Error"}}`), nil
 	}
 	if a := h.mutant.answerFor(r, id); a != nil {

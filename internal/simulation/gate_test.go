@@ -70,6 +70,9 @@ func (g *gate) statement(ctx context.Context, tx *gateTx, sql string, run func(d
 				p = &stop{who: g.receiver, where: p.where, tx: tx, waitsSince: g.ends + 1}
 				continue
 			}
+			if err == nil {
+				g.noteStatement(p.who, name)
+			}
 			switch {
 			case err != nil:
 			case tx != nil && db != executor(g.db):
@@ -78,8 +81,11 @@ func (g *gate) statement(ctx context.Context, tx *gateTx, sql string, run func(d
 				g.wrote(writes(sql))
 			}
 		}
-		if err != nil && tx != nil {
-			tx.lose()
+		if err != nil {
+			g.spare(p.who)
+			if tx != nil {
+				tx.lose()
+			}
 		}
 		return err
 	}
@@ -278,6 +284,7 @@ func (tx *gateTx) Commit(ctx context.Context) error {
 	}
 	tx.close()
 	tx.gate.wrote(tx.wrote)
+	tx.gate.noteCommit(tx.wrote)
 	if err := tx.Tx.Commit(context.Background()); err != nil {
 		return err
 	}

@@ -142,6 +142,11 @@ func (h *history) quiesce() error {
 		if p := (panicked{}); errors.As(t.err, &p) {
 			return violated("panic", "%s: %v\n%s", t.name, p.value, p.stack)
 		}
+		if t.over && t.err == nil {
+			if err := h.watch.endsRun(h, t.name); err != nil {
+				return err
+			}
+		}
 		if t.after != nil {
 			t.after(t)
 		}

@@ -27,6 +27,14 @@ type mutant struct {
 	arrived map[string]string // by documentId
 	// noDrafts: a document without a published version is taken for deleted.
 	noDrafts bool
+	// unasked: the list answers, but whoever asks it for the breaker gets 503. So it opens as if nobody
+	// had asked.
+	unasked bool
+	// silent: the list does not say that it has the document.
+	silent bool
+	// ill is what Strapi answers for half of the documents from the beginning, so that
+	// a mutant which needs it is met sooner.
+	ill int
 	// early: the webhook is acknowledged whatever becomes of it.
 	early bool
 	// hot: all changes are about one deal, and nothing is lost or fails. A mutant
@@ -43,12 +51,15 @@ func right() *mutant { return &mutant{} }
 func mutants() []*mutant {
 	return []*mutant{
 		{name: "want read after the GET", statement: "EntityDone", parts: []string{"$1", "greatest($1, want_seq)", "$2", "greatest($2, events)"}},
-		{name: "no compare-and-set", statement: "EntityDone", parts: []string{"AND version = $7", "AND $7::bigint IS NOT NULL"}},
-		{name: "the loser marked done", statement: "EntityDone", parts: []string{"UPDATE", "WITH won AS (UPDATE", "version = $7", loserDone}, hot: true, brief: true},
+		{name: "no compare-and-set", statement: "EntityDone", parts: []string{"AND version = $8", "AND $8::bigint IS NOT NULL"}},
+		{name: "the loser marked done", statement: "EntityDone", parts: []string{"UPDATE", "WITH won AS (UPDATE", "\nRETURNING (SELECT", loserDone, "::integer AS breaker_failures", "::integer AS breaker_failures FROM won"}, hot: true, brief: true},
 		{name: "River unique jobs as coalescer", unique: &jobs.LiveOnly().UniqueOpts},
 		{name: "River unique jobs, completed ones too", unique: &river.UniqueOpts{ByArgs: true}},
 		{name: "the payload applied as it arrives", payload: true},
 		{name: "404 is deleted, drafts not asked", noDrafts: true},
+		{name: "a tombstone without asking the list", silent: true, ill: http.StatusNotFound},
+		{name: "the breaker opens without asking", unasked: true, ill: http.StatusInternalServerError},
+		{name: "a success that began before the failures is ignored", statement: "EntityDone", parts: []string{"(SELECT b.failure_count FROM circuit_breaker b WHERE b.name = $9)", "(0 * length($9::text))"}, ill: http.StatusInternalServerError},
 		{name: "the job inserted outside the transaction", outside: "JobInsert"},
 		{name: "acknowledged before the commit", early: true},
 		{name: "moved billings not looked at", statement: "BillingOfDeal", parts: []string{"WHERE", "WHERE false AND"}},
@@ -60,12 +71,13 @@ func mutants() []*mutant {
 
 // loserDone is the end of an EntityDone that writes done_seq even when another
 // worker has won, and still reports that it lost.
-const loserDone = `version = $7 RETURNING 1), lost AS (UPDATE entity_sync SET
+const loserDone = `
+    RETURNING 1), lost AS (UPDATE entity_sync SET
     done_seq = greatest(done_seq, $1), events_done = greatest(events_done, $2),
     state = CASE WHEN want_seq > greatest(done_seq, $1) THEN state ELSE 'ok' END,
     pending_since = CASE WHEN want_seq > greatest(done_seq, $1) THEN pending_since END
-    WHERE uid = $4 AND document_id = $5 AND locale = $6 AND NOT EXISTS (SELECT FROM won))
-SELECT FROM won`
+    WHERE uid = $5 AND document_id = $6 AND locale = $7 AND NOT EXISTS (SELECT FROM won))
+SELECT (SELECT`
 
 // rewrite makes a statement wrong.
 func (m *mutant) rewrite(name, sql string) string {
@@ -95,7 +107,12 @@ func (m *mutant) arrives(body []byte) {
 func (m *mutant) answerFor(r *http.Request, id string) *http.Response {
 	draft := r.URL.Query().Get("status") == "draft"
 	body, known := m.arrived[id]
+	query := r.URL.Query()
 	switch {
+	case m.unasked && id == "" && query.Get("fields[0]") == "documentId" && !query.Has("filters[documentId][$eq]"):
+		return answer(http.StatusServiceUnavailable, "nobody asked")
+	case m.silent && query.Has("filters[documentId][$eq]"):
+		return answer(http.StatusOK, `{"data":[],"meta":{"pagination":{"page":1,"pageSize":1}}}`)
 	case id == "":
 		return nil
 	case m.noDrafts && draft:

@@ -48,6 +48,8 @@ type watch struct {
 	silent   map[mirror.Key]bool   // the attempt before the last one ended without a result
 	last     map[mirror.Key][]byte // the row as the last change left it
 	changes  map[int64]bool
+	// generation of the breaker up to which its moves were checked.
+	generation int64
 }
 
 func newWatch() *watch {
@@ -68,6 +70,7 @@ func (w *watch) check(h *history) error {
 		verify func(*history) error
 	}{
 		{[]string{"entity_sync"}, w.forward},
+		{[]string{"circuit_breaker_event"}, w.asksFirst},
 		{[]string{"mirror_change"}, w.append},
 		{[]string{"mirror_change", "deal", "billing"}, w.order},
 	} {

@@ -24,6 +24,8 @@ type scheduler struct {
 	// of each table.
 	commits int
 	written map[string]int
+	// evidence is what Strapi answered and what the breaker counted.
+	evidence
 }
 
 // signal is how a goroutine goes on.

@@ -63,7 +63,7 @@ func newHistory(seed uint64, db *postgres, m *mutant) (*history, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &scheduler{random: rand.New(rand.NewPCG(seed, 0)), written: map[string]int{}}
+	s := &scheduler{random: rand.New(rand.NewPCG(seed, 0)), written: map[string]int{}, evidence: newEvidence()}
 	h := &history{
 		profile: profileOf(s.random), inserter: client, jobs: db, facts: postgresFacts{db},
 		watch: newWatch(), acked: map[string]bool{}, started: time.Now(),
@@ -73,6 +73,9 @@ func newHistory(seed uint64, db *postgres, m *mutant) (*history, error) {
 	}
 	if m.brief {
 		h.profile.changes = 2 + h.profile.changes%2
+	}
+	if m.ill != 0 {
+		h.profile.faults = 60
 	}
 	if m.unique != nil {
 		h.inserter = uniqueInserter{client, river.InsertOpts{UniqueOpts: *m.unique}}

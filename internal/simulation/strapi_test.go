@@ -101,6 +101,9 @@ func (h *history) create(letter, uid string, values fakestrapi.Values) error {
 		return err
 	}
 	h.documents = append(h.documents, &document{Key: mirror.Key{UID: uid, DocumentID: e.DocumentID}, shown: -1})
+	if h.mutant.ill != 0 && h.chance(2) {
+		h.poisoned[e.DocumentID] = h.mutant.ill
+	}
 	h.note("Strapi: %s %s", how, h.names.add(letter, e.DocumentID))
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -22,25 +23,75 @@ func (c *Client) refusal(r request, res *http.Response, body []byte) *Error {
 		e.Kind, e.Message = Unreadable, "Strapi answers reads with status 200; something else answered"
 		return e
 	case status < 400:
-		e.Message = "a redirect, which is never followed; give Strapi's final address as its URL"
+		e.Kind, e.Headers = Blocked, c.origin(res.Header)
+		e.Message = "a redirect, which is never followed; if it leads to Strapi, give that address as its URL, else something in front of Strapi wants a login" + words(e.Headers)
 		return e
 	case status >= 500, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout:
 		e.Kind, e.Wait = Unavailable, retry.After(res.Header, time.Now())
-	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+	case (status == http.StatusUnauthorized || status == http.StatusForbidden) && said.name != "":
 		e.Kind = Refused
+	case status == http.StatusUnauthorized, status == http.StatusForbidden,
+		status == http.StatusProxyAuthRequired, status == http.StatusUnavailableForLegalReasons:
+		e.Kind = Blocked
 	case status == http.StatusNotFound && said.notFound():
 		e.Kind = NotFound
 	case status == http.StatusNotFound, status == http.StatusMethodNotAllowed:
 		e.Kind = MissingRoute
 	}
 	e.Message = text.Line(c.redact(said.text(status)), maxMessage)
-	if e.Kind == Rejected {
+	switch {
+	case e.Kind == Rejected:
 		e.Key = said.key()
-	}
-	if e.Kind == Refused {
+	case e.Kind == Refused:
 		e.Message += "; check the API token and what it may read"
+	case said.name == "":
+		e.Headers = c.origin(res.Header)
+		e.Message += words(e.Headers)
 	}
 	return e
+}
+
+// originHeaders say who answered. maxHeader bounds each, in bytes.
+var originHeaders = []string{"server", "via", "cf-ray", "content-type", "location"}
+
+const maxHeader = 100
+
+// origin returns the headers that say who answered. Of a location it keeps scheme and
+// host: the rest may hold a session.
+func (c *Client) origin(h http.Header) map[string]string {
+	found := map[string]string{}
+	for _, name := range originHeaders {
+		value := h.Get(name)
+		if name == "location" {
+			value = hostOf(value)
+		}
+		if value != "" {
+			found[name] = text.Line(c.redact(value), maxHeader)
+		}
+	}
+	return found
+}
+
+func hostOf(location string) string {
+	u, err := url.Parse(location)
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
+}
+
+// words returns the headers for a message, such as " (server cloudflare, via 1.1 vegur)".
+func words(headers map[string]string) string {
+	var all []string
+	for _, name := range originHeaders {
+		if value, ok := headers[name]; ok {
+			all = append(all, name+" "+value)
+		}
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(all, ", ") + ")"
 }
 
 // errorAnswer is Strapi's {"data":null,"error":{…}}; the zero value is any other body.
@@ -152,6 +203,9 @@ func parseListAnswer(body []byte) (rawList, string) {
 	return list, ""
 }
 
+// htmlFault is what is wrong with a web page.
+const htmlFault = "the answer is HTML or XML, not JSON: a page of something in front of Strapi, or the URL does not lead to Strapi"
+
 // parseAnswer returns the members of a JSON object. They are a map, because
 // encoding/json accepts struct fields in any letter case.
 func parseAnswer(body []byte) (map[string]json.RawMessage, string) {
@@ -161,7 +215,7 @@ func parseAnswer(body []byte) (map[string]json.RawMessage, string) {
 	case len(body) == 0:
 		return nil, "the answer is empty"
 	case body[0] == '<':
-		return nil, "the answer is HTML or XML, not JSON; does the URL lead to Strapi?"
+		return nil, htmlFault
 	}
 	err := json.Unmarshal(body, &top)
 	_, isWrongType := errors.AsType[*json.UnmarshalTypeError](err)

@@ -1,8 +1,10 @@
 package strapi
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -193,6 +195,39 @@ func (c *Client) CheckList(ctx context.Context, t ContentType, q Query) error {
 	return nil
 }
 
+// Listed reports whether the type's list has a version of one document. A locale of ""
+// means the default one. The errors are those of CheckList.
+func (c *Client) Listed(ctx context.Context, t ContentType, documentID, locale string, v Version) (bool, error) {
+	r := request{path: "/" + url.PathEscape(t.Plural), query: url.Values{
+		"pagination[pageSize]": {"1"}, "fields[0]": {"documentId"}, "filters[documentId][$eq]": {documentID},
+	}}
+	if v == Draft {
+		r.query.Set("status", "draft")
+	}
+	if locale != "" {
+		r.query.Set("locale", locale)
+	}
+	body, _, err := c.collection(ctx, r)
+	if err != nil {
+		return false, err
+	}
+	list, fault := parseListAnswer(body)
+	for _, raw := range list.documents {
+		var members map[string]json.RawMessage
+		if json.Unmarshal(raw, &members) != nil {
+			fault = "the list cannot be read"
+			continue
+		}
+		if id, _ := takeString(members, "documentId"); id != documentID {
+			fault = "the list has another document than the requested one; does a proxy drop the query?"
+		}
+	}
+	if fault != "" {
+		return false, r.fail(Unreadable, http.StatusOK, fault)
+	}
+	return len(list.documents) > 0, nil
+}
+
 // Sample reads one document of a type, published or not and in any locale; none where
 // there is none. Errors are those of CheckList.
 func (c *Client) Sample(ctx context.Context, t ContentType, q Query) ([]Document, error) {
@@ -253,6 +288,11 @@ func (c *Client) get(ctx context.Context, r request) ([]byte, http.Header, error
 		return nil, nil, c.refusal(r, res, body)
 	case int64(len(body)) > c.maxBytes:
 		return nil, nil, r.fail(Unreadable, res.StatusCode, fmt.Sprintf("the answer is larger than %d bytes", c.maxBytes))
+	case bytes.HasPrefix(bytes.TrimSpace(body), []byte("<")):
+		e := r.fail(Unreadable, res.StatusCode, htmlFault)
+		e.Headers = c.origin(res.Header)
+		e.Message += words(e.Headers)
+		return nil, nil, e
 	}
 	return body, res.Header, nil
 }

@@ -208,7 +208,11 @@ func TestClient_Answers(t *testing.T) {
 		"Created":               {answer{status: 201, body: dealAnswer}, Unreadable, Unreadable, "something else answered"},
 		"Unauthorized":          {answer{status: 401, body: unauthorizedAnswer}, Refused, Refused, "UnauthorizedError: Missing or invalid credentials; check the API token"},
 		"Forbidden":             {answer{status: 403, body: forbiddenAnswer}, Refused, Refused, "ForbiddenError"},
-		"ForbiddenHTML":         {answer{status: 403, body: htmlAnswer}, Refused, Refused, "Forbidden not in Strapi's form"},
+		"ForbiddenHTML":         {answer{status: 403, body: htmlAnswer}, Blocked, Blocked, "Forbidden not in Strapi's form"},
+		"ForbiddenJSON":         {answer{status: 403, body: `{"success":false,"errors":[{"code":1020}]}`}, Blocked, Blocked, "Forbidden not in Strapi's form"},
+		"BasicAuth":             {answer{status: 401, body: ""}, Blocked, Blocked, "Unauthorized not in Strapi's form"},
+		"ProxyLogin":            {answer{status: 407, body: htmlAnswer}, Blocked, Blocked, "Proxy Authentication Required not in Strapi's form"},
+		"LegalReasons":          {answer{status: 451, body: htmlAnswer}, Blocked, Blocked, "Unavailable For Legal Reasons not in Strapi's form"},
 		"NotFound":              {answer{status: 404, body: notFoundAnswer}, NotFound, MissingRoute, ""},
 		"NotFoundHTML":          {answer{status: 404, body: htmlAnswer}, MissingRoute, MissingRoute, ""},
 		"NotFoundEmpty":         {answer{status: 404}, MissingRoute, MissingRoute, ""},
@@ -287,16 +291,37 @@ func TestClient_RedirectIsNeverFollowed(t *testing.T) {
 	t.Parallel()
 	target := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the redirect was followed") }))
 	for _, status := range []int{301, 302, 303, 307, 308} {
-		server := serve(t, answer{status: status, header: http.Header{"Location": {target.URL}}})
+		server := serve(t, answer{status: status, header: http.Header{"Location": {target.URL + "/login?session=secret"}}})
 
 		_, err := getDocument(t.Context(), mustClient(t, Config{BaseURL: server.URL}))
 
 		e := requireError(t, err)
-		require.Equal(t, Rejected, e.Kind)
+		require.Equal(t, Blocked, e.Kind)
+		require.Equal(t, target.URL, e.Headers["location"], "without what may hold a session")
 		require.Equal(t, status, e.Status)
 		require.ErrorContains(t, err, "a redirect, which is never followed")
 		require.False(t, e.Transient())
 	}
+}
+
+// Who refused Dealbox is in the error: cleaned, bounded, and no other header.
+func TestClient_BlockedSaysWhoAnswered(t *testing.T) {
+	t.Parallel()
+	server := serve(t, answer{status: 403, body: "<html>Sorry, you have been blocked</html>", header: http.Header{
+		"Server": {"cloudflare"}, "Cf-Ray": {"8f1d2c3b4a5e6f70-SIN"}, "Via": {"1.1 " + strings.Repeat("v", 5000)},
+		"Content-Type": {"text/html"}, "Set-Cookie": {"session=secret"}, "X-Echo": {"a token"},
+	}})
+
+	_, err := getDocument(t.Context(), mustClient(t, Config{BaseURL: server.URL}))
+
+	e := requireError(t, err)
+	require.Equal(t, Blocked, e.Kind)
+	require.Len(t, e.Headers, 4)
+	require.Equal(t, "cloudflare", e.Headers["server"])
+	require.Equal(t, "8f1d2c3b4a5e6f70-SIN", e.Headers["cf-ray"])
+	require.LessOrEqual(t, len(e.Headers["via"]), 100)
+	require.ErrorContains(t, err, "(server cloudflare, via 1.1 vvv")
+	require.NotContains(t, err.Error(), "secret")
 }
 
 // hang holds every request until the test ends, after what begin sends.
@@ -530,7 +555,7 @@ func TestClient_OwnTransport(t *testing.T) {
 
 	_, err := getDocument(t.Context(), client)
 
-	require.Equal(t, Rejected, requireError(t, err).Kind)
+	require.Equal(t, Blocked, requireError(t, err).Kind)
 	require.Equal(t, 1, asked)
 }
 

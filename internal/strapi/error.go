@@ -16,8 +16,13 @@ const (
 	Unreachable ErrorKind = "unreachable"
 	// Unavailable means that Strapi or a proxy wants the request later (5xx, 429, 408).
 	Unavailable ErrorKind = "unavailable"
-	// Refused means that Strapi does not accept the token, or that it may not read (401, 403).
+	// Refused means that Strapi does not accept the token, or that it may not read: a
+	// 401 or 403 in Strapi's own form.
 	Refused ErrorKind = "refused"
+	// Blocked means that something in front of Strapi refused the request, such as a
+	// firewall, a proxy's login or a CDN: a redirect, a 407, a 451, or a 401 or 403 that
+	// is not in Strapi's form.
+	Blocked ErrorKind = "blocked"
 	// Unreadable means a 2xx without the JSON that Strapi 5 writes.
 	Unreadable ErrorKind = "unreadable"
 	// NotFound means that Strapi itself has no such document (404). It answers the
@@ -25,7 +30,7 @@ const (
 	NotFound ErrorKind = "not_found"
 	// MissingRoute means any other 404 or a 405: the URL or the content type is wrong.
 	MissingRoute ErrorKind = "missing_route"
-	// Rejected means any other 4xx, or a redirect, which the client never follows.
+	// Rejected means any other 4xx.
 	Rejected ErrorKind = "rejected"
 )
 
@@ -44,6 +49,10 @@ type Error struct {
 	// Wait is the Retry-After of an Unavailable answer, at most an hour; 0 when it
 	// had none.
 	Wait time.Duration
+	// Headers of an answer that is not in Strapi's form say who gave it: server, via,
+	// cf-ray, content-type and, of a redirect, the scheme and host of location. They are
+	// cleaned and bounded; nil where Strapi answered.
+	Headers map[string]string
 	// Key is the attribute that a Rejected request names and Strapi does not show; ""
 	// when it was rejected for another reason. Of a path it is one of the names.
 	Key string

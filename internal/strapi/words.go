@@ -29,6 +29,8 @@ func (e *Error) InWords() string {
 		return e.unavailableInWords()
 	case Refused:
 		return fmt.Sprintf("Strapi refuses the API token (%d: %s)", e.Status, e.said())
+	case Blocked:
+		return fmt.Sprintf("it answers %d, %s%s", e.Status, e.said(), words(e.Headers))
 	case Unreadable:
 		return "what answers at Strapi's address does not answer like Strapi 5: " + e.said()
 	case NotFound:

@@ -29,14 +29,17 @@ export function drawDetail({ problem, ...a }) {
   line.id = `alert-${a.id}`; // where the address points
   byId("detail-body").replaceChildren(
     el("ol", { class: "alerts" }, line),
-    ...((a.group ?? []).length ? part(`Members (${number(a.members)})`, ["joined", "member", "name", "reason"],
-      a.group.map((m) => [clock(m.joined_at), m.member, m.name, m.reason])) : []),
+    ...((a.group ?? []).length ? part(`Members (${number(a.members)})`, ["joined", "member", "name", "value", "reason", "shown meanwhile"],
+      a.group.map((m) => [clock(m.joined_at), inStrapi(m), m.name, m.value, m.reason, m.shown])) : []),
     ...part("History", ["at", "event", "level", "actor", "reason"],
       (a.history ?? []).map((e) => [clock(e.at), e.kind.replaceAll("_", " "), e.level, e.actor, e.reason || (e.details.message ?? "")])),
     ...part("Notifications", ["at", "channel", "reason", "attempts", "status", "sent at", "not sent because"],
       a.notifications.map((n) => [clock(n.created_at), `${n.channel} ${n.receiver}`.trim(), n.reason, number(n.attempts), n.status,
         n.sent_at ? clock(n.sent_at) : "–", n.suppressed_by ?? n.last_error ?? ""])));
 }
+
+// inStrapi is the member, with a link into Strapi's editor where there is one.
+const inStrapi = (m) => (/^https?:/.test(m.link) ? el("a", { href: m.link, rel: "noreferrer" }, m.member) : m.member);
 
 function part(name, head, rows) {
   const node = el("table");

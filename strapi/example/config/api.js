@@ -1,3 +1,3 @@
 'use strict';
 
-module.exports = { rest: { defaultLimit: 25, maxLimit: 100, withCount: true } };
+module.exports = ({ env }) => ({ rest: { prefix: env('REST_PREFIX', '/api'), defaultLimit: 25, maxLimit: 100, withCount: true } });
