@@ -15,12 +15,12 @@ import (
 type SyncCmd struct {
 	Full         bool `help:"Compare every document, not only what Strapi updated since the last time."`
 	Wait         bool `help:"Wait for the end; exit 1 when it fails."`
-	AllowDeletes bool `help:"Accept the deletions that the mass-delete guard holds back, for an hour. Implies --full."`
+	AllowDeletes bool `help:"Accept the deletions that the mass-delete guard holds back, for an hour, and the values that are empty in many documents at once. Implies --full."`
 }
 
 // Help is shown by `dealbox sync --help`.
 func (SyncCmd) Help() string {
-	return "The running service does the work; only a full run finds deletions and silent changes. Of the settings it needs DATABASE_URL alone."
+	return "The running service does the work; only a full run finds deletions and silent changes. It tries dead letters again. Of the settings it needs DATABASE_URL alone."
 }
 
 // Run requests the comparison and, with --wait, follows it to its end.
@@ -72,6 +72,21 @@ func printResult(w io.Writer, run dbsqlc.ReconciliationRun) error {
 	}
 	fmt.Fprintf(w, "done: compared %d documents; %d missing, %d stale, %d deleted in Strapi; requested %s\n",
 		run.Listed, run.Missing, run.Stale, run.Ghosts, plural(run.Enqueued, "refresh", "refreshes"))
+	if run.Odd > 0 {
+		fmt.Fprintf(w, "skipped %s that Dealbox cannot use; the alert unreadable_rows names them\n", plural(run.Odd, "row", "rows"))
+	}
+	if run.Dead > 0 {
+		fmt.Fprintf(w, "left %s alone, which Strapi has not changed since; 'dealbox sync --full' tries them again\n", plural(run.Dead, "dead letter", "dead letters"))
+	}
+	if run.DeadRetried > 0 {
+		fmt.Fprintf(w, "tries %s again\n", plural(run.DeadRetried, "dead letter", "dead letters"))
+	}
+	if run.HeldNulls > 0 {
+		return fmt.Errorf("%d documents lost an essential value and are held back, so the mirror keeps their values; if that is right, run 'dealbox sync --full --allow-deletes'", run.HeldNulls)
+	}
+	if run.Status == "partial" {
+		return fmt.Errorf("reconciliation %d could not compare every type: %s", run.ID, *run.Error)
+	}
 	if run.Held > 0 {
 		return fmt.Errorf("the mass-delete guard holds %d deletions back; if they are right, run 'dealbox sync --allow-deletes'", run.Held)
 	}

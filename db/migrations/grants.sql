@@ -54,6 +54,8 @@ BEGIN
                 ('deletion_guard',            'SELECT, INSERT, UPDATE'),
                 ('reconciliation_run',        'SELECT, INSERT, UPDATE'),
                 ('reconciliation_difference', 'SELECT, INSERT, UPDATE'),
+                ('reconciliation_type',       'SELECT, INSERT, UPDATE'),
+                ('reconciliation_staged',     'SELECT, INSERT, DELETE'),
                 -- Read only.
                 ('inbox_event_status',        'SELECT'),
                 ('inbox_ledger',              'SELECT'),

@@ -18,16 +18,20 @@ const (
 	RuleEventDeadLettered     = "event_dead_lettered"
 	RuleForecastSwing         = "forecast_swing"
 	RuleLostWebhooks          = "lost_webhooks"
+	RuleMassChange            = "mass_change"
 	RuleMassDeleteGuard       = "mass_delete_guard"
+	RuleMassNullGuard         = "mass_null_guard"
 	RuleNotificationFailing   = "notification_failing"
 	RuleOldestPending         = "oldest_pending"
 	RulePartitionsRunningOut  = "partitions_running_out"
+	RulePublishedTwice        = "published_twice"
 	RuleReconciliationFailing = "reconciliation_failing"
 	RuleSignatureFailures     = "signature_failures"
 	RuleStartRefused          = "start_refused"
 	RuleStrapiBlocked         = "strapi_blocked"
 	RuleStrapiTokenRefused    = "strapi_token_refused"
 	RuleStrapiUnusable        = "strapi_unusable"
+	RuleUnreadableRows        = "unreadable_rows"
 	RuleValueUnreadable       = "value_unreadable"
 	RuleWebhooksRefused       = "webhooks_refused"
 )
@@ -153,6 +157,13 @@ var rules = []Rule{
 		First:   "check the webhooks in Strapi, and its log",
 	},
 	{
+		Name: RuleMassChange, Levels: []level.Level{level.Warning}, Subject: "the type's REST plural",
+		Side: "Strapi, or whoever restored or changed it", Example: MassChangeRestored("billings", 40), End: EndMassChange("billings"),
+		Means:  "a reconciliation found that many documents changed in a way that no webhook announces: a restored backup, a changed schema or FIELDS setting. The mirror follows",
+		Clears: "a later full reconciliation finds no such change",
+		First:  "ask who changed Strapi; the alert says what such a change looks like",
+	},
+	{
 		Name: RuleMassDeleteGuard, Levels: []level.Level{level.Critical}, Subject: "the type's REST plural",
 		Side:    "Strapi, unless somebody cleaned up",
 		Means:   "more documents vanished from Strapi than is plausible; Dealbox does not delete them",
@@ -160,6 +171,14 @@ var rules = []Rule{
 		End:     EndMassDeleteGuard("billings", "a full reconciliation found 2 of them missing, which is plausible"),
 		Clears:  "a full reconciliation finds few missing again, or an operator allows the deletions",
 		First:   "check in Strapi whether they are really deleted; if so: dealbox sync --allow-deletes",
+	},
+	{
+		Name: RuleMassNullGuard, Levels: []level.Level{level.Critical}, Subject: "the type's REST plural",
+		Side: "Strapi mostly, or Dealbox's settings", Example: MassNullGuard("billings", []Emptied{{"amount", 88}}, 88, 0, "k2x9"),
+		End:    EndMassNullGuard("billings", "a full reconciliation found the values again"),
+		Means:  "an essential value is null, empty or 0 in more documents at once than is plausible; Dealbox keeps the values that it has",
+		Clears: "a full reconciliation finds the values again, or an operator allows them to be empty",
+		First:  "compare one of the documents in Strapi; if the values are right: dealbox sync --full --allow-deletes",
 	},
 	{
 		Name: RuleNotificationFailing, Levels: []level.Level{level.Error}, Subject: "the channel",
@@ -189,13 +208,18 @@ var rules = []Rule{
 		First:   "run a worker; its log says why it makes none",
 	},
 	{
-		Name: RuleReconciliationFailing, Levels: []level.Level{level.Error},
-		Side:    "Strapi mostly",
-		Means:   "the mirror could not be compared with Strapi",
-		Example: ReconciliationFailing("full", 12, "Strapi gives no complete answer within 10s"),
-		End:     EndReconciliationFailing,
-		Clears:  "the next run that ends well",
-		First:   "read the error in the alert; it is mostly Strapi's answer",
+		Name: RulePublishedTwice, Levels: []level.Level{level.Warning}, Subject: "the type's REST plural",
+		Side: "Strapi", Example: PublishedTwice("billings", 1, []string{"api::billing.billing/k2x9"}), End: EndPublishedTwice("billings"),
+		Means:  "Strapi has two published rows of one document",
+		Clears: "a full reconciliation finds one of each",
+		First:  "publish the document again in Strapi",
+	},
+	{
+		Name: RuleReconciliationFailing, Levels: []level.Level{level.Error}, Subject: "the type's REST plural",
+		Side: "Strapi mostly", Example: ReconciliationFailing("billings", "full", 12, "Strapi gives no complete answer within 10s"), End: EndReconciliationFailing("billings"),
+		Means:  "a content type could not be compared with Strapi; the others were",
+		Clears: "the next run that compares it",
+		First:  "read the error in the alert; it is mostly Strapi's answer",
 	},
 	{
 		Name: RuleSignatureFailures, Levels: []level.Level{level.Warning, level.Error, level.Critical},
@@ -248,6 +272,13 @@ var rules = []Rule{
 		End:     EndStrapiUnusable("billings"),
 		Clears:  "Strapi serves the type",
 		First:   "dealbox doctor",
+	},
+	{
+		Name: RuleUnreadableRows, Levels: []level.Level{level.Warning}, Subject: "the type's REST plural",
+		Side: "Strapi", Example: UnreadableRows("billings", 1, []string{"12"}, "documentId is missing"), End: EndUnreadableRows("billings"),
+		Means:  "Strapi lists rows that are no documents, such as one without a documentId. They are skipped, and no deletion of the type is concluded",
+		Clears: "a full reconciliation can use every row",
+		First:  "correct the rows in Strapi; the alert has their row ids",
 	},
 	{
 		Name: RuleValueUnreadable, Levels: []level.Level{level.Warning}, Subject: "the type's REST plural and the field of Dealbox",

@@ -202,14 +202,16 @@ func PartitionsRunningOut(daysLeft int64) string {
 const EndPartitionsRunningOut = "Dealbox makes its partitions ahead again, after {lasted}"
 
 // ReconciliationFailing is the text of RuleReconciliationFailing; cause is in words.
-func ReconciliationFailing(kind string, run int64, cause string) string {
-	return fmt.Sprintf("Dealbox could not compare its mirror with Strapi (%s run %d): %s. Mostly the cause is on Strapi's side. Webhooks that come are still processed, "+
+func ReconciliationFailing(plural, kind string, run int64, cause string) string {
+	return fmt.Sprintf("Dealbox could not compare %s with Strapi (%s run %d): %s. Other types are compared. Mostly the cause is on Strapi's side. Webhooks that come are still processed, "+
 		"so the mirror and the forecast follow them; what changed without a webhook stays unnoticed until a comparison ends well. "+
-		"To try again and see the error at once: dealbox sync --full --wait", kind, run, strings.TrimRight(cause, "."))
+		"To try again and see the error at once: dealbox sync --full --wait", plural, kind, run, strings.TrimRight(cause, "."))
 }
 
 // EndReconciliationFailing is the end of RuleReconciliationFailing.
-const EndReconciliationFailing = "Dealbox compares its mirror with Strapi again: a reconciliation ended well, after {lasted}"
+func EndReconciliationFailing(plural string) string {
+	return "Dealbox compares " + plural + " with Strapi again: a reconciliation of them ended well, after {lasted}"
+}
 
 // EndSignatureFailures is the end of RuleSignatureFailures for our own Strapi.
 const EndSignatureFailures = "Dealbox accepts the webhooks of our Strapi again, after {lasted}. What was refused meanwhile, reconciliation brings: dealbox sync --full brings it now"

@@ -108,7 +108,7 @@ type ReconciliationRun struct {
 	Trigger string
 	// Who requested it: dealbox, cli:<os user> or the name of an admin token.
 	Actor string
-	// waiting, running, done or failed.
+	// waiting, running, done, partial (some types could not be compared, the others were) or failed (none could).
 	Status string
 	// An operator confirms the deletions that the guard holds back.
 	AllowDeletes bool
@@ -124,15 +124,11 @@ type ReconciliationRun struct {
 	Holder *string
 	// Each step extends it. While running: after this time the runner counts as dead and another goes on. Null while waiting.
 	LeaseUntil *time.Time
-	// Number of the part that is being worked: first the list of each type, then, in a full run, the ghosts of each type.
+	// Number of the part that is being worked. Each type has seven, one after the other: the list of published rows, of drafts, of published rows again, the comparison, the guards, the refreshes, the dead letters.
 	Stage int32
-	// Within the stage: the last documentId that was compared; empty at its start.
+	// Within the stage: of a list the last row id, of the comparison the last documentId; empty at its start.
 	Cursor string
-	// Of a delta: documents with updatedAt from this time on are listed. Null for a full run, and when no run was done before.
-	Since *time.Time
-	// Watermark: Strapi's clock (its Date header) at the first answer. The next delta starts here, less RECONCILE_OVERLAP. Null before an answer came.
-	AnsweredAt *time.Time
-	// A full run was done before this one, so a difference means that a change was missed, not that Dealbox is new.
+	// A full run was done before this one, so what it finds was missed before. The first one only fills the mirror.
 	Baseline bool
 	// Documents to list, as far as Strapi has said.
 	Expected int64
@@ -144,13 +140,65 @@ type ReconciliationRun struct {
 	Stale int64
 	// Of a full run: documents that the mirror has and Strapi has not.
 	Ghosts int64
-	// Ghosts that the guard holds back: no refresh was requested for them.
+	// Ghosts that the deletion guard holds back: no refresh was requested for them.
 	Held int64
 	// Documents for which a refresh was requested.
 	Enqueued int64
 	// Differences about which no webhook came, neither before nor within a minute after. Counted a minute after the difference was found.
 	LostWebhooks int64
-	// Why the run failed; null when it did not.
+	// Which types could not be compared, and why; null when all were.
+	Error *string
+	// Strapi's content types to which the request limits the run; null for all.
+	Types []string
+	// Rows that Strapi listed and Dealbox cannot use, such as one without a documentId. They are skipped.
+	Odd int64
+	// Stale documents that the null guard holds back: too many lost an essential value at once.
+	HeldNulls int64
+	// Dead letters that a full run left alone, because Strapi has not changed them since they died.
+	Dead int64
+	// Dead letters that a full run which an operator requested tries again.
+	DeadRetried int64
+}
+
+// One row for each content type of a run: each is compared by itself, and one that fails keeps no other from it.
+type ReconciliationType struct {
+	// The run.
+	RunID int64
+	// Strapi's content type.
+	UID string
+	// Its name in REST routes.
+	Plural string
+	// In which order the types are compared, from 0.
+	Position int32
+	// delta or full. A type whose last full comparison failed is compared in full in each run until it succeeds.
+	Kind string
+	// waiting (or under way), done or failed.
+	Status string
+	// Of a delta: documents with updatedAt from this time on are listed. Null for a full one, and when the type was not compared before.
+	Since *time.Time
+	// A full comparison of the type was done before, so a difference means that a change was missed, not that the type is new to Dealbox.
+	Baseline bool
+	// Shortly before the first request for its list.
+	StartedAt *time.Time
+	// Watermark: Strapi's clock (its Date header) at the first answer. The next delta of the type starts here, less RECONCILE_OVERLAP, if this comparison is done.
+	AnsweredAt *time.Time
+	// Row id of the last published row that was listed: after the drafts the list goes on behind it.
+	PublishedUpto int64
+	// Documents that Strapi listed.
+	Listed int64
+	// Rows that Dealbox cannot use and skipped. With one of them no deletion is concluded.
+	Odd int64
+	// Row ids of the first twenty of them; 0 where even that cannot be read.
+	OddRows []int64
+	// What is wrong with the first of them.
+	OddReason *string
+	// Documents with two published rows in one locale.
+	Twins int64
+	// Why documents differ, with how many: see reconciliation_difference.cause.
+	Causes []byte
+	// When it was done or failed; null before.
+	FinishedAt *time.Time
+	// Why it failed; null when it did not.
 	Error *string
 }
 

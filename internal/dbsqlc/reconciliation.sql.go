@@ -8,37 +8,47 @@ package dbsqlc
 import (
 	"context"
 	"time"
-
-	"github.com/shopspring/decimal"
 )
 
-const entityDead = `-- name: EntityDead :many
-SELECT document_id, locale, dead_at FROM entity_sync
-WHERE uid = $1 AND document_id = ANY ($2::text[]) AND state = 'dead'
+const entityDeadCount = `-- name: EntityDeadCount :one
+SELECT count(*) FROM entity_sync WHERE uid = $1 AND state = 'dead'
 `
 
-type EntityDeadParams struct {
-	UID         string
-	DocumentIds []string
+func (q *Queries) EntityDeadCount(ctx context.Context, db DBTX, uid string) (int64, error) {
+	row := db.QueryRow(ctx, entityDeadCount, uid)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
 }
 
-type EntityDeadRow struct {
+const entityDeadTake = `-- name: EntityDeadTake :many
+SELECT document_id, locale FROM entity_sync
+WHERE uid = $1 AND state = 'dead' AND coalesce(dead_at < $2::timestamptz, true)
+ORDER BY document_id, locale LIMIT $3
+`
+
+type EntityDeadTakeParams struct {
+	UID     string
+	Before  time.Time
+	MaxRows int32
+}
+
+type EntityDeadTakeRow struct {
 	DocumentID string
 	Locale     string
-	DeadAt     *time.Time
 }
 
-// Which of the documents are dead letters, and since when.
-func (q *Queries) EntityDead(ctx context.Context, db DBTX, arg EntityDeadParams) ([]EntityDeadRow, error) {
-	rows, err := db.Query(ctx, entityDead, arg.UID, arg.DocumentIds)
+// Dead letters of a type that died before a moment.
+func (q *Queries) EntityDeadTake(ctx context.Context, db DBTX, arg EntityDeadTakeParams) ([]EntityDeadTakeRow, error) {
+	rows, err := db.Query(ctx, entityDeadTake, arg.UID, arg.Before, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []EntityDeadRow
+	var items []EntityDeadTakeRow
 	for rows.Next() {
-		var i EntityDeadRow
-		if err := rows.Scan(&i.DocumentID, &i.Locale, &i.DeadAt); err != nil {
+		var i EntityDeadTakeRow
+		if err := rows.Scan(&i.DocumentID, &i.Locale); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -242,24 +252,28 @@ func (q *Queries) GuardVerified(ctx context.Context, db DBTX, arg GuardVerifiedP
 
 const reconciliationAdvance = `-- name: ReconciliationAdvance :execrows
 UPDATE reconciliation_run SET
-    stage = $1, cursor = $2, answered_at = coalesce(answered_at, $3),
-    expected = expected + $4, listed = listed + $5, missing = missing + $6, stale = stale + $7,
-    ghosts = ghosts + $8, held = held + $9, enqueued = enqueued + $10,
-    lease_until = clock_timestamp() + make_interval(secs => $11::float8)
-WHERE id = $12 AND status = 'running' AND generation = $13
+    stage = $1, cursor = $2,
+    expected = expected + $3, listed = listed + $4, odd = odd + $5, missing = missing + $6, stale = stale + $7,
+    ghosts = ghosts + $8, held = held + $9, held_nulls = held_nulls + $10, enqueued = enqueued + $11,
+    dead = dead + $12, dead_retried = dead_retried + $13,
+    lease_until = clock_timestamp() + make_interval(secs => $14::float8)
+WHERE id = $15 AND status = 'running' AND generation = $16
 `
 
 type ReconciliationAdvanceParams struct {
 	Stage        int32
 	Cursor       string
-	AnsweredAt   *time.Time
 	Expected     int64
 	Listed       int64
+	Odd          int64
 	Missing      int64
 	Stale        int64
 	Ghosts       int64
 	Held         int64
+	HeldNulls    int64
 	Enqueued     int64
+	Dead         int64
+	DeadRetried  int64
 	LeaseSeconds float64
 	ID           int64
 	Generation   int64
@@ -270,14 +284,17 @@ func (q *Queries) ReconciliationAdvance(ctx context.Context, db DBTX, arg Reconc
 	result, err := db.Exec(ctx, reconciliationAdvance,
 		arg.Stage,
 		arg.Cursor,
-		arg.AnsweredAt,
 		arg.Expected,
 		arg.Listed,
+		arg.Odd,
 		arg.Missing,
 		arg.Stale,
 		arg.Ghosts,
 		arg.Held,
+		arg.HeldNulls,
 		arg.Enqueued,
+		arg.Dead,
+		arg.DeadRetried,
 		arg.LeaseSeconds,
 		arg.ID,
 		arg.Generation,
@@ -293,7 +310,7 @@ SELECT EXISTS (SELECT FROM reconciliation_run r WHERE r.status IN ('waiting', 'r
        coalesce((SELECT extract(epoch FROM clock_timestamp() - max(r.finished_at)) FROM reconciliation_run r
                  WHERE r.finished_at IS NOT NULL), 'Infinity')::float8 AS try_age,
        coalesce((SELECT extract(epoch FROM clock_timestamp() - max(r.finished_at)) FROM reconciliation_run r
-                 WHERE r.kind = 'full' AND r.status = 'done'), 'Infinity')::float8 AS full_age
+                 WHERE r.kind = 'full' AND r.status IN ('done', 'partial') AND r.types IS NULL), 'Infinity')::float8 AS full_age
 `
 
 type ReconciliationAgesRow struct {
@@ -303,7 +320,8 @@ type ReconciliationAgesRow struct {
 }
 
 // Decides whether a run is due. A run that failed is tried again after the short
-// interval, so try_age is of any outcome. Ages are in seconds, Infinity for never.
+// interval, so try_age is of any outcome. Ages are in seconds, Infinity for never. A type
+// that failed in a full run is compared in full again by the deltas that follow.
 func (q *Queries) ReconciliationAges(ctx context.Context, db DBTX) (ReconciliationAgesRow, error) {
 	row := db.QueryRow(ctx, reconciliationAges)
 	var i ReconciliationAgesRow
@@ -311,72 +329,30 @@ func (q *Queries) ReconciliationAges(ctx context.Context, db DBTX) (Reconciliati
 	return i, err
 }
 
-const reconciliationBillings = `-- name: ReconciliationBillings :many
-SELECT uid, document_id, locale, strapi_id, billing_id, deal_uid, deal_document_id, amount, currency,
-       status, invoice_date, collected_date, recognition_month, strapi_created_at, strapi_updated_at, published_at
-FROM billing WHERE uid = $1 AND document_id = ANY ($2::text[]) AND deleted_at IS NULL
+const reconciliationChunkEnd = `-- name: ReconciliationChunkEnd :one
+SELECT coalesce((SELECT s.document_id FROM reconciliation_staged s
+                 WHERE s.run_id = $1 AND s.uid = $2 AND s.document_id > $3::text
+                 ORDER BY s.document_id OFFSET $4 LIMIT 1), '')::text AS upto
 `
 
-type ReconciliationBillingsParams struct {
-	UID         string
-	DocumentIds []string
+type ReconciliationChunkEndParams struct {
+	RunID int64
+	UID   string
+	After string
+	Size  int32
 }
 
-type ReconciliationBillingsRow struct {
-	UID              string
-	DocumentID       string
-	Locale           string
-	StrapiID         *int64
-	BillingID        *string
-	DealUID          *string
-	DealDocumentID   *string
-	Amount           decimal.NullDecimal
-	Currency         *string
-	Status           *string
-	InvoiceDate      *time.Time
-	CollectedDate    *time.Time
-	RecognitionMonth *time.Time
-	StrapiCreatedAt  *time.Time
-	StrapiUpdatedAt  *time.Time
-	PublishedAt      *time.Time
-}
-
-// The same in the columns of BillingUpsert.
-func (q *Queries) ReconciliationBillings(ctx context.Context, db DBTX, arg ReconciliationBillingsParams) ([]ReconciliationBillingsRow, error) {
-	rows, err := db.Query(ctx, reconciliationBillings, arg.UID, arg.DocumentIds)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []ReconciliationBillingsRow
-	for rows.Next() {
-		var i ReconciliationBillingsRow
-		if err := rows.Scan(
-			&i.UID,
-			&i.DocumentID,
-			&i.Locale,
-			&i.StrapiID,
-			&i.BillingID,
-			&i.DealUID,
-			&i.DealDocumentID,
-			&i.Amount,
-			&i.Currency,
-			&i.Status,
-			&i.InvoiceDate,
-			&i.CollectedDate,
-			&i.RecognitionMonth,
-			&i.StrapiCreatedAt,
-			&i.StrapiUpdatedAt,
-			&i.PublishedAt,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
+// The documentId with which the next part of a comparison ends; empty when it is the last one.
+func (q *Queries) ReconciliationChunkEnd(ctx context.Context, db DBTX, arg ReconciliationChunkEndParams) (string, error) {
+	row := db.QueryRow(ctx, reconciliationChunkEnd,
+		arg.RunID,
+		arg.UID,
+		arg.After,
+		arg.Size,
+	)
+	var upto string
+	err := row.Scan(&upto)
+	return upto, err
 }
 
 const reconciliationClaim = `-- name: ReconciliationClaim :one
@@ -385,31 +361,23 @@ UPDATE reconciliation_run r SET
     lease_until = clock_timestamp() + make_interval(secs => $2::float8),
     started_at = coalesce(r.started_at, clock_timestamp()),
     baseline = CASE WHEN r.started_at IS NULL
-                    THEN EXISTS (SELECT FROM reconciliation_run b WHERE b.kind = 'full' AND b.status = 'done')
-                    ELSE r.baseline END,
-    since = CASE WHEN r.started_at IS NULL AND r.kind = 'delta'
-                 THEN (SELECT max(least(b.answered_at, b.started_at)) FROM reconciliation_run b
-                       WHERE b.status = 'done' AND b.answered_at IS NOT NULL)
-                      - make_interval(secs => $3::float8)
-                 ELSE r.since END
+                    THEN EXISTS (SELECT FROM reconciliation_run b WHERE b.kind = 'full' AND b.status IN ('done', 'partial'))
+                    ELSE r.baseline END
 WHERE r.id = (SELECT c.id FROM reconciliation_run c WHERE c.status IN ('running', 'waiting')
               ORDER BY c.status = 'running' DESC, c.kind = 'full' DESC, c.id LIMIT 1)
   AND (r.status = 'waiting' OR r.status = 'running' AND r.lease_until < clock_timestamp())
-RETURNING id, kind, trigger, actor, status, allow_deletes, requested_at, started_at, finished_at, generation, holder, lease_until, stage, cursor, since, answered_at, baseline, expected, listed, missing, stale, ghosts, held, enqueued, lost_webhooks, error
+RETURNING id, kind, trigger, actor, status, allow_deletes, requested_at, started_at, finished_at, generation, holder, lease_until, stage, cursor, baseline, expected, listed, missing, stale, ghosts, held, enqueued, lost_webhooks, error, types, odd, held_nulls, dead, dead_retried
 `
 
 type ReconciliationClaimParams struct {
-	Holder         string
-	LeaseSeconds   float64
-	OverlapSeconds float64
+	Holder       string
+	LeaseSeconds float64
 }
 
 // Takes the run that is under way, if its runner's lease has ended, else the oldest one
-// that waits, a full one first. No row: there is none, or another runner has it. A delta
-// begins where a run before it began, by the clock that is behind: a Date in the future
-// would leave every delta empty until then.
+// that waits, a full one first. No row: there is none, or another runner has it.
 func (q *Queries) ReconciliationClaim(ctx context.Context, db DBTX, arg ReconciliationClaimParams) (ReconciliationRun, error) {
-	row := db.QueryRow(ctx, reconciliationClaim, arg.Holder, arg.LeaseSeconds, arg.OverlapSeconds)
+	row := db.QueryRow(ctx, reconciliationClaim, arg.Holder, arg.LeaseSeconds)
 	var i ReconciliationRun
 	err := row.Scan(
 		&i.ID,
@@ -426,8 +394,6 @@ func (q *Queries) ReconciliationClaim(ctx context.Context, db DBTX, arg Reconcil
 		&i.LeaseUntil,
 		&i.Stage,
 		&i.Cursor,
-		&i.Since,
-		&i.AnsweredAt,
 		&i.Baseline,
 		&i.Expected,
 		&i.Listed,
@@ -438,83 +404,132 @@ func (q *Queries) ReconciliationClaim(ctx context.Context, db DBTX, arg Reconcil
 		&i.Enqueued,
 		&i.LostWebhooks,
 		&i.Error,
+		&i.Types,
+		&i.Odd,
+		&i.HeldNulls,
+		&i.Dead,
+		&i.DeadRetried,
 	)
 	return i, err
 }
 
-const reconciliationDeals = `-- name: ReconciliationDeals :many
-SELECT uid, document_id, locale, strapi_id, deal_id, name, deal_value, currency, status, stage,
-       probability, confidence_override, expected_close_date, recognition_start_month, recognition_end_month, owner,
-       strapi_created_at, strapi_updated_at, published_at
-FROM deal WHERE uid = $1 AND document_id = ANY ($2::text[]) AND deleted_at IS NULL
+const reconciliationCompare = `-- name: ReconciliationCompare :one
+WITH candidate AS (
+    SELECT w.document_id, w.locale, w.version, w.row_id, w.staged_at, w.attributes,
+           (w.attributes->>'strapi_updated_at')::timestamptz AS updated_at
+    FROM (SELECT s.run_id, s.uid, s.document_id, s.locale, s.version, s.row_id, s.staged_at, s.repeated, s.requested, s.attributes, bool_or(s.requested) OVER document AS was_requested,
+                 bool_or(s.version = 'published') OVER document AS has_published,
+                 bool_or((s.attributes->>'published_at')::timestamptz >= $1::timestamptz)
+                     OVER (PARTITION BY s.document_id, s.locale, s.version ORDER BY s.row_id
+                           ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING) AS replaced
+          FROM reconciliation_staged s
+          WHERE s.run_id = $2 AND s.uid = $3 AND s.document_id > $4::text AND s.document_id <= $5::text
+          WINDOW document AS (PARTITION BY s.document_id, s.locale)) w
+    WHERE NOT w.was_requested AND w.has_published = (w.version = 'published') AND w.replaced IS NOT TRUE
+), compared AS (
+    SELECT DISTINCT ON (c.document_id, c.locale) c.document_id, c.locale, c.version, c.row_id, c.staged_at, c.attributes, c.updated_at, d.uid AS deal, b.uid AS billing,
+           coalesce(d.strapi_updated_at, b.strapi_updated_at) AS before_updated_at,
+           coalesce(d.published_at, b.published_at) AS before_published_at,
+           CASE WHEN d.uid IS NULL AND b.uid IS NULL THEN false
+                WHEN $6::boolean AND c.version = 'draft' AND coalesce(d.published_at, b.published_at) IS NOT NULL THEN true
+                WHEN c.attributes IS NULL THEN false
+                WHEN d.uid IS NOT NULL THEN jsonb_populate_record(d, c.attributes) IS NOT DISTINCT FROM d
+                ELSE jsonb_populate_record(b, c.attributes) IS NOT DISTINCT FROM b END AS same
+    FROM candidate c
+    LEFT JOIN deal d ON d.uid = $3 AND d.document_id = c.document_id AND d.locale = c.locale AND d.deleted_at IS NULL
+    LEFT JOIN billing b ON b.uid = $3 AND b.document_id = c.document_id AND b.locale = c.locale AND b.deleted_at IS NULL
+    ORDER BY c.document_id, c.locale, same DESC, c.row_id
+), differing AS (
+    SELECT x.document_id, x.locale, x.version, x.row_id, x.staged_at, x.attributes, x.updated_at, x.deal, x.billing, x.before_updated_at, x.before_published_at, x.same, coalesce(e.done_seq < e.want_seq, false) AS waits, changed.changed_at,
+           coalesce((SELECT to_jsonb(d) FROM deal d WHERE d.uid = x.deal AND d.document_id = x.document_id AND d.locale = x.locale),
+                    (SELECT to_jsonb(b) FROM billing b WHERE b.uid = x.billing AND b.document_id = x.document_id AND b.locale = x.locale)) AS before,
+           coalesce((SELECT to_jsonb(jsonb_populate_record(d, x.attributes)) FROM deal d
+                     WHERE d.uid = x.deal AND d.document_id = x.document_id AND d.locale = x.locale),
+                    (SELECT to_jsonb(jsonb_populate_record(b, x.attributes)) FROM billing b
+                     WHERE b.uid = x.billing AND b.document_id = x.document_id AND b.locale = x.locale)) AS after
+    FROM compared x
+    LEFT JOIN entity_sync e ON e.uid = $3 AND e.document_id = x.document_id AND e.locale = x.locale
+    LEFT JOIN LATERAL (SELECT max(c.changed_at) AS changed_at FROM mirror_change c
+                       WHERE c.uid = $3 AND c.document_id = x.document_id AND c.locale = x.locale) changed ON true
+    WHERE NOT x.same
+      AND coalesce(changed.changed_at <= x.staged_at + make_interval(secs => $7::float8), true)
+      AND NOT (coalesce(e.state, '') = 'dead'
+               AND coalesce(e.dead_at IS NOT NULL AND x.updated_at + make_interval(secs => $8::float8) <= e.dead_at, true))
+), explained AS (
+    SELECT f.document_id, f.locale, f.version, f.row_id, f.staged_at, f.attributes, f.updated_at, f.deal, f.billing, f.before_updated_at, f.before_published_at, f.same, f.waits, f.changed_at, f.before, f.after, CASE WHEN f.before IS NULL THEN 'missing' ELSE 'stale' END AS kind,
+           ARRAY(SELECT a.key FROM jsonb_each(f.after) a WHERE a.value IS DISTINCT FROM f.before->a.key ORDER BY a.key) AS columns,
+           ARRAY(SELECT k.name FROM unnest($9::text[]) k (name)
+                 WHERE f.before->>k.name <> '' AND f.before->k.name <> '0' AND (coalesce(f.after->>k.name, '') = '' OR f.after->k.name = '0')
+                 ORDER BY k.name) AS emptied,
+           CASE WHEN f.changed_at > f.staged_at THEN 'meanwhile'
+                WHEN f.before IS NULL AND (
+                    EXISTS (SELECT FROM deal d WHERE d.uid = $3 AND d.document_id = f.document_id
+                            AND (d.locale = '') <> (f.locale = '') AND d.deleted_at IS NULL)
+                    OR EXISTS (SELECT FROM billing b WHERE b.uid = $3 AND b.document_id = f.document_id
+                               AND (b.locale = '') <> (f.locale = '') AND b.deleted_at IS NULL)) THEN 'schema'
+                WHEN f.updated_at < f.before_updated_at - interval '1 second' THEN 'restored'
+                WHEN f.before IS NOT NULL AND f.updated_at = f.before_updated_at AND f.version = 'published'
+                     AND (f.attributes->>'published_at')::timestamptz = f.before_published_at THEN 'silent'
+                WHEN f.before IS NOT NULL AND f.updated_at = f.before_updated_at AND f.version = 'draft'
+                     AND f.before_published_at IS NULL THEN 'silent'
+                ELSE 'change' END AS cause
+    FROM differing f
+), kept AS (
+    INSERT INTO reconciliation_difference (run_id, uid, document_id, locale, kind, listed_at, enqueued, lost, cause, columns, emptied)
+    SELECT $2, $3, e.document_id, e.locale, e.kind, e.staged_at, false,
+           CASE WHEN NOT $10::boolean OR e.waits OR e.cause <> 'change' THEN false END, e.cause, e.columns, e.emptied
+    FROM explained e ORDER BY e.document_id, e.locale
+    RETURNING kind
+)
+SELECT count(*) FILTER (WHERE kind = 'missing') AS missing, count(*) FILTER (WHERE kind = 'stale') AS stale FROM kept
 `
 
-type ReconciliationDealsParams struct {
-	UID         string
-	DocumentIds []string
+type ReconciliationCompareParams struct {
+	Began            time.Time
+	RunID            int64
+	UID              string
+	After            string
+	Upto             string
+	IsDelta          bool
+	AttemptSeconds   float64
+	DeadSlackSeconds float64
+	Essential        []string
+	Baseline         bool
 }
 
-type ReconciliationDealsRow struct {
-	UID                   string
-	DocumentID            string
-	Locale                string
-	StrapiID              *int64
-	DealID                *string
-	Name                  *string
-	DealValue             decimal.NullDecimal
-	Currency              *string
-	Status                *string
-	Stage                 *string
-	Probability           decimal.NullDecimal
-	ConfidenceOverride    decimal.NullDecimal
-	ExpectedCloseDate     *time.Time
-	RecognitionStartMonth *time.Time
-	RecognitionEndMonth   *time.Time
-	Owner                 *string
-	StrapiCreatedAt       *time.Time
-	StrapiUpdatedAt       *time.Time
-	PublishedAt           *time.Time
+type ReconciliationCompareRow struct {
+	Missing int64
+	Stale   int64
 }
 
-// The mirror's live rows of the given documents, in the columns of DealUpsert.
-func (q *Queries) ReconciliationDeals(ctx context.Context, db DBTX, arg ReconciliationDealsParams) ([]ReconciliationDealsRow, error) {
-	rows, err := db.Query(ctx, reconciliationDeals, arg.UID, arg.DocumentIds)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []ReconciliationDealsRow
-	for rows.Next() {
-		var i ReconciliationDealsRow
-		if err := rows.Scan(
-			&i.UID,
-			&i.DocumentID,
-			&i.Locale,
-			&i.StrapiID,
-			&i.DealID,
-			&i.Name,
-			&i.DealValue,
-			&i.Currency,
-			&i.Status,
-			&i.Stage,
-			&i.Probability,
-			&i.ConfidenceOverride,
-			&i.ExpectedCloseDate,
-			&i.RecognitionStartMonth,
-			&i.RecognitionEndMonth,
-			&i.Owner,
-			&i.StrapiCreatedAt,
-			&i.StrapiUpdatedAt,
-			&i.PublishedAt,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
+// Window functions and not joins of the staged rows with themselves: the table grows and
+// shrinks too fast for statistics, and Postgres would join it as if it had one row.
+// Finds the documents between two documentIds that Strapi listed otherwise than the mirror
+// has them. The published version counts; where there is none, the draft. A document with
+// several rows in one version is one: if it was published while the list was read (@began),
+// the newest row counts. Else it is published twice, and the mirror may equal either, because
+// which one Strapi answers for the document is Strapi's to say, and not in its documentation.
+// In a delta a draft says nothing about its published version, which may be older.
+// Left out is what a sync has written that began after the row was listed (an attempt takes
+// @attempt_seconds at most), and a dead letter that nobody has corrected since: it would only
+// fail again. Its updatedAt counts from @dead_slack_seconds before its death: a correction can
+// fall into the last attempt, and Strapi's clock can be behind.
+func (q *Queries) ReconciliationCompare(ctx context.Context, db DBTX, arg ReconciliationCompareParams) (ReconciliationCompareRow, error) {
+	row := db.QueryRow(ctx, reconciliationCompare,
+		arg.Began,
+		arg.RunID,
+		arg.UID,
+		arg.After,
+		arg.Upto,
+		arg.IsDelta,
+		arg.AttemptSeconds,
+		arg.DeadSlackSeconds,
+		arg.Essential,
+		arg.Baseline,
+	)
+	var i ReconciliationCompareRow
+	err := row.Scan(&i.Missing, &i.Stale)
+	return i, err
 }
 
 const reconciliationDecideLost = `-- name: ReconciliationDecideLost :many
@@ -522,8 +537,8 @@ WITH decided AS (
     UPDATE reconciliation_difference d SET lost = NOT EXISTS (
         SELECT FROM inbox_event e
         WHERE e.uid = d.uid AND e.document_id = d.document_id AND e.seq IS NOT NULL
-          AND e.received_on >= (d.found_at AT TIME ZONE 'UTC')::date - 1
-          AND e.received_at > d.found_at - interval '90 seconds')
+          AND e.received_on >= (coalesce(d.listed_at, d.found_at) AT TIME ZONE 'UTC')::date - 1
+          AND e.received_at > coalesce(d.listed_at, d.found_at) - interval '90 seconds')
     WHERE d.lost IS NULL AND d.found_at < clock_timestamp() - interval '60 seconds'
     RETURNING d.run_id, d.uid, d.document_id, d.lost
 ), counted AS (
@@ -564,33 +579,51 @@ func (q *Queries) ReconciliationDecideLost(ctx context.Context, db DBTX) ([]Reco
 	return items, nil
 }
 
-const reconciliationDifferenceInsert = `-- name: ReconciliationDifferenceInsert :exec
-INSERT INTO reconciliation_difference (run_id, uid, document_id, locale, kind, enqueued, lost)
-SELECT $1, k.uid, k.document_id, k.locale, k.kind, true,
-       CASE WHEN EXISTS (SELECT FROM entity_sync s WHERE s.uid = k.uid AND s.document_id = k.document_id
-                         AND s.locale = k.locale AND s.done_seq < s.want_seq) THEN false END
-FROM (SELECT unnest($2::text[]) AS uid, unnest($3::text[]) AS document_id,
-             unnest($4::text[]) AS locale, unnest($5::text[]) AS kind) k
+const reconciliationEmptied = `-- name: ReconciliationEmptied :many
+SELECT k.name::text AS name, count(*) AS documents, count(*) FILTER (WHERE d.cause = 'restored') AS restored,
+       ((array_agg(d.document_id ORDER BY d.id))[1:5])::text[] AS examples
+FROM reconciliation_difference d CROSS JOIN LATERAL unnest(d.emptied) k (name)
+WHERE d.run_id = $1 AND d.uid = $2 AND NOT d.enqueued
+GROUP BY k.name ORDER BY documents DESC, k.name
 `
 
-type ReconciliationDifferenceInsertParams struct {
-	RunID       int64
-	Uids        []string
-	DocumentIds []string
-	Locales     []string
-	Kinds       []string
+type ReconciliationEmptiedParams struct {
+	RunID int64
+	UID   string
 }
 
-// A difference of a document whose sync is pending, or that failed, is no lost webhook.
-func (q *Queries) ReconciliationDifferenceInsert(ctx context.Context, db DBTX, arg ReconciliationDifferenceInsertParams) error {
-	_, err := db.Exec(ctx, reconciliationDifferenceInsert,
-		arg.RunID,
-		arg.Uids,
-		arg.DocumentIds,
-		arg.Locales,
-		arg.Kinds,
-	)
-	return err
+type ReconciliationEmptiedRow struct {
+	Name      string
+	Documents int64
+	Restored  int64
+	Examples  []string
+}
+
+// How many live documents lost each essential value in this run, most first. restored counts
+// those whose updatedAt went back.
+func (q *Queries) ReconciliationEmptied(ctx context.Context, db DBTX, arg ReconciliationEmptiedParams) ([]ReconciliationEmptiedRow, error) {
+	rows, err := db.Query(ctx, reconciliationEmptied, arg.RunID, arg.UID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ReconciliationEmptiedRow
+	for rows.Next() {
+		var i ReconciliationEmptiedRow
+		if err := rows.Scan(
+			&i.Name,
+			&i.Documents,
+			&i.Restored,
+			&i.Examples,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const reconciliationEndLease = `-- name: ReconciliationEndLease :exec
@@ -609,33 +642,92 @@ func (q *Queries) ReconciliationEndLease(ctx context.Context, db DBTX, arg Recon
 	return err
 }
 
-const reconciliationFinish = `-- name: ReconciliationFinish :execrows
-UPDATE reconciliation_run SET status = $1, error = $2, finished_at = clock_timestamp()
-WHERE id = $3 AND status = 'running' AND generation = $4
+const reconciliationExplain = `-- name: ReconciliationExplain :one
+WITH many AS (
+    SELECT d.columns FROM reconciliation_difference d
+    WHERE d.run_id = $1 AND d.uid = $2 AND d.kind = 'stale' AND d.cause = 'silent'
+    GROUP BY d.columns HAVING count(*) > $3
+), restored AS (
+    SELECT count(*) > $3 AS many FROM reconciliation_difference d
+    WHERE d.run_id = $1 AND d.uid = $2 AND d.cause = 'restored'
+), renamed AS (
+    UPDATE reconciliation_difference d SET lost = false,
+        cause = CASE WHEN d.cause = 'silent' THEN 'schema' ELSE 'restored' END
+    FROM restored r
+    WHERE d.run_id = $1 AND d.uid = $2
+      AND (d.kind = 'stale' AND d.cause = 'silent' AND d.columns IN (SELECT m.columns FROM many m)
+           OR r.many AND d.kind IN ('missing', 'ghost') AND d.cause = 'change')
+    RETURNING d.id, d.cause
+), causes AS (
+    SELECT coalesce(n.cause, d.cause) AS cause, count(*) AS documents, min(d.document_id) AS example
+    FROM reconciliation_difference d LEFT JOIN renamed n ON n.id = d.id
+    WHERE d.run_id = $1 AND d.uid = $2 GROUP BY 1
+), noted AS (
+    UPDATE reconciliation_type SET causes = (SELECT coalesce(jsonb_object_agg(c.cause, c.documents), '{}') FROM causes c)
+    WHERE run_id = $1 AND uid = $2
+)
+SELECT coalesce(sum(c.documents) FILTER (WHERE c.cause = 'restored'), 0)::bigint AS restored,
+       coalesce(sum(c.documents) FILTER (WHERE c.cause = 'schema'), 0)::bigint AS schema,
+       coalesce((SELECT array_to_string(m.columns, ', ') FROM many m LIMIT 1), '')::text AS columns,
+       coalesce(min(c.example) FILTER (WHERE c.cause IN ('restored', 'schema')), '')::text AS example
+FROM causes c
+`
+
+type ReconciliationExplainParams struct {
+	RunID int64
+	UID   string
+	Most  interface{}
+}
+
+type ReconciliationExplainRow struct {
+	Restored int64
+	Schema   int64
+	Columns  string
+	Example  string
+}
+
+// Names what only many documents together show. Silent differences in just the same columns
+// are a change of the schema or of a setting. Where many documents are restored, those that
+// appear and vanish are, too. Returns how many there are of each, and an example of the columns.
+func (q *Queries) ReconciliationExplain(ctx context.Context, db DBTX, arg ReconciliationExplainParams) (ReconciliationExplainRow, error) {
+	row := db.QueryRow(ctx, reconciliationExplain, arg.RunID, arg.UID, arg.Most)
+	var i ReconciliationExplainRow
+	err := row.Scan(
+		&i.Restored,
+		&i.Schema,
+		&i.Columns,
+		&i.Example,
+	)
+	return i, err
+}
+
+const reconciliationFinish = `-- name: ReconciliationFinish :one
+UPDATE reconciliation_run r SET
+    status = CASE WHEN n.failed = 0 AND $1::text IS NULL THEN 'done' WHEN n.done > 0 THEN 'partial' ELSE 'failed' END,
+    error = coalesce(n.errors, $1::text), finished_at = clock_timestamp()
+FROM (SELECT count(*) FILTER (WHERE t.status = 'failed') AS failed, count(*) FILTER (WHERE t.status = 'done') AS done,
+             string_agg(t.plural || ': ' || t.error, '; ' ORDER BY t.position) AS errors
+      FROM reconciliation_type t WHERE t.run_id = $2) n
+WHERE r.id = $2 AND r.status = 'running' AND r.generation = $3
+RETURNING r.status
 `
 
 type ReconciliationFinishParams struct {
-	Status     string
 	Error      *string
 	ID         int64
 	Generation int64
 }
 
-func (q *Queries) ReconciliationFinish(ctx context.Context, db DBTX, arg ReconciliationFinishParams) (int64, error) {
-	result, err := db.Exec(ctx, reconciliationFinish,
-		arg.Status,
-		arg.Error,
-		arg.ID,
-		arg.Generation,
-	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+// Ends a run as its types ended. No row: another runner has taken over.
+func (q *Queries) ReconciliationFinish(ctx context.Context, db DBTX, arg ReconciliationFinishParams) (string, error) {
+	row := db.QueryRow(ctx, reconciliationFinish, arg.Error, arg.ID, arg.Generation)
+	var status string
+	err := row.Scan(&status)
+	return status, err
 }
 
 const reconciliationGet = `-- name: ReconciliationGet :one
-SELECT id, kind, trigger, actor, status, allow_deletes, requested_at, started_at, finished_at, generation, holder, lease_until, stage, cursor, since, answered_at, baseline, expected, listed, missing, stale, ghosts, held, enqueued, lost_webhooks, error FROM reconciliation_run WHERE id = $1
+SELECT id, kind, trigger, actor, status, allow_deletes, requested_at, started_at, finished_at, generation, holder, lease_until, stage, cursor, baseline, expected, listed, missing, stale, ghosts, held, enqueued, lost_webhooks, error, types, odd, held_nulls, dead, dead_retried FROM reconciliation_run WHERE id = $1
 `
 
 func (q *Queries) ReconciliationGet(ctx context.Context, db DBTX, id int64) (ReconciliationRun, error) {
@@ -656,8 +748,6 @@ func (q *Queries) ReconciliationGet(ctx context.Context, db DBTX, id int64) (Rec
 		&i.LeaseUntil,
 		&i.Stage,
 		&i.Cursor,
-		&i.Since,
-		&i.AnsweredAt,
 		&i.Baseline,
 		&i.Expected,
 		&i.Listed,
@@ -668,6 +758,11 @@ func (q *Queries) ReconciliationGet(ctx context.Context, db DBTX, id int64) (Rec
 		&i.Enqueued,
 		&i.LostWebhooks,
 		&i.Error,
+		&i.Types,
+		&i.Odd,
+		&i.HeldNulls,
+		&i.Dead,
+		&i.DeadRetried,
 	)
 	return i, err
 }
@@ -677,7 +772,6 @@ SELECT count(*) FILTER (WHERE NOT g.enqueued) AS waiting,
        count(*) FILTER (WHERE NOT g.enqueued AND NOT EXISTS (
            SELECT FROM inbox_event e WHERE e.uid = g.uid AND e.document_id = g.document_id
            AND e.locale = g.locale AND e.seq IS NOT NULL AND e.event = 'entry.delete')) AS unverified,
-       coalesce(bool_or(g.enqueued), false)::boolean AS begun,
        (coalesce((array_agg(g.document_id ORDER BY g.id))[1:5], '{}'))::text[] AS examples
 FROM reconciliation_difference g WHERE g.run_id = $1 AND g.uid = $2 AND g.kind = 'ghost'
 `
@@ -690,71 +784,62 @@ type ReconciliationGhostCountParams struct {
 type ReconciliationGhostCountRow struct {
 	Waiting    int64
 	Unverified int64
-	Begun      bool
 	Examples   []string
 }
 
-// Ghosts of a type in this run: all that wait, those that no verified entry.delete names,
-// and whether some were handed on already.
+// Ghosts of a type in this run: all that wait, and those that no verified entry.delete names.
 func (q *Queries) ReconciliationGhostCount(ctx context.Context, db DBTX, arg ReconciliationGhostCountParams) (ReconciliationGhostCountRow, error) {
 	row := db.QueryRow(ctx, reconciliationGhostCount, arg.RunID, arg.UID)
 	var i ReconciliationGhostCountRow
-	err := row.Scan(
-		&i.Waiting,
-		&i.Unverified,
-		&i.Begun,
-		&i.Examples,
-	)
+	err := row.Scan(&i.Waiting, &i.Unverified, &i.Examples)
 	return i, err
 }
 
 const reconciliationGhostInsert = `-- name: ReconciliationGhostInsert :execrows
-INSERT INTO reconciliation_difference (run_id, uid, document_id, locale, kind, enqueued, lost)
-SELECT $1, m.uid, m.document_id, m.locale, 'ghost', false,
-       CASE WHEN NOT $2::boolean OR EXISTS (
+INSERT INTO reconciliation_difference (run_id, uid, document_id, locale, kind, listed_at, enqueued, lost, cause)
+SELECT $1, m.uid, m.document_id, m.locale, 'ghost', t.started_at, false,
+       CASE WHEN NOT t.baseline OR EXISTS (
            SELECT FROM entity_sync s WHERE s.uid = m.uid AND s.document_id = m.document_id
-           AND s.locale = m.locale AND s.done_seq < s.want_seq) THEN false END
-FROM (SELECT d.uid, d.document_id, d.locale FROM deal d WHERE d.uid = $3 AND d.deleted_at IS NULL
-          AND d.document_id > $4::text AND d.document_id <= $5::text
-      UNION ALL
-      SELECT b.uid, b.document_id, b.locale FROM billing b WHERE b.uid = $3 AND b.deleted_at IS NULL
-          AND b.document_id > $4::text AND b.document_id <= $5::text) m
-WHERE NOT EXISTS (
-    SELECT FROM (SELECT unnest($6::text[]) AS document_id, unnest($7::text[]) AS locale) l
-    WHERE l.document_id = m.document_id AND (l.locale = m.locale OR (l.locale = '') <> (m.locale = '')))
+           AND s.locale = m.locale AND s.done_seq < s.want_seq) THEN false END, 'change'
+FROM (SELECT $2::text AS uid, u.document_id, u.locale, u.listed, bool_or(u.listed) OVER (PARTITION BY u.document_id, u.locale) AS same_key,
+             bool_or(u.listed AND u.locale = '') OVER document AS without_locale,
+             bool_or(u.listed AND u.locale <> '') OVER document AS with_locale
+      FROM (SELECT d.document_id, d.locale, false AS listed FROM deal d WHERE d.uid = $2 AND d.deleted_at IS NULL
+                AND d.document_id > $3::text AND d.document_id <= $4::text
+            UNION ALL
+            SELECT b.document_id, b.locale, false FROM billing b WHERE b.uid = $2 AND b.deleted_at IS NULL
+                AND b.document_id > $3::text AND b.document_id <= $4::text
+            UNION ALL
+            SELECT l.document_id, l.locale, true FROM reconciliation_staged l WHERE l.run_id = $1 AND l.uid = $2
+                AND l.document_id > $3::text AND l.document_id <= $4::text) u
+      WINDOW document AS (PARTITION BY u.document_id)) m
+JOIN reconciliation_type t ON t.run_id = $1 AND t.uid = $2 AND t.kind = 'full' AND t.odd = 0
+WHERE NOT m.same_key AND NOT CASE WHEN m.locale = '' THEN m.with_locale ELSE m.without_locale END
   AND NOT EXISTS (
-    SELECT FROM mirror_change c JOIN reconciliation_run r ON r.id = $1
+    SELECT FROM mirror_change c
     WHERE c.uid = m.uid AND c.document_id = m.document_id AND c.locale = m.locale AND c.kind IN ('created', 'revived')
-      AND c.changed_at > r.lease_until - make_interval(secs => $8::float8))
+      AND c.changed_at > t.started_at)
+ORDER BY m.document_id, m.locale
 `
 
 type ReconciliationGhostInsertParams struct {
-	RunID         int64
-	Baseline      bool
-	UID           string
-	After         string
-	Upto          string
-	Listed        []string
-	ListedLocales []string
-	LeaseSeconds  float64
+	RunID int64
+	UID   string
+	After string
+	Upto  string
 }
 
-// The mirror's live documents between two documentIds that Strapi does not list. They are
-// refreshed when the whole list was read, so that a run which fails requests none. Both
-// bounds are plain comparisons, so that only this part of the primary key is read. The list
-// is of all locales. A document that it shows with a locale and the mirror has without one,
-// or the other way round, is no ghost: its key changed. Nor is one that a sync brought since
-// the step before this one, which set the lease: Strapi may have made it after it made the list.
+// The mirror's live documents between two documentIds that Strapi does not list, in a list that
+// was read whole and has no odd row. Both bounds are plain comparisons, so that only this part
+// of the primary key is read. A document that Strapi lists with a locale and the mirror has
+// without one, or the other way round, is no ghost: its key changed. Nor is one that a sync has
+// brought since the list began: Strapi may have made it behind the last row that was listed.
 func (q *Queries) ReconciliationGhostInsert(ctx context.Context, db DBTX, arg ReconciliationGhostInsertParams) (int64, error) {
 	result, err := db.Exec(ctx, reconciliationGhostInsert,
 		arg.RunID,
-		arg.Baseline,
 		arg.UID,
 		arg.After,
 		arg.Upto,
-		arg.Listed,
-		arg.ListedLocales,
-		arg.LeaseSeconds,
 	)
 	if err != nil {
 		return 0, err
@@ -762,50 +847,44 @@ func (q *Queries) ReconciliationGhostInsert(ctx context.Context, db DBTX, arg Re
 	return result.RowsAffected(), nil
 }
 
-const reconciliationGhostTake = `-- name: ReconciliationGhostTake :many
-UPDATE reconciliation_difference SET enqueued = true
-WHERE id IN (SELECT g.id FROM reconciliation_difference g
-             WHERE g.run_id = $1 AND g.uid = $2 AND g.kind = 'ghost' AND NOT g.enqueued
-             ORDER BY g.id LIMIT $3)
-RETURNING document_id, locale
+const reconciliationHoldEmptied = `-- name: ReconciliationHoldEmptied :execrows
+UPDATE reconciliation_difference SET held = true
+WHERE run_id = $1 AND uid = $2 AND emptied && $3::text[] AND NOT enqueued
 `
 
-type ReconciliationGhostTakeParams struct {
+type ReconciliationHoldEmptiedParams struct {
 	RunID   int64
 	UID     string
-	MaxRows int32
+	Columns []string
 }
 
-type ReconciliationGhostTakeRow struct {
-	DocumentID string
-	Locale     string
-}
-
-// The next ghosts to refresh. The caller requests that in the same transaction.
-func (q *Queries) ReconciliationGhostTake(ctx context.Context, db DBTX, arg ReconciliationGhostTakeParams) ([]ReconciliationGhostTakeRow, error) {
-	rows, err := db.Query(ctx, reconciliationGhostTake, arg.RunID, arg.UID, arg.MaxRows)
+func (q *Queries) ReconciliationHoldEmptied(ctx context.Context, db DBTX, arg ReconciliationHoldEmptiedParams) (int64, error) {
+	result, err := db.Exec(ctx, reconciliationHoldEmptied, arg.RunID, arg.UID, arg.Columns)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	defer rows.Close()
-	var items []ReconciliationGhostTakeRow
-	for rows.Next() {
-		var i ReconciliationGhostTakeRow
-		if err := rows.Scan(&i.DocumentID, &i.Locale); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
+	return result.RowsAffected(), nil
+}
+
+const reconciliationHoldGhosts = `-- name: ReconciliationHoldGhosts :exec
+UPDATE reconciliation_difference SET held = true
+WHERE run_id = $1 AND uid = $2 AND kind = 'ghost' AND NOT enqueued
+`
+
+type ReconciliationHoldGhostsParams struct {
+	RunID int64
+	UID   string
+}
+
+func (q *Queries) ReconciliationHoldGhosts(ctx context.Context, db DBTX, arg ReconciliationHoldGhostsParams) error {
+	_, err := db.Exec(ctx, reconciliationHoldGhosts, arg.RunID, arg.UID)
+	return err
 }
 
 const reconciliationLostSinceFull = `-- name: ReconciliationLostSinceFull :one
 SELECT coalesce((SELECT (SELECT count(*) FROM reconciliation_difference d WHERE d.lost AND d.found_at >= f.started_at)
                  FROM reconciliation_run f
-                 WHERE f.kind = 'full' AND f.status = 'done' AND f.finished_at < clock_timestamp() - interval '60 seconds'
+                 WHERE f.kind = 'full' AND f.status = 'done' AND f.types IS NULL AND f.finished_at < clock_timestamp() - interval '60 seconds'
                    AND NOT EXISTS (SELECT FROM reconciliation_difference o WHERE o.run_id = f.id AND o.lost IS NULL)
                  ORDER BY f.finished_at DESC LIMIT 1), -1)::bigint AS lost
 `
@@ -820,11 +899,13 @@ func (q *Queries) ReconciliationLostSinceFull(ctx context.Context, db DBTX) (int
 }
 
 const reconciliationRequest = `-- name: ReconciliationRequest :one
-INSERT INTO reconciliation_run AS r (kind, trigger, actor, allow_deletes)
-VALUES ($1, $2, $3, $4)
+INSERT INTO reconciliation_run AS r (kind, trigger, actor, allow_deletes, types)
+VALUES ($1, $2, $3, $4, $5::text[])
 ON CONFLICT (kind) WHERE status = 'waiting' DO UPDATE SET
     allow_deletes = r.allow_deletes OR excluded.allow_deletes,
-    actor = CASE WHEN excluded.allow_deletes THEN excluded.actor ELSE r.actor END
+    actor = CASE WHEN excluded.allow_deletes OR excluded.trigger = 'demand' AND r.trigger <> 'demand' THEN excluded.actor ELSE r.actor END,
+    trigger = CASE WHEN excluded.trigger = 'demand' THEN excluded.trigger ELSE r.trigger END,
+    types = CASE WHEN r.types IS NOT NULL AND excluded.types IS NOT NULL THEN r.types || excluded.types END
 RETURNING id
 `
 
@@ -833,19 +914,101 @@ type ReconciliationRequestParams struct {
 	Trigger      string
 	Actor        string
 	AllowDeletes bool
+	Types        []string
 }
 
-// Requests a run. One that waits already is enough; it takes over a permission to delete.
+// Requests a run. One that waits already is enough; it takes over a permission to delete,
+// an operator's trigger, and the types that either of the two wants.
 func (q *Queries) ReconciliationRequest(ctx context.Context, db DBTX, arg ReconciliationRequestParams) (int64, error) {
 	row := db.QueryRow(ctx, reconciliationRequest,
 		arg.Kind,
 		arg.Trigger,
 		arg.Actor,
 		arg.AllowDeletes,
+		arg.Types,
 	)
 	var id int64
 	err := row.Scan(&id)
 	return id, err
+}
+
+const reconciliationStage = `-- name: ReconciliationStage :many
+INSERT INTO reconciliation_staged (run_id, uid, document_id, locale, version, row_id, repeated, requested, attributes)
+SELECT $1, $2, k.document_id, k.locale, $3, k.row_id,
+       row_number() OVER (PARTITION BY k.document_id, k.locale ORDER BY k.row_id) > 1
+           OR EXISTS (SELECT FROM reconciliation_staged o WHERE o.run_id = $1 AND o.uid = $2
+               AND o.document_id = k.document_id AND o.locale = k.locale),
+       $4::boolean AND NOT EXISTS (SELECT FROM entity_sync e WHERE e.uid = $2
+               AND e.document_id = k.document_id AND e.locale = k.locale),
+       nullif(k.attributes, '')::jsonb
+FROM (SELECT unnest($5::text[]) AS document_id, unnest($6::text[]) AS locale,
+             unnest($7::bigint[]) AS row_id, unnest($8::text[]) AS attributes) k
+ON CONFLICT DO NOTHING
+RETURNING document_id, locale, repeated, requested
+`
+
+type ReconciliationStageParams struct {
+	RunID       int64
+	UID         string
+	Version     string
+	Request     bool
+	DocumentIds []string
+	Locales     []string
+	RowIds      []int64
+	Attributes  []string
+}
+
+type ReconciliationStageRow struct {
+	DocumentID string
+	Locale     string
+	Repeated   bool
+	Requested  bool
+}
+
+// Keeps a page. A document that Dealbox does not know at all is marked where @request says
+// so, for the caller to request its refresh at once.
+func (q *Queries) ReconciliationStage(ctx context.Context, db DBTX, arg ReconciliationStageParams) ([]ReconciliationStageRow, error) {
+	rows, err := db.Query(ctx, reconciliationStage,
+		arg.RunID,
+		arg.UID,
+		arg.Version,
+		arg.Request,
+		arg.DocumentIds,
+		arg.Locales,
+		arg.RowIds,
+		arg.Attributes,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ReconciliationStageRow
+	for rows.Next() {
+		var i ReconciliationStageRow
+		if err := rows.Scan(
+			&i.DocumentID,
+			&i.Locale,
+			&i.Repeated,
+			&i.Requested,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const reconciliationStagedClear = `-- name: ReconciliationStagedClear :exec
+DELETE FROM reconciliation_staged WHERE run_id <> $1
+`
+
+// Deletes what runs left that were not worked to their end: only one works at a time.
+func (q *Queries) ReconciliationStagedClear(ctx context.Context, db DBTX, runID int64) error {
+	_, err := db.Exec(ctx, reconciliationStagedClear, runID)
+	return err
 }
 
 const reconciliationState = `-- name: ReconciliationState :one
@@ -856,10 +1019,10 @@ SELECT l.last_run_at, f.last_full_run_at, coalesce(f.drift, -1)::bigint AS drift
        coalesce((SELECT greatest(extract(epoch FROM now() - max(greatest(r.finished_at, r.lease_until))), 0)
                  FROM (SELECT r.finished_at, r.lease_until FROM reconciliation_run r ORDER BY r.id DESC LIMIT 10) r), 0)::double precision AS idle_seconds
 FROM (SELECT 1) one
-LEFT JOIN LATERAL (SELECT r.finished_at AS last_run_at FROM reconciliation_run r WHERE r.status = 'done'
+LEFT JOIN LATERAL (SELECT r.finished_at AS last_run_at FROM reconciliation_run r WHERE r.status IN ('done', 'partial')
                    ORDER BY r.finished_at DESC LIMIT 1) l ON true
 LEFT JOIN LATERAL (SELECT r.finished_at AS last_full_run_at, CASE WHEN r.baseline THEN r.missing + r.stale + r.ghosts ELSE 0 END AS drift
-                   FROM reconciliation_run r WHERE r.kind = 'full' AND r.status = 'done'
+                   FROM reconciliation_run r WHERE r.kind = 'full' AND r.status = 'done' AND r.types IS NULL
                    ORDER BY r.finished_at DESC LIMIT 1) f ON true
 `
 
@@ -889,4 +1052,361 @@ func (q *Queries) ReconciliationState(ctx context.Context, db DBTX, failingRule 
 		&i.IdleSeconds,
 	)
 	return i, err
+}
+
+const reconciliationStrays = `-- name: ReconciliationStrays :execrows
+INSERT INTO reconciliation_difference (run_id, uid, document_id, locale, kind, listed_at, enqueued, lost, cause)
+SELECT $1, $2, m.document_id, m.locale, 'stale', min(s.staged_at), false, false, 'schema'
+FROM reconciliation_staged s
+JOIN LATERAL (SELECT d.document_id, d.locale FROM deal d WHERE d.uid = $2 AND d.document_id = s.document_id AND d.deleted_at IS NULL
+              UNION ALL
+              SELECT b.document_id, b.locale FROM billing b WHERE b.uid = $2 AND b.document_id = s.document_id AND b.deleted_at IS NULL) m
+     ON (m.locale = '') <> (s.locale = '')
+WHERE s.run_id = $1 AND s.uid = $2 AND s.document_id > $3::text AND s.document_id <= $4::text
+  AND NOT EXISTS (SELECT FROM reconciliation_staged o WHERE o.run_id = $1 AND o.uid = $2
+                  AND o.document_id = m.document_id AND o.locale = m.locale)
+GROUP BY m.document_id, m.locale ORDER BY m.document_id, m.locale
+`
+
+type ReconciliationStraysParams struct {
+	RunID int64
+	UID   string
+	After string
+	Upto  string
+}
+
+// Rows of the mirror from before their type got locales, or from when it still had them:
+// Strapi lists their documents under keys of the other sort. A refresh makes such a row a
+// tombstone. Nothing vanished, so the deletion guard has no part in it.
+func (q *Queries) ReconciliationStrays(ctx context.Context, db DBTX, arg ReconciliationStraysParams) (int64, error) {
+	result, err := db.Exec(ctx, reconciliationStrays,
+		arg.RunID,
+		arg.UID,
+		arg.After,
+		arg.Upto,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const reconciliationTake = `-- name: ReconciliationTake :many
+UPDATE reconciliation_difference SET enqueued = true
+WHERE id IN (SELECT g.id FROM reconciliation_difference g
+             WHERE g.run_id = $1 AND g.uid = $2 AND NOT g.enqueued AND NOT g.held
+             ORDER BY g.id LIMIT $3)
+RETURNING document_id, locale
+`
+
+type ReconciliationTakeParams struct {
+	RunID   int64
+	UID     string
+	MaxRows int32
+}
+
+type ReconciliationTakeRow struct {
+	DocumentID string
+	Locale     string
+}
+
+// The next documents to refresh. The caller requests that in the same transaction.
+func (q *Queries) ReconciliationTake(ctx context.Context, db DBTX, arg ReconciliationTakeParams) ([]ReconciliationTakeRow, error) {
+	rows, err := db.Query(ctx, reconciliationTake, arg.RunID, arg.UID, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ReconciliationTakeRow
+	for rows.Next() {
+		var i ReconciliationTakeRow
+		if err := rows.Scan(&i.DocumentID, &i.Locale); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const reconciliationTwins = `-- name: ReconciliationTwins :many
+SELECT r.document_id, r.locale, array_agg(r.row_id ORDER BY r.row_id)::bigint[] AS row_ids
+FROM (SELECT s.document_id, s.locale, s.row_id,
+             bool_or((s.attributes->>'published_at')::timestamptz >= $1::timestamptz)
+                 OVER (PARTITION BY s.document_id, s.locale ORDER BY s.row_id
+                       ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING) AS replaced
+      FROM reconciliation_staged s
+      WHERE s.run_id = $2 AND s.uid = $3 AND s.version = 'published'
+        AND EXISTS (SELECT FROM reconciliation_staged o
+                    WHERE o.run_id = $2 AND o.uid = $3 AND o.version = 'published' AND o.repeated)) r
+WHERE r.replaced IS NOT TRUE
+GROUP BY r.document_id, r.locale HAVING count(*) > 1
+ORDER BY r.document_id, r.locale
+`
+
+type ReconciliationTwinsParams struct {
+	Began time.Time
+	RunID int64
+	UID   string
+}
+
+type ReconciliationTwinsRow struct {
+	DocumentID string
+	Locale     string
+	RowIds     []int64
+}
+
+// Documents with several published rows in one locale, none of which a publication during the
+// list (since @began) has replaced: Strapi has both.
+func (q *Queries) ReconciliationTwins(ctx context.Context, db DBTX, arg ReconciliationTwinsParams) ([]ReconciliationTwinsRow, error) {
+	rows, err := db.Query(ctx, reconciliationTwins, arg.Began, arg.RunID, arg.UID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ReconciliationTwinsRow
+	for rows.Next() {
+		var i ReconciliationTwinsRow
+		if err := rows.Scan(&i.DocumentID, &i.Locale, &i.RowIds); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const reconciliationTypeFinish = `-- name: ReconciliationTypeFinish :execrows
+WITH gone AS (DELETE FROM reconciliation_staged s WHERE s.run_id = $3 AND s.uid = $4)
+UPDATE reconciliation_type t SET status = $1, error = $2, finished_at = clock_timestamp()
+WHERE t.run_id = $3 AND t.uid = $4 AND t.status = 'waiting'
+`
+
+type ReconciliationTypeFinishParams struct {
+	Status string
+	Error  *string
+	RunID  int64
+	UID    string
+}
+
+// Ends the comparison of a type, and deletes what was staged of it.
+func (q *Queries) ReconciliationTypeFinish(ctx context.Context, db DBTX, arg ReconciliationTypeFinishParams) (int64, error) {
+	result, err := db.Exec(ctx, reconciliationTypeFinish,
+		arg.Status,
+		arg.Error,
+		arg.RunID,
+		arg.UID,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const reconciliationTypeGet = `-- name: ReconciliationTypeGet :one
+SELECT run_id, uid, plural, position, kind, status, since, baseline, started_at, answered_at, published_upto, listed, odd, odd_rows, odd_reason, twins, causes, finished_at, error FROM reconciliation_type WHERE run_id = $1 AND uid = $2
+`
+
+type ReconciliationTypeGetParams struct {
+	RunID int64
+	UID   string
+}
+
+func (q *Queries) ReconciliationTypeGet(ctx context.Context, db DBTX, arg ReconciliationTypeGetParams) (ReconciliationType, error) {
+	row := db.QueryRow(ctx, reconciliationTypeGet, arg.RunID, arg.UID)
+	var i ReconciliationType
+	err := row.Scan(
+		&i.RunID,
+		&i.UID,
+		&i.Plural,
+		&i.Position,
+		&i.Kind,
+		&i.Status,
+		&i.Since,
+		&i.Baseline,
+		&i.StartedAt,
+		&i.AnsweredAt,
+		&i.PublishedUpto,
+		&i.Listed,
+		&i.Odd,
+		&i.OddRows,
+		&i.OddReason,
+		&i.Twins,
+		&i.Causes,
+		&i.FinishedAt,
+		&i.Error,
+	)
+	return i, err
+}
+
+const reconciliationTypeInsert = `-- name: ReconciliationTypeInsert :exec
+INSERT INTO reconciliation_type (run_id, uid, plural, position, kind, baseline, since)
+SELECT r.id, k.uid, k.plural, k.position - 1,
+       CASE WHEN r.kind = 'full' OR coalesce(f.status, 'failed') = 'failed' THEN 'full' ELSE 'delta' END,
+       EXISTS (SELECT FROM reconciliation_type b WHERE b.uid = k.uid AND b.kind = 'full' AND b.status = 'done'),
+       CASE WHEN r.kind = 'delta' AND f.status = 'done' THEN d.mark - make_interval(secs => $1::float8) END
+FROM (SELECT unnest($2::text[]) AS uid, unnest($3::text[]) AS plural,
+             generate_series(1, cardinality($2::text[])) AS position) k
+JOIN reconciliation_run r ON r.id = $4
+LEFT JOIN LATERAL (SELECT p.status FROM reconciliation_type p
+                   WHERE p.uid = k.uid AND p.kind = 'full' AND p.status <> 'waiting'
+                   ORDER BY p.run_id DESC LIMIT 1) f ON true
+LEFT JOIN LATERAL (SELECT least(p.answered_at, p.started_at) AS mark FROM reconciliation_type p
+                   WHERE p.uid = k.uid AND p.status = 'done' AND p.answered_at IS NOT NULL
+                   ORDER BY p.run_id DESC LIMIT 1) d ON true
+WHERE r.types IS NULL OR k.uid = ANY (r.types)
+ON CONFLICT DO NOTHING
+`
+
+type ReconciliationTypeInsertParams struct {
+	OverlapSeconds float64
+	Uids           []string
+	Plurals        []string
+	RunID          int64
+}
+
+// Makes the rows of a run's types, once. A delta of a type begins where its last comparison
+// that was done began, by the clock that is behind: a Date in the future would leave every
+// delta empty until then. A type whose last full comparison failed is compared in full.
+func (q *Queries) ReconciliationTypeInsert(ctx context.Context, db DBTX, arg ReconciliationTypeInsertParams) error {
+	_, err := db.Exec(ctx, reconciliationTypeInsert,
+		arg.OverlapSeconds,
+		arg.Uids,
+		arg.Plurals,
+		arg.RunID,
+	)
+	return err
+}
+
+const reconciliationTypeListed = `-- name: ReconciliationTypeListed :exec
+UPDATE reconciliation_type t SET
+    started_at = coalesce(t.started_at, r.lease_until - make_interval(secs => $1::float8)),
+    answered_at = coalesce(t.answered_at, $2),
+    published_upto = greatest(t.published_upto, $3),
+    listed = t.listed + $4, odd = t.odd + cardinality($5::bigint[]),
+    odd_rows = (t.odd_rows || $5::bigint[])[1:20], odd_reason = coalesce(t.odd_reason, $6)
+FROM reconciliation_run r
+WHERE r.id = t.run_id AND t.run_id = $7 AND t.uid = $8
+`
+
+type ReconciliationTypeListedParams struct {
+	LeaseSeconds  float64
+	AnsweredAt    *time.Time
+	PublishedUpto int64
+	Listed        int64
+	OddRows       []int64
+	OddReason     *string
+	RunID         int64
+	UID           string
+}
+
+// Adds a page to its type. The type started when the step before its first page ended, which
+// set the lease: Strapi made the list later.
+func (q *Queries) ReconciliationTypeListed(ctx context.Context, db DBTX, arg ReconciliationTypeListedParams) error {
+	_, err := db.Exec(ctx, reconciliationTypeListed,
+		arg.LeaseSeconds,
+		arg.AnsweredAt,
+		arg.PublishedUpto,
+		arg.Listed,
+		arg.OddRows,
+		arg.OddReason,
+		arg.RunID,
+		arg.UID,
+	)
+	return err
+}
+
+const reconciliationTypeTwins = `-- name: ReconciliationTypeTwins :exec
+UPDATE reconciliation_type SET twins = $1 WHERE run_id = $2 AND uid = $3
+`
+
+type ReconciliationTypeTwinsParams struct {
+	Twins int64
+	RunID int64
+	UID   string
+}
+
+func (q *Queries) ReconciliationTypeTwins(ctx context.Context, db DBTX, arg ReconciliationTypeTwinsParams) error {
+	_, err := db.Exec(ctx, reconciliationTypeTwins, arg.Twins, arg.RunID, arg.UID)
+	return err
+}
+
+const reconciliationTypes = `-- name: ReconciliationTypes :many
+SELECT run_id, uid, plural, position, kind, status, since, baseline, started_at, answered_at, published_upto, listed, odd, odd_rows, odd_reason, twins, causes, finished_at, error FROM reconciliation_type WHERE run_id = $1 ORDER BY position
+`
+
+func (q *Queries) ReconciliationTypes(ctx context.Context, db DBTX, runID int64) ([]ReconciliationType, error) {
+	rows, err := db.Query(ctx, reconciliationTypes, runID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ReconciliationType
+	for rows.Next() {
+		var i ReconciliationType
+		if err := rows.Scan(
+			&i.RunID,
+			&i.UID,
+			&i.Plural,
+			&i.Position,
+			&i.Kind,
+			&i.Status,
+			&i.Since,
+			&i.Baseline,
+			&i.StartedAt,
+			&i.AnsweredAt,
+			&i.PublishedUpto,
+			&i.Listed,
+			&i.Odd,
+			&i.OddRows,
+			&i.OddReason,
+			&i.Twins,
+			&i.Causes,
+			&i.FinishedAt,
+			&i.Error,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const reconciliationTypesFail = `-- name: ReconciliationTypesFail :many
+UPDATE reconciliation_type SET status = 'failed', error = $1::text, finished_at = clock_timestamp()
+WHERE run_id = $2 AND status = 'waiting'
+RETURNING plural
+`
+
+type ReconciliationTypesFailParams struct {
+	Error string
+	RunID int64
+}
+
+// Fails the types that a run did not come to. Returns their names.
+func (q *Queries) ReconciliationTypesFail(ctx context.Context, db DBTX, arg ReconciliationTypesFailParams) ([]string, error) {
+	rows, err := db.Query(ctx, reconciliationTypesFail, arg.Error, arg.RunID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var plural string
+		if err := rows.Scan(&plural); err != nil {
+			return nil, err
+		}
+		items = append(items, plural)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }

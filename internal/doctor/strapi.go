@@ -82,7 +82,7 @@ func probeType(ctx context.Context, client *strapi.Client, t strapi.ContentType)
 		p.documentErr = err
 		return p
 	}
-	// A page that holds all locales of one document, however many there are.
+	// More than one row, for the case that the first is none that Dealbox can use.
 	page, err := client.List(ctx, t, strapi.ListQuery{Query: query, Version: strapi.Published, PageSize: 25})
 	p.unreadable = unreadable(t, page.Documents)
 	switch {

@@ -62,6 +62,10 @@ func (s *Strapi) getList(t *table, q request, fault Fault) ([]byte, int, int, er
 		if i > 0 {
 			b.WriteByte(',')
 		}
+		if f.raw != nil {
+			b.Write(f.raw)
+			continue
+		}
 		t.write(&b, f.documentID, f.row, l.where, l.sel)
 	}
 	b.WriteString(`],"meta":{"pagination":`)
@@ -118,6 +122,9 @@ func (t *table) find(l listing, fault Fault) []found {
 		for key := range t.docs {
 			add(key)
 		}
+	}
+	if l.ids == nil {
+		rows = t.addOdd(rows, l)
 	}
 	l.sorter.sort(rows)
 	return rows

@@ -52,6 +52,9 @@ type table struct {
 	seq    int64 // the last row id given
 	// linked is the other direction of the rows' links: target to owners.
 	linked map[linkKey]map[string]int64 // documentId of the owner to its order
+	// twins are second published rows, by document; odd are rows that are no document.
+	twins map[string]*row
+	odd   []*oddRow
 }
 
 type linkKey struct {
@@ -162,6 +165,9 @@ func (t *table) put(documentID string, where slot, r *row) {
 		t.docs[documentID] = d
 	}
 	t.unindex(d, where)
+	if where == published {
+		delete(t.twins, documentID)
+	}
 	r.encode(t.unkey(documentID))
 	d.rows[where] = r
 	for relation, l := range r.links {
@@ -181,6 +187,9 @@ func (t *table) drop(documentID string, where slot) {
 		return
 	}
 	t.unindex(d, where)
+	if where == published {
+		delete(t.twins, documentID)
+	}
 	d.rows[where] = nil
 	if d.rows == [slots]*row{} {
 		delete(t.docs, documentID)

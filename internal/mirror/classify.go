@@ -233,7 +233,7 @@ func ambiguous(e *strapi.Error) bool {
 // did not answer like Strapi. A refusal (4xx) is an answer.
 func countsForBreaker(err error) bool {
 	var e *strapi.Error
-	return errors.As(err, &e) && (e.Transient() || e.Kind == strapi.Unreadable)
+	return errors.As(err, &e) && (e.Transient() || e.Kind == strapi.Unreadable) && !errors.Is(err, strapi.ErrTooLarge)
 }
 
 // isAnswer reports whether Strapi, or what stands before it, answered: nil, or a refusal.

@@ -162,7 +162,7 @@ func inItsLocale(key Key, cur current) current {
 func (s *Source) isEmpty(ctx context.Context, t strapi.ContentType, breaker circuit.Snapshot) (bool, error) {
 	for _, v := range []strapi.Version{strapi.Published, strapi.Draft} {
 		page, err := s.List(ctx, t, strapi.ListQuery{Version: v, PageSize: 1}, breaker)
-		if err != nil || len(page.Documents) > 0 || page.More {
+		if err != nil || page.Rows > 0 {
 			return false, err
 		}
 	}

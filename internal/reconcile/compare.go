@@ -3,215 +3,136 @@ package reconcile
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/shopspring/decimal"
 
 	"dealbox/internal/dbsqlc"
+	"dealbox/internal/jobs"
 	"dealbox/internal/mirror"
 	"dealbox/internal/strapi"
 )
 
-// row is a mirrored row; one of the two is set.
-type row struct {
-	deal    *dbsqlc.DealUpsertParams
-	billing *dbsqlc.BillingUpsertParams
+const (
+	// compareChunk is how many staged rows one transaction compares.
+	compareChunk = 5000
+	// refreshChunk is how many refreshes one transaction requests.
+	refreshChunk = 200
+	// attemptTime is longer than a sync's attempt takes: what a sync wrote later than that
+	// after a row was listed, it read from Strapi after the row was listed.
+	attemptTime = jobs.Timeout + 5*time.Second
+	// deadSlack is how long before its death a correction of a dead letter may have been
+	// made, by Strapi's clock, and still leads to a refresh: it can fall into the last
+	// attempt, and Strapi's clock can be behind. It costs a few refreshes in vain at most:
+	// a document that dies again dies later, and that is soon after the slack.
+	deadSlack = 5 * time.Minute
+	// endOfIDs sorts behind every documentId: it is the last character there is.
+	endOfIDs = "\U0010FFFF"
+)
+
+// essential are the columns without which a document counts for nothing.
+var essential = map[strapi.Kind][]string{
+	strapi.Deal:    {"deal_value", "status", "stage"},
+	strapi.Billing: {"amount", "status"},
 }
 
-// difference is a document that is not in step.
-type difference struct {
-	listed
-
-	kind string // missing or stale
-}
-
-// compare finds what differs in a range. In a delta a draft says nothing about
-// its published version, which may be older than the delta.
-func (w *Worker) compare(ctx context.Context, tx pgx.Tx, run dbsqlc.ReconciliationRun, t strapi.ContentType, docs []listed) ([]difference, error) {
-	if len(docs) == 0 {
-		return nil, nil
-	}
-	have, err := w.rows(ctx, tx, t, docs)
+// compare finds the differences between a part of what was listed and the mirror. It
+// cuts the parts by the order that Postgres has in these tables, whatever Strapi's is.
+func (s *sweep) compare(ctx context.Context, t strapi.ContentType, row *dbsqlc.ReconciliationType) error {
+	after := s.run.Cursor
+	upto, err := dbsqlc.New().ReconciliationChunkEnd(ctx, s.w.pool, dbsqlc.ReconciliationChunkEndParams{
+		RunID: s.run.ID, UID: t.UID, After: after, Size: compareChunk,
+	})
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("find the next part to compare of %s: %w", t.Plural, err)
 	}
-	var found []difference
-	for _, l := range docs {
-		r, ok := have[l.key]
-		switch {
-		case !ok:
-			found = append(found, difference{l, "missing"})
-		case run.Kind == string(Delta) && l.version == strapi.Draft && r.published():
-		case w.differs(t, l, r):
-			found = append(found, difference{l, "stale"})
-		}
+	move := dbsqlc.ReconciliationAdvanceParams{Stage: s.run.Stage, Cursor: upto}
+	if upto == "" {
+		move.Stage, upto = s.stageOf(partGuard), endOfIDs
 	}
-	found = append(found, strays(docs, have)...)
-	return w.withoutDead(ctx, tx, t, found)
-}
-
-// rows reads the mirror's live rows of the listed documents.
-func (w *Worker) rows(ctx context.Context, tx pgx.Tx, t strapi.ContentType, docs []listed) (map[mirror.Key]row, error) {
-	have := make(map[mirror.Key]row, len(docs))
-	if t.Kind == strapi.Deal {
-		all, err := dbsqlc.New().ReconciliationDeals(ctx, tx, dbsqlc.ReconciliationDealsParams{UID: t.UID, DocumentIds: ids(docs)})
+	return s.transact(ctx, &move, func(tx pgx.Tx, move *dbsqlc.ReconciliationAdvanceParams) error {
+		q := dbsqlc.New()
+		found, err := q.ReconciliationCompare(ctx, tx, dbsqlc.ReconciliationCompareParams{
+			RunID: s.run.ID, UID: t.UID, After: after, Upto: upto, Began: began(row), IsDelta: row.Kind == string(Delta),
+			AttemptSeconds: attemptTime.Seconds(), DeadSlackSeconds: deadSlack.Seconds(),
+			Essential: essential[t.Kind], Baseline: row.Baseline,
+		})
 		if err != nil {
-			return nil, fmt.Errorf("read deals to compare: %w", err)
+			return fmt.Errorf("compare %s: %w", t.Plural, err)
 		}
-		for _, r := range all {
-			deal := dbsqlc.DealUpsertParams(r)
-			have[mirror.Key{UID: r.UID, DocumentID: r.DocumentID, Locale: r.Locale}] = row{deal: &deal}
+		strays, err := q.ReconciliationStrays(ctx, tx, dbsqlc.ReconciliationStraysParams{RunID: s.run.ID, UID: t.UID, After: after, Upto: upto})
+		if err != nil {
+			return fmt.Errorf("find %s under another key: %w", t.Plural, err)
 		}
-		return have, nil
-	}
-	all, err := dbsqlc.New().ReconciliationBillings(ctx, tx, dbsqlc.ReconciliationBillingsParams{UID: t.UID, DocumentIds: ids(docs)})
-	if err != nil {
-		return nil, fmt.Errorf("read billings to compare: %w", err)
-	}
-	for _, r := range all {
-		billing := dbsqlc.BillingUpsertParams(r)
-		have[mirror.Key{UID: r.UID, DocumentID: r.DocumentID, Locale: r.Locale}] = row{billing: &billing}
-	}
-	return have, nil
-}
-
-// differs reports whether Strapi's document is not what the mirror has, compared as it
-// would be written: a value that cannot be read is null in both.
-func (w *Worker) differs(t strapi.ContentType, l listed, have row) bool {
-	if t.Kind == strapi.Deal {
-		want, _ := mirror.DealRow(t, l.key, l.version, l.doc)
-		return !sameDeal(want, *have.deal)
-	}
-	want, _ := mirror.BillingRow(t, w.dealUIDs[0], l.key, l.version, l.doc)
-	if len(w.dealUIDs) > 1 && want.DealDocumentID != nil {
-		// Strapi does not name the deal's type; the sync finds it.
-		want.DealUID = have.billing.DealUID
-	}
-	return !sameBilling(want, *have.billing)
-}
-
-func (r row) published() bool {
-	if r.deal != nil {
-		return r.deal.PublishedAt != nil
-	}
-	return r.billing.PublishedAt != nil
-}
-
-// strays returns rows from before their type got locales, or from when it still had
-// them: Strapi lists their documents under other keys. A refresh makes the row a
-// tombstone.
-func strays(docs []listed, have map[mirror.Key]row) []difference {
-	if len(have) == 0 {
+		move.Missing, move.Stale = found.Missing, found.Stale+strays
+		if row.Kind == string(Delta) {
+			return nil
+		}
+		move.Ghosts, err = q.ReconciliationGhostInsert(ctx, tx, dbsqlc.ReconciliationGhostInsertParams{RunID: s.run.ID, UID: t.UID, After: after, Upto: upto})
+		if err != nil {
+			return fmt.Errorf("find %s that Strapi no longer has: %w", t.Plural, err)
+		}
 		return nil
-	}
-	shown := map[mirror.Key]bool{}
-	for _, l := range docs {
-		shown[l.key] = true
-	}
-	var found []difference
-	for key := range have {
-		i := slices.IndexFunc(docs, func(l listed) bool { return l.key.DocumentID == key.DocumentID })
-		if !shown[key] && (docs[i].key.Locale == "") != (key.Locale == "") {
-			found = append(found, difference{listed{key, docs[i].version, docs[i].doc}, "stale"})
-		}
-	}
-	slices.SortFunc(found, func(a, b difference) int { return strings.Compare(a.key.String(), b.key.String()) })
-	return found
+	})
 }
 
-// deadSlack is how long before its death a correction of a dead letter may have been
-// made, by Strapi's clock, and still leads to a refresh: it can fall into the last
-// attempt, and Strapi's clock can be behind. It costs a few refreshes in vain at most:
-// a document that dies again dies later, and that is soon after the slack.
-const deadSlack = 5 * time.Minute
+// refresh requests the refresh of the next differences that no guard holds back.
+func (s *sweep) refresh(ctx context.Context, t strapi.ContentType) error {
+	move := dbsqlc.ReconciliationAdvanceParams{Stage: s.run.Stage}
+	return s.transact(ctx, &move, func(tx pgx.Tx, move *dbsqlc.ReconciliationAdvanceParams) error {
+		taken, err := dbsqlc.New().ReconciliationTake(ctx, tx, dbsqlc.ReconciliationTakeParams{
+			RunID: s.run.ID, UID: t.UID, MaxRows: refreshChunk,
+		})
+		if err != nil {
+			return fmt.Errorf("take differences of %s: %w", t.Plural, err)
+		}
+		refreshes := make([]mirror.Refresh, len(taken))
+		for i, d := range taken {
+			refreshes[i].Key = mirror.Key{UID: t.UID, DocumentID: d.DocumentID, Locale: d.Locale}
+		}
+		move.Enqueued = int64(len(refreshes))
+		if len(refreshes) < refreshChunk {
+			move.Stage = s.stageOf(partDead)
+		}
+		_, err = s.w.refreshes.Enqueue(ctx, tx, refreshes)
+		return err
+	})
+}
 
-// withoutDead leaves out dead letters that nobody has corrected since: each run
-// would revive them, and they would fail again.
-func (w *Worker) withoutDead(ctx context.Context, tx pgx.Tx, t strapi.ContentType, found []difference) ([]difference, error) {
-	if len(found) == 0 {
-		return nil, nil
-	}
-	docs := make([]listed, len(found))
-	for i, d := range found {
-		docs[i] = d.listed
-	}
-	dead, err := dbsqlc.New().EntityDead(ctx, tx, dbsqlc.EntityDeadParams{UID: t.UID, DocumentIds: ids(docs)})
-	if err != nil {
-		return nil, fmt.Errorf("read dead letters: %w", err)
-	}
-	hopeless := map[mirror.Key]bool{}
-	for _, e := range dead {
-		key := mirror.Key{UID: t.UID, DocumentID: e.DocumentID, Locale: e.Locale}
-		for _, l := range docs {
-			changed := l.doc.UpdatedAt
-			if l.key == key && (changed == nil || e.DeadAt != nil && !changed.Add(deadSlack).After(*e.DeadAt)) {
-				hopeless[key] = true
+// dead ends the comparison of a type. A full run that an operator requested tries its dead
+// letters again first. Every other full run only counts them: each would revive them, and
+// they would fail again.
+func (s *sweep) dead(ctx context.Context, t strapi.ContentType, row *dbsqlc.ReconciliationType) error {
+	move := dbsqlc.ReconciliationAdvanceParams{Stage: s.stageOf(parts)}
+	return s.transact(ctx, &move, func(tx pgx.Tx, move *dbsqlc.ReconciliationAdvanceParams) (err error) {
+		switch {
+		case s.run.Kind != string(Full):
+		case s.run.Trigger != string(TriggerDemand):
+			if move.Dead, err = dbsqlc.New().EntityDeadCount(ctx, tx, t.UID); err != nil {
+				return fmt.Errorf("count dead letters of %s: %w", t.Plural, err)
+			}
+		default:
+			if move.DeadRetried, err = s.retryDead(ctx, tx, t); err != nil {
+				return err
+			}
+			if move.DeadRetried == refreshChunk {
+				move.Stage = s.run.Stage // there may be more
+				return nil
 			}
 		}
+		return s.typeDone(ctx, tx, t, row)
+	})
+}
+
+func (s *sweep) retryDead(ctx context.Context, tx pgx.Tx, t strapi.ContentType) (int64, error) {
+	dead, err := dbsqlc.New().EntityDeadTake(ctx, tx, dbsqlc.EntityDeadTakeParams{UID: t.UID, Before: *s.run.StartedAt, MaxRows: refreshChunk})
+	if err != nil {
+		return 0, fmt.Errorf("read dead letters of %s: %w", t.Plural, err)
 	}
-	kept := found[:0]
-	for _, d := range found {
-		if !hopeless[d.key] {
-			kept = append(kept, d)
-		}
+	refreshes := make([]mirror.Refresh, len(dead))
+	for i, d := range dead {
+		refreshes[i].Key = mirror.Key{UID: t.UID, DocumentID: d.DocumentID, Locale: d.Locale}
 	}
-	return kept, nil
-}
-
-func locales(docs []listed) []string {
-	all := make([]string, len(docs))
-	for i, l := range docs {
-		all[i] = l.key.Locale
-	}
-	return all
-}
-
-func ids(docs []listed) []string {
-	all := make([]string, len(docs))
-	for i, l := range docs {
-		all[i] = l.key.DocumentID
-	}
-	return all
-}
-
-// Values are compared for inequality, never for which is newer: updatedAt is no
-// version. Each mirrored column is compared; a test goes through all of them.
-
-func sameDeal(a, b dbsqlc.DealUpsertParams) bool {
-	return same(a.StrapiID, b.StrapiID) && same(a.DealID, b.DealID) && same(a.Name, b.Name) &&
-		sameNumber(a.DealValue, b.DealValue) && same(a.Currency, b.Currency) && same(a.Status, b.Status) &&
-		same(a.Stage, b.Stage) && sameNumber(a.Probability, b.Probability) &&
-		sameNumber(a.ConfidenceOverride, b.ConfidenceOverride) && same(a.Owner, b.Owner) &&
-		sameTimes(a.ExpectedCloseDate, b.ExpectedCloseDate, a.RecognitionStartMonth, b.RecognitionStartMonth,
-			a.RecognitionEndMonth, b.RecognitionEndMonth, a.StrapiCreatedAt, b.StrapiCreatedAt,
-			a.StrapiUpdatedAt, b.StrapiUpdatedAt, a.PublishedAt, b.PublishedAt)
-}
-
-func sameBilling(a, b dbsqlc.BillingUpsertParams) bool {
-	return same(a.StrapiID, b.StrapiID) && same(a.BillingID, b.BillingID) && same(a.DealUID, b.DealUID) &&
-		same(a.DealDocumentID, b.DealDocumentID) && sameNumber(a.Amount, b.Amount) &&
-		same(a.Currency, b.Currency) && same(a.Status, b.Status) &&
-		sameTimes(a.InvoiceDate, b.InvoiceDate, a.CollectedDate, b.CollectedDate,
-			a.RecognitionMonth, b.RecognitionMonth, a.StrapiCreatedAt, b.StrapiCreatedAt,
-			a.StrapiUpdatedAt, b.StrapiUpdatedAt, a.PublishedAt, b.PublishedAt)
-}
-
-func same[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }
-
-func sameNumber(a, b decimal.NullDecimal) bool {
-	return a.Valid == b.Valid && (!a.Valid || a.Decimal.Equal(b.Decimal))
-}
-
-// sameTimes compares pairs, to the microsecond that Postgres keeps.
-func sameTimes(pairs ...*time.Time) bool {
-	for i := 0; i < len(pairs); i += 2 {
-		a, b := pairs[i], pairs[i+1]
-		if (a == nil) != (b == nil) || a != nil && a.Sub(*b).Abs() >= time.Microsecond {
-			return false
-		}
-	}
-	return true
+	_, err = s.w.refreshes.Enqueue(ctx, tx, refreshes)
+	return int64(len(refreshes)), err
 }

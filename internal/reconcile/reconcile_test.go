@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/alerting"
+	"dealbox/internal/circuit"
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/fakestrapi"
 	"dealbox/internal/level"
@@ -46,9 +47,17 @@ func (h *env) run(w *Worker) {
 // sweep runs one reconciliation to its end and returns its row.
 func (h *env) sweep(r Request) dbsqlc.ReconciliationRun {
 	h.T.Helper()
-	r.Trigger = TriggerDemand
+	if r.Trigger == "" {
+		r.Trigger = TriggerDemand
+	}
 	id := h.request(r)
-	h.run(h.reconciler(7))
+	for range 10 {
+		h.run(h.reconciler(7))
+		if h.runRow(id).FinishedAt != nil {
+			return h.runRow(id)
+		}
+	}
+	require.Fail(h.T, "the run does not come to its end")
 	return h.runRow(id)
 }
 
@@ -160,18 +169,18 @@ func TestReconcile_DeltaFindsUpdates(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t, strapitest.Drafts)
 	deals := h.fill(30)
-	h.MustExec("UPDATE reconciliation_run SET started_at = now() + interval '1 hour', answered_at = now() + interval '1 hour'")
+	h.MustExec("UPDATE reconciliation_type SET started_at = now() + interval '1 hour', answered_at = now() + interval '1 hour'")
 	run := h.sweep(Request{Extent: Delta})
 	require.Zero(t, run.Listed, "nothing was updated since the watermark")
 
-	h.MustExec("UPDATE reconciliation_run SET started_at = now()")
+	h.MustExec("UPDATE reconciliation_type SET started_at = now()")
 	_, err := h.Fake.Update(fakestrapi.DealUID, deals[1].DocumentID, fakestrapi.Values{"name": "renamed"})
 	require.NoError(t, err)
 	_, err = h.Fake.SaveDraft(fakestrapi.DealUID, deals[2].DocumentID, fakestrapi.Values{"name": "not yet published"})
 	require.NoError(t, err)
 	run = h.sweep(Request{Extent: Delta})
 	require.Equal(t, int64(1), run.Enqueued)
-	require.NotNil(t, run.Since, "a Date in the future hides nothing")
+	require.NotEmpty(t, h.MustText("SELECT since::text FROM reconciliation_type WHERE run_id = $1 AND uid = $2", run.ID, fakestrapi.DealUID), "a Date in the future hides nothing")
 	h.drain()
 	require.Equal(t, "renamed", h.MustText("SELECT name FROM deal WHERE document_id = $1", deals[1].DocumentID))
 }
@@ -249,7 +258,8 @@ func TestReconcile_ContinuesAfterACrash(t *testing.T) {
 	run, ok, err := dies.claim(t.Context())
 	require.NoError(t, err)
 	require.True(t, ok)
-	s := &sweep{w: dies, run: run, drafts: map[string]bool{}}
+	s, err := dies.begin(t.Context(), run, circuit.Snapshot{})
+	require.NoError(t, err)
 	for range 2 {
 		_, err = s.step(t.Context())
 		require.NoError(t, err)
@@ -358,7 +368,7 @@ func TestReconcile_HangingListIsNoticedWithinTheSlice(t *testing.T) {
 	w := h.reconciler(3)
 	w.cfg.Slice = 20 * time.Second
 	h.run(w)
-	require.Contains(t, *h.runRow(id).Error, "no complete answer within 20s")
+	require.Contains(t, h.MustText("SELECT error FROM reconciliation_type WHERE run_id = $1 AND uid = $2", id, fakestrapi.DealUID), "no complete answer within 20s")
 	require.Equal(t, "closed 1", h.MustText("SELECT state || ' ' || failure_count FROM circuit_breaker"))
 }
 
@@ -433,12 +443,31 @@ func TestReconcile_DeadLettersAreLeftAlone(t *testing.T) {
 		h.MustExec(`UPDATE entity_sync SET state = 'dead', dead_at = now() + $1::interval, want_seq = want_seq + 1
 			WHERE document_id = $2`, after, key.DocumentID)
 	}
+	full := Request{Extent: Full, Trigger: TriggerSchedule}
 	died("1 hour")
-	require.Zero(t, h.sweep(Request{Extent: Full}).Enqueued, "not corrected since it died")
+	run := h.sweep(full)
+	require.Equal(t, [3]int64{0, 1, 0}, [3]int64{run.Enqueued, run.Dead, run.DeadRetried}, "not corrected since it died")
 	died("-1 minute")
-	require.Equal(t, int64(1), h.sweep(Request{Extent: Full}).Enqueued, "Strapi changed it since")
+	run = h.sweep(full)
+	require.Equal(t, [3]int64{1, 0, 0}, [3]int64{run.Enqueued, run.Dead, run.DeadRetried}, "Strapi changed it since")
 	died("1 minute")
-	require.Equal(t, int64(1), h.sweep(Request{Extent: Full}).Enqueued, "Strapi changed it during its last attempt, or by a clock that is behind")
+	require.Equal(t, int64(1), h.sweep(full).Enqueued, "Strapi changed it during its last attempt, or by a clock that is behind")
+}
+
+// An operator's full run tries every dead letter again: those that differ from Strapi, those
+// that do not, and those of which nothing is known.
+func TestReconcile_OperatorRetriesDeadLetters(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t)
+	h.fill(3)
+	h.MustExec(`UPDATE entity_sync SET state = 'dead', dead_at = now() - interval '1 hour', want_seq = want_seq + 1;
+		INSERT INTO entity_sync (uid, document_id, locale, want_seq, state, dead_at)
+		VALUES ('api::pipeline-deal.pipeline-deal', 'never-mirrored', '', 1, 'dead', now() - interval '1 hour')`)
+	require.Zero(t, h.sweep(Request{Extent: Delta}).DeadRetried)
+	run := h.sweep(Request{Extent: Full})
+	require.Equal(t, [2]int64{0, 4}, [2]int64{run.Dead, run.DeadRetried})
+	h.drain()
+	require.Zero(t, pgtest.MustGet[int](h.DB, "SELECT count(*) FROM entity_sync WHERE done_seq < want_seq"))
 }
 
 // What waits without a job gets one, once.

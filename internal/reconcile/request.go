@@ -43,9 +43,12 @@ type Request struct {
 	Trigger Trigger
 	// Actor is who requests it; "" is Dealbox itself.
 	Actor string
-	// AllowDeletes lifts the guard for an hour: the operator says that the
-	// deletions it holds back are right. Only for a full run.
+	// AllowDeletes lifts the guards: the operator says that the deletions which they hold
+	// back are right (for an hour), and so are the values that are empty now. Only for a
+	// full run.
 	AllowDeletes bool
+	// Types limits the run to these content types, by their uids; nil is all.
+	Types []string
 }
 
 // Queue is the door of reconciliation.
@@ -62,7 +65,7 @@ func (q *Queue) Request(ctx context.Context, tx pgx.Tx, r Request) (int64, error
 	}
 	id, err := dbsqlc.New().ReconciliationRequest(ctx, tx, dbsqlc.ReconciliationRequestParams{
 		Kind: string(r.Extent), Trigger: string(r.Trigger), Actor: r.Actor,
-		AllowDeletes: r.AllowDeletes && r.Extent == Full,
+		AllowDeletes: r.AllowDeletes && r.Extent == Full, Types: r.Types,
 	})
 	if err != nil {
 		return 0, fmt.Errorf("request a reconciliation: %w", err)

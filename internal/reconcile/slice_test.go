@@ -9,6 +9,7 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/stretchr/testify/require"
 
+	"dealbox/internal/circuit"
 	"dealbox/internal/fakestrapi"
 	"dealbox/internal/pgtest"
 	"dealbox/internal/pgtest/strapitest"
@@ -110,7 +111,8 @@ func TestReconcile_BoundedMemory(t *testing.T) {
 	run, ok, err := w.claim(t.Context())
 	require.NoError(t, err)
 	require.True(t, ok)
-	s := &sweep{w: w, run: run, drafts: map[string]bool{}}
+	s, err := w.begin(t.Context(), run, circuit.Snapshot{})
+	require.NoError(t, err)
 	_, err = s.step(t.Context()) // what is made once is made by now
 	require.NoError(t, err)
 	start, most := heap(), uint64(0)

@@ -1,120 +1,113 @@
 package reconcile
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
 	"dealbox/internal/circuit"
 	"dealbox/internal/dbsqlc"
-	"dealbox/internal/mirror"
 	"dealbox/internal/pgerr"
+	"dealbox/internal/retry"
 	"dealbox/internal/strapi"
 )
 
-// sweep is a run as this runner works it. Its cursor is in the row: each step
+// sweep is a run as this runner works it. Its position is in the row: each step
 // moves it in the transaction of what it found, so that a crash repeats a step
 // and loses none.
 type sweep struct {
 	w       *Worker
 	run     dbsqlc.ReconciliationRun
+	types   []dbsqlc.ReconciliationType // of the run, in the order in which they are compared
 	breaker circuit.Snapshot
-	// drafts holds for each type that was listed whether it has drafts.
-	drafts map[string]bool
+	// pageSize is what is requested now; pages counts those that came at this size.
+	pageSize, pages int
 }
 
-// step does the next part: one range of a type's list, or some ghosts. It holds
-// one page in memory, and no transaction while Strapi answers.
-func (s *sweep) step(ctx context.Context) (over bool, err error) {
-	types := s.w.cfg.Types
-	stage := int(s.run.Stage)
-	switch {
-	case stage < len(types):
-		return false, s.list(ctx, types[stage])
-	case s.run.Kind == string(Full) && stage < 2*len(types):
-		return false, s.ghosts(ctx, types[stage-len(types)])
+// part of the comparison of one type. They follow each other in this order.
+type part int
+
+const (
+	partPublished      part = iota // list what is published
+	partDrafts                     // list the drafts
+	partPublishedAgain             // list what was published meanwhile
+	partCompare                    // compare what was listed with the mirror
+	partGuard                      // decide what is too much to be believed
+	partRefresh                    // request the refreshes
+	partDead                       // try dead letters again, if an operator wants that
+	parts
+)
+
+// position returns the type and the part that is next; false when the run is over.
+func (s *sweep) position() (*dbsqlc.ReconciliationType, part, bool) {
+	i := int(s.run.Stage) / int(parts)
+	if i >= len(s.types) {
+		return nil, 0, false
 	}
-	return true, nil
+	return &s.types[i], part(int(s.run.Stage) % int(parts)), true
+}
+
+// stageOf returns the number of a part of the type that is under way. parts itself is the
+// first part of the next type.
+func (s *sweep) stageOf(p part) int32 {
+	return s.run.Stage/int32(parts)*int32(parts) + int32(p)
+}
+
+// step does the next part, or a page or a portion of it. It holds one page in
+// memory, and no transaction while Strapi answers. The error is a typeError where
+// only this type cannot be compared.
+func (s *sweep) step(ctx context.Context) (over bool, err error) {
+	row, p, more := s.position()
+	if !more {
+		return true, nil
+	}
+	i := slices.IndexFunc(s.w.cfg.Types, func(t strapi.ContentType) bool { return t.UID == row.UID })
+	if i < 0 {
+		return false, typeError{errors.New("the content type is no longer in the settings")}
+	}
+	t := s.w.cfg.Types[i]
+	switch p {
+	case partPublished, partPublishedAgain:
+		return false, s.list(ctx, t, row, p, strapi.Published)
+	case partDrafts:
+		return false, s.list(ctx, t, row, p, strapi.Draft)
+	case partCompare:
+		return false, s.compare(ctx, t, row)
+	case partGuard:
+		return false, s.guard(ctx, t, row)
+	case partRefresh:
+		return false, s.refresh(ctx, t)
+	default:
+		return false, s.dead(ctx, t, row)
+	}
+}
+
+// typeError is a failure of one type: the others are compared all the same.
+type typeError struct{ error }
+
+func (e typeError) Unwrap() error { return e.error }
+
+// aboutType marks why a list could not be read as the type's failure. What postpones the
+// whole run stays as it is: the breaker, and the end of the job.
+func aboutType(err error) error {
+	if errors.Is(err, circuit.ErrOpen) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return typeError{err}
+}
+
+// isLate reports whether the time of a slice was over.
+func isLate(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, retry.ErrTooLate)
 }
 
 // conflictTries bounds how often a transaction is repeated after a conflict.
 const conflictTries = 5
 
-// endOfIDs sorts behind every documentId: it is the last character there is.
-const endOfIDs = "\U0010FFFF"
-
-// list compares one range of a type's list with the mirror.
-func (s *sweep) list(ctx context.Context, t strapi.ContentType) error {
-	drafts, published, err := s.pages(ctx, t)
-	if err != nil {
-		return fmt.Errorf("list %s: %w", t.Plural, err)
-	}
-	docs, upto := merge(t.UID, drafts, published)
-	move := dbsqlc.ReconciliationAdvanceParams{Stage: s.run.Stage, Cursor: upto, Listed: int64(len(docs))}
-	if upto == "" {
-		move.Stage++
-	}
-	if s.run.Cursor == "" {
-		move.Expected = int64(max(drafts.Total, published.Total))
-	}
-	if date := drafts.Date; !date.IsZero() {
-		move.AnsweredAt = &date
-	} else if date = published.Date; !date.IsZero() {
-		move.AnsweredAt = &date
-	}
-	return s.transact(ctx, &move, func(tx pgx.Tx, move *dbsqlc.ReconciliationAdvanceParams) error {
-		found, err := s.w.compare(ctx, tx, s.run, t, docs)
-		if err != nil {
-			return err
-		}
-		if err := s.record(ctx, tx, found, move); err != nil {
-			return err
-		}
-		if s.run.Kind == string(Full) {
-			move.Ghosts, err = dbsqlc.New().ReconciliationGhostInsert(ctx, tx, dbsqlc.ReconciliationGhostInsertParams{
-				RunID: s.run.ID, Baseline: s.run.Baseline, UID: t.UID, After: s.run.Cursor, Upto: cmp.Or(upto, endOfIDs),
-				Listed: ids(docs), ListedLocales: locales(docs), LeaseSeconds: runLease.Seconds(),
-			})
-			if err != nil {
-				return fmt.Errorf("find ghosts: %w", err)
-			}
-		}
-		return nil
-	})
-}
-
-// record requests a refresh of each difference, and keeps it for the audit. Before
-// the first full run nothing is a difference: Dealbox is new.
-func (s *sweep) record(ctx context.Context, tx pgx.Tx, found []difference, move *dbsqlc.ReconciliationAdvanceParams) error {
-	refreshes := make([]mirror.Refresh, len(found))
-	insert := dbsqlc.ReconciliationDifferenceInsertParams{RunID: s.run.ID}
-	for i, d := range found {
-		refreshes[i].Key = d.key
-		insert.Uids = append(insert.Uids, d.key.UID)
-		insert.DocumentIds = append(insert.DocumentIds, d.key.DocumentID)
-		insert.Locales = append(insert.Locales, d.key.Locale)
-		insert.Kinds = append(insert.Kinds, d.kind)
-		if d.kind == "missing" {
-			move.Missing++
-		} else {
-			move.Stale++
-		}
-	}
-	move.Enqueued = int64(len(refreshes))
-	if s.run.Baseline && len(found) > 0 {
-		err := dbsqlc.New().ReconciliationDifferenceInsert(ctx, tx, insert)
-		if err != nil {
-			return fmt.Errorf("keep differences: %w", err)
-		}
-	}
-	// After the differences, which record whether a refresh was pending before this one.
-	_, err := s.w.refreshes.Enqueue(ctx, tx, refreshes)
-	return err
-}
-
-// transact runs a step's writes and moves the cursor with them, again after a
+// transact runs a step's writes and moves the run with them, again after a
 // conflict. It writes nothing when another runner has taken over.
 func (s *sweep) transact(ctx context.Context, move *dbsqlc.ReconciliationAdvanceParams,
 	write func(pgx.Tx, *dbsqlc.ReconciliationAdvanceParams) error,

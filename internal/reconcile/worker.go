@@ -16,11 +16,8 @@ import (
 	"dealbox/internal/circuit"
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/jobs"
-	"dealbox/internal/level"
 	"dealbox/internal/mirror"
-	"dealbox/internal/retry"
 	"dealbox/internal/strapi"
-	"dealbox/internal/text"
 )
 
 const (
@@ -171,7 +168,7 @@ func (w *Worker) claim(ctx context.Context) (run dbsqlc.ReconciliationRun, ok bo
 		}
 	}
 	run, err = dbsqlc.New().ReconciliationClaim(ctx, w.pool, dbsqlc.ReconciliationClaimParams{
-		Holder: w.holder, LeaseSeconds: runLease.Seconds(), OverlapSeconds: w.cfg.Overlap.Seconds(),
+		Holder: w.holder, LeaseSeconds: runLease.Seconds(),
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return run, false, nil
@@ -180,6 +177,35 @@ func (w *Worker) claim(ctx context.Context) (run dbsqlc.ReconciliationRun, ok bo
 		return run, false, fmt.Errorf("claim a reconciliation: %w", err)
 	}
 	return run, true, nil
+}
+
+// begin makes the types of a run that has just begun, and reads how far each is.
+func (w *Worker) begin(ctx context.Context, run dbsqlc.ReconciliationRun, breaker circuit.Snapshot) (*sweep, error) {
+	s := &sweep{w: w, run: run, breaker: breaker, pageSize: w.cfg.PageSize}
+	err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) (err error) {
+		if run.Stage == 0 && run.Cursor == "" {
+			if err := w.prepare(ctx, tx, run); err != nil {
+				return err
+			}
+		}
+		s.types, err = dbsqlc.New().ReconciliationTypes(ctx, tx, run.ID)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("begin reconciliation %d: %w", run.ID, err)
+	}
+	return s, nil
+}
+
+func (w *Worker) prepare(ctx context.Context, tx pgx.Tx, run dbsqlc.ReconciliationRun) error {
+	if err := dbsqlc.New().ReconciliationStagedClear(ctx, tx, run.ID); err != nil {
+		return err
+	}
+	p := dbsqlc.ReconciliationTypeInsertParams{RunID: run.ID, OverlapSeconds: w.cfg.Overlap.Seconds()}
+	for _, t := range w.cfg.Types {
+		p.Uids, p.Plurals = append(p.Uids, t.UID), append(p.Plurals, t.Plural)
+	}
+	return dbsqlc.New().ReconciliationTypeInsert(ctx, tx, p)
 }
 
 // after is what a job does when it has worked on a run.
@@ -194,15 +220,18 @@ const (
 
 // work does steps of the run until it is over or the slice ends.
 func (w *Worker) work(ctx context.Context, run dbsqlc.ReconciliationRun, end time.Time, breaker circuit.Snapshot) (after, error) {
-	s := &sweep{w: w, run: run, breaker: breaker, drafts: map[string]bool{}}
+	s, err := w.begin(ctx, run, breaker)
+	if err != nil {
+		return afterStop, w.finish(ctx, run, err)
+	}
 	for first := true; ; first = false {
 		if !first && time.Now().After(end) {
 			return afterSlice, w.endLease(ctx, run)
 		}
-		over, err := s.step(ctx)
+		over, err := s.stepOrFail(ctx, first)
 		switch {
 		case err == nil && over:
-			return afterRun, w.finish(ctx, run, "done", nil)
+			return afterRun, w.finish(ctx, run, nil)
 		case err == nil:
 			continue
 		case errors.Is(err, errTakenOver):
@@ -211,11 +240,21 @@ func (w *Worker) work(ctx context.Context, run dbsqlc.ReconciliationRun, end tim
 			return afterOpen, w.endLease(ctx, run)
 		case errors.Is(err, context.Canceled):
 			return afterStop, w.endLease(ctx, run)
-		case !first && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, retry.ErrTooLate)):
+		case !first && isLate(err):
 			return afterSlice, w.endLease(ctx, run) // the next slice has time for retries
 		}
-		return afterStop, w.finish(ctx, run, "failed", err)
+		return afterStop, w.finish(ctx, run, err)
 	}
+}
+
+// stepOrFail does a step, and ends the comparison of its type if that fails. One that only
+// ran out of time is done again in the next slice, unless it had a slice for itself.
+func (s *sweep) stepOrFail(ctx context.Context, first bool) (over bool, err error) {
+	over, err = s.step(ctx)
+	if failed, ok := errors.AsType[typeError](err); ok && (first || !isLate(err)) {
+		return false, s.typeFailed(ctx, failed)
+	}
+	return over, err
 }
 
 // errTakenOver means that another runner holds the run, so nothing more may be written.
@@ -230,52 +269,4 @@ func (w *Worker) endLease(ctx context.Context, run dbsqlc.ReconciliationRun) err
 		return fmt.Errorf("end the lease of reconciliation %d: %w", run.ID, err)
 	}
 	return nil
-}
-
-// finish ends the run and raises or resolves its alert with it.
-func (w *Worker) finish(ctx context.Context, run dbsqlc.ReconciliationRun, status string, cause error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.cfg.RecordTimeout)
-	defer cancel()
-	p := dbsqlc.ReconciliationFinishParams{ID: run.ID, Generation: run.Generation, Status: status}
-	if cause != nil {
-		text := text.Line(cause.Error(), 1000)
-		p.Error = &text
-	}
-	err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
-		rows, err := dbsqlc.New().ReconciliationFinish(ctx, tx, p)
-		if err != nil || rows == 0 {
-			return err
-		}
-		if cause == nil {
-			return w.resolve(ctx, tx, run)
-		}
-		return w.raiseFailing(ctx, tx, run, cause)
-	})
-	if err != nil {
-		return fmt.Errorf("end reconciliation %d: %w", run.ID, err)
-	}
-	return nil
-}
-
-func (w *Worker) resolve(ctx context.Context, tx pgx.Tx, run dbsqlc.ReconciliationRun) error {
-	_, err := w.alerts.Resolve(ctx, tx, alerting.RuleReconciliationFailing, "", alerting.EndReconciliationFailing)
-	if err != nil || run.Kind != string(Full) {
-		return err
-	}
-	// This run may have passed a document already whose webhook was refused since.
-	_, err = w.alerts.ResolveSeenBefore(ctx, tx, alerting.RuleWebhooksRefused, "", *run.StartedAt, alerting.EndWebhooksRefused)
-	if err != nil {
-		return err
-	}
-	_, err = w.alerts.ResolveSeenBefore(ctx, tx, alerting.RuleBodyQuarantined, alerting.SubjectUnnamed, *run.StartedAt, alerting.EndBodyUnnamed)
-	return err
-}
-
-func (w *Worker) raiseFailing(ctx context.Context, tx pgx.Tx, run dbsqlc.ReconciliationRun, cause error) error {
-	_, err := w.alerts.Raise(ctx, tx, alerting.Alert{
-		Rule: alerting.RuleReconciliationFailing, Level: level.Error,
-		Message: alerting.ReconciliationFailing(run.Kind, run.ID, strapi.Words(cause)),
-		Details: map[string]any{"run": run.ID, "kind": run.Kind, "error": cause.Error()},
-	})
-	return err
 }

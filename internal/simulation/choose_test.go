@@ -204,7 +204,7 @@ func (h *history) forceBreaker() {
 
 // lossy is what only a reconciliation repairs, and reconciliation itself.
 func (h *history) lossy() error {
-	switch h.random.IntN(4) {
+	switch h.random.IntN(5) {
 	case 0:
 		h.askReconcile(reconcile.Delta)
 	case 1:
@@ -213,6 +213,8 @@ func (h *history) lossy() error {
 		h.tick()
 	case 3:
 		return h.silentChange()
+	case 4:
+		return h.oddity()
 	}
 	return nil
 }
@@ -245,14 +247,90 @@ func (h *history) end() error {
 	}
 	clear(h.poisoned)
 	h.pass(time.Hour)
+	if err := h.withOddRows(); err != nil {
+		return err
+	}
+	h.restless, h.eventful = maxRestless, true
 	h.askReconcile(reconcile.Full)
 	if err := h.drain(); err != nil {
 		return err
 	}
+	h.restless, h.eventful = 0, false
 	if err := h.watch.atRest(h, true, true); err != nil {
 		return fmt.Errorf("after one reconciliation: %w", err)
 	}
+	if err := h.onceMore(); err != nil {
+		return err
+	}
 	return h.watch.forecastFromNothing(h)
+}
+
+// withOddRows reconciles while Strapi lists rows that are no documents, if it does or by
+// chance, and has lost a document of the same type: that must not be found to be gone. Then
+// it removes those rows.
+func (h *history) withOddRows() error {
+	if !h.oddRows && !h.chance(4) {
+		return nil
+	}
+	if !h.oddRows {
+		if err := h.addOddRow(fakestrapi.DealUID); err != nil {
+			return err
+		}
+	}
+	for _, d := range h.documents {
+		if h.odd[d.UID] && !d.states[len(d.states)-1].deleted {
+			h.note("Strapi: delete %s silently", d.DocumentID)
+			if err := h.fake.SilentDelete(d.UID, d.DocumentID); err != nil {
+				return err
+			}
+			h.noteStates()
+			break
+		}
+	}
+	before, err := h.facts.ghosts()
+	if err != nil {
+		return err
+	}
+	h.askReconcile(reconcile.Full)
+	if err := h.drain(); err != nil {
+		return err
+	}
+	after, err := h.facts.ghosts()
+	if err != nil {
+		return err
+	}
+	for _, key := range after[len(before):] {
+		if h.odd[key.UID] {
+			return violated("no deletion beside an odd row", "%s was found to be gone", key)
+		}
+	}
+	return h.removeOddRows()
+}
+
+// onceMore reconciles a mirror that is in step while a document is published twice, by
+// chance: that must find nothing.
+func (h *history) onceMore() error {
+	if !h.twins && !h.chance(4) {
+		return nil
+	}
+	for _, id := range h.alive(fakestrapi.DealUID) {
+		if err := h.publishTwice(fakestrapi.DealUID, id); err != nil {
+			return err
+		}
+	}
+	before, err := h.facts.differences()
+	if err != nil {
+		return err
+	}
+	h.askReconcile(reconcile.Full)
+	if err := h.drain(); err != nil {
+		return err
+	}
+	after, err := h.facts.differences()
+	if err == nil && after != before {
+		err = violated("in step is in step", "a full reconciliation of a mirror in step found %d differences", after-before)
+	}
+	return err
 }
 
 // healOne makes one document of a type well where all are poisoned: they would wait
@@ -273,6 +351,9 @@ func (h *history) drain() error {
 		if err := h.quiesce(); err != nil {
 			return err
 		}
+		if h.eventful {
+			time.Sleep(time.Millisecond) //nolint:forbidigo // of the history, not of the test
+		}
 		done, err := h.drainStep()
 		if done || err != nil {
 			return err
@@ -290,6 +371,10 @@ func (h *history) drainStep() (done bool, err error) {
 	if d := h.underWay(ready); d != nil && h.saves < maxSaves && h.chance(8) {
 		h.saves++
 		return false, h.saveAgain(d)
+	}
+	if h.restless > 0 && h.chance(12) {
+		h.restless--
+		return false, h.disturbList()
 	}
 	due := dueJobs(jobs)
 	switch {
@@ -309,6 +394,9 @@ func (h *history) drainStep() (done bool, err error) {
 	h.pass(h.untilNext(jobs))
 	return false, h.upkeep(jobs)
 }
+
+// maxRestless is how often Strapi changes during the last reconciliation.
+const maxRestless = 3
 
 // maxSaves is how often poisoned documents are saved while the history drains.
 const maxSaves = 3

@@ -190,6 +190,7 @@ func (h *env) respond(r *http.Request, v signal) (*http.Response, error) {
 	if a := h.mutant.answerFor(r, id); a != nil {
 		return a, nil
 	}
+	h.mutant.ask(r, id)
 	w := httptest.NewRecorder()
 	h.fake.ServeHTTP(w, r)
 	return w.Result(), nil

@@ -39,17 +39,25 @@ type profile struct {
 type history struct {
 	*env
 
-	profile   profile
-	inserter  inserter
-	jobs      *postgres
-	known     []jobRow // the live jobs, as of so many commits
-	read      int
-	facts     postgresFacts
-	watch     *watch
-	routines  []*routine
-	ended     []*routine // guarded by the scheduler's mutex
-	webhook   []webhook
-	lost      bool // a webhook did not lead to a committed event
+	profile  profile
+	inserter inserter
+	jobs     *postgres
+	known    []jobRow // the live jobs, as of so many commits
+	read     int
+	facts    postgresFacts
+	watch    *watch
+	routines []*routine
+	ended    []*routine // guarded by the scheduler's mutex
+	webhook  []webhook
+	lost     bool // a webhook did not lead to a committed event
+	// odd are the types that list rows which are no documents; oddRows: there is one.
+	odd     map[string]bool
+	oddRows bool
+	twins   bool // a document was published twice
+	// restless is how often Strapi still changes while the history drains.
+	restless int
+	// eventful: time goes on while the history drains, so that what happens has an order.
+	eventful  bool
 	acked     map[string]bool
 	started   time.Time
 	ctx       context.Context //nolint:containedctx // of all goroutines; close ends it

@@ -25,6 +25,9 @@ type mutant struct {
 	// payload: what Strapi answers about a document is what arrived last about it.
 	payload bool
 	arrived map[string]string // by documentId
+	// pages: lists are read by page number. unsorted: in the order of documentIds.
+	pages, unsorted bool
+	page            map[string]int // the last one, by list
 	// noDrafts: a document without a published version is taken for deleted.
 	noDrafts bool
 	// unasked: the list answers, but whoever asks it for the breaker gets 503. So it opens as if nobody
@@ -64,6 +67,12 @@ func mutants() []*mutant {
 		{name: "acknowledged before the commit", early: true},
 		{name: "moved billings not looked at", statement: "BillingOfDeal", parts: []string{"WHERE", "WHERE false AND"}},
 		{name: "a sweep that finds no deletions", statement: "ReconciliationGhostInsert", parts: []string{"\nWHERE", "\nWHERE false AND"}},
+		{name: "lists read by page number", pages: true},
+		{name: "lists in the order of documentIds", unsorted: true},
+		{name: "ghosts in spite of an odd row", statement: "ReconciliationGhostInsert", parts: []string{"AND t.odd = 0", ""}},
+		{name: "ghosts of what came after the list", statement: "ReconciliationGhostInsert", parts: []string{"AND c.changed_at > t.started_at", "AND false"}},
+		{name: "a document published twice is two", statement: "ReconciliationCompare", parts: []string{"DISTINCT ON (c.document_id, c.locale)", ""}},
+		{name: "of two published rows the newest", statement: "ReconciliationCompare", parts: []string{">= $5::timestamptz", ">= $5::timestamptz - interval '1 year'"}},
 		{name: "forecast: want read after the mirror", statement: "ForecastAdvance", parts: []string{"done = $1", "done = want + 0 * $1::bigint"}},
 		{name: "forecast: marked outside the transaction", outside: "ForecastMark", hot: true},
 	}
@@ -90,6 +99,30 @@ func (m *mutant) rewrite(name, sql string) string {
 		}
 	}
 	return strings.NewReplacer(m.parts...).Replace(sql)
+}
+
+// ask makes a request for a list another one.
+func (m *mutant) ask(r *http.Request, id string) {
+	q := r.URL.Query()
+	after := q.Get("filters[id][$gt]")
+	switch {
+	case id != "" || q.Get("sort") == "":
+		return
+	case m.unsorted:
+		q.Set("sort", "documentId:asc")
+	case m.pages:
+		if m.page == nil {
+			m.page = map[string]int{}
+		}
+		list := r.URL.Path + q.Get("status")
+		m.page[list]++
+		if after == "" {
+			m.page[list] = 1
+		}
+		q.Del("filters[id][$gt]")
+		q.Set("pagination[page]", fmt.Sprint(m.page[list]))
+	}
+	r.URL.RawQuery = q.Encode()
 }
 
 // arrives notes each webhook.

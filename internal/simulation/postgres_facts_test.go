@@ -108,6 +108,21 @@ func (p postgresFacts) breaker() (state string, forced bool, err error) {
 	return state, forced, err
 }
 
+// ghosts returns the documents that reconciliations found to be gone, in the order in which they did.
+func (p postgresFacts) ghosts() ([]mirror.Key, error) {
+	return collect(p.postgres, "SELECT uid, document_id, locale FROM reconciliation_difference WHERE kind = 'ghost' ORDER BY id",
+		func(rows pgx.Rows) (key mirror.Key, err error) {
+			err = rows.Scan(&key.UID, &key.DocumentID, &key.Locale)
+			return key, err
+		})
+}
+
+// differences counts what reconciliations found.
+func (p postgresFacts) differences() (n int64, err error) {
+	err = p.scheduler.QueryRow(context.Background(), "SELECT count(*) FROM reconciliation_difference").Scan(&n)
+	return n, err
+}
+
 // openRuns counts the reconciliations that are not over.
 func (p postgresFacts) openRuns() (n int64, err error) {
 	err = p.scheduler.QueryRow(context.Background(), "SELECT count(*) FROM reconciliation_run WHERE finished_at IS NULL").Scan(&n)

@@ -84,7 +84,7 @@ DELETE FROM entity_sync; DELETE FROM inbox_event; DELETE FROM inbox_counter; DEL
 DELETE FROM mirror_change; DELETE FROM forecast_month; DELETE FROM forecast_currency; DELETE FROM forecast;
 DELETE FROM alert_member; DELETE FROM alert; DELETE FROM alert_event; DELETE FROM alert_tally; DELETE FROM alert_hour; DELETE FROM notification;
 DELETE FROM deletion_guard; DELETE FROM strapi_attribute;
-DELETE FROM reconciliation_difference; DELETE FROM reconciliation_run; DELETE FROM circuit_breaker_event;
+DELETE FROM reconciliation_difference; DELETE FROM reconciliation_staged; DELETE FROM reconciliation_type; DELETE FROM reconciliation_run; DELETE FROM circuit_breaker_event;
 DELETE FROM river.river_job;
 UPDATE forecast_scope SET want = 0, done = 0, dirty_since = NULL, computed_at = NULL;
 DELETE FROM circuit_breaker; INSERT INTO circuit_breaker (name) VALUES ('strapi');

@@ -238,8 +238,11 @@ func (w *watch) atRest(h *history, inStep, reconciled bool) error {
 	if want != done {
 		return violated("forecast", "at rest it is at %d of %d", done, want)
 	}
+	if err := w.gone(h); err != nil {
+		return err
+	}
 	if reconciled {
-		if err := w.over(h, alerting.RuleWebhooksRefused, alerting.RuleReconciliationFailing); err != nil {
+		if err := w.over(h, alerting.RuleWebhooksRefused, alerting.RuleReconciliationFailing, alerting.RuleUnreadableRows); err != nil {
 			return err
 		}
 	}
@@ -247,6 +250,21 @@ func (w *watch) atRest(h *history, inStep, reconciled bool) error {
 		return nil
 	}
 	return w.inStep(h, entities, !reconciled)
+}
+
+// gone: what a reconciliation found to be gone, Strapi has deleted.
+func (w *watch) gone(h *history) error {
+	ghosts, err := h.facts.ghosts()
+	if err != nil {
+		return err
+	}
+	for _, key := range ghosts {
+		i := slices.IndexFunc(h.documents, func(d *document) bool { return d.Key == key })
+		if i < 0 || !slices.ContainsFunc(h.documents[i].states, func(s state) bool { return s.deleted }) {
+			return violated("gone is gone", "a reconciliation found %s to be gone, and Strapi never deleted it", key)
+		}
+	}
+	return nil
 }
 
 // over: the alerts of what came right again are resolved.

@@ -2,8 +2,10 @@ package simulation
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"dealbox/internal/fakestrapi"
 	"dealbox/internal/mirror"
@@ -191,6 +193,68 @@ func (h *history) silentChange() error {
 	h.lost = true
 	h.noteStates()
 	return err
+}
+
+// oddity is what faults and races of Strapi leave in its database. It changes no
+// document: what Strapi answers for one stays the same.
+func (h *history) oddity() error {
+	uid := []string{fakestrapi.DealUID, fakestrapi.BillingUID}[h.random.IntN(2)]
+	switch h.random.IntN(4) {
+	case 0:
+		return h.addOddRow(uid)
+	case 1:
+		return h.removeOddRows()
+	}
+	ids := h.alive(uid)
+	if len(ids) == 0 {
+		return nil
+	}
+	h.twins = true
+	return h.publishTwice(uid, ids[h.random.IntN(len(ids))])
+}
+
+func (h *history) publishTwice(uid, id string) error {
+	if _, ok := h.fake.Get(uid, id, strapi.Published); !ok {
+		return nil
+	}
+	h.note("Strapi: %s is published twice", id)
+	return h.fake.PublishTwice(uid, id, fakestrapi.Values{}, time.Now().Add(-time.Minute))
+}
+
+func (h *history) addOddRow(uid string) error {
+	if h.odd == nil {
+		h.odd = map[string]bool{}
+	}
+	h.odd[uid], h.oddRows = true, true
+	h.note("Strapi: a row of %s that is no document", uid)
+	_, err := h.fake.AddOddRow(uid, []string{`{"id":%id,"documentId":null}`, `{"id":%id,"documentId":""}`, `{"documentId":"x"}`, `null`}[h.random.IntN(4)])
+	return err
+}
+
+func (h *history) removeOddRows() error {
+	h.odd, h.oddRows = nil, false
+	h.note("Strapi: no odd rows any more")
+	return errors.Join(h.fake.RemoveOddRows(fakestrapi.DealUID), h.fake.RemoveOddRows(fakestrapi.BillingUID))
+}
+
+// disturbList changes what the last reconciliation lists, while it does. Each change
+// sends a webhook, and none changes another document silently.
+func (h *history) disturbList() error {
+	defer h.noteStates()
+	h.changed++
+	deals, billings := h.alive(fakestrapi.DealUID), h.alive(fakestrapi.BillingUID)
+	values := fakestrapi.Values{"name": fmt.Sprint("v", h.changed)}
+	switch {
+	case h.chance(3):
+		return h.create("d", fakestrapi.DealUID, values)
+	case len(billings) > 0 && h.chance(2):
+		return h.remove(fakestrapi.BillingUID, billings[h.random.IntN(len(billings))])
+	case len(deals) > 0 && len(billings) == 0 && h.chance(2):
+		return h.remove(fakestrapi.DealUID, deals[h.random.IntN(len(deals))])
+	case len(deals) > 0:
+		return h.update(fakestrapi.DealUID, deals[h.random.IntN(len(deals))], values)
+	}
+	return nil
 }
 
 // noteStates notes the state of every document, after each change.

@@ -287,7 +287,9 @@ func (c *Client) get(ctx context.Context, r request) ([]byte, http.Header, error
 		// The status decides, whether or not the body could be read.
 		return nil, nil, c.refusal(r, res, body)
 	case int64(len(body)) > c.maxBytes:
-		return nil, nil, r.fail(Unreadable, res.StatusCode, fmt.Sprintf("the answer is larger than %d bytes", c.maxBytes))
+		e := r.fail(Unreadable, res.StatusCode, fmt.Sprintf("the answer is larger than %d bytes", c.maxBytes))
+		e.err = ErrTooLarge
+		return nil, nil, e
 	case bytes.HasPrefix(bytes.TrimSpace(body), []byte("<")):
 		e := r.fail(Unreadable, res.StatusCode, htmlFault)
 		e.Headers = c.origin(res.Header)

@@ -34,6 +34,10 @@ const (
 	Rejected ErrorKind = "rejected"
 )
 
+// ErrTooLarge is in the tree of the Unreadable error of an answer that is larger than
+// Config.MaxBytes. It speaks about what was requested, and not about Strapi.
+var ErrTooLarge = errors.New("the answer is too large")
+
 // maxMessage bounds what an error quotes of a server's text, in bytes.
 const maxMessage = 300
 

@@ -2,152 +2,162 @@ package strapi
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
-// ListQuery selects one page of a type's list, in the order of documentIds. The
-// cursor is a documentId and no page number: documents that are made or deleted
-// between two pages then neither hide others nor show them twice.
+// ListQuery selects one page of a type's list, in the order of row ids. The cursor is
+// a row id: ids are numbers, so every database orders them alike, and they only
+// grow, so what is made while the pages are read comes on a later one.
 type ListQuery struct {
 	Query
 
 	Version Version
-	// After is the last documentId of the page before; "" for the first page.
-	After string
+	// After is the last row id of the page before; 0 for the first page.
+	After int64
 	// Since leaves out documents with an older updatedAt; zero leaves out none.
 	Since time.Time
 	// PageSize is the number of rows to request, at least 1. Strapi may return
 	// smaller pages: its api.rest.maxLimit cuts them.
 	PageSize int
+	// Count has Strapi count all rows: Page.Total.
+	Count bool
+	// IDsOnly leaves out all attributes, for a row that is too large to be read whole.
+	IDsOnly bool
 }
 
-// Page is one page of a list. For a localized type it has each document once in
-// each of its locales, and all locales of a document are on one page.
+// Page is one page of a list. One without a Last is the end.
 type Page struct {
+	// Documents are the rows, each a version of a document in one locale.
 	Documents []Document
-	// More reports whether another page follows.
-	More bool
-	// Total counts the rows of this page and of all that follow, each locale of a
-	// document by itself; 0 when Strapi did not count.
+	// Odd are rows that are no documents.
+	Odd []OddRow
+	// Last is the highest row id of the page, behind which the next one begins; 0 when
+	// no row has one. Odd rows behind it come again on the next page, so they are left out.
+	Last int64
+	// Rows counts all rows, and Size is the page size that Strapi says it used.
+	Rows, Size int
+	// Total counts the rows of this page and of all that follow; 0 when Count was not set.
 	Total int
 	// Date is Strapi's clock (the Date header); zero when there was none.
 	Date time.Time
 }
 
-// Last returns the documentId after which the next page begins, "" for an empty page.
-func (p Page) Last() string {
-	if len(p.Documents) == 0 {
-		return ""
-	}
-	return p.Documents[len(p.Documents)-1].DocumentID
+// OddRow is a row of a list that is no document, such as one without a documentId.
+type OddRow struct {
+	ID     int64  // 0 when it cannot be read
+	Reason string // for people
 }
 
 // List requests a page of the documents in all locales. It names all of them with
 // locale=*, since without a locale Strapi lists the default one, and a read-only
 // token may not ask which locales there are. Errors are those of CheckList; a page
-// that contradicts itself, as one that was cut short does, is Unreadable.
+// that is not in the requested order is Unreadable.
 func (c *Client) List(ctx context.Context, t ContentType, q ListQuery) (Page, error) {
 	r := request{api: c.path, path: "/" + url.PathEscape(t.Plural), query: url.Values{
-		"locale":               {"*"},
-		"sort[0]":              {"documentId:asc"},
-		"pagination[pageSize]": {strconv.Itoa(max(q.PageSize, 1))},
+		"locale":                {"*"},
+		"sort":                  {"id:asc"},
+		"status":                {string(Published)},
+		"pagination[pageSize]":  {strconv.Itoa(max(q.PageSize, 1))},
+		"pagination[withCount]": {strconv.FormatBool(q.Count)},
 	}}
 	if q.Version == Draft {
-		r.query.Set("status", "draft")
+		r.query.Set("status", string(Draft))
 	}
-	if q.After != "" {
-		r.query.Set("filters[documentId][$gt]", q.After)
+	if q.After > 0 {
+		r.query.Set("filters[id][$gt]", strconv.FormatInt(q.After, 10))
 	}
 	if !q.Since.IsZero() {
 		r.query.Set("filters[updatedAt][$gte]", q.Since.UTC().Format("2006-01-02T15:04:05.000Z"))
 	}
-	q.addTo(r.query)
-	page, fault, err := c.page(ctx, r, q.After)
-	if fault == emptyButMore {
-		page, fault, err = c.page(ctx, r, q.After)
+	if q.IDsOnly {
+		r.query.Set("fields[0]", "documentId")
+	} else {
+		q.addTo(r.query)
 	}
-	switch {
-	case err != nil:
-		return Page{}, err
-	case fault != "":
-		return Page{}, r.fail(Unreadable, http.StatusOK, fault)
-	}
-	return page, nil
-}
-
-// emptyButMore is a fault that also a healthy Strapi has, once, when the first
-// document is made between its two queries, for the rows and for their count. List
-// tries once more.
-const emptyButMore = "the list is empty, but says that it is not"
-
-func (c *Client) page(ctx context.Context, r request, after string) (page Page, fault string, err error) {
 	body, header, err := c.collection(ctx, r)
 	if err != nil {
-		return Page{}, "", err
+		return Page{}, err
 	}
-	page, fault = parsePage(body, after)
+	page, fault := parsePage(body, q.After)
+	if fault != "" {
+		return Page{}, r.fail(Unreadable, http.StatusOK, fault)
+	}
 	page.Date, _ = http.ParseTime(header.Get("Date"))
-	return page, fault, nil
+	return page, nil
 }
 
 // parsePage reads the answer to a List with this cursor. The second result is what
 // is wrong, "" when nothing is.
 //
 // Failure policy: closed. A document that a list lacks looks deleted, so parsePage
-// rejects an answer that is not whole, or not in the order that the next page
-// relies on.
-func parsePage(body []byte, after string) (Page, string) {
+// rejects an answer that is not in the order on which the next page relies. A row
+// that is no document does not spoil the others: it is an OddRow.
+func parsePage(body []byte, after int64) (Page, string) {
 	list, fault := parseListAnswer(body)
 	if fault != "" {
 		return Page{}, fault
 	}
-	var page Page
-	locales := map[string]bool{} // of the last document
-	for _, raw := range list.documents {
-		doc, fault := parseDocument(raw)
-		switch {
-		case fault != "":
-			return Page{}, fault
-		case doc.DocumentID > after:
-			clear(locales)
-		case len(locales) == 0, doc.DocumentID < after, locales[doc.Locale]:
-			return Page{}, "the list is not in the requested order of documentIds"
-		}
-		after, locales[doc.Locale] = doc.DocumentID, true
-		page.Documents = append(page.Documents, doc)
-	}
-	p := list.pagination
-	switch {
-	case p.PageSize < 1:
+	page := Page{Rows: len(list.documents), Size: list.pagination.PageSize}
+	if page.Size < 1 {
 		return Page{}, "meta.pagination.pageSize is not a positive number"
-	case p.Total == nil:
-		page.More = len(page.Documents) >= p.PageSize
-	default:
-		page.Total = *p.Total
-		page.More = page.Total > len(page.Documents)
 	}
-	if page.More && len(page.Documents) == 0 {
-		return Page{}, emptyButMore
+	if list.pagination.Total != nil {
+		page.Total = *list.pagination.Total
 	}
-	if page.More {
-		page.Documents = whole(page.Documents)
+	last, trailing := after, 0 // trailing rows have no id
+	for i, raw := range list.documents {
+		doc, odd := parseRow(raw)
+		id := max(doc.ID, odd.ID)
+		switch {
+		case odd.Reason == strapi4:
+			return Page{}, odd.Reason
+		case id > 0 && (id < last || i == 0 && id == after):
+			return Page{}, "the list is not in the requested order of row ids; does a proxy drop the query?"
+		case odd.Reason != "":
+			page.Odd = append(page.Odd, odd)
+		default:
+			page.Documents = append(page.Documents, doc)
+		}
+		last, trailing = max(last, id), trailing+1
+		if id > 0 {
+			trailing = 0
+		}
+	}
+	if last == after {
+		return page, ""
+	}
+	for page.Last = last; len(page.Odd) > 0 && trailing > 0; trailing-- {
+		page.Odd = page.Odd[:len(page.Odd)-1]
 	}
 	return page, ""
 }
 
-// whole leaves out the last document where other locales of it may be on the next
-// page: pages go on after a documentId. Nothing is left of a page that is too
-// short for the locales of one document.
-func whole(docs []Document) []Document {
-	last := docs[len(docs)-1]
-	if last.Locale == "" {
-		return docs
+// strapi4 is a fault that speaks about Strapi, and not about a row.
+const strapi4 = "the rows have attributes and no documentId, as those of Strapi 4; Dealbox needs Strapi 5"
+
+// parseRow reads a row of a list: as a document, or as an OddRow with a reason.
+func parseRow(raw json.RawMessage) (Document, OddRow) {
+	var members map[string]json.RawMessage
+	if !isObject(raw) || json.Unmarshal(raw, &members) != nil {
+		return Document{}, OddRow{Reason: "the row is not an object"}
 	}
-	for len(docs) > 0 && docs[len(docs)-1].DocumentID == last.DocumentID {
-		docs = docs[:len(docs)-1]
+	id := max(takeInt(members, "id"), 0)
+	if members["documentId"] == nil && isObject(members["attributes"]) {
+		return Document{}, OddRow{ID: id, Reason: strapi4}
 	}
-	return docs
+	doc, fault := parseDocument(raw)
+	switch {
+	case fault != "":
+		return Document{}, OddRow{ID: id, Reason: strings.TrimPrefix(fault, "data.")}
+	case id == 0:
+		return Document{}, OddRow{Reason: "id is missing or no positive number"}
+	case textFault(doc.Locale, maxIdentifier) != "":
+		return Document{}, OddRow{ID: id, Reason: "locale " + textFault(doc.Locale, maxIdentifier)}
+	}
+	return doc, OddRow{}
 }
