@@ -141,7 +141,7 @@ func TestNames_Unknown(t *testing.T) {
 		"events list --event=entry.updated":        `no stored event is called "entry.updated"; there are entry.create, entry.update`,
 		"events replay --type=deals":               "pipeline-deal",
 		"events replay --dead --type=deals":        "pipeline-deal",
-		"alerts list --rule=breaker_open":          `there is no rule "breaker_open"; there are body_quarantined, breaker_opened`,
+		"alerts list --rule=breaker_open":          `there is no rule "breaker_open"; there are attribute_missing, `,
 		"alerts silence nope --for=1h --comment=x": `there is no rule "nope"`,
 	} {
 		out := d.run(commandLine)

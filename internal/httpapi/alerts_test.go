@@ -126,7 +126,7 @@ func TestAlerts_UnknownRuleNamesThose(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	e := requireError(t, h.get("/api/v1/alerts?rule=breaker_open"), 400, "invalid_parameter")
-	require.Contains(t, e["message"], `there is no rule "breaker_open"; there are body_quarantined, breaker_opened, `)
+	require.Contains(t, e["message"], `there is no rule "breaker_open"; there are attribute_missing, `)
 }
 
 // A name from Strapi is never markup, even for a browser that is shown the JSON.

@@ -52,7 +52,9 @@ func TestSync_UnreadableValues(t *testing.T) {
 	require.Contains(t, message, `Dealbox cannot read the deal_value of deal 1,234.50 in pipeline-deals: deal_value "1,234.50" is no number`)
 	require.Contains(t, message, "write it as 1234.50")
 
-	history := func() int { return pgtest.MustGet[int](h.DB, "SELECT sum(occurrences)::int + (SELECT count(*)::int FROM alert_event) FROM alert") }
+	history := func() int {
+		return pgtest.MustGet[int](h.DB, "SELECT sum(occurrences)::int + (SELECT count(*)::int FROM alert_event) FROM alert")
+	}
 	before := history()
 	require.NoError(t, h.refresh(keys[0]))
 	require.Equal(t, before, history(), "the same value is no news")

@@ -8,10 +8,13 @@ export function diagnose(h) {
   return {
     state: h.status === "healthy" ? "notice" : h.status,
     title: worst.title,
-    text: [...(h.status === "healthy" ? ["Dealbox works."] : []), worst.message, sentence(worst)].filter(Boolean).join(" "),
+    text: [...(h.status === "healthy" ? ["Dealbox works."] : []), ended(worst.message), sentence(worst)].filter(Boolean).join(" "),
     reasons: others.map((p) => [p.title, p.first_step].filter(Boolean).join(": ")),
   };
 }
+
+// ended closes a sentence; the text of an alert has no stop at its end.
+const ended = (text) => (text && !/[.!?]$/.test(text) ? `${text}.` : text);
 
 const sentence = (p) => (p.first_step ? `What to do first: ${p.first_step}.` : "");
 
