@@ -245,6 +245,10 @@ func (h *history) end() error {
 	if err := h.watch.atRest(h, !h.lost && len(h.poisoned) == 0, false); err != nil {
 		return err
 	}
+	// Also here: later changes mark the forecast again, whatever was forgotten before.
+	if err := h.watch.forecastFromNothing(h); err != nil {
+		return err
+	}
 	clear(h.poisoned)
 	h.pass(time.Hour)
 	if err := h.withOddRows(); err != nil {
