@@ -121,6 +121,24 @@ func TestOddRows(t *testing.T) {
 	h.requireInStep()
 }
 
+// What one row lacks and others show is null in that row: it does not hold its type. What
+// all rows lack does.
+func TestOddRows_WithoutAttribute(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t)
+	deals := h.fill(10)
+	_, err := h.Fake.AddOddRow(fakestrapi.DealUID, `{"id":%id,"documentId":"lacks0many0attributes","name":"x","billings":[]}`)
+	require.NoError(t, err)
+	require.NoError(t, h.Fake.SilentEdit(fakestrapi.DealUID, deals[1].DocumentID, fakestrapi.Values{"name": "edited"}))
+	run := h.sweep(Request{Extent: Full})
+	require.Equal(t, "done", run.Status)
+	require.Equal(t, [4]int64{11, 0, 1, 1}, [4]int64{run.Listed, run.Odd, run.Missing, run.Stale})
+	require.NotContains(t, h.OpenAlerts(), "reconciliation_failing")
+	h.Fake.Hide(fakestrapi.DealUID, "deal_value")
+	h.sweep(Request{Extent: Full})
+	require.Contains(t, h.OpenAlerts(), "reconciliation_failing")
+}
+
 // An empty mirror fills, whatever row comes first.
 func TestOddRows_FirstContact(t *testing.T) {
 	t.Parallel()
