@@ -10,14 +10,14 @@ import (
 // MassChangeRestored is the text of RuleMassChange for a restored backup.
 func MassChangeRestored(plural string, n int64) string {
 	return fmt.Sprintf("%s of %s in Strapi are older than the mirror has them: their updatedAt went back. The cause is on Strapi's side: that is what the restore of a backup does. "+
-		"No webhook was lost. The mirror and the forecast follow Strapi, so they show the older state too. If the restore was meant, nothing is to be done; "+
+		"No webhook was lost. The mirror and the forecast follow Strapi, but for what another alert says is held back, so they show the older state too. If the restore was meant, nothing is to be done; "+
 		"else bring Strapi's data back and run dealbox sync --full", documents(n), plural)
 }
 
 // MassChangeColumns is its text for a change of the schema or of a setting.
 func MassChangeColumns(plural string, n int64, columns string) string {
 	return fmt.Sprintf("%s of %s differ from the mirror in %s alone, and their updatedAt is as it was. The cause is on Strapi's side, or in Dealbox's settings: "+
-		"that is what a changed schema, FIELDS setting or script does. No webhook was lost. The mirror and the forecast follow Strapi. "+
+		"that is what a changed schema, FIELDS setting or script does. No webhook was lost. The mirror and the forecast follow Strapi, but for what another alert says is held back. "+
 		"If the change was not meant, undo it and run dealbox sync --full", documents(n), plural, columns)
 }
 
@@ -71,11 +71,15 @@ func EndPublishedTwice(plural string) string {
 	return fmt.Sprintf("No document of %s is published twice any more, after {lasted}", plural)
 }
 
-// UnreadableRows is the text of RuleUnreadableRows; ids are the first of n row ids.
+// UnreadableRows is the text of RuleUnreadableRows; ids are those of the first of n rows that have one.
 func UnreadableRows(plural string, n int, ids []string, reason string) string {
-	return fmt.Sprintf("Strapi lists rows of %s that are no documents, and Dealbox skips them: %d in all, row id %s (%s). The cause is on Strapi's side: its REST API or an import made them. "+
+	which := "none of which has an id"
+	if len(ids) > 0 {
+		which = "row id " + firstOf(ids, n)
+	}
+	return fmt.Sprintf("Strapi lists rows of %s that are no documents, and Dealbox skips them: %d in all, %s (%s). The cause is on Strapi's side: its REST API or an import made them. "+
 		"All others are mirrored, but no deletion of %s is concluded from a reconciliation as long as there is one. Correct the row in Strapi, or delete it there and create the document again",
-		plural, n, firstOf(ids, n), reason, plural)
+		plural, n, which, reason, plural)
 }
 
 // EndUnreadableRows is the end of RuleUnreadableRows.

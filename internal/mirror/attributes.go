@@ -169,7 +169,7 @@ func (s *Source) learn(ctx context.Context, t strapi.ContentType, k *shown, lear
 // the query that Strapi accepts, its answer, and what it refuses. Requests are made once.
 func probe(ctx context.Context, client *strapi.Client, t strapi.ContentType, q strapi.Query) (rest strapi.Query, docs []strapi.Document, refused []string, err error) {
 	for {
-		docs, err = client.Sample(ctx, t, q)
+		docs, err = client.Sample(ctx, t, q, 1)
 		key := strapi.KeyOf(err)
 		if key == "" {
 			return q, docs, refused, err
@@ -179,7 +179,7 @@ func probe(ctx context.Context, client *strapi.Client, t strapi.ContentType, q s
 			// Several paths have that name, or none: each by itself.
 			culprits = nil
 			for _, name := range q.Names() {
-				if _, alone := client.Sample(ctx, t, q.Only(name)); strapi.KeyOf(alone) != "" {
+				if _, alone := client.Sample(ctx, t, q.Only(name), 1); strapi.KeyOf(alone) != "" {
 					culprits = append(culprits, name)
 				}
 			}
@@ -198,9 +198,33 @@ func Probe(ctx context.Context, client *strapi.Client, t strapi.ContentType) (ac
 	return accepted, refused, err
 }
 
-// observe learns from documents that were requested with a query.
+// observe learns from documents that were requested with a query. What some of them
+// lack and others show speaks about those documents alone: it is null in them.
 func (s *Source) observe(ctx context.Context, t strapi.ContentType, k *shown, q strapi.Query, docs []strapi.Document) error {
-	present, absent := map[string]bool{}, map[string]bool{}
+	present, absent := attributesOf(q, docs)
+	if k.needsAny(t, absent) {
+		elsewhere, err := s.client.WithTimeout(documentTimeout).Sample(ctx, t, q.Only(append(slices.Collect(maps.Keys(absent)), "documentId")...), witnesses)
+		if err != nil && strapi.KeyOf(err) == "" {
+			return err
+		}
+		others, _ := attributesOf(q, elsewhere)
+		maps.DeleteFunc(absent, func(name string, _ bool) bool { return others[name] })
+	}
+	if len(absent) > 0 {
+		hidden := slices.DeleteFunc(slices.Clone(q.Populate), func(name string) bool { return !absent[name] })
+		if err := s.lost(ctx, t, k, slices.Sorted(maps.Keys(absent)), hidden); err != nil {
+			return err
+		}
+	}
+	return s.found(ctx, t, k, present)
+}
+
+// witnesses is how many documents are asked before what one answer lacks is gone from its type.
+const witnesses = 25
+
+// attributesOf returns what some documents show of a query, and what all of them lack.
+func attributesOf(q strapi.Query, docs []strapi.Document) (present, absent map[string]bool) {
+	present, absent = map[string]bool{}, map[string]bool{}
 	for _, doc := range docs {
 		for _, name := range q.Names() {
 			switch _, found := strapi.Attribute(doc, name); {
@@ -215,13 +239,20 @@ func (s *Source) observe(ctx context.Context, t strapi.ContentType, k *shown, q 
 			present[locale] = true
 		}
 	}
-	if len(absent) > 0 {
-		hidden := slices.DeleteFunc(slices.Clone(q.Populate), func(name string) bool { return !absent[name] })
-		if err := s.lost(ctx, t, k, slices.Sorted(maps.Keys(absent)), hidden); err != nil {
-			return err
+	maps.DeleteFunc(absent, func(name string, _ bool) bool { return present[name] })
+	return present, absent
+}
+
+// needsAny reports whether the type cannot be mirrored without one of these attributes.
+func (k *shown) needsAny(t strapi.ContentType, names map[string]bool) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for name := range names {
+		if k.needed(t, name) {
+			return true
 		}
 	}
-	return s.found(ctx, t, k, present)
+	return false
 }
 
 // found records what Strapi shows and did not show before.

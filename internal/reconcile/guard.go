@@ -75,9 +75,10 @@ func (s *sweep) guardDeletions(ctx context.Context, tx pgx.Tx, t strapi.ContentT
 
 // holdsBackAll reports whether a run that found so many ghosts which no verified
 // entry.delete names may refresh none. empty is whether the list showed no document
-// at all: that outweighs verified events here, too.
+// at all: that outweighs verified events here, too. Deletions that were allowed count for
+// an hour, and hold back nothing where there is no ghost.
 func holdsBackAll(g mirror.Guard, unverified int64, empty bool) bool {
-	return !g.Allowed && (g.Counted+unverified > g.Limit() || empty && g.Live > g.Limit())
+	return !g.Allowed && (unverified > 0 && g.Counted+unverified > g.Limit() || empty && g.Live > g.Limit())
 }
 
 // guardValues is the guard against values that vanish in many documents at once: an

@@ -15,6 +15,7 @@ func TestHoldsBackAll(t *testing.T) {
 	require.False(t, holdsBackAll(mirror.Guard{Live: 200}, 10, false))
 	require.True(t, holdsBackAll(mirror.Guard{Live: 200}, 11, false))
 	require.True(t, holdsBackAll(mirror.Guard{Counted: 5, Live: 195}, 6, false))
+	require.False(t, holdsBackAll(mirror.Guard{Counted: 400, Live: 300}, 0, false), "what was deleted is no reason to say that something vanishes")
 	require.False(t, holdsBackAll(mirror.Guard{Live: 200, Allowed: true}, 200, false))
 	require.True(t, holdsBackAll(mirror.Guard{Live: 200}, 0, true))
 	require.False(t, holdsBackAll(mirror.Guard{Live: 10}, 0, true))

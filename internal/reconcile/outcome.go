@@ -149,11 +149,10 @@ func (s *sweep) reportOddRows(ctx context.Context, tx pgx.Tx, t strapi.ContentTy
 	if now.Odd == 0 {
 		return s.resolveFull(ctx, tx, row, alerting.RuleUnreadableRows, alerting.EndUnreadableRows(t.Plural))
 	}
-	ids := make([]string, len(now.OddRows))
-	for i, id := range now.OddRows {
-		ids[i] = fmt.Sprint(id)
-		if id == 0 {
-			ids[i] = "one without an id"
+	var ids []string
+	for _, id := range now.OddRows {
+		if id > 0 {
+			ids = append(ids, fmt.Sprint(id))
 		}
 	}
 	_, err = s.w.alerts.Raise(ctx, tx, alerting.Alert{

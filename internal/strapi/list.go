@@ -95,8 +95,9 @@ func (c *Client) List(ctx context.Context, t ContentType, q ListQuery) (Page, er
 // is wrong, "" when nothing is.
 //
 // Failure policy: closed. A document that a list lacks looks deleted, so parsePage
-// rejects an answer that is not in the order on which the next page relies. A row
-// that is no document does not spoil the others: it is an OddRow.
+// rejects a full page that is not in the order on which the next page relies. One that
+// is not full, or longer than a page, is all that there is. A row that is no document
+// does not spoil the others: it is an OddRow.
 func parsePage(body []byte, after int64) (Page, string) {
 	list, fault := parseListAnswer(body)
 	if fault != "" {
@@ -109,14 +110,18 @@ func parsePage(body []byte, after int64) (Page, string) {
 	if list.pagination.Total != nil {
 		page.Total = *list.pagination.Total
 	}
-	last, trailing := after, 0 // trailing rows have no id
+	last, trailing := after, 0        // trailing rows have no id
+	isWhole := page.Rows != page.Size // nothing was cut off, so that the next page relies on no order
 	for i, raw := range list.documents {
 		doc, odd := parseRow(raw)
 		id := max(doc.ID, odd.ID)
 		switch {
 		case odd.Reason == strapi4:
 			return Page{}, odd.Reason
-		case id > 0 && (id < last || i == 0 && id == after):
+		case isWhole && id > 0 && id <= after:
+			page.Rows-- // the filter was ignored: an earlier page had it
+			continue
+		case !isWhole && id > 0 && (id < last || i == 0 && id == after):
 			return Page{}, "the list is not in the requested order of row ids; does a proxy drop the query?"
 		case odd.Reason != "":
 			page.Odd = append(page.Odd, odd)

@@ -18,28 +18,34 @@ func TestParsePage(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		rows  string
+		size  int // of a page
 		after int64
 		last  int64
+		count int
 		fault string
 	}{
-		"in order":                {row(3, "b") + "," + row(7, "a"), 0, 7, ""},
-		"behind the cursor":       {row(8, "b"), 7, 8, ""},
-		"the end":                 {"", 7, 0, ""},
-		"the cursor again":        {row(7, "b"), 7, 0, "order"},
-		"the filter was dropped":  {row(1, "b") + "," + row(9, "c"), 7, 0, "order"},
-		"the sorting was dropped": {row(9, "b") + "," + row(8, "a"), 0, 0, "order"},
-		"a document twice":        {row(3, "a") + "," + row(4, "a"), 0, 4, ""},
-		"strapi 4":                {`{"id":3,"attributes":{"name":"x"}}`, 0, 0, "Strapi 5"},
+		"in order":                  {row(3, "b") + "," + row(7, "a"), 2, 0, 7, 2, ""},
+		"behind the cursor":         {row(8, "b"), 2, 7, 8, 1, ""},
+		"the end":                   {"", 2, 7, 0, 0, ""},
+		"the cursor again":          {row(7, "b"), 1, 7, 0, 0, "order"},
+		"the filter was dropped":    {row(1, "b") + "," + row(9, "c"), 2, 7, 0, 0, "order"},
+		"the sorting was dropped":   {row(9, "b") + "," + row(8, "a"), 2, 0, 0, 0, "order"},
+		"no filter, all of a list":  {row(9, "b") + "," + row(1, "c"), 3, 7, 9, 1, ""},
+		"no filter, nothing is new": {row(7, "b") + "," + row(1, "c"), 3, 7, 0, 0, ""},
+		"no sorting, no pages":      {row(9, "b") + "," + row(8, "a"), 1, 0, 9, 2, ""},
+		"a document twice":          {row(3, "a") + "," + row(4, "a"), 2, 0, 4, 2, ""},
+		"strapi 4":                  {`{"id":3,"attributes":{"name":"x"}}`, 2, 0, 0, 0, "Strapi 5"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			page, fault := parsePage([]byte(`{"data":[`+test.rows+`],"meta":{"pagination":{"page":1,"pageSize":100}}}`), test.after)
+			page, fault := parsePage(fmt.Appendf(nil, `{"data":[%s],"meta":{"pagination":{"page":1,"pageSize":%d}}}`, test.rows, test.size), test.after)
 			if test.fault != "" {
 				require.Contains(t, fault, test.fault)
 				return
 			}
 			require.Empty(t, fault)
 			require.Equal(t, test.last, page.Last)
-			require.Equal(t, test.rows == "", page.Rows == 0)
+			require.Equal(t, test.count, page.Rows)
+			require.Len(t, page.Documents, test.count)
 			require.Empty(t, page.Odd)
 		})
 	}
