@@ -208,6 +208,13 @@ func ReconciliationFailing(plural, kind string, run int64, cause string) string 
 		"To try again and see the error at once: dealbox sync --full --wait", plural, kind, run, strings.TrimRight(cause, "."))
 }
 
+// ReconciliationStopped is that where Dealbox's own database failed; cause is in words.
+func ReconciliationStopped(plural, kind string, run int64, cause string) string {
+	return fmt.Sprintf("Dealbox could not compare %s with Strapi (%s run %d), because its own database failed: %s. The cause is on the side of Postgres, not of Strapi. "+
+		"What changed without a webhook stays unnoticed until a comparison ends well. Check Postgres: locks, disk, connections, failover. "+
+		"The next run tries again by itself; at once: dealbox sync --full --wait", plural, kind, run, strings.TrimRight(cause, "."))
+}
+
 // EndReconciliationFailing is the end of RuleReconciliationFailing.
 func EndReconciliationFailing(plural string) string {
 	return "Dealbox compares " + plural + " with Strapi again: a reconciliation of them ended well, after {lasted}"
