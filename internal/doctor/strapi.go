@@ -176,7 +176,7 @@ func tokenFinding(probes []typeProbe) Finding {
 func listFinding(p typeProbe) Finding {
 	t, check := p.contentType, "type "+p.contentType.UID
 	if p.listErr == nil {
-		return ok(check, "/api/"+t.Plural+" can be read")
+		return ok(check, t.Plural+" can be read")
 	}
 	switch kind := strapi.KindOf(p.listErr); {
 	case refusedWith(p.listErr) == http.StatusUnauthorized:
@@ -184,7 +184,7 @@ func listFinding(p typeProbe) Finding {
 	case kind == strapi.Refused:
 		return failed(check, "the token may not read "+t.Plural, "Give the token find and findOne of "+t.UID+", or take a read-only token.")
 	case kind == strapi.MissingRoute, kind == strapi.NotFound:
-		return failed(check, "Strapi has no route /api/"+t.Plural,
+		return failed(check, "Strapi has no route for "+t.Plural,
 			"Correct the REST plural (pluralName in the type's schema.json) in "+typesSetting(t.Kind)+"; or create the type.")
 	case kind == strapi.Unreachable, kind == strapi.Unavailable, kind == strapi.Unreadable, kind == strapi.Blocked:
 		return skipped(check, "Strapi's answer cannot be used, see the check strapi")
