@@ -203,7 +203,7 @@ const EndPartitionsRunningOut = "Dealbox makes its partitions ahead again, after
 
 // ReconciliationFailing is the text of RuleReconciliationFailing; cause is in words.
 func ReconciliationFailing(plural, kind string, run int64, cause string) string {
-	return fmt.Sprintf("Dealbox could not compare %s with Strapi (%s run %d): %s. Each other type is compared by itself. Mostly the cause is on Strapi's side. Webhooks that come are still processed, "+
+	return fmt.Sprintf("Dealbox could not compare %s with Strapi (%s run %d): %s. Each other type is compared by itself. Mostly the cause is on Strapi's side. Webhooks are still stored and, where Strapi answers for their document, processed, "+
 		"so the mirror and the forecast follow them; what changed without a webhook stays unnoticed until a comparison ends well. "+
 		"To try again and see the error at once: dealbox sync --full --wait", plural, kind, run, strings.TrimRight(cause, "."))
 }
