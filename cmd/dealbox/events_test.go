@@ -136,6 +136,10 @@ func TestNames_Unknown(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	d.store(dealBody("alive"), `{"event":"entry.update","model":"article","uid":"api::article.article","entry":{"documentId":"x"}}`, `{"event":"odd.event"}`)
+	// A type that is configured and has no event yet is no misspelling.
+	d.MustExec(`WITH run AS (INSERT INTO reconciliation_run (kind, trigger) VALUES ('full', 'start') RETURNING id)
+		INSERT INTO reconciliation_type (run_id, uid, plural, position, kind, baseline) SELECT id, 'api::billing.billing', 'billings', 1, 'full', false FROM run`)
+	require.Contains(t, d.done("events list --type=billing"), "no events")
 	for commandLine, says := range map[string]string{
 		"events list --type=deals":                 `no stored entity is called "deals"; there are pipeline-deal`,
 		"events list --event=entry.updated":        `no stored event is called "entry.updated"; there are entry.create, entry.update`,

@@ -70,8 +70,12 @@ func printResult(w io.Writer, run dbsqlc.ReconciliationRun) error {
 	if run.Status == "failed" {
 		return fmt.Errorf("reconciliation %d failed: %s", run.ID, *run.Error)
 	}
-	fmt.Fprintf(w, "done: compared %d documents; %d missing, %d stale, %d deleted in Strapi; requested %s\n",
-		run.Listed, run.Missing, run.Stale, run.Ghosts, plural(run.Enqueued, "refresh", "refreshes"))
+	how := "done"
+	if run.Status != "done" {
+		how = "done in part"
+	}
+	fmt.Fprintf(w, "%s: compared %s; %d missing, %d stale, %d deleted in Strapi; requested %s\n",
+		how, plural(run.Listed, "document", "documents"), run.Missing, run.Stale, run.Ghosts, plural(run.Enqueued, "refresh", "refreshes"))
 	if run.Odd > 0 {
 		fmt.Fprintf(w, "skipped %s that Dealbox cannot use; the alert unreadable_rows names them\n", plural(run.Odd, "row", "rows"))
 	}

@@ -217,7 +217,7 @@ var rules = []Rule{
 	{
 		Name: RuleReconciliationFailing, Levels: []level.Level{level.Error}, Subject: "the type's REST plural",
 		Side: "Strapi mostly", Example: ReconciliationFailing("billings", "full", 12, "Strapi gives no complete answer within 10s"), End: EndReconciliationFailing("billings"),
-		Means:  "a content type could not be compared with Strapi; the others were",
+		Means:  "a content type could not be compared with Strapi",
 		Clears: "the next run that compares it",
 		First:  "read the error in the alert; it is mostly Strapi's answer",
 	},

@@ -203,9 +203,16 @@ const EndPartitionsRunningOut = "Dealbox makes its partitions ahead again, after
 
 // ReconciliationFailing is the text of RuleReconciliationFailing; cause is in words.
 func ReconciliationFailing(plural, kind string, run int64, cause string) string {
-	return fmt.Sprintf("Dealbox could not compare %s with Strapi (%s run %d): %s. Other types are compared. Mostly the cause is on Strapi's side. Webhooks that come are still processed, "+
+	return fmt.Sprintf("Dealbox could not compare %s with Strapi (%s run %d): %s. Each other type is compared by itself. Mostly the cause is on Strapi's side. Webhooks are still stored and, where Strapi answers for their document, processed, "+
 		"so the mirror and the forecast follow them; what changed without a webhook stays unnoticed until a comparison ends well. "+
 		"To try again and see the error at once: dealbox sync --full --wait", plural, kind, run, strings.TrimRight(cause, "."))
+}
+
+// ReconciliationStopped is that where Dealbox's own database failed; cause is in words.
+func ReconciliationStopped(plural, kind string, run int64, cause string) string {
+	return fmt.Sprintf("Dealbox could not compare %s with Strapi (%s run %d), because its own database failed: %s. The cause is on the side of Postgres, not of Strapi. "+
+		"What changed without a webhook stays unnoticed until a comparison ends well. Check Postgres: locks, disk, connections, failover. "+
+		"The next run tries again by itself; at once: dealbox sync --full --wait", plural, kind, run, strings.TrimRight(cause, "."))
 }
 
 // EndReconciliationFailing is the end of RuleReconciliationFailing.

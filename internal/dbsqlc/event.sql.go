@@ -80,11 +80,16 @@ WITH RECURSIVE known AS (
     (SELECT e.uid FROM entity_sync e ORDER BY e.uid LIMIT 1)
     UNION ALL
     SELECT (SELECT s.uid FROM entity_sync s WHERE s.uid > k.uid ORDER BY s.uid LIMIT 1) FROM known k WHERE k.uid IS NOT NULL
+), compared AS (
+    (SELECT t.uid FROM reconciliation_type t ORDER BY t.uid LIMIT 1)
+    UNION ALL
+    SELECT (SELECT n.uid FROM reconciliation_type n WHERE n.uid > c.uid ORDER BY n.uid LIMIT 1) FROM compared c WHERE c.uid IS NOT NULL
 )
-SELECT uid::text FROM known WHERE uid IS NOT NULL
+SELECT uid::text FROM (SELECT k.uid FROM known k UNION SELECT c.uid FROM compared c) u WHERE uid IS NOT NULL ORDER BY uid DESC
 `
 
-// The types of which documents are known: a loose index scan.
+// The types of which documents are known, or that were to be compared with Strapi: loose
+// index scans.
 func (q *Queries) EntityTypes(ctx context.Context, db DBTX) ([]string, error) {
 	rows, err := db.Query(ctx, entityTypes)
 	if err != nil {

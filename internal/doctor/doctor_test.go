@@ -315,6 +315,14 @@ func TestExamine_Strapi(t *testing.T) {
 		{"BadGateway", fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 502}, away, "strapi", "the proxy in front of it"},
 		{"HTML", fakestrapi.Fault{Kind: fakestrapi.FaultHTML}, away, "strapi", "Point STRAPI_URL to Strapi 5 itself"},
 		{
+			"Blocked", fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 403, Body: "<html><title>Attention Required! | Cloudflare</title></html>"},
+			away, "strapi", "firewall, CDN or proxy in front of Strapi",
+		},
+		{
+			"ProxyLogin", fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 401, Body: "<html>Log in</html>"},
+			away, "strapi", "firewall, CDN or proxy in front of Strapi",
+		},
+		{
 			"TokenRefused", fakestrapi.Fault{Kind: fakestrapi.FaultUnauthorized},
 			and(map[string]Status{"strapi token": Fail}), "strapi token", "Make a read-only API token",
 		},

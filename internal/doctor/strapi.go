@@ -151,19 +151,21 @@ func addressFinding(address string, probes []typeProbe) Finding {
 	case strapi.Unavailable:
 		return failed(checkStrapi, err.Error(), "Check Strapi's log and the proxy in front of it.")
 	case strapi.Unreadable:
-		return failed(checkStrapi, err.Error(), "Point STRAPI_URL to Strapi 5 itself: its REST API is at <STRAPI_URL>/api.")
+		return failed(checkStrapi, err.Error(), "Point STRAPI_URL to Strapi 5 itself: without a path its REST API is at <STRAPI_URL>/api.")
+	case strapi.Blocked:
+		return failed(checkStrapi, err.Error(), "Let GET requests from this machine's address pass in the firewall, CDN or proxy in front of Strapi. The API token may well be right.")
 	}
 	return failed(checkStrapi, err.Error(), "Check STRAPI_URL, that Strapi runs, and that this machine may connect to it.")
 }
 
 func tokenFinding(probes []typeProbe) Finding {
 	for _, p := range probes {
-		if p.listErr == nil || statusOf(p.listErr) == http.StatusForbidden {
+		if p.listErr == nil || refusedWith(p.listErr) == http.StatusForbidden {
 			return ok(checkToken, "accepted")
 		}
 	}
 	for _, p := range probes {
-		if statusOf(p.listErr) == http.StatusUnauthorized {
+		if refusedWith(p.listErr) == http.StatusUnauthorized {
 			return failed(checkToken, "Strapi refuses the token (401)",
 				"Make a read-only API token in Strapi (Settings, API Tokens) and set STRAPI_API_TOKEN to it; tokens can expire.")
 		}
@@ -174,24 +176,26 @@ func tokenFinding(probes []typeProbe) Finding {
 func listFinding(p typeProbe) Finding {
 	t, check := p.contentType, "type "+p.contentType.UID
 	if p.listErr == nil {
-		return ok(check, "/api/"+t.Plural+" can be read")
+		return ok(check, t.Plural+" can be read")
 	}
 	switch kind := strapi.KindOf(p.listErr); {
-	case statusOf(p.listErr) == http.StatusUnauthorized:
+	case refusedWith(p.listErr) == http.StatusUnauthorized:
 		return skipped(check, "the token is refused")
 	case kind == strapi.Refused:
 		return failed(check, "the token may not read "+t.Plural, "Give the token find and findOne of "+t.UID+", or take a read-only token.")
 	case kind == strapi.MissingRoute, kind == strapi.NotFound:
-		return failed(check, "Strapi has no route /api/"+t.Plural,
+		return failed(check, "Strapi has no route for "+t.Plural,
 			"Correct the REST plural (pluralName in the type's schema.json) in "+typesSetting(t.Kind)+"; or create the type.")
-	case kind == strapi.Unreachable, kind == strapi.Unavailable, kind == strapi.Unreadable:
+	case kind == strapi.Unreachable, kind == strapi.Unavailable, kind == strapi.Unreadable, kind == strapi.Blocked:
 		return skipped(check, "Strapi's answer cannot be used, see the check strapi")
 	}
 	return failed(check, p.listErr.Error(), "Check Strapi's log.")
 }
 
-func statusOf(err error) int {
-	if e, ok := errors.AsType[*strapi.Error](err); ok {
+// refusedWith returns the status with which Strapi itself refused the token; 0 when it did
+// not. A 401 or 403 of a firewall says nothing about the token.
+func refusedWith(err error) int {
+	if e, ok := errors.AsType[*strapi.Error](err); ok && e.Kind == strapi.Refused {
 		return e.Status
 	}
 	return 0

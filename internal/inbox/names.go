@@ -18,7 +18,8 @@ var knownEvents = []string{
 }
 
 // checkNames returns a *paging.FieldError when the filter, which chose nothing, names an
-// event or a type that there is not: a misspelt name must not read as "no events".
+// event or a type that there is not: a misspelt name must not read as "no events". A type
+// that is configured and has no event yet is one.
 func (f Filter) checkNames(ctx context.Context, db dbsqlc.DBTX) error {
 	if f.Event != "" && !slices.Contains(knownEvents, f.Event) {
 		if stored, err := f.anyStored(ctx, db, Filter{Event: f.Event}); err != nil || !stored {

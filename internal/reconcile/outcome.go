@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/level"
 	"dealbox/internal/mirror"
+	"dealbox/internal/pgerr"
 	"dealbox/internal/strapi"
 	"dealbox/internal/text"
 )
@@ -101,10 +103,19 @@ func (w *Worker) finish(ctx context.Context, run dbsqlc.ReconciliationRun, cause
 func (w *Worker) raiseFailing(ctx context.Context, tx pgx.Tx, run dbsqlc.ReconciliationRun, plural string, cause error) error {
 	_, err := w.alerts.Raise(ctx, tx, alerting.Alert{
 		Rule: alerting.RuleReconciliationFailing, Subject: plural, Level: level.Error,
-		Message: alerting.ReconciliationFailing(plural, run.Kind, run.ID, strapi.Words(cause)),
+		Message: wordsOfFailure(run, plural, cause),
 		Details: map[string]any{"run": run.ID, "kind": run.Kind, "type": plural, "error": text.Line(cause.Error(), 1000)},
 	})
 	return err
+}
+
+// wordsOfFailure says why a type could not be compared, and on whose side that is.
+func wordsOfFailure(run dbsqlc.ReconciliationRun, plural string, cause error) string {
+	_, isStrapi := errors.AsType[*strapi.Error](cause)
+	if !isStrapi && (pgerr.Code(cause) != "" || pgerr.IsUnavailable(cause)) {
+		return alerting.ReconciliationStopped(plural, run.Kind, run.ID, cmp.Or(pgerr.Message(cause), "it gives no answer"))
+	}
+	return alerting.ReconciliationFailing(plural, run.Kind, run.ID, strapi.Words(cause))
 }
 
 // reportTwins warns of documents that are published twice.

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -64,6 +65,8 @@ func (e *Error) unreachableInWords() string {
 		return "Strapi gives " + e.said() // no complete answer within 10s
 	case errors.Is(e.err, syscall.ECONNREFUSED):
 		return "Strapi is not running, or not at this address: the connection was refused"
+	case errors.Is(e.err, io.EOF), errors.Is(e.err, io.ErrUnexpectedEOF), errors.Is(e.err, syscall.ECONNRESET), errors.Is(e.err, syscall.EPIPE):
+		return "Strapi, or a proxy before it, closes the connection before its answer is complete"
 	}
 	return "Strapi cannot be reached through the network: " + e.said()
 }

@@ -3,6 +3,7 @@ package strapi
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"syscall"
@@ -22,7 +23,8 @@ func TestWords(t *testing.T) {
 		"Strapi gives no complete answer within 10s":                                            &Error{Kind: Unreachable, Message: "no complete answer within 10s"},
 		"Strapi is not running, or not at this address: the connection was refused":             &Error{Kind: Unreachable, err: dial(os.NewSyscallError("connect", syscall.ECONNREFUSED))},
 		"the network does not know the name of Strapi's host, cms.example (DNS)":                &Error{Kind: Unreachable, err: dial(&net.DNSError{Name: "cms.example"})},
-		"Strapi cannot be reached through the network: EOF":                                     &Error{Kind: Unreachable, Message: "EOF", err: errors.New("EOF")},
+		"Strapi cannot be reached through the network: no route to host":                        &Error{Kind: Unreachable, Message: "no route to host", err: errors.New("no route to host")},
+		"Strapi, or a proxy before it, closes the connection before its answer is complete":     &Error{Kind: Unreachable, Message: "EOF", err: fmt.Errorf("Get: %w", io.EOF)},
 		"Strapi refuses the API token (401: Missing or invalid credentials)":                    &Error{Kind: Refused, Status: 401, Message: "Missing or invalid credentials; check the API token and what it may read"},
 		"what answers at Strapi's address does not answer like Strapi 5: the answer is no JSON": &Error{Kind: Unreadable, Status: 200, Message: "the answer is no JSON"},
 		"Strapi says that it does not have it (404)":                                            &Error{Kind: NotFound, Status: 404},

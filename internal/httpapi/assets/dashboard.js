@@ -113,8 +113,8 @@ function balance(l) {
   const total = l.processed + l.pending + l.dead + l.ignored + l.quarantined;
   const adds = total === l.received ? `${number(total)} = ${number(l.received)}: it adds up.` : `The parts make ${number(total)}, not ${number(l.received)}: this is a bug in Dealbox, please report it.`;
   const d = l.documents;
-  const waits = d.pending > 0 ? `${number(d.pending)} documents wait, the oldest for ${span(l.oldest_pending_age_seconds)}.` : "No document waits.";
-  return `${adds} ${waits}${d.dead > 0 ? ` ${number(d.dead)} documents are dead letters, with or without an event.` : ""}`;
+  const waits = d.pending > 0 ? `${number(d.pending)} ${d.pending === 1 ? "document waits" : "documents wait"}, the oldest for ${span(l.oldest_pending_age_seconds)}.` : "No document waits.";
+  return `${adds} ${waits}${d.dead > 0 ? ` ${number(d.dead)} ${d.dead === 1 ? "document is a dead letter" : "documents are dead letters"}, with or without an event.` : ""}`;
 }
 
 function showBreaker(b, now) {
