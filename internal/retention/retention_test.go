@@ -61,7 +61,7 @@ func (h *env) day(ago int, document, quarantine string) {
 	require.NoError(h.T, err)
 	h.MustExec(`INSERT INTO inbox_event (id, received_on, received_at, dedup_key, scheme, uid, document_id, locale, seq, body, quarantine_reason)
 		VALUES (gen_random_uuid(), (now() AT TIME ZONE 'UTC')::date - $1::int, now() - make_interval(days => $1), '\x01', 'standard',
-		        'u', $2, '', CASE WHEN $3 = '' THEN 1 END, '{}', nullif($3, ''))`, ago, document, quarantine)
+		        'u', $2, '', CASE WHEN $2 <> '' THEN 1 END, '{}', nullif($3, ''))`, ago, document, quarantine)
 }
 
 // daysAgo are the days before today that still have a partition.
@@ -113,6 +113,21 @@ func TestWorker_Work_Events(t *testing.T) {
 	require.NoError(t, h.work())
 	require.Equal(t, []string{"6"}, h.MustTexts("SELECT sum(removed)::text FROM retention_event WHERE subject = 'inbox_event' AND role LIKE '%_app'"), "each day once")
 	require.Equal(t, []string{"2"}, h.MustTexts("SELECT sum((details->>'quarantined')::int)::text FROM audit_retention"))
+}
+
+// Webhooks that name no document share an episode, whatever is wrong with each.
+func TestWorker_Work_Unnamed(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t)
+	h.alert(1, 0, alerting.RuleBodyQuarantined, alerting.SubjectUnnamed)
+	h.day(100, "", "entry is missing or null")
+	h.day(99, "", "")
+	require.NoError(t, h.work())
+	require.Equal(t, []string{"100"}, h.daysAgo(), "a day of ignored events goes, one with a webhook that nobody dealt with stays")
+
+	h.MustExec("UPDATE alert SET status = 'resolved', resolved_at = now()")
+	require.NoError(t, h.work())
+	require.Empty(t, h.daysAgo())
 }
 
 func TestWorker_Work_Alerts(t *testing.T) {
