@@ -103,6 +103,9 @@ func (w *SyncWorker) reportUnknown(ctx context.Context, t strapi.ContentType) er
 		return nil
 	}
 	if !reported {
+		if err := w.source.forgetUnmapped(ctx, t); err != nil {
+			return err
+		}
 		if err := w.resolveUnmapped(ctx, t); err != nil {
 			return err
 		}
