@@ -17,7 +17,7 @@ ALTER TABLE reconciliation_run DROP COLUMN since, DROP COLUMN answered_at,
 COMMENT ON COLUMN reconciliation_run.types IS 'Strapi''s content types to which the request limits the run; null for all.';
 COMMENT ON COLUMN reconciliation_run.status IS 'waiting, running, done, partial (some types could not be compared, the others were) or failed (none could).';
 COMMENT ON COLUMN reconciliation_run.stage IS 'Number of the part that is being worked. Each type has seven, one after the other: the list of published rows, of drafts, of published rows again, the comparison, the guards, the refreshes, the dead letters.';
-COMMENT ON COLUMN reconciliation_run.cursor IS 'Within the stage: of a list the last row id, of the comparison the last documentId; empty at its start.';
+COMMENT ON COLUMN reconciliation_run.cursor IS 'Within the stage: of a list the last row id, of the comparison the last documentId, of the refreshes the last reconciliation_difference.id; empty at its start.';
 COMMENT ON COLUMN reconciliation_run.baseline IS 'A full run was done before this one, so what it finds was missed before. The first one only fills the mirror.';
 COMMENT ON COLUMN reconciliation_run.odd IS 'Rows that Strapi listed and Dealbox cannot use, such as one without a documentId. They are skipped.';
 COMMENT ON COLUMN reconciliation_run.held IS 'Ghosts that the deletion guard holds back: no refresh was requested for them.';
