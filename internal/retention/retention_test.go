@@ -171,13 +171,18 @@ func TestWorker_Work_Reconciliations(t *testing.T) {
 	h.MustExec(`INSERT INTO reconciliation_run (id, kind, trigger, status, requested_at, finished_at) OVERRIDING SYSTEM VALUE
 		SELECT id, kind, 'schedule', status, now() - make_interval(days => d), CASE WHEN status <> 'running' THEN now() - make_interval(days => d) END FROM (VALUES
 			(1, 'full', 'done', 90), (2, 'delta', 'done', 31), (3, 'delta', 'running', 31), (4, 'delta', 'done', 29),
-			(5, 'full', 'done', 60), (6, 'delta', 'done', 40)) AS t (id, kind, status, d)`)
+			(5, 'full', 'partial', 60), (6, 'delta', 'partial', 40)) AS t (id, kind, status, d)`)
+	h.MustExec(`INSERT INTO reconciliation_type (run_id, uid, plural, position, kind, baseline, status, finished_at, error)
+		SELECT run, uid, uid, 0, kind, true, status, now(), CASE status WHEN 'failed' THEN 'not answered' END FROM (VALUES
+			(1, 'u', 'full', 'done'), (1, 'v', 'full', 'done'), (2, 'u', 'delta', 'done'), (4, 'u', 'delta', 'done'),
+			(5, 'u', 'full', 'done'), (5, 'v', 'full', 'failed'), (6, 'u', 'delta', 'failed'), (6, 'v', 'full', 'failed')) AS t (run, uid, kind, status)`)
 	h.MustExec(`INSERT INTO reconciliation_difference (run_id, uid, document_id, locale, kind, enqueued, lost)
 		SELECT run, 'u', 'd', '', 'stale', true, false FROM unnest(ARRAY[1, 2, 2, 3, 4, 5]) run`)
 	require.NoError(t, h.work())
-	require.Equal(t, []string{"3", "4", "5", "6"}, h.MustTexts("SELECT id::text FROM reconciliation_run ORDER BY id"), "the last full one stays, and what came after it")
-	require.Equal(t, []string{"3", "4", "5"}, h.MustTexts("SELECT run_id::text FROM reconciliation_difference ORDER BY run_id"))
-	require.Equal(t, []string{`reconciliation_run 2 {"reconciliation_difference": 3}`},
+	require.Equal(t, []string{"1", "3", "4", "5"}, h.MustTexts("SELECT id::text FROM reconciliation_run ORDER BY id"),
+		"the last full comparison of each type stays, and a type that fails keeps no other run")
+	require.Equal(t, []string{"1", "3", "4", "5"}, h.MustTexts("SELECT run_id::text FROM reconciliation_difference ORDER BY run_id"))
+	require.Equal(t, []string{`reconciliation_run 2 {"reconciliation_difference": 2}`},
 		h.MustTexts("SELECT subject || ' ' || removed || ' ' || details FROM audit_retention WHERE role LIKE '%_app'"))
 }
 
