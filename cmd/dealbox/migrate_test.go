@@ -124,7 +124,7 @@ func TestMigrate_NoPrivilege(t *testing.T) {
 	u.User = url.UserPassword(role, "x")
 	out := dealbox(t, environ{"DATABASE_URL": u.String()}, "", "migrate up")
 	require.Equal(t, exitFailed, out.code)
-	require.Contains(t, out.stderr, "set DATABASE_MIGRATE_URL to a role that owns the tables")
+	require.Contains(t, out.stderr, "set DATABASE_MIGRATE_URL to the owner")
 }
 
 // mustRole makes a role that may log in with the password x.

@@ -118,14 +118,15 @@ SELECT * FROM reconciliation_run WHERE id = @id;
 
 -- name: ReconciliationStage :many
 -- Keeps a page. A document that Dealbox does not know at all is marked where @request says
--- so, for the caller to request its refresh at once.
+-- so, for the caller to request its refresh at once. LIMIT 1, because Postgres would read all
+-- that is staged once a page to answer EXISTS.
 INSERT INTO reconciliation_staged (run_id, uid, document_id, locale, version, row_id, repeated, requested, attributes)
 SELECT @run_id, @uid, k.document_id, k.locale, @version, k.row_id,
        row_number() OVER (PARTITION BY k.document_id, k.locale ORDER BY k.row_id) > 1
-           OR EXISTS (SELECT FROM reconciliation_staged o WHERE o.run_id = @run_id AND o.uid = @uid
-               AND o.document_id = k.document_id AND o.locale = k.locale),
-       @request::boolean AND NOT EXISTS (SELECT FROM entity_sync e WHERE e.uid = @uid
-               AND e.document_id = k.document_id AND e.locale = k.locale),
+           OR coalesce((SELECT true FROM reconciliation_staged o WHERE o.run_id = @run_id AND o.uid = @uid
+               AND o.document_id = k.document_id AND o.locale = k.locale LIMIT 1), false),
+       @request::boolean AND coalesce((SELECT false FROM entity_sync e WHERE e.uid = @uid
+               AND e.document_id = k.document_id AND e.locale = k.locale LIMIT 1), true),
        nullif(k.attributes, '')::jsonb
 FROM (SELECT unnest(@document_ids::text[]) AS document_id, unnest(@locales::text[]) AS locale,
              unnest(@row_ids::bigint[]) AS row_id, unnest(@attributes::text[]) AS attributes) k

@@ -9,11 +9,12 @@ SELECT @uid, n.name, now() FROM unnest(@names::text[]) AS n (name) ORDER BY n.na
 ON CONFLICT (uid, name) DO UPDATE SET seen_at = coalesce(a.seen_at, now()), absent_since = NULL
 WHERE a.seen_at IS NULL OR a.absent_since IS NOT NULL;
 
--- name: StrapiAttributesAbsent :exec
--- Strapi does not show these attributes.
+-- name: StrapiAttributesAbsent :many
+-- Strapi does not show these attributes. Returns which of them it has ever shown, to whichever process.
 INSERT INTO strapi_attribute AS a (uid, name, absent_since)
 SELECT @uid, n.name, now() FROM unnest(@names::text[]) AS n (name) ORDER BY n.name COLLATE "C"
-ON CONFLICT (uid, name) DO UPDATE SET absent_since = now() WHERE a.absent_since IS NULL;
+ON CONFLICT (uid, name) DO UPDATE SET absent_since = coalesce(a.absent_since, now())
+RETURNING a.name, (a.seen_at IS NOT NULL)::boolean AS seen;
 
 -- name: StrapiAttributesUnmapped :exec
 -- Only these attributes are mapped now: no sync of the type waits for another one.

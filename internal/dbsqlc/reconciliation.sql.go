@@ -936,10 +936,10 @@ const reconciliationStage = `-- name: ReconciliationStage :many
 INSERT INTO reconciliation_staged (run_id, uid, document_id, locale, version, row_id, repeated, requested, attributes)
 SELECT $1, $2, k.document_id, k.locale, $3, k.row_id,
        row_number() OVER (PARTITION BY k.document_id, k.locale ORDER BY k.row_id) > 1
-           OR EXISTS (SELECT FROM reconciliation_staged o WHERE o.run_id = $1 AND o.uid = $2
-               AND o.document_id = k.document_id AND o.locale = k.locale),
-       $4::boolean AND NOT EXISTS (SELECT FROM entity_sync e WHERE e.uid = $2
-               AND e.document_id = k.document_id AND e.locale = k.locale),
+           OR coalesce((SELECT true FROM reconciliation_staged o WHERE o.run_id = $1 AND o.uid = $2
+               AND o.document_id = k.document_id AND o.locale = k.locale LIMIT 1), false),
+       $4::boolean AND coalesce((SELECT false FROM entity_sync e WHERE e.uid = $2
+               AND e.document_id = k.document_id AND e.locale = k.locale LIMIT 1), true),
        nullif(k.attributes, '')::jsonb
 FROM (SELECT unnest($5::text[]) AS document_id, unnest($6::text[]) AS locale,
              unnest($7::bigint[]) AS row_id, unnest($8::text[]) AS attributes) k
@@ -966,7 +966,8 @@ type ReconciliationStageRow struct {
 }
 
 // Keeps a page. A document that Dealbox does not know at all is marked where @request says
-// so, for the caller to request its refresh at once.
+// so, for the caller to request its refresh at once. LIMIT 1, because Postgres would read all
+// that is staged once a page to answer EXISTS.
 func (q *Queries) ReconciliationStage(ctx context.Context, db DBTX, arg ReconciliationStageParams) ([]ReconciliationStageRow, error) {
 	rows, err := db.Query(ctx, reconciliationStage,
 		arg.RunID,

@@ -40,10 +40,11 @@ func (q *Queries) StrapiAttributes(ctx context.Context, db DBTX, uid string) ([]
 	return items, nil
 }
 
-const strapiAttributesAbsent = `-- name: StrapiAttributesAbsent :exec
+const strapiAttributesAbsent = `-- name: StrapiAttributesAbsent :many
 INSERT INTO strapi_attribute AS a (uid, name, absent_since)
 SELECT $1, n.name, now() FROM unnest($2::text[]) AS n (name) ORDER BY n.name COLLATE "C"
-ON CONFLICT (uid, name) DO UPDATE SET absent_since = now() WHERE a.absent_since IS NULL
+ON CONFLICT (uid, name) DO UPDATE SET absent_since = coalesce(a.absent_since, now())
+RETURNING a.name, (a.seen_at IS NOT NULL)::boolean AS seen
 `
 
 type StrapiAttributesAbsentParams struct {
@@ -51,10 +52,30 @@ type StrapiAttributesAbsentParams struct {
 	Names []string
 }
 
-// Strapi does not show these attributes.
-func (q *Queries) StrapiAttributesAbsent(ctx context.Context, db DBTX, arg StrapiAttributesAbsentParams) error {
-	_, err := db.Exec(ctx, strapiAttributesAbsent, arg.UID, arg.Names)
-	return err
+type StrapiAttributesAbsentRow struct {
+	Name string
+	Seen bool
+}
+
+// Strapi does not show these attributes. Returns which of them it has ever shown, to whichever process.
+func (q *Queries) StrapiAttributesAbsent(ctx context.Context, db DBTX, arg StrapiAttributesAbsentParams) ([]StrapiAttributesAbsentRow, error) {
+	rows, err := db.Query(ctx, strapiAttributesAbsent, arg.UID, arg.Names)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []StrapiAttributesAbsentRow
+	for rows.Next() {
+		var i StrapiAttributesAbsentRow
+		if err := rows.Scan(&i.Name, &i.Seen); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const strapiAttributesShown = `-- name: StrapiAttributesShown :exec

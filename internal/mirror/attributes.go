@@ -246,26 +246,25 @@ func (s *Source) found(ctx context.Context, t strapi.ContentType, k *shown, pres
 }
 
 // lost records what Strapi does not show; hidden are the relations among that which it
-// dropped without a word. The error is a missingError where some of it is needed.
+// dropped without a word. The error is a missingError where some of it is needed. What
+// was shown once is read from the table: another process may have seen it.
 func (s *Source) lost(ctx context.Context, t strapi.ContentType, k *shown, absent, hidden []string) error {
-	k.mu.Lock()
-	var news []string
-	missing := missingError{t: t, hidden: hidden}
-	for _, name := range absent {
-		if !k.absent[name] {
-			news = append(news, name)
-		}
-		if k.needed(t, name) && !slices.Contains(hidden, name) {
-			missing.names = append(missing.names, name)
-		}
-	}
-	k.mu.Unlock()
-	if len(news) > 0 {
-		err := dbsqlc.New().StrapiAttributesAbsent(ctx, s.pool, dbsqlc.StrapiAttributesAbsentParams{UID: t.UID, Names: news})
+	if news := k.notYetAbsent(absent); len(news) > 0 {
+		rows, err := dbsqlc.New().StrapiAttributesAbsent(ctx, s.pool, dbsqlc.StrapiAttributesAbsentParams{UID: t.UID, Names: news})
 		if err != nil {
 			return databaseError{fmt.Errorf("record which attributes %s lacks: %w", t.UID, err)}
 		}
-		k.learn(news, false, true)
+		for _, row := range rows {
+			k.learn([]string{row.Name}, row.Seen, true)
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	missing := missingError{t: t, hidden: hidden}
+	for _, name := range absent {
+		if k.needed(t, name) && !slices.Contains(hidden, name) {
+			missing.names = append(missing.names, name)
+		}
 	}
 	if len(missing.names)+len(missing.hidden) > 0 {
 		return aboutStrapi(missing)
@@ -281,6 +280,17 @@ func (s *Source) forgetUnmapped(ctx context.Context, t strapi.ContentType) error
 		return databaseError{fmt.Errorf("forget attributes of %s that are not mapped: %w", t.UID, err)}
 	}
 	return nil
+}
+
+func (k *shown) notYetAbsent(names []string) (news []string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, name := range names {
+		if !k.absent[name] {
+			news = append(news, name)
+		}
+	}
+	return news
 }
 
 func (k *shown) learn(names []string, seen, absent bool) {

@@ -228,11 +228,14 @@ func (c *Client) Listed(ctx context.Context, t ContentType, documentID, locale s
 	return len(list.documents) > 0, nil
 }
 
+// sampleRows is of how many rows Sample takes the first that is a document.
+const sampleRows = 5
+
 // Sample reads one document of a type, published or not and in any locale; none where
 // there is none. Errors are those of CheckList.
 func (c *Client) Sample(ctx context.Context, t ContentType, q Query) ([]Document, error) {
 	r := request{api: c.path, path: "/" + url.PathEscape(t.Plural), query: url.Values{
-		"pagination[pageSize]": {"1"}, "status": {"draft"}, "locale": {"*"},
+		"pagination[pageSize]": {strconv.Itoa(sampleRows)}, "status": {"draft"}, "locale": {"*"},
 	}}
 	q.addTo(r.query)
 	body, _, err := c.collection(ctx, r)
@@ -244,7 +247,7 @@ func (c *Client) Sample(ctx context.Context, t ContentType, q Query) ([]Document
 		return nil, r.fail(Unreadable, http.StatusOK, fault)
 	}
 	for _, raw := range list.documents {
-		if doc, fault := parseDocument(raw); fault == "" {
+		if doc, odd := parseRow(raw); odd.Reason == "" {
 			return []Document{doc}, nil
 		}
 	}
