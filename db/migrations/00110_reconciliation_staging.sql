@@ -17,7 +17,7 @@ ALTER TABLE reconciliation_run DROP COLUMN since, DROP COLUMN answered_at,
 COMMENT ON COLUMN reconciliation_run.types IS 'Strapi''s content types to which the request limits the run; null for all.';
 COMMENT ON COLUMN reconciliation_run.status IS 'waiting, running, done, partial (some types could not be compared, the others were) or failed (none could).';
 COMMENT ON COLUMN reconciliation_run.stage IS 'Number of the part that is being worked. Each type has seven, one after the other: the list of published rows, of drafts, of published rows again, the comparison, the guards, the refreshes, the dead letters.';
-COMMENT ON COLUMN reconciliation_run.cursor IS 'Within the stage: of a list the last row id, of the comparison the last documentId; empty at its start.';
+COMMENT ON COLUMN reconciliation_run.cursor IS 'Within the stage: of a list the last row id, of the comparison the last documentId, of the refreshes the last reconciliation_difference.id; empty at its start.';
 COMMENT ON COLUMN reconciliation_run.baseline IS 'A full run was done before this one, so what it finds was missed before. The first one only fills the mirror.';
 COMMENT ON COLUMN reconciliation_run.odd IS 'Rows that Strapi listed and Dealbox cannot use, such as one without a documentId. They are skipped.';
 COMMENT ON COLUMN reconciliation_run.held IS 'Ghosts that the deletion guard holds back: no refresh was requested for them.';
@@ -115,7 +115,61 @@ COMMENT ON COLUMN reconciliation_difference.cause IS 'change: Strapi announces s
 COMMENT ON COLUMN reconciliation_difference.columns IS 'Of a stale document: the columns that differ.';
 COMMENT ON COLUMN reconciliation_difference.emptied IS 'Of a stale document: essential columns (deal_value, amount, status, stage) that are null, empty or 0 in Strapi and not in the mirror.';
 
+-- Where a type stands is in its last comparisons, whatever became of the others in their runs: while one type
+-- fails, no full run is done for as long as it does.
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION reconciliation_run_prune(keep interval, batch integer) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '1s' AS $$
+DECLARE
+    cut timestamptz := retention_cut(keep, '30 days');
+    ids bigint[];
+    differences bigint;
+BEGIN
+    ids := ARRAY(SELECT id FROM reconciliation_run WHERE finished_at < cut
+                   AND id NOT IN (SELECT max(t.run_id) FROM reconciliation_type t WHERE t.status = 'done' GROUP BY t.uid
+                                  UNION ALL
+                                  SELECT max(t.run_id) FROM reconciliation_type t WHERE t.status = 'done' AND t.kind = 'full' GROUP BY t.uid
+                                  UNION ALL
+                                  SELECT f.id FROM (SELECT max(r.id) AS id FROM reconciliation_run r
+                                                    WHERE r.kind = 'full' AND r.status = 'done' AND r.types IS NULL) f WHERE f.id IS NOT NULL)
+                 ORDER BY id LIMIT batch FOR UPDATE SKIP LOCKED);
+    IF ids = '{}' THEN
+        RETURN 0;
+    END IF;
+    DELETE FROM reconciliation_difference WHERE run_id = ANY (ids);
+    GET DIAGNOSTICS differences = ROW_COUNT;
+    DELETE FROM reconciliation_run WHERE id = ANY (ids);
+    INSERT INTO retention_event (subject, removed, older_than, details)
+    VALUES ('reconciliation_run', cardinality(ids), cut, jsonb_build_object('reconciliation_difference', differences));
+    RETURN cardinality(ids);
+END $$;
+-- +goose StatementEnd
+COMMENT ON FUNCTION reconciliation_run_prune IS 'Removes reconciliations that finished longer ago than keep (at least 30 days), at most batch of them, with their types and differences, but not the last full one that was done, nor those with a type''s last comparison and last full comparison that were done. Returns how many; fewer than batch when none is left.';
+
 -- +goose Down
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION reconciliation_run_prune(keep interval, batch integer) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '1s' AS $$
+DECLARE
+    cut timestamptz := retention_cut(keep, '30 days');
+    ids bigint[];
+    differences bigint;
+BEGIN
+    ids := ARRAY(SELECT id FROM reconciliation_run WHERE finished_at < cut
+                   AND id < (SELECT max(f.id) FROM reconciliation_run f WHERE f.kind = 'full' AND f.status = 'done')
+                 ORDER BY id LIMIT batch FOR UPDATE SKIP LOCKED);
+    IF ids = '{}' THEN
+        RETURN 0;
+    END IF;
+    DELETE FROM reconciliation_difference WHERE run_id = ANY (ids);
+    GET DIAGNOSTICS differences = ROW_COUNT;
+    DELETE FROM reconciliation_run WHERE id = ANY (ids);
+    INSERT INTO retention_event (subject, removed, older_than, details)
+    VALUES ('reconciliation_run', cardinality(ids), cut, jsonb_build_object('reconciliation_difference', differences));
+    RETURN cardinality(ids);
+END $$;
+-- +goose StatementEnd
 
 ALTER TABLE reconciliation_difference DROP COLUMN listed_at, DROP COLUMN held, DROP COLUMN cause, DROP COLUMN columns, DROP COLUMN emptied;
 DROP INDEX reconciliation_difference_run_idx;

@@ -81,9 +81,10 @@ LEFT JOIN LATERAL (SELECT f.id FROM forecast f WHERE f.scope = @scope AND f.comp
 -- name: ForecastStatus :one
 -- How fresh the forecast is. It is behind Strapi while its recompute waits, while any
 -- document does or is dead, and while a type is held because Strapi no longer shows an attribute.
+-- Nothing waits for a locale: a type that has none any more hides it.
 SELECT s.computed_at, (s.want > s.done)::boolean AS dirty, s.dirty_since,
        (b.documents > 0 OR h.since IS NOT NULL)::boolean AS behind, coalesce(least(b.since, h.since), now())::timestamptz AS behind_since
 FROM forecast_scope s,
      (SELECT count(*) AS documents, min(coalesce(e.pending_since, e.dead_at)) AS since FROM entity_sync e WHERE e.done_seq < e.want_seq) b,
-     (SELECT min(a.absent_since) AS since FROM strapi_attribute a WHERE a.seen_at IS NOT NULL AND a.absent_since IS NOT NULL) h
+     (SELECT min(a.absent_since) AS since FROM strapi_attribute a WHERE a.seen_at IS NOT NULL AND a.absent_since IS NOT NULL AND a.name <> 'locale') h
 WHERE s.scope = @scope;

@@ -30,10 +30,6 @@ WHERE resolved_at IS NULL AND level <> 'info'
 ORDER BY array_position('{critical,error,warning}'::text[], level), status = 'suppressed', first_seen, id
 LIMIT @max_rows;
 
--- name: HealthForced :one
--- Who forced the breaker, why and since when: its last transition, while it is forced.
-SELECT actor, reason, at FROM circuit_breaker_event WHERE name = @name ORDER BY id DESC LIMIT 1;
-
 -- name: HealthQueues :many
 -- Jobs that are not finished. Finished ones stay for 15 minutes and are many, so
 -- the states are listed: River's index starts with state and queue.

@@ -344,21 +344,22 @@ SELECT coalesce(sum(c.documents) FILTER (WHERE c.cause = 'restored'), 0)::bigint
 FROM causes c;
 
 -- name: ReconciliationTake :many
--- The next documents to refresh. The caller requests that in the same transaction.
+-- The next documents to refresh, behind the row that was taken last. The caller requests that in
+-- the same transaction.
 UPDATE reconciliation_difference SET enqueued = true
 WHERE id IN (SELECT g.id FROM reconciliation_difference g
-             WHERE g.run_id = @run_id AND g.uid = @uid AND NOT g.enqueued AND NOT g.held
+             WHERE g.run_id = @run_id AND g.uid = @uid AND g.id > @after::bigint AND NOT g.enqueued AND NOT g.held
              ORDER BY g.id LIMIT @max_rows)
-RETURNING document_id, locale;
+RETURNING id, document_id, locale;
 
 -- name: EntityDeadTake :many
 -- Dead letters of a type that died before a moment.
 SELECT document_id, locale FROM entity_sync
-WHERE uid = @uid AND state = 'dead' AND coalesce(dead_at < @before::timestamptz, true)
+WHERE done_seq < want_seq AND state = 'dead' AND uid = @uid AND coalesce(dead_at < @before::timestamptz, true)
 ORDER BY document_id, locale LIMIT @max_rows;
 
 -- name: EntityDeadCount :one
-SELECT count(*) FROM entity_sync WHERE uid = @uid AND state = 'dead';
+SELECT count(*) FROM entity_sync WHERE done_seq < want_seq AND state = 'dead' AND uid = @uid;
 
 -- name: ReconciliationDecideLost :many
 -- Decides about differences that are a minute old: where no event of the document came,

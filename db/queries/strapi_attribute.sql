@@ -15,3 +15,8 @@ INSERT INTO strapi_attribute AS a (uid, name, absent_since)
 SELECT @uid, n.name, now() FROM unnest(@names::text[]) AS n (name) ORDER BY n.name COLLATE "C"
 ON CONFLICT (uid, name) DO UPDATE SET absent_since = coalesce(a.absent_since, now())
 RETURNING a.name, (a.seen_at IS NOT NULL)::boolean AS seen;
+
+-- name: StrapiAttributesUnmapped :exec
+-- Only these attributes are mapped now: no sync of the type waits for another one.
+UPDATE strapi_attribute SET absent_since = NULL
+WHERE uid = @uid AND seen_at IS NOT NULL AND absent_since IS NOT NULL AND name <> ALL (@mapped::text[]);

@@ -274,6 +274,18 @@ func WebhooksRefused(n int64) string {
 // EndWebhooksRefused is the end of RuleWebhooksRefused.
 const EndWebhooksRefused = "Nothing is missing any more, {lasted} after webhooks were refused: a full reconciliation has compared every document with Strapi since"
 
+// WebhooksNotCommitted is the text of RuleWebhooksRefused that the process sends itself
+// while nothing can be stored.
+func WebhooksNotCommitted(host string, since time.Time, cause error) string {
+	return fmt.Sprintf("Dealbox on %s cannot commit webhooks to Postgres since %s and answers them with 503: %s. Strapi does not send them again; "+
+		"when Postgres takes writes, a full reconciliation reads them from Strapi. What is stored is safe", host, since.UTC().Format(time.RFC3339), cause)
+}
+
+// WebhooksCommitted is its end.
+func WebhooksCommitted(after time.Duration) string {
+	return fmt.Sprintf("Dealbox commits webhooks again after %s. A full reconciliation reads from Strapi what was refused meanwhile", text.Span(after))
+}
+
 // deadLetters words RuleEventDeadLettered.
 func deadLetters(plural string, n int64, first Member) string {
 	shown := cmp.Or(first.Shown, "the state before")
@@ -315,6 +327,11 @@ func unreadableValues(subject string, n int64, first Member) string {
 	return fmt.Sprintf("Dealbox cannot read the %s of %s in %s: %s.%s The cause is what was written in Strapi. Until it is corrected there, the mirror and the forecast "+
 		"have no %s of it; all else of the document is mirrored and counts. Correct it in Strapi and save it", field, first.title(), plural,
 		strings.TrimRight(first.Reason, "."), others, field)
+}
+
+// EndValueUnmapped is the end of RuleValueUnreadable for a field that setting maps to nothing.
+func EndValueUnmapped(field, plural, setting string) string {
+	return fmt.Sprintf("No %s of %s has to be read any more: %s maps it to nothing", field, plural, setting)
 }
 
 // endOfUnreadable is the end of RuleValueUnreadable.

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"math/bits"
 	"sync"
@@ -126,14 +125,13 @@ func (s *Service) watchOutage(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case err == nil && !since.IsZero():
-			alert.Message = fmt.Sprintf("Dealbox commits webhooks again after %s. A full reconciliation reads from Strapi what was refused meanwhile", time.Since(since).Round(time.Second))
+			alert.Message = alerting.WebhooksCommitted(time.Since(since))
 			since = time.Time{}
 			s.direct.resolve(ctx, alert)
 		case err != nil && since.IsZero():
 			since = time.Now()
 		case err != nil && time.Since(since) > outageGrace:
-			alert.Message = fmt.Sprintf("Dealbox on %s cannot commit webhooks to Postgres since %s and answers them with 503: %s. Strapi does not send them again; "+
-				"when Postgres takes writes, a full reconciliation reads them from Strapi. What is stored is safe", s.host, since.UTC().Format(time.RFC3339), err)
+			alert.Message = alerting.WebhooksNotCommitted(s.host, since, err)
 			s.direct.fire(ctx, alert)
 		}
 	}

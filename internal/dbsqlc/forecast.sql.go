@@ -294,7 +294,7 @@ SELECT s.computed_at, (s.want > s.done)::boolean AS dirty, s.dirty_since,
        (b.documents > 0 OR h.since IS NOT NULL)::boolean AS behind, coalesce(least(b.since, h.since), now())::timestamptz AS behind_since
 FROM forecast_scope s,
      (SELECT count(*) AS documents, min(coalesce(e.pending_since, e.dead_at)) AS since FROM entity_sync e WHERE e.done_seq < e.want_seq) b,
-     (SELECT min(a.absent_since) AS since FROM strapi_attribute a WHERE a.seen_at IS NOT NULL AND a.absent_since IS NOT NULL) h
+     (SELECT min(a.absent_since) AS since FROM strapi_attribute a WHERE a.seen_at IS NOT NULL AND a.absent_since IS NOT NULL AND a.name <> 'locale') h
 WHERE s.scope = $1
 `
 
@@ -308,6 +308,7 @@ type ForecastStatusRow struct {
 
 // How fresh the forecast is. It is behind Strapi while its recompute waits, while any
 // document does or is dead, and while a type is held because Strapi no longer shows an attribute.
+// Nothing waits for a locale: a type that has none any more hides it.
 func (q *Queries) ForecastStatus(ctx context.Context, db DBTX, scope string) (ForecastStatusRow, error) {
 	row := db.QueryRow(ctx, forecastStatus, scope)
 	var i ForecastStatusRow

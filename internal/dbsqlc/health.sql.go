@@ -71,24 +71,6 @@ func (q *Queries) HealthEpisodes(ctx context.Context, db DBTX, maxRows int32) ([
 	return items, nil
 }
 
-const healthForced = `-- name: HealthForced :one
-SELECT actor, reason, at FROM circuit_breaker_event WHERE name = $1 ORDER BY id DESC LIMIT 1
-`
-
-type HealthForcedRow struct {
-	Actor  string
-	Reason string
-	At     time.Time
-}
-
-// Who forced the breaker, why and since when: its last transition, while it is forced.
-func (q *Queries) HealthForced(ctx context.Context, db DBTX, name string) (HealthForcedRow, error) {
-	row := db.QueryRow(ctx, healthForced, name)
-	var i HealthForcedRow
-	err := row.Scan(&i.Actor, &i.Reason, &i.At)
-	return i, err
-}
-
 const healthOverview = `-- name: HealthOverview :one
 SELECT clock_timestamp()::timestamptz AS database_now,
        coalesce(inbox_partition_horizon() - (now() AT TIME ZONE 'UTC')::date, -1)::integer AS partition_days_ahead,

@@ -126,7 +126,7 @@ type ReconciliationRun struct {
 	LeaseUntil *time.Time
 	// Number of the part that is being worked. Each type has seven, one after the other: the list of published rows, of drafts, of published rows again, the comparison, the guards, the refreshes, the dead letters.
 	Stage int32
-	// Within the stage: of a list the last row id, of the comparison the last documentId; empty at its start.
+	// Within the stage: of a list the last row id, of the comparison the last documentId, of the refreshes the last reconciliation_difference.id; empty at its start.
 	Cursor string
 	// A full run was done before this one, so what it finds was missed before. The first one only fills the mirror.
 	Baseline bool

@@ -11,7 +11,7 @@ import (
 )
 
 const entityDeadCount = `-- name: EntityDeadCount :one
-SELECT count(*) FROM entity_sync WHERE uid = $1 AND state = 'dead'
+SELECT count(*) FROM entity_sync WHERE done_seq < want_seq AND state = 'dead' AND uid = $1
 `
 
 func (q *Queries) EntityDeadCount(ctx context.Context, db DBTX, uid string) (int64, error) {
@@ -23,7 +23,7 @@ func (q *Queries) EntityDeadCount(ctx context.Context, db DBTX, uid string) (int
 
 const entityDeadTake = `-- name: EntityDeadTake :many
 SELECT document_id, locale FROM entity_sync
-WHERE uid = $1 AND state = 'dead' AND coalesce(dead_at < $2::timestamptz, true)
+WHERE done_seq < want_seq AND state = 'dead' AND uid = $1 AND coalesce(dead_at < $2::timestamptz, true)
 ORDER BY document_id, locale LIMIT $3
 `
 
@@ -1095,25 +1095,33 @@ func (q *Queries) ReconciliationStrays(ctx context.Context, db DBTX, arg Reconci
 const reconciliationTake = `-- name: ReconciliationTake :many
 UPDATE reconciliation_difference SET enqueued = true
 WHERE id IN (SELECT g.id FROM reconciliation_difference g
-             WHERE g.run_id = $1 AND g.uid = $2 AND NOT g.enqueued AND NOT g.held
-             ORDER BY g.id LIMIT $3)
-RETURNING document_id, locale
+             WHERE g.run_id = $1 AND g.uid = $2 AND g.id > $3::bigint AND NOT g.enqueued AND NOT g.held
+             ORDER BY g.id LIMIT $4)
+RETURNING id, document_id, locale
 `
 
 type ReconciliationTakeParams struct {
 	RunID   int64
 	UID     string
+	After   int64
 	MaxRows int32
 }
 
 type ReconciliationTakeRow struct {
+	ID         int64
 	DocumentID string
 	Locale     string
 }
 
-// The next documents to refresh. The caller requests that in the same transaction.
+// The next documents to refresh, behind the row that was taken last. The caller requests that in
+// the same transaction.
 func (q *Queries) ReconciliationTake(ctx context.Context, db DBTX, arg ReconciliationTakeParams) ([]ReconciliationTakeRow, error) {
-	rows, err := db.Query(ctx, reconciliationTake, arg.RunID, arg.UID, arg.MaxRows)
+	rows, err := db.Query(ctx, reconciliationTake,
+		arg.RunID,
+		arg.UID,
+		arg.After,
+		arg.MaxRows,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -1121,7 +1129,7 @@ func (q *Queries) ReconciliationTake(ctx context.Context, db DBTX, arg Reconcili
 	var items []ReconciliationTakeRow
 	for rows.Next() {
 		var i ReconciliationTakeRow
-		if err := rows.Scan(&i.DocumentID, &i.Locale); err != nil {
+		if err := rows.Scan(&i.ID, &i.DocumentID, &i.Locale); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

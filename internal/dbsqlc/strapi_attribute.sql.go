@@ -95,3 +95,19 @@ func (q *Queries) StrapiAttributesShown(ctx context.Context, db DBTX, arg Strapi
 	_, err := db.Exec(ctx, strapiAttributesShown, arg.UID, arg.Names)
 	return err
 }
+
+const strapiAttributesUnmapped = `-- name: StrapiAttributesUnmapped :exec
+UPDATE strapi_attribute SET absent_since = NULL
+WHERE uid = $1 AND seen_at IS NOT NULL AND absent_since IS NOT NULL AND name <> ALL ($2::text[])
+`
+
+type StrapiAttributesUnmappedParams struct {
+	UID    string
+	Mapped []string
+}
+
+// Only these attributes are mapped now: no sync of the type waits for another one.
+func (q *Queries) StrapiAttributesUnmapped(ctx context.Context, db DBTX, arg StrapiAttributesUnmappedParams) error {
+	_, err := db.Exec(ctx, strapiAttributesUnmapped, arg.UID, arg.Mapped)
+	return err
+}

@@ -12,8 +12,8 @@ import (
 
 const (
 	// maxCommitAge is how long a commit proves that the next one will succeed. After
-	// it, whoever asks starts a probe, so an idle process that is asked writes one row
-	// in this time.
+	// it, whoever asks starts a probe. serve itself asks as often (app/direct.go), so an
+	// idle process writes one row in this time or a little more.
 	maxCommitAge = 10 * time.Second
 	// probeInterval is the least time between two probes while they fail: webhooks are
 	// accepted again about a second after the database takes them.
@@ -28,9 +28,8 @@ type Commits struct {
 
 	probing sync.Mutex // held while a probe runs
 
-	mu     sync.Mutex
-	last   outcome
-	failed time.Time // the first failure since the last success
+	mu   sync.Mutex
+	last outcome
 }
 
 // outcome is that of a commit or a probe.
@@ -54,18 +53,13 @@ func (c *Commits) Note(err error) {
 func (c *Commits) note(o outcome) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if o.err == nil {
-		c.failed = time.Time{}
-	} else if c.failed.IsZero() {
-		c.failed = o.at
-	}
 	c.last = o
 }
 
 // Check returns a *NotReadyError when the last commit failed and a probe fails, too.
 // It waits for a probe only then; else a probe that is due runs behind it.
 func (c *Commits) Check(ctx context.Context) error {
-	last, _ := c.state()
+	last := c.state()
 	switch {
 	case !last.at.IsZero() && last.err == nil:
 		if time.Since(last.at) > maxCommitAge && c.probing.TryLock() {
@@ -82,30 +76,23 @@ func (c *Commits) Check(ctx context.Context) error {
 	}
 	c.probing.Lock()
 	defer c.probing.Unlock()
-	if now, _ := c.state(); !now.at.After(last.at) { // else another caller has probed meanwhile
+	if !c.state().at.After(last.at) { // else another caller has probed meanwhile
 		c.runProbe(ctx)
 	}
-	last, _ = c.state()
-	return notReady(last.err)
+	return notReady(c.state().err)
 }
 
-// FailingSince returns since when no webhook could be committed; zero while one can.
-func (c *Commits) FailingSince() time.Time {
-	_, failed := c.state()
-	return failed
-}
-
-func (c *Commits) state() (last outcome, failed time.Time) {
+func (c *Commits) state() outcome {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.last, c.failed
+	return c.last
 }
 
 // runProbe notes the outcome of one probe. The caller holds probing.
 func (c *Commits) runProbe(ctx context.Context) {
 	begun := time.Now()
 	err := c.probe(ctx)
-	if last, _ := c.state(); err != nil && last.err == nil && last.at.After(begun) {
+	if last := c.state(); err != nil && last.err == nil && last.at.After(begun) {
 		return // a delivery was committed while the probe failed
 	}
 	c.note(outcome{at: time.Now(), err: err, probed: true})

@@ -16,7 +16,6 @@ type Measurement struct {
 	Overview *dbsqlc.HealthOverviewRow
 	Episodes *[]dbsqlc.HealthEpisodesRow // open ones of level warning and above, the worst first
 	Breaker  *circuit.Snapshot
-	Forced   *dbsqlc.HealthForcedRow // who holds the breaker; nil while nobody does
 	Queues   *[]dbsqlc.HealthQueuesRow
 	// FailedNotifications is how many failed for good in the last 24 hours. The caller
 	// sets it: Measure does not read it.
@@ -65,9 +64,6 @@ func Measure(ctx context.Context, db dbsqlc.DBTX, s Sources) Measurement {
 	}
 	m.Episodes = Part(&m, func() ([]dbsqlc.HealthEpisodesRow, error) { return dbsqlc.New().HealthEpisodes(ctx, db, maxEpisodes) })
 	m.Breaker = Part(&m, func() (circuit.Snapshot, error) { return s.Breaker.Snapshot(ctx, db) })
-	if m.Breaker != nil && m.Breaker.Forced {
-		m.Forced = Part(&m, func() (dbsqlc.HealthForcedRow, error) { return dbsqlc.New().HealthForced(ctx, db, s.Breaker.Name()) })
-	}
 	m.Reconciliation = Part(&m, func() (dbsqlc.ReconciliationStateRow, error) {
 		return dbsqlc.New().ReconciliationState(ctx, db, s.Rules.ReconciliationFailing)
 	})

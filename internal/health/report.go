@@ -208,13 +208,9 @@ func (c *checks) forced(b circuit.Snapshot) {
 	if b.State == circuit.Closed {
 		meaning = "Dealbox asks Strapi even when all of its answers fail."
 	}
-	var since *time.Time
-	if f := c.m.Forced; f != nil {
-		since = &f.At
-		meaning = fmt.Sprintf("Held by %s since %s: %s. %s", f.Actor, f.At.UTC().Format(time.RFC3339), cmp.Or(f.Reason, "no reason given"), meaning)
-	}
+	meaning = fmt.Sprintf("Held by %s since %s: %s. %s", b.ChangedBy, b.ChangedAt.UTC().Format(time.RFC3339), cmp.Or(b.Reason, "no reason given"), meaning)
 	c.problem("strapi:forced", Degraded, fmt.Sprintf("An operator holds the circuit breaker %s", b.State), meaning, "when the reason is gone: dealbox breaker reset")
-	c.problems[len(c.problems)-1].Since, c.problems[len(c.problems)-1].sayAll = since, true
+	c.problems[len(c.problems)-1].Since, c.problems[len(c.problems)-1].sayAll = &b.ChangedAt, true
 }
 
 // notifications warns while an open episode says that a channel fails, whether or

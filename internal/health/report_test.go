@@ -108,8 +108,7 @@ func TestEvaluate_ProblemsAreInWordsTheWorstFirst(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	m.Overview.Received = 0
 	m.Overview.DeadDocuments = 45
-	m.Breaker.Forced = true
-	m.Forced = &dbsqlc.HealthForcedRow{Actor: "ada", Reason: "load test", At: at}
+	m.Breaker.Forced, m.Breaker.ChangedBy, m.Breaker.Reason, m.Breaker.ChangedAt = true, "ada", "load test", at
 	m.Episodes = &[]dbsqlc.HealthEpisodesRow{
 		{ID: 1, Rule: "signature_failures", Subject: "wrong_secret", Level: "critical", Status: "suppressed", Message: "all are refused", FirstSeen: at},
 		{ID: 2, Rule: "event_dead_lettered", Subject: "billings", Level: "error", Status: "firing", Message: "45 billings", FirstSeen: at},
@@ -139,8 +138,7 @@ func TestEvaluate_ProblemsAreInWordsTheWorstFirst(t *testing.T) {
 func TestEvaluate_ForcedBreakerIsOneProblem(t *testing.T) {
 	t.Parallel()
 	m := fine()
-	m.Breaker.State, m.Breaker.Forced = circuit.Open, true
-	m.Forced = &dbsqlc.HealthForcedRow{Actor: "ada", Reason: "upgrade", At: m.At}
+	m.Breaker.State, m.Breaker.Forced, m.Breaker.ChangedBy, m.Breaker.Reason = circuit.Open, true, "ada", "upgrade"
 	m.Episodes = open("breaker_opened", "critical", "firing")
 	problems := Evaluate(m).Problems
 	require.Len(t, problems, 1)

@@ -92,7 +92,7 @@ type forecastStatusAnswer struct {
 func (a *API) renderDetailedHealth(m measurement, report health.Report) detailedAnswer {
 	return detailedAnswer{
 		healthAnswer: a.renderHealth(m, report), Checks: report.Checks, Problems: append([]health.Problem{}, report.Problems...),
-		Alerts: renderSummary(m.alerts), Breaker: renderBreaker(m.Breaker, m.Forced), Ledger: renderLedger(m.Overview),
+		Alerts: renderSummary(m.alerts), Breaker: renderBreaker(m.Breaker), Ledger: renderLedger(m.Overview),
 		Queues: renderQueues(m.Queues), Notifications: renderNotifications(m.notifications), Forecast: renderForecastStatus(m.forecast),
 		Reconciliation: renderReconciliation(m.Reconciliation),
 	}
@@ -117,13 +117,13 @@ func renderConnected(is bool) string {
 	return "disconnected"
 }
 
-func renderBreaker(b *circuit.Snapshot, forced *dbsqlc.HealthForcedRow) breakerAnswer {
+func renderBreaker(b *circuit.Snapshot) breakerAnswer {
 	if b == nil {
 		return breakerAnswer{}
 	}
 	answer := breakerAnswer{State: &b.State, FailureCount: &b.FailureCount, OpenedAt: b.OpenedAt, RetryAt: b.RetryAt}
-	if forced != nil {
-		answer.Forced = &forcedAnswer{By: forced.Actor, Reason: forced.Reason, Since: forced.At.UTC()}
+	if b.Forced {
+		answer.Forced = &forcedAnswer{By: b.ChangedBy, Reason: b.Reason, Since: b.ChangedAt.UTC()}
 	}
 	return answer
 }

@@ -303,6 +303,16 @@ func (s *Source) lost(ctx context.Context, t strapi.ContentType, k *shown, absen
 	return nil
 }
 
+// forgetUnmapped ends the absence of attributes that are not mapped any more: else the
+// forecast would wait for them for ever.
+func (s *Source) forgetUnmapped(ctx context.Context, t strapi.ContentType) error {
+	err := dbsqlc.New().StrapiAttributesUnmapped(ctx, s.pool, dbsqlc.StrapiAttributesUnmappedParams{UID: t.UID, Mapped: everything(t).Names()})
+	if err != nil {
+		return databaseError{fmt.Errorf("forget attributes of %s that are not mapped: %w", t.UID, err)}
+	}
+	return nil
+}
+
 func (k *shown) notYetAbsent(names []string) (news []string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -103,6 +103,9 @@ func (w *SyncWorker) reportUnknown(ctx context.Context, t strapi.ContentType) er
 		return nil
 	}
 	if !reported {
+		if err := w.source.forgetUnmapped(ctx, t); err != nil {
+			return err
+		}
 		if err := w.resolveUnmapped(ctx, t); err != nil {
 			return err
 		}
@@ -128,7 +131,7 @@ func (w *SyncWorker) resolveUnmapped(ctx context.Context, t strapi.ContentType) 
 		if t.Field(ours) != "" {
 			continue
 		}
-		err := w.resolve(ctx, alerting.RuleValueUnreadable, unreadableSubject(t, ours), "No "+ours+" of "+t.Plural+" has to be read any more: "+FieldsSetting(t.Kind)+" maps it to nothing")
+		err := w.resolve(ctx, alerting.RuleValueUnreadable, unreadableSubject(t, ours), alerting.EndValueUnmapped(ours, t.Plural, FieldsSetting(t.Kind)))
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -81,18 +82,20 @@ func (s *sweep) refresh(ctx context.Context, t strapi.ContentType) error {
 	move := dbsqlc.ReconciliationAdvanceParams{Stage: s.run.Stage}
 	return s.transact(ctx, &move, func(tx pgx.Tx, move *dbsqlc.ReconciliationAdvanceParams) error {
 		taken, err := dbsqlc.New().ReconciliationTake(ctx, tx, dbsqlc.ReconciliationTakeParams{
-			RunID: s.run.ID, UID: t.UID, MaxRows: refreshChunk,
+			RunID: s.run.ID, UID: t.UID, After: s.rowCursor(), MaxRows: refreshChunk,
 		})
 		if err != nil {
 			return fmt.Errorf("take differences of %s: %w", t.Plural, err)
 		}
-		refreshes := make([]mirror.Refresh, len(taken))
+		refreshes, last := make([]mirror.Refresh, len(taken)), int64(0)
 		for i, d := range taken {
 			refreshes[i].Key = mirror.Key{UID: t.UID, DocumentID: d.DocumentID, Locale: d.Locale}
+			last = max(last, d.ID)
 		}
+		move.Cursor = strconv.FormatInt(last, 10)
 		move.Enqueued = int64(len(refreshes))
 		if len(refreshes) < refreshChunk {
-			move.Stage = s.stageOf(partDead)
+			move.Stage, move.Cursor = s.stageOf(partDead), ""
 		}
 		_, err = s.w.refreshes.Enqueue(ctx, tx, refreshes)
 		return err

@@ -83,12 +83,13 @@ func (w *Worker) finish(ctx context.Context, run dbsqlc.ReconciliationRun, cause
 		if err != nil || status != "done" || run.Kind != string(Full) || run.Types != nil {
 			return err
 		}
-		// This run may have passed a document already whose webhook was refused since.
-		_, err = w.alerts.ResolveSeenBefore(ctx, tx, alerting.RuleWebhooksRefused, "", *run.StartedAt, alerting.EndWebhooksRefused)
+		// This run may have passed a document already whose webhook was refused since. A
+		// webhook locks the episodes in this order, too.
+		_, err = w.alerts.ResolveSeenBefore(ctx, tx, alerting.RuleBodyQuarantined, alerting.SubjectUnnamed, *run.StartedAt, alerting.EndBodyUnnamed)
 		if err != nil {
 			return err
 		}
-		_, err = w.alerts.ResolveSeenBefore(ctx, tx, alerting.RuleBodyQuarantined, alerting.SubjectUnnamed, *run.StartedAt, alerting.EndBodyUnnamed)
+		_, err = w.alerts.ResolveSeenBefore(ctx, tx, alerting.RuleWebhooksRefused, "", *run.StartedAt, alerting.EndWebhooksRefused)
 		return err
 	})
 	if errors.Is(err, errTakenOver) {

@@ -61,7 +61,7 @@ func (h *env) day(ago int, document, quarantine string) {
 	require.NoError(h.T, err)
 	h.MustExec(`INSERT INTO inbox_event (id, received_on, received_at, dedup_key, scheme, uid, document_id, locale, seq, body, quarantine_reason)
 		VALUES (gen_random_uuid(), (now() AT TIME ZONE 'UTC')::date - $1::int, now() - make_interval(days => $1), '\x01', 'standard',
-		        'u', $2, '', CASE WHEN $3 = '' THEN 1 END, '{}', nullif($3, ''))`, ago, document, quarantine)
+		        'u', $2, '', CASE WHEN $2 <> '' THEN 1 END, '{}', nullif($3, ''))`, ago, document, quarantine)
 }
 
 // daysAgo are the days before today that still have a partition.
@@ -115,6 +115,21 @@ func TestWorker_Work_Events(t *testing.T) {
 	require.Equal(t, []string{"2"}, h.MustTexts("SELECT sum((details->>'quarantined')::int)::text FROM audit_retention"))
 }
 
+// Webhooks that name no document share an episode, whatever is wrong with each.
+func TestWorker_Work_Unnamed(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t)
+	h.alert(1, 0, alerting.RuleBodyQuarantined, alerting.SubjectUnnamed)
+	h.day(100, "", "entry is missing or null")
+	h.day(99, "", "")
+	require.NoError(t, h.work())
+	require.Equal(t, []string{"100"}, h.daysAgo(), "a day of ignored events goes, one with a webhook that nobody dealt with stays")
+
+	h.MustExec("UPDATE alert SET status = 'resolved', resolved_at = now()")
+	require.NoError(t, h.work())
+	require.Empty(t, h.daysAgo())
+}
+
 func TestWorker_Work_Alerts(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
@@ -156,13 +171,18 @@ func TestWorker_Work_Reconciliations(t *testing.T) {
 	h.MustExec(`INSERT INTO reconciliation_run (id, kind, trigger, status, requested_at, finished_at) OVERRIDING SYSTEM VALUE
 		SELECT id, kind, 'schedule', status, now() - make_interval(days => d), CASE WHEN status <> 'running' THEN now() - make_interval(days => d) END FROM (VALUES
 			(1, 'full', 'done', 90), (2, 'delta', 'done', 31), (3, 'delta', 'running', 31), (4, 'delta', 'done', 29),
-			(5, 'full', 'done', 60), (6, 'delta', 'done', 40)) AS t (id, kind, status, d)`)
+			(5, 'full', 'partial', 60), (6, 'delta', 'partial', 40)) AS t (id, kind, status, d)`)
+	h.MustExec(`INSERT INTO reconciliation_type (run_id, uid, plural, position, kind, baseline, status, finished_at, error)
+		SELECT run, uid, uid, 0, kind, true, status, now(), CASE status WHEN 'failed' THEN 'not answered' END FROM (VALUES
+			(1, 'u', 'full', 'done'), (1, 'v', 'full', 'done'), (2, 'u', 'delta', 'done'), (4, 'u', 'delta', 'done'),
+			(5, 'u', 'full', 'done'), (5, 'v', 'full', 'failed'), (6, 'u', 'delta', 'failed'), (6, 'v', 'full', 'failed')) AS t (run, uid, kind, status)`)
 	h.MustExec(`INSERT INTO reconciliation_difference (run_id, uid, document_id, locale, kind, enqueued, lost)
 		SELECT run, 'u', 'd', '', 'stale', true, false FROM unnest(ARRAY[1, 2, 2, 3, 4, 5]) run`)
 	require.NoError(t, h.work())
-	require.Equal(t, []string{"3", "4", "5", "6"}, h.MustTexts("SELECT id::text FROM reconciliation_run ORDER BY id"), "the last full one stays, and what came after it")
-	require.Equal(t, []string{"3", "4", "5"}, h.MustTexts("SELECT run_id::text FROM reconciliation_difference ORDER BY run_id"))
-	require.Equal(t, []string{`reconciliation_run 2 {"reconciliation_difference": 3}`},
+	require.Equal(t, []string{"1", "3", "4", "5"}, h.MustTexts("SELECT id::text FROM reconciliation_run ORDER BY id"),
+		"the last full comparison of each type stays, and a type that fails keeps no other run")
+	require.Equal(t, []string{"1", "3", "4", "5"}, h.MustTexts("SELECT run_id::text FROM reconciliation_difference ORDER BY run_id"))
+	require.Equal(t, []string{`reconciliation_run 2 {"reconciliation_difference": 2}`},
 		h.MustTexts("SELECT subject || ' ' || removed || ' ' || details FROM audit_retention WHERE role LIKE '%_app'"))
 }
 

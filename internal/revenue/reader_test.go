@@ -192,9 +192,16 @@ func TestForecast_Status(t *testing.T) {
 		_, err = pool.Exec(t.Context(), "UPDATE entity_sync SET done_seq = want_seq, state = 'ok', pending_since = NULL, dead_at = NULL")
 		require.NoError(t, err)
 	}
+	_, err = pool.Exec(t.Context(), "INSERT INTO strapi_attribute (uid, name, seen_at, absent_since) VALUES ('u', 'locale', now(), now()), ('u', 'typo', NULL, now())")
+	require.NoError(t, err)
 	s, err = f.Status(t.Context(), pool)
 	require.NoError(t, err)
-	require.False(t, s.Stale)
+	require.False(t, s.Stale, "a type that has no locales any more waits for nothing")
+	_, err = pool.Exec(t.Context(), "INSERT INTO strapi_attribute (uid, name, seen_at, absent_since) VALUES ('u', 'deal_value', now(), now())")
+	require.NoError(t, err)
+	s, err = f.Status(t.Context(), pool)
+	require.NoError(t, err)
+	require.True(t, s.Stale, "a type that is held because an attribute is missing")
 }
 
 // store stores the forecast of the input as the worker does.

@@ -198,7 +198,7 @@ func (c *Client) CheckList(ctx context.Context, t ContentType, q Query) error {
 // Listed reports whether the type's list has a version of one document. A locale of ""
 // means the default one. The errors are those of CheckList.
 func (c *Client) Listed(ctx context.Context, t ContentType, documentID, locale string, v Version) (bool, error) {
-	r := request{path: "/" + url.PathEscape(t.Plural), query: url.Values{
+	r := request{api: c.path, path: "/" + url.PathEscape(t.Plural), query: url.Values{
 		"pagination[pageSize]": {"100"}, "fields[0]": {"documentId"}, "filters[documentId][$eq]": {documentID},
 	}}
 	if v == Draft {

@@ -287,6 +287,17 @@ func TestClient_CheckList_Request(t *testing.T) {
 	}
 }
 
+func TestClient_ErrorsNameThePrefix(t *testing.T) {
+	t.Parallel()
+	client := mustClient(t, Config{BaseURL: serve(t, answer{status: 500}).URL + "/rest/v2"})
+	_, listed := client.Listed(t.Context(), deals, documentID, "", Published)
+	_, list := client.List(t.Context(), deals, ListQuery{})
+	_, sample := client.Sample(t.Context(), deals, Query{})
+	for _, err := range []error{listed, list, sample, client.CheckList(t.Context(), deals, Query{})} {
+		require.Equal(t, "GET /rest/v2/pipeline-deals", requireError(t, err).Op)
+	}
+}
+
 func TestClient_RedirectIsNeverFollowed(t *testing.T) {
 	t.Parallel()
 	target := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the redirect was followed") }))
