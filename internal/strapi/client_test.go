@@ -292,7 +292,7 @@ func TestClient_ErrorsNameThePrefix(t *testing.T) {
 	client := mustClient(t, Config{BaseURL: serve(t, answer{status: 500}).URL + "/rest/v2"})
 	_, listed := client.Listed(t.Context(), deals, documentID, "", Published)
 	_, list := client.List(t.Context(), deals, ListQuery{})
-	_, sample := client.Sample(t.Context(), deals, Query{})
+	_, sample := client.Sample(t.Context(), deals, Query{}, 1)
 	for _, err := range []error{listed, list, sample, client.CheckList(t.Context(), deals, Query{})} {
 		require.Equal(t, "GET /rest/v2/pipeline-deals", requireError(t, err).Op)
 	}
