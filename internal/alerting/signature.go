@@ -13,6 +13,17 @@ type SignatureWindow struct {
 	Refused  Refusals
 }
 
+// Plus returns the window that is both, one after the other.
+func (w SignatureWindow) Plus(next SignatureWindow) SignatureWindow {
+	both := SignatureWindow{Accepted: w.Accepted + next.Accepted, Refused: Refusals{}}
+	for _, refused := range []Refusals{w.Refused, next.Refused} {
+		for refusal, n := range refused {
+			both.Refused[refusal] += n
+		}
+	}
+	return both
+}
+
 // Refusals counts deliveries that are not authentic by why they are not.
 type Refusals map[Refusal]int64
 
@@ -56,11 +67,20 @@ const (
 // comes on top of what is accepted, or in many ways, or without a known signature.
 func EvaluateSignatures(before Suspect, w SignatureWindow) (*Alert, Suspect) {
 	s := before.next(w)
-	n := w.Refused[s.Refusal]
-	if others := w.Refused.Total() - n; n > 0 && s.Deliveries >= minOwn && s.Deliveries >= others*9 {
+	if s.isRefused(w) {
 		return s.alert(), s
 	}
 	return forged(w), s
+}
+
+// IsOwnStrapiRefused reports whether EvaluateSignatures would return an alert about our
+// own Strapi: that needs no more counting.
+func IsOwnStrapiRefused(before Suspect, w SignatureWindow) bool { return before.next(w).isRefused(w) }
+
+func (s Suspect) isRefused(w SignatureWindow) bool {
+	n := w.Refused[s.Refusal]
+	others := w.Refused.Total() - n
+	return n > 0 && s.Deliveries >= minOwn && s.Deliveries >= others*9
 }
 
 // Suspect is the one way in which our own Strapi seems to be refused, and how many

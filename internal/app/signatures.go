@@ -11,32 +11,53 @@ import (
 	"dealbox/internal/alerting"
 )
 
-// signatureWindow is how long the webhook counts refused deliveries before an alert can
-// be raised. A quiet Strapi sends a few webhooks in that time.
-const signatureWindow = 5 * time.Minute
+const (
+	// signatureWindow is how long the webhook counts refused deliveries before they can be
+	// called a stranger's.
+	signatureWindow = 5 * time.Minute
+	// signatureTick is how often the count is read: our own Strapi with a wrong secret
+	// shows after a few deliveries, and so does the first that is accepted again.
+	signatureTick = 10 * time.Second
+)
 
 // signatureWatch raises an alert when the webhook refuses deliveries as not authentic:
-// one transaction a window, however many it refused.
+// at most one transaction a tick, however many it refused.
 type signatureWatch struct {
 	take   func() alerting.SignatureWindow
 	pool   *pgxpool.Pool
 	alerts *alerting.Alerts
 	log    *slog.Logger
+	// window is what was counted since the last evaluation, and begun when that was.
+	window alerting.SignatureWindow
+	begun  time.Time
 	// suspect is carried from window to window, until a delivery is accepted.
 	suspect alerting.Suspect
 }
 
 func (w *signatureWatch) run(ctx context.Context) {
-	tick := time.NewTicker(signatureWindow)
+	w.begun = time.Now()
+	tick := time.NewTicker(signatureTick)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			w.evaluate(ctx, w.take())
+			w.step(ctx, time.Now())
 		}
 	}
+}
+
+// step evaluates the window when it is over, or before that as soon as it says that our
+// own Strapi is refused, or is accepted again.
+func (w *signatureWatch) step(ctx context.Context, now time.Time) {
+	w.window = w.window.Plus(w.take())
+	again := w.window.Accepted > 0 && w.suspect.Deliveries > 0
+	if !again && !alerting.IsOwnStrapiRefused(w.suspect, w.window) && now.Sub(w.begun) < signatureWindow {
+		return
+	}
+	w.evaluate(ctx, w.window)
+	w.window, w.begun = alerting.SignatureWindow{}, now
 }
 
 // evaluate raises the alert of a window, and resolves the alerts that an accepted

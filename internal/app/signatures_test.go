@@ -19,39 +19,53 @@ import (
 	"dealbox/internal/webhooksig"
 )
 
-// Forged deliveries leave no row. One alert a window counts them.
+// Refused deliveries leave no row. An alert counts them, within a tick of the running
+// service and not only when the window is over.
 func TestServe_SignatureFailures(t *testing.T) {
 	t.Parallel()
 	h := startService(t)
 	for range 60 {
 		h.refused("X-Strapi-Signature", strings.Repeat("0", 64))
 	}
-	require.Equal(t, "0 0", h.MustText(`SELECT concat_ws(' ', (SELECT count(*) FROM inbox_event), (SELECT count(*) FROM alert WHERE rule = 'signature_failures'))`))
-
-	watch := h.signatureWatch()
-	watch.evaluate(t.Context(), watch.take())
-	require.Equal(t, "wrong_secret critical 60", h.MustText(`SELECT concat_ws(' ', subject, level, details->>'refused') FROM alert WHERE rule = 'signature_failures'`))
-	watch.evaluate(t.Context(), watch.take())
-	require.Equal(t, "1", h.MustText(`SELECT occurrences::text FROM alert WHERE rule = 'signature_failures'`), "each is counted once")
+	require.Equal(t, "0", h.MustText(`SELECT count(*)::text FROM inbox_event`))
+	h.MustEventually(`SELECT concat_ws(' ', subject, level, status) = 'wrong_secret critical firing' FROM alert WHERE rule = 'signature_failures'`)
+	require.Equal(t, 202, h.deliver("msg_signed"))
+	h.MustEventually(`SELECT status = 'resolved' FROM alert WHERE rule = 'signature_failures'`)
 }
 
 // A quiet Strapi that lost its plugin raises the alert, too, if it takes several windows.
-func TestServe_SignatureFailures_Unsigned(t *testing.T) {
+func TestSignatureWatch_Step(t *testing.T) {
 	t.Parallel()
 	h := startService(t)
+	unsigned := alerting.SignatureWindow{Refused: alerting.Refusals{{Code: "signature_missing", Named: true}: 1}}
+	var next alerting.SignatureWindow
 	watch := h.signatureWatch()
-	for range 3 {
-		require.Equal(t, "0", h.MustText(`SELECT count(*)::text FROM alert WHERE rule = 'signature_failures'`))
-		h.refused("X-Strapi-Event", "entry.update")
-		watch.evaluate(t.Context(), watch.take())
+	watch.take = func() alerting.SignatureWindow { return next }
+	now := time.Now()
+	step := func(w alerting.SignatureWindow, passed time.Duration) {
+		next, now = w, now.Add(passed)
+		watch.step(t.Context(), now)
 	}
-	require.Equal(t, "unsigned error 3", h.MustText(`SELECT concat_ws(' ', subject, level, details->>'refused') FROM alert WHERE rule = 'signature_failures'`))
+	state := func() string {
+		return h.MustText(`SELECT coalesce(string_agg(concat_ws(' ', subject, level, details->>'refused', status), ',' ORDER BY id), 'none') FROM alert WHERE rule = 'signature_failures'`)
+	}
+	watch.begun = now
+	step(unsigned, signatureTick)
+	step(unsigned, signatureWindow)
+	require.Equal(t, "none", state())
+	step(unsigned, signatureTick)
+	require.Equal(t, "unsigned error 3 firing", state())
 
-	watch.evaluate(t.Context(), watch.take())
-	require.Equal(t, "firing", h.MustText(`SELECT status FROM alert WHERE rule = 'signature_failures'`), "silence proves nothing")
-	require.Equal(t, 202, h.deliver("msg_signed"))
-	watch.evaluate(t.Context(), watch.take())
-	require.Equal(t, "resolved", h.MustText(`SELECT status FROM alert WHERE rule = 'signature_failures'`))
+	step(alerting.SignatureWindow{}, signatureWindow)
+	require.Equal(t, "unsigned error 3 firing", state(), "silence proves nothing")
+	step(alerting.SignatureWindow{Accepted: 1}, signatureTick)
+	require.Equal(t, "unsigned error 3 resolved", state())
+
+	strangers := alerting.SignatureWindow{Accepted: 1, Refused: alerting.Refusals{{Code: "signature_missing"}: 60}}
+	step(strangers, signatureTick)
+	require.Equal(t, "unsigned error 3 resolved", state(), "a stranger is counted for a whole window")
+	step(alerting.SignatureWindow{}, signatureWindow)
+	require.Equal(t, "unsigned error 3 resolved,forged warning 60 firing", state())
 }
 
 const trigger = `{"event":"trigger-test"}`
