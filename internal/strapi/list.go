@@ -110,19 +110,27 @@ func parsePage(body []byte, after int64) (Page, string) {
 	if list.pagination.Total != nil {
 		page.Total = *list.pagination.Total
 	}
+	if fault := page.read(list.documents, after); fault != "" {
+		return Page{}, fault
+	}
+	return page, ""
+}
+
+// read takes the rows of an answer into the page and returns what is wrong with them.
+func (page *Page) read(rows []json.RawMessage, after int64) (fault string) {
 	last, trailing := after, 0        // trailing rows have no id
 	isWhole := page.Rows != page.Size // nothing was cut off, so that the next page relies on no order
-	for i, raw := range list.documents {
+	for i, raw := range rows {
 		doc, odd := parseRow(raw)
 		id := max(doc.ID, odd.ID)
 		switch {
 		case odd.Reason == strapi4:
-			return Page{}, odd.Reason
+			return odd.Reason
 		case isWhole && id > 0 && id <= after:
 			page.Rows-- // the filter was ignored: an earlier page had it
 			continue
 		case !isWhole && id > 0 && (id < last || i == 0 && id == after):
-			return Page{}, "the list is not in the requested order of row ids; does a proxy drop the query?"
+			return "the list is not in the requested order of row ids; does a proxy drop the query?"
 		case odd.Reason != "":
 			page.Odd = append(page.Odd, odd)
 		default:
@@ -133,13 +141,11 @@ func parsePage(body []byte, after int64) (Page, string) {
 			trailing = 0
 		}
 	}
-	if last == after {
-		return page, ""
+	if last > after {
+		page.Last = last
+		page.Odd = page.Odd[:max(len(page.Odd)-trailing, 0)] // they come again on the next page
 	}
-	for page.Last = last; len(page.Odd) > 0 && trailing > 0; trailing-- {
-		page.Odd = page.Odd[:len(page.Odd)-1]
-	}
-	return page, ""
+	return ""
 }
 
 // strapi4 is a fault that speaks about Strapi, and not about a row.
