@@ -62,8 +62,8 @@ func EndMassNullGuard(plural, why string) string {
 
 // PublishedTwice is the text of RulePublishedTwice; first are the first of n documents.
 func PublishedTwice(plural string, n int, first []string) string {
-	return fmt.Sprintf("%s of %s published twice in Strapi: publish it again. %s. The cause is on Strapi's side: a save that met a bulk publish left two published rows. "+
-		"The mirror has what Strapi answers for such a document; all others are mirrored as always", documents(int64(n)), plural, firstOf(first, n))
+	return fmt.Sprintf("%s of %s %s published twice in Strapi: publish it again. %s. The cause is on Strapi's side: a save that met a bulk publish left two published rows. "+
+		"The mirror has what Strapi answers for such a document; all others are mirrored as always", documents(int64(n)), plural, isOrAre(int64(n)), firstOf(first, n))
 }
 
 // EndPublishedTwice is the end of RulePublishedTwice.
