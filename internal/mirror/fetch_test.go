@@ -35,7 +35,7 @@ func TestFetch_PoisonedDocumentsDoNotOpenTheBreaker(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := newEnv(t, fiveFailuresOpen)
-			poisoned := h.fill(7)[:maxPeers] // so that one of the others that are asked for is well
+			poisoned := h.fill(7)[:maxPeers] // so that Dealbox asks for one that is well, too
 			for _, key := range poisoned {
 				fault.Documents = append(fault.Documents, key.DocumentID)
 			}
