@@ -90,8 +90,9 @@ func NewReceiver(pool store, queue *mirror.Queue, runs *reconcile.Queue, alerts 
 	for _, t := range cfg.Types {
 		r.types[t.UID] = t
 	}
-	for range cfg.Writers {
-		r.slots = append(r.slots, int16(rand.IntN(counterSlots)))
+	first := rand.IntN(counterSlots)
+	for writer := range cfg.Writers {
+		r.slots = append(r.slots, int16((first+writer)%counterSlots)) // no writer waits for another's row
 	}
 	r.group = groupcommit.New(groupcommit.Config[incoming]{
 		Writers: cfg.Writers, MaxItems: cfg.MaxGroup, MaxBytes: maxGroupBytes, MaxQueued: maxWaiting,
