@@ -291,9 +291,9 @@ var rules = []Rule{
 		First:   "dealbox alerts show ID for the documents and their values; correct them in Strapi",
 	},
 	{
-		Name: RuleWebhooksRefused, Levels: []level.Level{level.Error},
+		Name: RuleWebhooksRefused, Levels: []level.Level{level.Error, level.Critical},
 		Side:    "Dealbox's database",
-		Means:   "webhooks were answered 503 because Postgres could not commit them; Strapi does not send them again, so Dealbox requests a full reconciliation",
+		Means:   "webhooks were answered 503 because Postgres could not commit them; Strapi does not send them again, so Dealbox requests a full reconciliation. Critical while it has been so for over a minute, error afterwards",
 		Example: WebhooksRefused(44),
 		End:     EndWebhooksRefused,
 		// What was refused is found missing. Only a full reconciliation ends it, so it
@@ -328,6 +328,10 @@ func ruleOf(name string) Rule {
 	}
 	return rules[i]
 }
+
+// HighestLevel returns the highest level of a rule; that of a process that sends the
+// alert itself.
+func HighestLevel(name string) level.Level { return slices.Max(ruleOf(name).Levels) }
 
 // inhibitorsOf returns the rules that inhibit the given one.
 func inhibitorsOf(name string) []string {
