@@ -43,6 +43,17 @@ LEFT JOIN (SELECT alert.id, alert.rule FROM alert
            WHERE alert.rule = ANY(@inhibitors::text[]) AND alert.status IN ('firing', 'acknowledged', 'suppressed')
            ORDER BY alert.id LIMIT 1) i ON s.id IS NULL;
 
+-- name: AlertRefusedWebhooks :one
+-- The newest episode in which Dealbox itself refused webhooks of our Strapi and that was open since the full
+-- reconciliation before the last one began: what one of them was about was found missing after that.
+SELECT rule, first_seen FROM alert
+WHERE (rule = 'webhooks_refused' OR rule = 'signature_failures' AND subject = ANY(@own_subjects::text[]))
+  AND (resolved_at IS NULL
+       OR resolved_at > coalesce((SELECT r.started_at FROM reconciliation_run r
+                                  WHERE r.kind = 'full' AND r.status = 'done' AND r.types IS NULL
+                                  ORDER BY r.finished_at DESC OFFSET 1 LIMIT 1), '-infinity'))
+ORDER BY id DESC LIMIT 1;
+
 -- name: AlertSave :exec
 -- One more occurrence of an episode that the caller has locked. notified: its channels are notified of it now.
 UPDATE alert SET

@@ -110,3 +110,33 @@ func TestInhibition_ReconciliationFailsAfterRefusal(t *testing.T) {
 	require.Equal(t, "first/pending reminder/pending", h.outbox(id))
 	require.Equal(t, "first/pending", h.outbox(h.raise(alerting.Alert{Rule: alerting.RuleOldestPending, Level: level.Error})))
 }
+
+// What Dealbox itself refused is not called Strapi's fault.
+func TestWordLostWebhooks(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t, alerting.Config{})
+	words := func() string {
+		message, err := h.WordLostWebhooks(t.Context(), h.Pool, 3)
+		require.NoError(t, err)
+		return message
+	}
+	h.raise(alerting.Alert{Rule: alerting.RuleSignatureFailures, Subject: "forged", Level: level.Warning})
+	require.Equal(t, alerting.LostWebhooks(3), words(), "a stranger's are no webhooks of Strapi")
+
+	h.raise(alerting.Alert{Rule: alerting.RuleSignatureFailures, Subject: "wrong_secret", Level: level.Critical})
+	require.Contains(t, words(), "they were not authentic")
+	require.NotContains(t, words(), "on Strapi's side")
+	h.raise(alerting.Alert{Rule: alerting.RuleWebhooksRefused, Level: level.Error})
+	require.Contains(t, words(), "3 documents changed in Strapi and Dealbox has stored no webhook for them")
+	require.Contains(t, words(), "Postgres could not commit them")
+
+	h.MustExec("UPDATE alert SET resolved_at = clock_timestamp(), status = 'resolved'")
+	fullRun := func() {
+		h.MustExec(`INSERT INTO reconciliation_run (kind, trigger, status, started_at, finished_at)
+			VALUES ('full', 'schedule', 'done', clock_timestamp(), clock_timestamp())`)
+	}
+	fullRun()
+	require.Contains(t, words(), "Postgres could not commit them", "the run after it found what is missing")
+	fullRun()
+	require.Equal(t, alerting.LostWebhooks(3), words())
+}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"dealbox/internal/dbsqlc"
+	"dealbox/internal/notify"
 	"dealbox/internal/text"
 )
 
@@ -142,6 +143,18 @@ func LostWebhooks(n int) string {
 	return fmt.Sprintf("%s changed in Strapi and no webhook came for %s. The cause is on Strapi's side or in a proxy between: Strapi loses its queue when it "+
 		"restarts; if this goes on, its webhook is off, has the wrong URL, or is refused on the way. Dealbox found the changes by reconciliation, so the mirror "+
 		"and the forecast have them, but minutes late. Press Trigger at Strapi's webhook and see what it answers", documents(int64(n)), itOrThem(n))
+}
+
+// LostWebhooksRefused is that where Dealbox itself refused webhooks lately: rule is
+// RuleWebhooksRefused or RuleSignatureFailures, since when its episode began.
+func LostWebhooksRefused(n int, rule string, since time.Time) string {
+	why := "Postgres could not commit them, on the side of Dealbox's database"
+	if rule == RuleSignatureFailures {
+		why = "they were not authentic, on the side of the settings or clocks of Strapi and Dealbox"
+	}
+	return fmt.Sprintf("%s changed in Strapi and Dealbox has stored no webhook for %s. The cause is not that Strapi sent none: Dealbox refused webhooks since %s, because %s. "+
+		"Dealbox found the changes by reconciliation, so the mirror and the forecast have them, but minutes late. The alert %s says what to do",
+		documents(int64(n)), itOrThem(n), notify.Clock(since), why, rule)
 }
 
 func itOrThem(n int) string {

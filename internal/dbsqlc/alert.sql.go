@@ -1052,6 +1052,30 @@ func (q *Queries) AlertNotified(ctx context.Context, db DBTX, id int64) error {
 	return err
 }
 
+const alertRefusedWebhooks = `-- name: AlertRefusedWebhooks :one
+SELECT rule, first_seen FROM alert
+WHERE (rule = 'webhooks_refused' OR rule = 'signature_failures' AND subject = ANY($1::text[]))
+  AND (resolved_at IS NULL
+       OR resolved_at > coalesce((SELECT r.started_at FROM reconciliation_run r
+                                  WHERE r.kind = 'full' AND r.status = 'done' AND r.types IS NULL
+                                  ORDER BY r.finished_at DESC OFFSET 1 LIMIT 1), '-infinity'))
+ORDER BY id DESC LIMIT 1
+`
+
+type AlertRefusedWebhooksRow struct {
+	Rule      string
+	FirstSeen time.Time
+}
+
+// The newest episode in which Dealbox itself refused webhooks of our Strapi and that was open since the full
+// reconciliation before the last one began: what one of them was about was found missing after that.
+func (q *Queries) AlertRefusedWebhooks(ctx context.Context, db DBTX, ownSubjects []string) (AlertRefusedWebhooksRow, error) {
+	row := db.QueryRow(ctx, alertRefusedWebhooks, ownSubjects)
+	var i AlertRefusedWebhooksRow
+	err := row.Scan(&i.Rule, &i.FirstSeen)
+	return i, err
+}
+
 const alertRegroup = `-- name: AlertRegroup :exec
 UPDATE alert SET members = $1, message = $2, details = $3 WHERE id = $4
 `
