@@ -107,6 +107,16 @@ WHERE status = 'firing' AND (@rule::text = '*' OR rule = @rule) AND (sqlc.narg(s
 ORDER BY id
 FOR NO KEY UPDATE;
 
+-- name: AlertLockUnnotified :many
+-- Firing episodes of some rules whose first notice still waits, locked. Those that another transaction holds are skipped:
+-- waiting for them could be a deadlock, and what it costs is one notice too many.
+SELECT * FROM alert
+WHERE status = 'firing' AND rule = ANY(@rules::text[])
+  AND EXISTS (SELECT FROM notification n WHERE n.alert_id = alert.id AND n.status = 'pending')
+  AND NOT EXISTS (SELECT FROM notification n WHERE n.alert_id = alert.id AND (n.attempts > 0 OR n.status IN ('sent', 'failed')))
+ORDER BY id
+FOR NO KEY UPDATE SKIP LOCKED;
+
 -- name: AlertLockUnmuted :many
 -- Suppressed episodes whose silence is over, or whose inhibitor ended longer ago than the grace. Those that
 -- another transaction holds are skipped: the next review finds them.

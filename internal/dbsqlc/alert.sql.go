@@ -891,6 +891,54 @@ func (q *Queries) AlertLockUnmuted(ctx context.Context, db DBTX, arg AlertLockUn
 	return items, nil
 }
 
+const alertLockUnnotified = `-- name: AlertLockUnnotified :many
+SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, members, first_seen, last_seen, notified_at, resolved_at FROM alert
+WHERE status = 'firing' AND rule = ANY($1::text[])
+  AND EXISTS (SELECT FROM notification n WHERE n.alert_id = alert.id AND n.status = 'pending')
+  AND NOT EXISTS (SELECT FROM notification n WHERE n.alert_id = alert.id AND (n.attempts > 0 OR n.status IN ('sent', 'failed')))
+ORDER BY id
+FOR NO KEY UPDATE SKIP LOCKED
+`
+
+// Firing episodes of some rules whose first notice still waits, locked. Those that another transaction holds are skipped:
+// waiting for them could be a deadlock, and what it costs is one notice too many.
+func (q *Queries) AlertLockUnnotified(ctx context.Context, db DBTX, rules []string) ([]Alert, error) {
+	rows, err := db.Query(ctx, alertLockUnnotified, rules)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Alert
+	for rows.Next() {
+		var i Alert
+		if err := rows.Scan(
+			&i.ID,
+			&i.Fingerprint,
+			&i.Rule,
+			&i.Subject,
+			&i.Level,
+			&i.Status,
+			&i.SilenceID,
+			&i.InhibitorID,
+			&i.Message,
+			&i.Details,
+			&i.Occurrences,
+			&i.Members,
+			&i.FirstSeen,
+			&i.LastSeen,
+			&i.NotifiedAt,
+			&i.ResolvedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const alertMemberJoin = `-- name: AlertMemberJoin :execrows
 WITH known AS (UPDATE alert_member SET name = $3, value = $4, shown = $5, link = $6, reason = $7
                WHERE alert_id = $1 AND member = $2 RETURNING member)
