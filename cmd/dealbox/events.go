@@ -131,7 +131,7 @@ func (c *EventsShowCmd) Run(ctx context.Context, p *program) error {
 		return nil
 	}
 	if detail.Body == nil {
-		fmt.Fprintf(p.stdout, "\nthe body is %d bytes and no text: --json has it in base64\n", len(detail.BodyBase64))
+		fmt.Fprintf(p.stdout, "\nthe body is %s and no text: --json has it in base64\n", plural(int64(len(detail.BodyBase64)), "byte", "bytes"))
 		return nil
 	}
 	fmt.Fprintf(p.stdout, "\n%s\n", printable(*detail.Body))

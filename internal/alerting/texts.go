@@ -206,9 +206,9 @@ const EndOldestPending = "The mirror has caught up after {lasted}: nothing has b
 
 // PartitionsRunningOut is the text of RulePartitionsRunningOut.
 func PartitionsRunningOut(daysLeft int64) string {
-	return fmt.Sprintf("Dealbox can store webhooks for %d more days only: it makes a partition of inbox_event for each day, 14 days ahead, and that has stopped. "+
+	return fmt.Sprintf("Dealbox can store webhooks for %s only: it makes a partition of inbox_event for each day, 14 days ahead, and that has stopped. "+
 		"The cause is on Dealbox's side: no worker runs, or the database refuses it. Until then every webhook is stored; after that each would be refused with 503. "+
-		"See that dealbox serve runs with role all or worker; its log says why it makes none", daysLeft)
+		"See that dealbox serve runs with role all or worker; its log says why it makes none", text.Count(daysLeft, "more day", "more days"))
 }
 
 // EndPartitionsRunningOut is the end of RulePartitionsRunningOut.
