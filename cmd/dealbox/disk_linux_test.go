@@ -19,7 +19,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
-	"dealbox/internal/app"
 	"dealbox/internal/fakestrapi"
 	"dealbox/internal/localpg"
 	"dealbox/internal/pgtest"
@@ -133,16 +132,4 @@ func (d smallDisk) fill() (free func()) {
 	require.ErrorIs(d.t, err, syscall.ENOSPC)
 	require.NoError(d.t, file.Close())
 	return func() { require.NoError(d.t, os.Remove(path)) }
-}
-
-// use gives the service another database, and migrates it.
-func (h *env) use(t *testing.T, databaseURL string) {
-	t.Helper()
-	h.env = h.env.with("DATABASE_URL", databaseURL)
-	h.Pool.Close()
-	var err error
-	h.Pool, err = app.OpenPool(t.Context(), app.Secret(databaseURL), app.CommandPool)
-	require.NoError(t, err)
-	t.Cleanup(h.Pool.Close)
-	require.Equal(t, exitDone, dealbox(t, h.env, "", "migrate up").code)
 }
