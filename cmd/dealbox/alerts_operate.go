@@ -67,8 +67,8 @@ func (p *program) printEpisode(asJSON bool, e alerting.Episode) error {
 type AlertsSilenceCmd struct {
 	Rule    string        `arg:"" help:"The rule, as 'alerts list' shows it; * is every rule."`
 	Subject *string       `placeholder:"TEXT" help:"Only this subject of the rule."`
-	For     time.Duration `placeholder:"DURATION" help:"How long, such as 2h."`
-	Until   string        `placeholder:"WHEN" help:"Until when, such as 2026-01-31T09:00:00Z."`
+	For     time.Duration `field:"expires_at" placeholder:"DURATION" help:"How long, such as 2h."`
+	Until   string        `field:"expires_at" placeholder:"WHEN" help:"Until when, such as 2026-01-31T09:00:00Z."`
 	Comment string        `required:"" placeholder:"TEXT" help:"Why; kept in the history."`
 	JSON    bool          `help:"Print JSON."`
 }
@@ -78,8 +78,10 @@ func (c *AlertsSilenceCmd) Validate() error {
 	if (c.For > 0) == (c.Until != "") {
 		return errors.New("say how long: either --for 2h or --until a time")
 	}
-	_, err := parseWhen(c.Until, time.Now())
-	return err
+	if _, err := parseWhen(c.Until, time.Now()); err != nil {
+		return fmt.Errorf("--until: %w", err)
+	}
+	return nil
 }
 
 // Run begins the silence.

@@ -27,8 +27,8 @@ type EventsCmd struct {
 type eventFilter struct {
 	Status   []string `placeholder:"STATUS" help:"Only these: processed, pending, dead, ignored, quarantined (comma-separated)."`
 	Event    string   `placeholder:"NAME" help:"Only this event, such as entry.delete."`
-	Type     string   `placeholder:"TYPE" help:"Only this type: pipeline-deal, or its uid."`
-	Document string   `placeholder:"ID" help:"Only this documentId."`
+	Type     string   `field:"entity" placeholder:"TYPE" help:"Only this type: pipeline-deal, or its uid."`
+	Document string   `field:"document_id" placeholder:"ID" help:"Only this documentId."`
 	Since    string   `placeholder:"WHEN" help:"Received at or after: 2026-01-31, 2026-01-31T09:00:00Z, or an age such as 90m."`
 	Until    string   `placeholder:"WHEN" help:"Received before."`
 }
@@ -131,7 +131,7 @@ func (c *EventsShowCmd) Run(ctx context.Context, p *program) error {
 		return nil
 	}
 	if detail.Body == nil {
-		fmt.Fprintf(p.stdout, "\nthe body is %d bytes and no text: --json has it in base64\n", len(detail.BodyBase64))
+		fmt.Fprintf(p.stdout, "\nthe body is %s and no text: --json has it in base64\n", plural(int64(len(detail.BodyBase64)), "byte", "bytes"))
 		return nil
 	}
 	fmt.Fprintf(p.stdout, "\n%s\n", printable(*detail.Body))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os/user"
+	"strings"
 	"testing"
 	"time"
 
@@ -130,7 +131,6 @@ func TestDocuments_DeadWithoutEvent(t *testing.T) {
 	require.Equal(t, exitUsage, d.run("documents list").code)
 }
 
-// One view says who did what, for every action of an operator.
 // A name that there is not is wrong usage, and no empty list.
 func TestNames_Unknown(t *testing.T) {
 	t.Parallel()
@@ -141,12 +141,23 @@ func TestNames_Unknown(t *testing.T) {
 		INSERT INTO reconciliation_type (run_id, uid, plural, position, kind, baseline) SELECT id, 'api::billing.billing', 'billings', 1, 'full', false FROM run`)
 	require.Contains(t, d.done("events list --type=billing"), "no events")
 	for commandLine, says := range map[string]string{
-		"events list --type=deals":                 `no stored entity is called "deals"; there are pipeline-deal`,
-		"events list --event=entry.updated":        `no stored event is called "entry.updated"; there are entry.create, entry.update`,
+		"events list --type=deals":                 `--type: no known event has the type "deals"; there are pipeline-deal`,
+		"events list --event=entry.updated":        `--event: no known event has the name "entry.updated"; there are entry.create, entry.update`,
 		"events replay --type=deals":               "pipeline-deal",
 		"events replay --dead --type=deals":        "pipeline-deal",
-		"alerts list --rule=breaker_open":          `there is no rule "breaker_open"; there are attribute_missing, `,
-		"alerts silence nope --for=1h --comment=x": `there is no rule "nope"`,
+		"alerts list --rule=breaker_open":          `--rule: there is no rule "breaker_open"; there are attribute_missing, `,
+		"alerts silence nope --for=1h --comment=x": `<rule>: there is no rule "nope"`,
+		// What is wrong has the name that the person wrote.
+		"alerts silence clock_skew --for=9999h --comment=x":        "--for: it is over 366 days ahead",
+		"alerts silence clock_skew --until=2020-01-01 --comment=x": "--until: it is in the past",
+		"alerts silence clock_skew --until=soon --comment=x":       `--until: "soon" is not a time`,
+		"alerts silence clock_skew --for=soon --comment=x":         `--for: "soon" is not a duration such as 90m`,
+		"events list --document=" + strings.Repeat("a", 400):       "--document: no event has such a value",
+		"events list --cursor=x":                                   "--cursor: it is not one that this list returned",
+		"events show x":                                            `<id>: "x" is not the id of an event`,
+		"events replay x":                                          `"x" is not the id of an event`,
+		"alerts show x":                                            `<id>: "x" is not a whole number`,
+		"documents list --dead --limit=x":                          `--limit: "x" is not a whole number`,
 	} {
 		out := d.run(commandLine)
 		require.Equal(t, exitUsage, out.code, commandLine)
@@ -158,8 +169,14 @@ func TestNames_Unknown(t *testing.T) {
 	} {
 		require.Contains(t, d.done(commandLine), "no ", commandLine)
 	}
+	// However many events are stored, a name is looked for in the newest of them alone.
+	d.MustExec(`INSERT INTO inbox_event (id, received_on, received_at, dedup_key, scheme, event, body)
+		SELECT ('ffffffff-ffff-7fff-bfff-' || lpad(to_hex(n), 12, '0'))::uuid, (now() AT TIME ZONE 'UTC')::date, now(), sha256(n::text::bytea), 'standard', 'media.create', ''
+		FROM generate_series(1, 10000) n`)
+	require.Equal(t, exitUsage, d.run("events list --type=article --since=0s").code)
 }
 
+// One view says who did what, for every action of an operator.
 func TestOperator_EveryActionIsRecorded(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
@@ -186,7 +203,7 @@ func TestEvents_Usage(t *testing.T) {
 		"events replay --dry-run":               "say what to replay",
 		"events replay --dead --status=pending": "give one of them",
 		"events replay --dead 0193a5a0-0000-7000-8000-000000000000": "not both",
-		"events replay 17":                           "invalid UUID",
+		"events replay 17":                           "is not the id of an event",
 		"events list --limit=0":                      "--limit must be 1 to 1000",
 		"events list --status=lost":                  `"lost" is not one of`,
 		"events list --since=monday":                 `"monday" is not a time`,

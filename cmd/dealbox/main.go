@@ -64,7 +64,7 @@ type cli struct {
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
 	p := &program{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr, version: programVersion()}
 	printed := false // --help or --version was
-	parser, err := kong.New(&cli{},
+	parser, err := kong.New(&cli{}, append(mappers(),
 		kong.Name("dealbox"),
 		kong.Description("Receives Strapi webhooks about deals and billings, mirrors them in Postgres, keeps the revenue forecast and notifies people when something is wrong. "+
 			"All settings are environment variables."),
@@ -72,7 +72,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(int) { printed = true }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-	)
+	)...)
 	if err != nil {
 		return fail(stderr, exitFailed, fmt.Errorf("define the commands: %w", err))
 	}
@@ -87,7 +87,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	if err := command.Run(p); err != nil {
 		var field *paging.FieldError
 		if errors.As(err, &field) { // a name that only the database knows not to exist
-			return fail(stderr, exitUsage, err)
+			return fail(stderr, exitUsage, asWritten(command, field))
 		}
 		return fail(stderr, exitFailed, withHint(err))
 	}

@@ -16,8 +16,3 @@ COMMENT ON COLUMN strapi_attribute.uid IS 'Strapi''s content type.';
 COMMENT ON COLUMN strapi_attribute.name IS 'The attribute''s name in Strapi, with dots where it is inside of a component or relation.';
 COMMENT ON COLUMN strapi_attribute.seen_at IS 'When Strapi first showed it. Null: it never did; then the column in the mirror is null, and requests do not name it.';
 COMMENT ON COLUMN strapi_attribute.absent_since IS 'Since when Strapi does not show it; null while it does.';
-
--- +goose Down
-
-DROP TABLE strapi_attribute;
-ALTER TABLE entity_sync DROP COLUMN unreadable;

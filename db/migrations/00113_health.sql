@@ -60,21 +60,3 @@ COMMENT ON COLUMN audit_operator.action IS 'replay, sync, allow_deletes, forecas
 COMMENT ON COLUMN audit_operator.subject IS 'The rule and the subject of the alert or silence, or the breaker; empty for the others.';
 COMMENT ON COLUMN audit_operator.comment IS 'Why, in the operator''s words; empty when none were given.';
 COMMENT ON COLUMN audit_operator.details IS 'What was chosen and what it led to, a JSON object.';
-
--- +goose Down
-
-DROP VIEW audit_operator;
-DROP TABLE operator_action;
-DROP VIEW inbox_ledger;
-CREATE VIEW inbox_ledger AS
-SELECT c.received,
-       (c.received - c.ignored - c.quarantined - o.pending - o.dead)::bigint AS processed,
-       o.pending, o.dead, c.ignored, c.quarantined, o.oldest_pending_since
-FROM (SELECT coalesce(sum(received), 0)::bigint AS received,
-             coalesce(sum(ignored), 0)::bigint AS ignored,
-             coalesce(sum(quarantined), 0)::bigint AS quarantined
-      FROM inbox_counter) c,
-     (SELECT coalesce(sum(events - events_done) FILTER (WHERE state <> 'dead'), 0)::bigint AS pending,
-             coalesce(sum(events - events_done) FILTER (WHERE state = 'dead'), 0)::bigint AS dead,
-             min(pending_since) FILTER (WHERE state <> 'dead') AS oldest_pending_since
-      FROM entity_sync WHERE done_seq < want_seq) o;

@@ -9,8 +9,3 @@ COMMENT ON COLUMN alert_member.value IS 'What the member is worth, for example a
 COMMENT ON COLUMN alert_member.shown IS 'What the mirror and the forecast show of the member meanwhile, in words; empty when that is not known.';
 COMMENT ON COLUMN alert_member.link IS 'Where people open the member: of a document Strapi''s editor. Empty when it has no such place.';
 COMMENT ON COLUMN alert.message IS 'Text of the last time that the rule fired, and once it is resolved what became of it; alert_event keeps the earlier ones.';
-
--- +goose Down
-
-COMMENT ON COLUMN alert.message IS 'Text of the last time that the rule fired; alert_event keeps the earlier ones.';
-ALTER TABLE alert_member DROP COLUMN value, DROP COLUMN shown, DROP COLUMN link;

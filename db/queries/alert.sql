@@ -43,6 +43,17 @@ LEFT JOIN (SELECT alert.id, alert.rule FROM alert
            WHERE alert.rule = ANY(@inhibitors::text[]) AND alert.status IN ('firing', 'acknowledged', 'suppressed')
            ORDER BY alert.id LIMIT 1) i ON s.id IS NULL;
 
+-- name: AlertRefusedWebhooks :one
+-- The newest episode in which Dealbox itself refused webhooks of our Strapi and that was open since the full
+-- reconciliation before the last one began: what one of them was about was found missing after that.
+SELECT rule, first_seen FROM alert
+WHERE (rule = 'webhooks_refused' OR rule = 'signature_failures' AND subject = ANY(@own_subjects::text[]))
+  AND (resolved_at IS NULL
+       OR resolved_at > coalesce((SELECT r.started_at FROM reconciliation_run r
+                                  WHERE r.kind = 'full' AND r.status = 'done' AND r.types IS NULL
+                                  ORDER BY r.finished_at DESC OFFSET 1 LIMIT 1), '-infinity'))
+ORDER BY id DESC LIMIT 1;
+
 -- name: AlertSave :exec
 -- One more occurrence of an episode that the caller has locked. notified: its channels are notified of it now.
 UPDATE alert SET
@@ -95,6 +106,16 @@ SELECT * FROM alert
 WHERE status = 'firing' AND (@rule::text = '*' OR rule = @rule) AND (sqlc.narg(subject)::text IS NULL OR subject = sqlc.narg(subject))
 ORDER BY id
 FOR NO KEY UPDATE;
+
+-- name: AlertLockUnnotified :many
+-- Firing episodes of some rules whose first notice still waits, locked. Those that another transaction holds are skipped:
+-- waiting for them could be a deadlock, and what it costs is one notice too many.
+SELECT * FROM alert
+WHERE status = 'firing' AND rule = ANY(@rules::text[])
+  AND EXISTS (SELECT FROM notification n WHERE n.alert_id = alert.id AND n.status = 'pending')
+  AND NOT EXISTS (SELECT FROM notification n WHERE n.alert_id = alert.id AND (n.attempts > 0 OR n.status IN ('sent', 'failed')))
+ORDER BY id
+FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: AlertLockUnmuted :many
 -- Suppressed episodes whose silence is over, or whose inhibitor ended longer ago than the grace. Those that

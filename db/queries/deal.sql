@@ -40,9 +40,10 @@ SELECT uid FROM deal WHERE document_id = @document_id ORDER BY deleted_at IS NOT
 -- name: DocumentDescribe :one
 -- What people know a document by: the deal's name, or the billing's own id and its deal's name; what it is worth;
 -- and how old the state is that the mirror shows. All are empty or null for a document that the mirror has not.
+-- to_char would write ### for a value with more digits than its pattern.
 SELECT coalesce(d.name, d.deal_id,
                 CASE WHEN b.uid IS NOT NULL THEN concat_ws(' of ', coalesce(b.billing_id, 'a billing'), owner.name) END, '')::text AS name,
-       coalesce(to_char(round(coalesce(d.deal_value, b.amount), 2), 'FM999,999,999,999,999,990.00') || coalesce(' ' || coalesce(d.currency, b.currency), ''), '')::text AS value,
+       coalesce(regexp_replace(round(coalesce(d.deal_value, b.amount), 2)::text, '(\d)(?=(?:\d{3})+\.)', '\1,', 'g') || coalesce(' ' || coalesce(d.currency, b.currency), ''), '')::text AS value,
        (coalesce(d.deleted_at, b.deleted_at) IS NULL AND coalesce(d.document_id, b.document_id) IS NOT NULL)::boolean AS is_shown,
        coalesce(d.strapi_updated_at, b.strapi_updated_at) AS updated_at
 FROM (VALUES (1)) AS one (row)

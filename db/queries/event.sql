@@ -49,6 +49,13 @@ LIMIT @max_rows;
 -- name: EntityWithoutEvent :one
 SELECT count(*) FROM entity_sync s WHERE s.done_seq < s.want_seq AND (s.state = 'dead') = @dead::boolean AND s.events = s.events_done;
 
+-- name: EventAside :one
+-- Whether one of the newest events that were ignored or quarantined has the event's or the type's name. It reads no more
+-- than the given number of them, through their own index.
+SELECT EXISTS (
+    SELECT FROM (SELECT event, model, uid FROM inbox_event WHERE seq IS NULL ORDER BY received_on DESC, id DESC LIMIT @max_rows) e
+    WHERE (@event::text = '' OR e.event = @event) AND (@entity::text = '' OR e.model = @entity OR e.uid = @entity)) AS stored;
+
 -- name: EntityTypes :many
 -- The types of which documents are known, or that were to be compared with Strapi: loose
 -- index scans.

@@ -30,6 +30,13 @@ WHERE resolved_at IS NULL AND level <> 'info'
 ORDER BY array_position('{critical,error,warning}'::text[], level), status = 'suppressed', first_seen, id
 LIMIT @max_rows;
 
+-- name: HealthOpenAlerts :many
+-- How many episodes are open, by level and rule. Silenced ones count.
+SELECT level, rule, count(*) AS open
+FROM alert
+WHERE resolved_at IS NULL AND level <> 'info'
+GROUP BY level, rule;
+
 -- name: HealthQueues :many
 -- Jobs that are not finished. Finished ones stay for 15 minutes and are many, so
 -- the states are listed: River's index starts with state and queue.

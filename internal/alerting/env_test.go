@@ -108,6 +108,12 @@ func (h env) status(id int64) string {
 	return h.MustText("SELECT status FROM alert WHERE id = $1", id)
 }
 
+// sent marks what waits in the outbox as sent.
+func (h env) sent() {
+	h.T.Helper()
+	h.MustExec("UPDATE notification SET status = 'sent', sent_at = clock_timestamp(), attempts = 1 WHERE status = 'pending'")
+}
+
 // outbox is an episode's notifications, such as "first/pending reminder/suppressed(silence)".
 func (h env) outbox(id int64) string {
 	h.T.Helper()

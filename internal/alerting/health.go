@@ -1,6 +1,10 @@
 package alerting
 
-import "dealbox/internal/health"
+import (
+	"slices"
+
+	"dealbox/internal/health"
+)
 
 // HealthRules returns what health knows of the rules: it does not import this package.
 func HealthRules() health.Rules {
@@ -16,6 +20,10 @@ func HealthRules() health.Rules {
 		Describe: func(name string) (means, first string) {
 			r := ruleOf(name)
 			return r.Means, r.First
+		},
+		Explains: func(name string) []string {
+			r := ruleOf(name)
+			return slices.Concat(r.Inhibits, r.Explains)
 		},
 	}
 }

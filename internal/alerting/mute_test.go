@@ -48,14 +48,38 @@ func TestInhibition_OfReminders(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t, alerting.Config{})
 	effect := h.raise(unusable(level.Error, "m"))
+	h.sent()
 	h.later(5 * time.Hour)
 	h.raise(alerting.Alert{Rule: alerting.RuleBreakerOpened, Subject: "strapi", Level: level.Critical})
+	require.Equal(t, "first/sent", h.outbox(effect))
 	h.review()
-	require.Equal(t, "first/pending reminder/suppressed(inhibition)", h.outbox(effect))
+	require.Equal(t, "first/sent reminder/suppressed(inhibition)", h.outbox(effect))
 	h.resolve(alerting.RuleBreakerOpened, "strapi")
 	h.later(6 * time.Minute)
 	h.review()
-	require.Equal(t, "first/pending reminder/suppressed(inhibition) reminder/pending", h.outbox(effect))
+	require.Equal(t, "first/sent reminder/suppressed(inhibition) reminder/pending", h.outbox(effect))
+}
+
+// An effect can be noticed a moment before its cause: Strapi is down when Dealbox starts,
+// so the first comparison fails before the breaker opens. People get one notice.
+func TestInhibition_OfEffectsBeforeTheirCause(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t, alerting.Config{})
+	failing := alerting.Alert{Rule: alerting.RuleReconciliationFailing, Subject: "billings", Level: level.Error}
+	effect := h.raise(failing)
+	other := h.raise(alerting.Alert{Rule: alerting.RuleClockSkew, Level: level.Critical})
+	require.Equal(t, "first/pending", h.outbox(effect))
+	cause := h.raise(alerting.Alert{Rule: alerting.RuleBreakerOpened, Subject: "strapi", Level: level.Critical})
+	require.Equal(t, "suppressed", h.status(effect), "its first notice is not sent when it is due")
+	require.Equal(t, "raised suppressed", h.history(effect))
+	require.Equal(t, "first/pending", h.outbox(cause))
+	require.Equal(t, "firing", h.status(other))
+	require.Equal(t, "alert 3 (breaker_opened) is its cause", h.MustText("SELECT reason FROM alert_event WHERE kind = 'suppressed'"))
+
+	h.resolve(alerting.RuleBreakerOpened, "strapi")
+	h.later(6 * time.Minute)
+	h.review()
+	require.Equal(t, "firing", h.status(effect), "what outlives its cause is notified")
 }
 
 // Nor is its escalation notified.
@@ -63,13 +87,14 @@ func TestInhibition_OfEscalations(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t, alerting.Config{})
 	effect := h.raise(unusable(level.Error, "m"))
+	h.sent()
 	h.raise(alerting.Alert{Rule: alerting.RuleBreakerOpened, Subject: "strapi", Level: level.Critical})
 	h.raise(unusable(level.Critical, "m"))
-	require.Equal(t, "first/pending escalated/suppressed(inhibition)", h.outbox(effect))
+	require.Equal(t, "first/sent escalated/suppressed(inhibition)", h.outbox(effect))
 	h.resolve(alerting.RuleBreakerOpened, "strapi")
 	h.later(6 * time.Minute)
 	h.review()
-	require.Equal(t, "first/pending escalated/suppressed(inhibition) reminder/pending", h.outbox(effect))
+	require.Equal(t, "first/sent escalated/suppressed(inhibition) reminder/pending", h.outbox(effect))
 }
 
 // A silence outlives the cause: the episode stays muted, by the other of the two.
@@ -109,4 +134,34 @@ func TestInhibition_ReconciliationFailsAfterRefusal(t *testing.T) {
 	h.review()
 	require.Equal(t, "first/pending reminder/pending", h.outbox(id))
 	require.Equal(t, "first/pending", h.outbox(h.raise(alerting.Alert{Rule: alerting.RuleOldestPending, Level: level.Error})))
+}
+
+// What Dealbox itself refused is not called Strapi's fault.
+func TestWordLostWebhooks(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t, alerting.Config{})
+	words := func() string {
+		message, err := h.WordLostWebhooks(t.Context(), h.Pool, 3)
+		require.NoError(t, err)
+		return message
+	}
+	h.raise(alerting.Alert{Rule: alerting.RuleSignatureFailures, Subject: "forged", Level: level.Warning})
+	require.Equal(t, alerting.LostWebhooks(3), words(), "a stranger's are no webhooks of Strapi")
+
+	h.raise(alerting.Alert{Rule: alerting.RuleSignatureFailures, Subject: "wrong_secret", Level: level.Critical})
+	require.Contains(t, words(), "they were not authentic")
+	require.NotContains(t, words(), "on Strapi's side")
+	h.raise(alerting.Alert{Rule: alerting.RuleWebhooksRefused, Level: level.Error})
+	require.Contains(t, words(), "3 documents changed in Strapi and Dealbox has stored no webhook for them")
+	require.Contains(t, words(), "Postgres could not commit them")
+
+	h.MustExec("UPDATE alert SET resolved_at = clock_timestamp(), status = 'resolved'")
+	fullRun := func() {
+		h.MustExec(`INSERT INTO reconciliation_run (kind, trigger, status, started_at, finished_at)
+			VALUES ('full', 'schedule', 'done', clock_timestamp(), clock_timestamp())`)
+	}
+	fullRun()
+	require.Contains(t, words(), "Postgres could not commit them", "the run after it found what is missing")
+	fullRun()
+	require.Equal(t, alerting.LostWebhooks(3), words())
 }

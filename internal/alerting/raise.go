@@ -45,7 +45,33 @@ func (a *Alerts) Raise(ctx context.Context, tx pgx.Tx, alert Alert) (int64, erro
 	if err != nil {
 		return 0, err
 	}
-	return row.ID, a.report(ctx, tx, row, next, joined, m)
+	if err := a.report(ctx, tx, row, next, joined, m); err != nil {
+		return 0, err
+	}
+	if next.kind == "raised" {
+		err = a.inhibit(ctx, tx, row)
+	}
+	return row.ID, err
+}
+
+// inhibit mutes the effects of an episode that has just begun and whose first notice
+// still waits: an effect can be noticed a moment before its cause. Effects that somebody
+// was notified of stay as they are.
+func (a *Alerts) inhibit(ctx context.Context, tx pgx.Tx, row dbsqlc.Alert) error {
+	rules := ruleOf(row.Rule).Inhibits
+	if len(rules) == 0 {
+		return nil
+	}
+	effects, err := a.queries.AlertLockUnnotified(ctx, tx, rules)
+	if err != nil {
+		return fmt.Errorf("find the effects of alert %d: %w", row.ID, err)
+	}
+	for _, effect := range effects {
+		if err := a.suppress(ctx, tx, effect, mute{InhibitorID: row.ID, Inhibitor: row.Rule}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // change is what an occurrence does to an episode.

@@ -61,6 +61,9 @@ type Rule struct {
 	// episode of this rule is open, because it is their cause. None of them inhibits
 	// another one, so no chain can mute a whole outage.
 	Inhibits []string
+	// Explains are more rules whose episodes one of this rule mostly causes. They are
+	// notified all the same; where health lists both, the cause comes first.
+	Explains []string
 	// Clears is the condition that resolves an episode.
 	Clears string
 	// Quiet resolves an episode whose rule does not fire any more, for rules that
@@ -124,9 +127,11 @@ var rules = []Rule{
 		Means:   "the clocks of this machine and of the database differ by over 2 s in two checks, 30 s apart; over 30 s (critical) workers do not start",
 		Example: ClockSkew("web-1", "3 s ahead", false),
 		End:     EndClockSkew("web-1"),
-		Clears:  "the clocks agree in two checks",
-		Quiet:   []Quiet{{After: 5 * time.Minute}},
-		First:   "set both clocks by NTP",
+		// Workers may not run because of it.
+		Explains: []string{RuleOldestPending},
+		Clears:   "the clocks agree in two checks",
+		Quiet:    []Quiet{{After: 5 * time.Minute}},
+		First:    "set both clocks by NTP",
 	},
 	{
 		Name: RuleEventDeadLettered, Levels: []level.Level{level.Error}, Subject: "the type's REST plural", Group: deadLetters, GroupEnd: endOfDeadLetters,
@@ -228,7 +233,9 @@ var rules = []Rule{
 		Means:   "webhooks were refused as not authentic: 3 of our own Strapi with none accepted between, or 50 others in 5 minutes",
 		Example: exampleSuspect.alert().Message,
 		End:     EndSignatureFailures,
-		Clears:  "a webhook is accepted (forged: only when it is quiet)",
+		// What was refused is found missing. A stranger's attempts must mute nothing.
+		Explains: []string{RuleLostWebhooks},
+		Clears:   "a webhook is accepted (forged: only when it is quiet)",
 		// Our own Strapi may have nothing to say for a night; a stranger who gave up is
 		// over after two windows and a little.
 		Quiet: []Quiet{{Subject: subjectForged, After: 11 * time.Minute}, {After: 25 * time.Hour}},
@@ -270,8 +277,10 @@ var rules = []Rule{
 		Means:   "Strapi answers, but not with a content type as Dealbox needs it: no such route, no such relation, its list or all of its documents fail. Its documents wait",
 		Example: StrapiUnusable("billings", "Strapi has no such route (404: Not Found)"),
 		End:     EndStrapiUnusable("billings"),
-		Clears:  "Strapi serves the type",
-		First:   "dealbox doctor",
+		// The documents of the type wait, and it cannot be compared.
+		Explains: []string{RuleOldestPending, RuleReconciliationFailing},
+		Clears:   "Strapi serves the type",
+		First:    "dealbox doctor",
 	},
 	{
 		Name: RuleUnreadableRows, Levels: []level.Level{level.Warning}, Subject: "the type's REST plural",
@@ -291,9 +300,9 @@ var rules = []Rule{
 		First:   "dealbox alerts show ID for the documents and their values; correct them in Strapi",
 	},
 	{
-		Name: RuleWebhooksRefused, Levels: []level.Level{level.Error},
+		Name: RuleWebhooksRefused, Levels: []level.Level{level.Error, level.Critical},
 		Side:    "Dealbox's database",
-		Means:   "webhooks were answered 503 because Postgres could not commit them; Strapi does not send them again, so Dealbox requests a full reconciliation",
+		Means:   "webhooks were answered 503 because Postgres could not commit them; Strapi does not send them again, so Dealbox requests a full reconciliation. Critical while it has been so for over a minute, error afterwards",
 		Example: WebhooksRefused(44),
 		End:     EndWebhooksRefused,
 		// What was refused is found missing. Only a full reconciliation ends it, so it
@@ -328,6 +337,10 @@ func ruleOf(name string) Rule {
 	}
 	return rules[i]
 }
+
+// HighestLevel returns the highest level of a rule; that of a process that sends the
+// alert itself.
+func HighestLevel(name string) level.Level { return slices.Max(ruleOf(name).Levels) }
 
 // inhibitorsOf returns the rules that inhibit the given one.
 func inhibitorsOf(name string) []string {

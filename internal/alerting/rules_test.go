@@ -68,7 +68,7 @@ func TestRules(t *testing.T) {
 		}
 		fmt.Fprintf(&b, "\n%s, %s\n", r.Name, strings.Join(levels, " "))
 		for _, line := range [][2]string{
-			{"subject", r.Subject + groups}, {"means", r.Means}, {"side", r.Side}, {"inhibits", strings.Join(r.Inhibits, " ")},
+			{"subject", r.Subject + groups}, {"means", r.Means}, {"side", r.Side}, {"inhibits", strings.Join(r.Inhibits, " ")}, {"explains", strings.Join(r.Explains, " ")},
 			{"clears when", r.Clears}, {"or quiet for", strings.Join(quiet, ", ")}, {"first", r.First}, {"text", filled(r.Example)}, {"its end", filled(r.End)},
 		} {
 			if line[1] != "" {
@@ -84,6 +84,10 @@ func TestRules(t *testing.T) {
 		for _, inhibited := range r.Inhibits {
 			require.NotEmpty(t, ruleOf(inhibited).Name, "%s inhibits %s, which is no rule", r.Name, inhibited)
 			require.Empty(t, ruleOf(inhibited).Inhibits, "%s inhibits %s, which inhibits others: a chain can mute a whole outage", r.Name, inhibited)
+		}
+		for _, explained := range r.Explains {
+			require.NotEmpty(t, ruleOf(explained).Name, "%s explains %s, which is no rule", r.Name, explained)
+			require.NotContains(t, r.Inhibits, explained)
 		}
 		requireSection(t, page, r)
 	}

@@ -1,8 +1,13 @@
 package alerting
 
 import (
+	"context"
+	"errors"
 	"fmt"
 
+	"github.com/jackc/pgx/v5"
+
+	"dealbox/internal/dbsqlc"
 	"dealbox/internal/level"
 )
 
@@ -50,6 +55,19 @@ const (
 // our own Strapi: they clear when a delivery is accepted.
 func OwnSignatureFailures() []string {
 	return []string{subjectWrongSecret, subjectWrongClock, subjectUnsigned, subjectMalformed}
+}
+
+// WordLostWebhooks returns the text of RuleLostWebhooks: it blames Strapi only where
+// Dealbox itself refused no webhook of our Strapi lately.
+func (a *Alerts) WordLostWebhooks(ctx context.Context, db dbsqlc.DBTX, n int) (string, error) {
+	refused, err := a.queries.AlertRefusedWebhooks(ctx, db, OwnSignatureFailures())
+	if errors.Is(err, pgx.ErrNoRows) {
+		return LostWebhooks(n), nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read whether Dealbox refused webhooks: %w", err)
+	}
+	return LostWebhooksRefused(n, refused.Rule, refused.FirstSeen), nil
 }
 
 const (

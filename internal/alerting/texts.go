@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"dealbox/internal/dbsqlc"
+	"dealbox/internal/notify"
 	"dealbox/internal/text"
 )
 
@@ -144,6 +145,18 @@ func LostWebhooks(n int) string {
 		"and the forecast have them, but minutes late. Press Trigger at Strapi's webhook and see what it answers", documents(int64(n)), itOrThem(n))
 }
 
+// LostWebhooksRefused is that where Dealbox itself refused webhooks lately: rule is
+// RuleWebhooksRefused or RuleSignatureFailures, since when its episode began.
+func LostWebhooksRefused(n int, rule string, since time.Time) string {
+	why := "Postgres could not commit them, on the side of Dealbox's database"
+	if rule == RuleSignatureFailures {
+		why = "they were not authentic, on the side of the settings or clocks of Strapi and Dealbox"
+	}
+	return fmt.Sprintf("%s changed in Strapi and Dealbox has stored no webhook for %s. The cause is not that Strapi sent none: Dealbox refused webhooks since %s, because %s. "+
+		"Dealbox found the changes by reconciliation, so the mirror and the forecast have them, but minutes late. The alert %s says what to do",
+		documents(int64(n)), itOrThem(n), notify.Clock(since), why, rule)
+}
+
 func itOrThem(n int) string {
 	if n == 1 {
 		return "it"
@@ -193,9 +206,9 @@ const EndOldestPending = "The mirror has caught up after {lasted}: nothing has b
 
 // PartitionsRunningOut is the text of RulePartitionsRunningOut.
 func PartitionsRunningOut(daysLeft int64) string {
-	return fmt.Sprintf("Dealbox can store webhooks for %d more days only: it makes a partition of inbox_event for each day, 14 days ahead, and that has stopped. "+
+	return fmt.Sprintf("Dealbox can store webhooks for %s only: it makes a partition of inbox_event for each day, 14 days ahead, and that has stopped. "+
 		"The cause is on Dealbox's side: no worker runs, or the database refuses it. Until then every webhook is stored; after that each would be refused with 503. "+
-		"See that dealbox serve runs with role all or worker; its log says why it makes none", daysLeft)
+		"See that dealbox serve runs with role all or worker; its log says why it makes none", text.Count(daysLeft, "more day", "more days"))
 }
 
 // EndPartitionsRunningOut is the end of RulePartitionsRunningOut.

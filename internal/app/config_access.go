@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"dealbox/internal/text"
 	"dealbox/internal/webhooksig"
 )
 
@@ -156,7 +157,7 @@ func (s *settings) token(name, v string) Secret {
 	case !visible(v):
 		s.wrong(name, "holds a space or a character that no header can carry", makeToken)
 	case len(v) < minSecret:
-		s.wrong(name, fmt.Sprintf("is %d bytes long, less than %d", len(v), minSecret), makeToken)
+		s.wrong(name, fmt.Sprintf("is %s long, less than %d", text.Count(int64(len(v)), "byte", "bytes"), minSecret), makeToken)
 	}
 	return Secret(v)
 }
@@ -194,7 +195,7 @@ func (s *settings) signingSecret(name, v string) {
 	case err != nil:
 		s.wrong(name, "starts with whsec_ but is not base64 after it", "Copy it whole, or make one with: echo whsec_$(openssl rand -base64 32).")
 	case len(key) < minSecret:
-		s.wrong(name, fmt.Sprintf("has a secret of %d bytes, less than %d", len(key), minSecret), MakeSecret)
+		s.wrong(name, fmt.Sprintf("has a secret of %s, less than %d", text.Count(int64(len(key)), "byte", "bytes"), minSecret), MakeSecret)
 	}
 }
 

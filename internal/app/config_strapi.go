@@ -11,6 +11,7 @@ import (
 
 	"dealbox/internal/mirror"
 	"dealbox/internal/strapi"
+	"dealbox/internal/text"
 )
 
 func needStrapi(s *settings, c *Config) {
@@ -25,7 +26,7 @@ func needStrapi(s *settings, c *Config) {
 	case !visible(token):
 		s.wrong("STRAPI_API_TOKEN", "holds a space or a character that no header can carry", "Give the token alone, without 'Bearer '.")
 	case token != "" && len(token) < strapi.MinToken:
-		s.wrong("STRAPI_API_TOKEN", fmt.Sprintf("is %d bytes long, less than %d", len(token), strapi.MinToken),
+		s.wrong("STRAPI_API_TOKEN", fmt.Sprintf("is %s long, less than %d", text.Count(int64(len(token)), "byte", "bytes"), strapi.MinToken),
 			"Copy it whole from Strapi, which makes tokens of 256 characters.")
 	}
 	c.Strapi.APIToken = Secret(token)

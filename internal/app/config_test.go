@@ -342,7 +342,7 @@ func TestLoadConfig_ShortSecrets(t *testing.T) {
 			_, err := LoadConfig(required.with(name, value).getenv, Everything...)
 			require.Len(t, ProblemsOf(err), 1, "%s=%s", name, value)
 			require.Equal(t, name, ProblemsOf(err)[0].Setting)
-			require.Contains(t, err.Error(), fmt.Sprintf("%d bytes", len(value)))
+			require.Contains(t, err.Error(), fmt.Sprintf("%d byte", len(value)))
 		}
 	}
 	mustLoad(t, required.with("STRAPI_API_TOKEN", "sixteen-bytes-xy", "SMTP_URL", "smtp://a:b@mail.example.com"), Everything...)

@@ -14,7 +14,6 @@ import (
 	"dealbox/internal/alerting"
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/health"
-	"dealbox/internal/level"
 	"dealbox/internal/notify"
 	"dealbox/internal/pgerr"
 )
@@ -120,21 +119,30 @@ func (s *Service) watchOutage(ctx context.Context) {
 		check, cancel := context.WithTimeout(ctx, health.ProbeTimeout)
 		err := health.CheckReady(check, s.readPool, s.commits)
 		cancel()
-		alert := alerting.Alert{Rule: alerting.RuleWebhooksRefused, Level: level.Critical}
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return
-		case err == nil && !since.IsZero():
-			alert.Message = alerting.WebhooksCommitted(time.Since(since))
-			since = time.Time{}
-			s.direct.resolve(ctx, alert)
-		case err != nil && since.IsZero():
-			since = time.Now()
-		case err != nil && time.Since(since) > outageGrace:
-			alert.Message = alerting.WebhooksNotCommitted(s.host, since, err)
-			s.direct.fire(ctx, alert)
 		}
+		since = s.reportOutage(ctx, since, time.Now(), err)
 	}
+}
+
+// reportOutage sends what a check at now says of an outage: err is why no webhook can be
+// committed, since when the outage began, zero where there was none. It returns the same
+// for the next check.
+func (s *Service) reportOutage(ctx context.Context, since, now time.Time, err error) time.Time {
+	alert := alerting.Alert{Rule: alerting.RuleWebhooksRefused, Level: alerting.HighestLevel(alerting.RuleWebhooksRefused)}
+	switch {
+	case err == nil && !since.IsZero():
+		alert.Message = alerting.WebhooksCommitted(now.Sub(since))
+		s.direct.resolve(ctx, alert)
+		return time.Time{}
+	case err != nil && since.IsZero():
+		return now
+	case err != nil && now.Sub(since) > outageGrace:
+		alert.Message = alerting.WebhooksNotCommitted(s.host, since, err)
+		s.direct.fire(ctx, alert)
+	}
+	return since
 }
 
 // reportRefusedStart raises and sends an alert that this process does not start. Whoever
@@ -145,7 +153,7 @@ func (s *Service) watchOutage(ctx context.Context) {
 // the exit code and the log say so; any other failure to store it sends the notice.
 func (s *Service) reportRefusedStart(ctx context.Context, why error) {
 	alert := alerting.Alert{
-		Rule: alerting.RuleStartRefused, Level: level.Critical,
+		Rule: alerting.RuleStartRefused, Level: alerting.HighestLevel(alerting.RuleStartRefused),
 		Message: alerting.StartRefused(s.host, why.Error()),
 	}
 	occurrences, err := s.raiseRefusedStart(ctx, alert)

@@ -2,16 +2,22 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"dealbox/db/migrations"
 	"dealbox/internal/alerting"
+	"dealbox/internal/health"
 	"dealbox/internal/level"
 	"dealbox/internal/notify"
+	"dealbox/internal/pgtest"
 )
 
 // recordingChannel keeps what it is given.
@@ -48,4 +54,98 @@ func TestDirectNotifier(t *testing.T) {
 	d.fire(t.Context(), alert)
 	require.Len(t, loud.got, 2, "the channel's level is critical")
 	require.Len(t, calm.got, 6)
+}
+
+// receiver is an HTTP server that takes alerts in the standard format.
+type receiver struct {
+	url string
+
+	mu  sync.Mutex
+	got []string // "alert.firing start_refused critical"
+}
+
+func newReceiver(t *testing.T) *receiver {
+	t.Helper()
+	r := &receiver{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		var m struct {
+			Type string
+			Data struct {
+				Alert struct{ Rule, Level, Message string }
+			}
+		}
+		if err := json.NewDecoder(q.Body).Decode(&m); err != nil || m.Data.Alert.Message == "" {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.got = append(r.got, m.Type+" "+m.Data.Alert.Rule+" "+m.Data.Alert.Level)
+	}))
+	t.Cleanup(server.Close)
+	r.url = server.URL
+	return r
+}
+
+func (r *receiver) all() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]string(nil), r.got...)
+}
+
+func mustService(t *testing.T, databaseURL, alertURL string) *Service {
+	t.Helper()
+	config := mustLoad(t, required.with("DATABASE_URL", databaseURL, "ALERT_WEBHOOK_URL", alertURL), Everything...)
+	s, err := New(t.Context(), config, RoleAll, "test", slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	t.Cleanup(s.closePools)
+	return s
+}
+
+// A supervisor starts a process again and again whose schema is behind: the first,
+// second, fourth … start is sent, by the process itself, and all are counted.
+func TestService_SendsARefusedStart(t *testing.T) {
+	t.Parallel()
+	r := newReceiver(t)
+	db := pgtest.Open(t)
+	db.MustExec("DELETE FROM goose_db_version WHERE version_id = (SELECT max(version_id) FROM goose_db_version)")
+	start := func() {
+		var loops sync.WaitGroup
+		ctx, cancel := context.WithCancel(t.Context())
+		require.ErrorIs(t, mustService(t, db.Pool.Config().ConnString(), r.url).start(ctx, &loops), migrations.ErrBehind)
+		cancel()
+		loops.Wait()
+	}
+	for range 3 {
+		start()
+	}
+	require.Equal(t, []string{"alert.firing start_refused critical", "alert.firing start_refused critical"}, r.all())
+	require.Equal(t, "3 critical", db.MustText("SELECT occurrences || ' ' || level FROM alert WHERE rule = 'start_refused'"))
+
+	db.MustExec("INSERT INTO river.river_leader (elected_at, expires_at, leader_id, name) VALUES (now(), now() + interval '1 minute', 'other', 'default')")
+	start()
+	require.Len(t, r.all(), 2, "workers are alive elsewhere: they send it")
+}
+
+// Postgres is away: nothing can be stored, so each process sends it, after a minute.
+func TestService_SendsAnOutage(t *testing.T) {
+	t.Parallel()
+	r := newReceiver(t)
+	s := mustService(t, "postgres://dealbox:pw@127.0.0.1:1/dealbox", r.url) // nobody listens
+	err := health.CheckReady(t.Context(), s.readPool, s.commits)
+	require.Error(t, err)
+	began := time.Now()
+	since := s.reportOutage(t.Context(), time.Time{}, began, err)
+	since = s.reportOutage(t.Context(), since, began.Add(outageGrace), err)
+	require.Empty(t, r.all(), "a restart of Postgres takes less")
+	for range 3 {
+		since = s.reportOutage(t.Context(), since, began.Add(outageGrace+time.Second), err)
+	}
+	require.Equal(t, []string{"alert.firing webhooks_refused critical"}, r.all())
+
+	require.NoError(t, health.CheckReady(t.Context(), pgtest.Pool(t), nil))
+	since = s.reportOutage(t.Context(), since, began.Add(time.Hour), nil)
+	require.Zero(t, since)
+	s.reportOutage(t.Context(), since, began.Add(2*time.Hour), nil)
+	require.Equal(t, []string{"alert.firing webhooks_refused critical", "alert.resolved webhooks_refused critical"}, r.all(), "its end once")
 }

@@ -891,6 +891,54 @@ func (q *Queries) AlertLockUnmuted(ctx context.Context, db DBTX, arg AlertLockUn
 	return items, nil
 }
 
+const alertLockUnnotified = `-- name: AlertLockUnnotified :many
+SELECT id, fingerprint, rule, subject, level, status, silence_id, inhibitor_id, message, details, occurrences, members, first_seen, last_seen, notified_at, resolved_at FROM alert
+WHERE status = 'firing' AND rule = ANY($1::text[])
+  AND EXISTS (SELECT FROM notification n WHERE n.alert_id = alert.id AND n.status = 'pending')
+  AND NOT EXISTS (SELECT FROM notification n WHERE n.alert_id = alert.id AND (n.attempts > 0 OR n.status IN ('sent', 'failed')))
+ORDER BY id
+FOR NO KEY UPDATE SKIP LOCKED
+`
+
+// Firing episodes of some rules whose first notice still waits, locked. Those that another transaction holds are skipped:
+// waiting for them could be a deadlock, and what it costs is one notice too many.
+func (q *Queries) AlertLockUnnotified(ctx context.Context, db DBTX, rules []string) ([]Alert, error) {
+	rows, err := db.Query(ctx, alertLockUnnotified, rules)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Alert
+	for rows.Next() {
+		var i Alert
+		if err := rows.Scan(
+			&i.ID,
+			&i.Fingerprint,
+			&i.Rule,
+			&i.Subject,
+			&i.Level,
+			&i.Status,
+			&i.SilenceID,
+			&i.InhibitorID,
+			&i.Message,
+			&i.Details,
+			&i.Occurrences,
+			&i.Members,
+			&i.FirstSeen,
+			&i.LastSeen,
+			&i.NotifiedAt,
+			&i.ResolvedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const alertMemberJoin = `-- name: AlertMemberJoin :execrows
 WITH known AS (UPDATE alert_member SET name = $3, value = $4, shown = $5, link = $6, reason = $7
                WHERE alert_id = $1 AND member = $2 RETURNING member)
@@ -1050,6 +1098,30 @@ UPDATE alert SET status = 'firing', silence_id = NULL, inhibitor_id = NULL, noti
 func (q *Queries) AlertNotified(ctx context.Context, db DBTX, id int64) error {
 	_, err := db.Exec(ctx, alertNotified, id)
 	return err
+}
+
+const alertRefusedWebhooks = `-- name: AlertRefusedWebhooks :one
+SELECT rule, first_seen FROM alert
+WHERE (rule = 'webhooks_refused' OR rule = 'signature_failures' AND subject = ANY($1::text[]))
+  AND (resolved_at IS NULL
+       OR resolved_at > coalesce((SELECT r.started_at FROM reconciliation_run r
+                                  WHERE r.kind = 'full' AND r.status = 'done' AND r.types IS NULL
+                                  ORDER BY r.finished_at DESC OFFSET 1 LIMIT 1), '-infinity'))
+ORDER BY id DESC LIMIT 1
+`
+
+type AlertRefusedWebhooksRow struct {
+	Rule      string
+	FirstSeen time.Time
+}
+
+// The newest episode in which Dealbox itself refused webhooks of our Strapi and that was open since the full
+// reconciliation before the last one began: what one of them was about was found missing after that.
+func (q *Queries) AlertRefusedWebhooks(ctx context.Context, db DBTX, ownSubjects []string) (AlertRefusedWebhooksRow, error) {
+	row := db.QueryRow(ctx, alertRefusedWebhooks, ownSubjects)
+	var i AlertRefusedWebhooksRow
+	err := row.Scan(&i.Rule, &i.FirstSeen)
+	return i, err
 }
 
 const alertRegroup = `-- name: AlertRegroup :exec

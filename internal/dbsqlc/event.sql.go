@@ -121,6 +121,27 @@ func (q *Queries) EntityWithoutEvent(ctx context.Context, db DBTX, dead bool) (i
 	return count, err
 }
 
+const eventAside = `-- name: EventAside :one
+SELECT EXISTS (
+    SELECT FROM (SELECT event, model, uid FROM inbox_event WHERE seq IS NULL ORDER BY received_on DESC, id DESC LIMIT $1) e
+    WHERE ($2::text = '' OR e.event = $2) AND ($3::text = '' OR e.model = $3 OR e.uid = $3)) AS stored
+`
+
+type EventAsideParams struct {
+	MaxRows int32
+	Event   string
+	Entity  string
+}
+
+// Whether one of the newest events that were ignored or quarantined has the event's or the type's name. It reads no more
+// than the given number of them, through their own index.
+func (q *Queries) EventAside(ctx context.Context, db DBTX, arg EventAsideParams) (bool, error) {
+	row := db.QueryRow(ctx, eventAside, arg.MaxRows, arg.Event, arg.Entity)
+	var stored bool
+	err := row.Scan(&stored)
+	return stored, err
+}
+
 const eventChange = `-- name: EventChange :one
 SELECT id, changed_at, seq, kind, before, after
 FROM mirror_change

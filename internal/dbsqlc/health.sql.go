@@ -71,6 +71,40 @@ func (q *Queries) HealthEpisodes(ctx context.Context, db DBTX, maxRows int32) ([
 	return items, nil
 }
 
+const healthOpenAlerts = `-- name: HealthOpenAlerts :many
+SELECT level, rule, count(*) AS open
+FROM alert
+WHERE resolved_at IS NULL AND level <> 'info'
+GROUP BY level, rule
+`
+
+type HealthOpenAlertsRow struct {
+	Level string
+	Rule  string
+	Open  int64
+}
+
+// How many episodes are open, by level and rule. Silenced ones count.
+func (q *Queries) HealthOpenAlerts(ctx context.Context, db DBTX) ([]HealthOpenAlertsRow, error) {
+	rows, err := db.Query(ctx, healthOpenAlerts)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []HealthOpenAlertsRow
+	for rows.Next() {
+		var i HealthOpenAlertsRow
+		if err := rows.Scan(&i.Level, &i.Rule, &i.Open); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const healthOverview = `-- name: HealthOverview :one
 SELECT clock_timestamp()::timestamptz AS database_now,
        coalesce(inbox_partition_horizon() - (now() AT TIME ZONE 'UTC')::date, -1)::integer AS partition_days_ahead,

@@ -16,6 +16,7 @@ import (
 	"dealbox/db/migrations"
 	"dealbox/internal/app"
 	"dealbox/internal/pgerr"
+	"dealbox/internal/text"
 )
 
 const (
@@ -119,6 +120,7 @@ func examineMigrations(ctx context.Context, pool *pgxpool.Pool) Finding {
 
 func examinePartitions(ctx context.Context, pool *pgxpool.Pool) Finding {
 	days, err := dbsqlc.New().InboxPartitionDaysLeft(ctx, pool)
+	partitions := "inbox_event has partitions for " + text.Count(int64(days), "more day", "more days")
 	switch {
 	case pgerr.Code(err) == "42883": // undefined_function
 		return skipped(checkPartitions, "the schema is behind")
@@ -128,10 +130,10 @@ func examinePartitions(ctx context.Context, pool *pgxpool.Pool) Finding {
 		return failed(checkPartitions, "inbox_event has no partition for today: no webhook can be committed",
 			"Start 'dealbox serve', which makes them, or run: SELECT inbox_make_partitions(14).")
 	case days < health.MinPartitionDays:
-		return warn(checkPartitions, fmt.Sprintf("inbox_event has partitions for %d more days", days),
+		return warn(checkPartitions, partitions,
 			"Check that a 'dealbox serve' with workers runs: it makes them 14 days ahead.")
 	}
-	return ok(checkPartitions, fmt.Sprintf("inbox_event has partitions for %d more days", days))
+	return ok(checkPartitions, partitions)
 }
 
 // examineWebhooks reports the last delivery: the proof that Strapi reaches Dealbox.

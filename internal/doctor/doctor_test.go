@@ -274,6 +274,14 @@ func TestExamine_Health(t *testing.T) {
 	require.Contains(t, findings["alert lost_webhooks"].Detail, "88 lost")
 	require.Contains(t, findings["health ledger:dead"].Detail, "1 document is a dead letter")
 	require.Contains(t, findings["health ledger:dead"].Fix, "dealbox documents list --dead")
+
+	// A long subject would pad the names of all checks.
+	db.MustExec(`INSERT INTO alert (fingerprint, rule, subject, level, status, message, first_seen, last_seen)
+		VALUES ('c', 'body_quarantined', 'the entry has ' || repeat('x', 280), 'warning', 'firing', 'It begins so. ' || repeat('x', 900), now(), now())`)
+	quarantined := mustExamine(t, e)["alert body_quarantined (the entry has "+strings.Repeat("x", maxSubject-len("the entry has …"))+"…)"]
+	require.Len(t, quarantined.Detail, maxMessage)
+	require.Contains(t, quarantined.Detail, "It begins so.")
+	require.Contains(t, quarantined.Fix, "dealbox alerts show 3")
 }
 
 func TestExamine_Webhooks(t *testing.T) {

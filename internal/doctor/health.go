@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/health"
 	"dealbox/internal/notify"
+	"dealbox/internal/text"
 )
 
 const checkHealth = "health"
@@ -39,27 +41,45 @@ func (d doctor) examineHealth(ctx context.Context, pool *pgxpool.Pool) []Finding
 		if slices.Contains(saidElsewhere, p.Check) {
 			continue
 		}
-		detail := p.Title
-		if p.Message != "" {
-			detail += ": " + p.Message
-		}
-		check := checkHealth + " " + p.Check
-		if p.Rule != "" {
-			check = "alert " + p.Rule
-			if p.Subject != "" {
-				check += " (" + p.Subject + ")"
-			}
-		}
+		finding := findingOf(p)
 		if p.Status == health.Unhealthy {
-			findings = append(findings, failed(check, detail, p.First))
-			continue
+			finding.Status = Fail
 		}
-		findings = append(findings, warn(check, detail, p.First))
+		findings = append(findings, finding)
 	}
 	if len(findings) == 0 {
 		return []Finding{ok(checkHealth, ledgerText(m.Overview))}
 	}
 	return findings
+}
+
+const (
+	// maxSubject bounds the subject of an alert in the name of its check, in bytes: the
+	// reason why a webhook cannot be read is one, and the longest name pads all of them.
+	maxSubject = 40
+	// maxMessage bounds the message of an alert, in bytes; dealbox alerts show has all of it.
+	maxMessage = 300
+)
+
+// findingOf returns a warning that says what the problem says.
+func findingOf(p health.Problem) Finding {
+	if p.Rule == "" {
+		detail := p.Title
+		if p.Message != "" {
+			detail += ": " + p.Message
+		}
+		return warn(checkHealth+" "+p.Check, detail, p.First)
+	}
+	check := "alert " + p.Rule
+	if p.Subject != "" {
+		check += " (" + text.Line(p.Subject, maxSubject) + ")"
+	}
+	said := cmp.Or(p.Message, p.Title)
+	detail, first := text.Line(said, maxMessage), p.First
+	if detail != said {
+		first = fmt.Sprintf("%s; all that it says: dealbox alerts show %d", first, p.AlertID)
+	}
+	return warn(check, detail, first)
 }
 
 func ledgerText(o *dbsqlc.HealthOverviewRow) string {

@@ -92,8 +92,12 @@ func (c *Commits) state() outcome {
 func (c *Commits) runProbe(ctx context.Context) {
 	begun := time.Now()
 	err := c.probe(ctx)
-	if last := c.state(); err != nil && last.err == nil && last.at.After(begun) {
+	last := c.state()
+	if err != nil && last.err == nil && last.at.After(begun) {
 		return // a delivery was committed while the probe failed
+	}
+	if err == nil && !last.probed && isDiskFull(last.err) && begun.Sub(last.at) < maxCommitAge {
+		return // the probe is small: it fits where webhooks do not any more
 	}
 	c.note(outcome{at: time.Now(), err: err, probed: true})
 }
@@ -116,6 +120,8 @@ func CheckReady(ctx context.Context, db dbsqlc.DBTX, commits *Commits) error {
 	return commits.Check(ctx)
 }
 
+func isDiskFull(err error) bool { return pgerr.Code(err) == "53100" }
+
 // notReady returns what a failed commit or statement means; nil for nil.
 func notReady(err error) error {
 	switch code := pgerr.Code(err); {
@@ -123,7 +129,7 @@ func notReady(err error) error {
 		return nil
 	case pgerr.IsReadOnly(err):
 		return errReadOnly(err)
-	case code == "53100": // disk_full
+	case isDiskFull(err):
 		return &NotReadyError{Code: "disk_full", Message: "Postgres has no disk space left", First: "free disk space on the database's machine, or make its disk larger", Err: err}
 	case code == "53300": // too_many_connections
 		return &NotReadyError{Code: "too_many_connections", Message: "Postgres accepts no more connections", First: "raise max_connections of Postgres, or lower DATABASE_MAX_CONNS", Err: err}

@@ -51,6 +51,11 @@ func TestCommits_Check(t *testing.T) {
 		db.err = nil
 		require.NoError(t, c.Check(t.Context()), "it works again within a second")
 
+		c.Note(full)
+		require.Error(t, c.Check(t.Context()), "a probe fits where webhooks do not any more")
+		time.Sleep(maxCommitAge) //nolint:forbidigo // the bubble's clock
+		require.NoError(t, c.Check(t.Context()), "no webhook has failed for long")
+
 		c.Note(errors.New("lock timeout"))
 		require.NoError(t, c.Check(t.Context()), "one delivery failed, and a probe does not")
 		c.Note(full)

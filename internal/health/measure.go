@@ -49,6 +49,8 @@ type Rules struct {
 	Of map[string]string
 	// Describe returns what a rule means and what to do first.
 	Describe func(rule string) (means, first string)
+	// Explains returns the rules whose episodes one of this rule mostly causes.
+	Explains func(rule string) []string
 }
 
 // maxEpisodes bounds how many open episodes an answer lists.

@@ -331,12 +331,42 @@ func (c *checks) problem(check string, status Status, title, message, first stri
 	c.problems = append(c.problems, Problem{Check: check, Status: status, Title: title, Message: message, First: first})
 }
 
-// report sorts the problems, the worst first: by status, then an episode's level.
+// report sorts the problems, the worst first: by status; then those that another one
+// explains come last, as the first is what people read; then by an episode's level.
 func (c *checks) report() Report {
+	effects := c.effects()
 	slices.SortStableFunc(c.problems, func(a, b Problem) int {
-		return cmp.Or(cmp.Compare(rank(b.Status), rank(a.Status)), cmp.Compare(levels[b.Level], levels[a.Level]))
+		return cmp.Or(
+			cmp.Compare(rank(b.Status), rank(a.Status)),
+			cmp.Compare(order(effects[c.ruleOf(a)]), order(effects[c.ruleOf(b)])),
+			cmp.Compare(levels[b.Level], levels[a.Level]),
+		)
 	})
 	return Report{Status: c.worst(), Checks: c.all, Problems: c.problems}
+}
+
+// effects returns the rules that a problem explains.
+func (c *checks) effects() map[string]bool {
+	effects := map[string]bool{}
+	if c.m.sources.Rules.Explains == nil {
+		return effects
+	}
+	for _, p := range c.problems {
+		for _, rule := range c.m.sources.Rules.Explains(c.ruleOf(p)) {
+			effects[rule] = true
+		}
+	}
+	return effects
+}
+
+// ruleOf returns the rule that says what the problem says; "" when none does.
+func (c *checks) ruleOf(p Problem) string { return cmp.Or(p.Rule, c.m.sources.Rules.Of[p.Check]) }
+
+func order(isEffect bool) int {
+	if isEffect {
+		return 1
+	}
+	return 0
 }
 
 func (c *checks) worst() Status {

@@ -133,6 +133,29 @@ func TestEvaluate_ProblemsAreInWordsTheWorstFirst(t *testing.T) {
 	require.Equal(t, &at, problems[2].Since)
 }
 
+// A cause comes before its effects, although an effect may have the higher level.
+func TestEvaluate_CausesComeFirst(t *testing.T) {
+	t.Parallel()
+	m := fine()
+	m.sources.Rules.Of["reconciliation:last_run"] = "reconciliation_failing"
+	m.sources.Rules.Explains = func(rule string) []string {
+		return map[string][]string{"strapi_unusable": {"oldest_pending", "reconciliation_failing"}}[rule]
+	}
+	m.Reconciliation.Failing = true
+	m.Episodes = &[]dbsqlc.HealthEpisodesRow{
+		{ID: 1, Rule: "oldest_pending", Level: "critical", Status: "suppressed"},
+		{ID: 2, Rule: "reconciliation_failing", Subject: "billings", Level: "error", Status: "firing"},
+		{ID: 3, Rule: "reconciliation_failing", Subject: "pipeline-deals", Level: "error", Status: "firing"},
+		{ID: 4, Rule: "strapi_unusable", Level: "error", Status: "firing"},
+		{ID: 5, Rule: "signature_failures", Level: "warning", Status: "firing"},
+	}
+	var ids []int64
+	for _, p := range Evaluate(m).Problems {
+		ids = append(ids, p.AlertID)
+	}
+	require.Equal(t, []int64{4, 1, 2, 3, 5}, ids)
+}
+
 // While an operator holds the breaker open, its alert is open, too: one problem, in the
 // operator's words.
 func TestEvaluate_ForcedBreakerIsOneProblem(t *testing.T) {

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"dealbox/internal/circuit"
+	"dealbox/internal/dbsqlc"
 	"dealbox/internal/health"
 )
 
@@ -64,10 +66,15 @@ func (m *metrics) observe(r *http.Request, status int, took time.Duration) {
 // showMetrics serves GET /metrics in the format of Prometheus. When the database does
 // not answer, the metrics of the process remain, and dealbox_database_up is 0.
 func (a *API) showMetrics(w http.ResponseWriter, r *http.Request) error {
-	m := a.measure(r.Context())
+	m := scrape{measurement: a.measure(r.Context())}
+	if m.Overview != nil {
+		ctx, cancel := context.WithTimeout(r.Context(), a.config.ProbeTimeout)
+		defer cancel()
+		m.open = health.Part(&m.Measurement, func() ([]dbsqlc.HealthOpenAlertsRow, error) { return dbsqlc.New().HealthOpenAlerts(ctx, a.stages.DB) })
+	}
 	logCause(w, m.Err) // a metric is missing; the log says why
 	shared := prometheus.NewRegistry()
-	if err := shared.Register(scrape{m}); err != nil {
+	if err := shared.Register(m); err != nil {
 		return err
 	}
 	w.Header()["Cache-Control"] = valueNoStore
@@ -76,7 +83,11 @@ func (a *API) showMetrics(w http.ResponseWriter, r *http.Request) error {
 }
 
 // scrape is one measurement as metrics. Health is evaluated from the same values.
-type scrape struct{ measurement }
+type scrape struct {
+	measurement
+
+	open *[]dbsqlc.HealthOpenAlertsRow // all of them: Episodes has the worst 50
+}
 
 var (
 	descUp            = describe("database_up", "1 when the database answered this scrape.")
@@ -167,16 +178,11 @@ func (s scrape) Collect(ch chan<- prometheus.Metric) {
 
 // collectOpen counts the open alerts, so that a monitor can name the rule.
 func (s scrape) collectOpen(ch chan<- prometheus.Metric) {
-	if s.Episodes == nil {
+	if s.open == nil {
 		return
 	}
-	type labels struct{ level, rule string }
-	open := map[labels]int{}
-	for _, e := range *s.Episodes {
-		open[labels{e.Level, e.Rule}]++
-	}
-	for l, n := range open {
-		ch <- prometheus.MustNewConstMetric(descOpen, prometheus.GaugeValue, float64(n), l.level, l.rule)
+	for _, row := range *s.open {
+		ch <- prometheus.MustNewConstMetric(descOpen, prometheus.GaugeValue, float64(row.Open), row.Level, row.Rule)
 	}
 }
 

@@ -95,6 +95,18 @@ func TestMetrics(t *testing.T) {
 	require.Equal(t, "no-store", h.get("/metrics").Header.Get("Cache-Control"))
 }
 
+// An answer lists the worst 50 open alerts; the metric counts all.
+func TestMetrics_ManyOpenAlerts(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	h.MustExec(`INSERT INTO alert (fingerprint, rule, subject, level, message, occurrences, first_seen, last_seen)
+		SELECT rule || n, rule, n::text, level, 'm', 1, now(), now()
+		FROM generate_series(1, 60) n, (VALUES ('strapi_unusable', 'error'), ('value_unreadable', 'warning')) r (rule, level)`)
+	metrics := h.scrape()
+	require.InDelta(t, 60, value(t, metrics, "dealbox_alerts_open", "error", "strapi_unusable"), 0)
+	require.InDelta(t, 60, value(t, metrics, "dealbox_alerts_open", "warning", "value_unreadable"), 0)
+}
+
 // A database that is away costs the scrape what comes from it, and no more.
 func TestMetrics_DatabaseAway(t *testing.T) {
 	t.Parallel()

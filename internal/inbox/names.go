@@ -22,8 +22,8 @@ var knownEvents = []string{
 // that is configured and has no event yet is one.
 func (f Filter) checkNames(ctx context.Context, db dbsqlc.DBTX) error {
 	if f.Event != "" && !slices.Contains(knownEvents, f.Event) {
-		if stored, err := f.anyStored(ctx, db, Filter{Event: f.Event}); err != nil || !stored {
-			return orUnknown(err, "event", f.Event, knownEvents)
+		if stored, err := isStored(ctx, db, dbsqlc.EventAsideParams{Event: f.Event}); err != nil || !stored {
+			return orUnknown(err, "event", "name", f.Event, knownEvents)
 		}
 	}
 	if f.Entity == "" {
@@ -41,32 +41,27 @@ func (f Filter) checkNames(ctx context.Context, db dbsqlc.DBTX) error {
 		}
 		models = append(models, model)
 	}
-	if stored, err := f.anyStored(ctx, db, Filter{Entity: f.Entity}); err != nil || !stored {
-		return orUnknown(err, "entity", f.Entity, models)
+	if stored, err := isStored(ctx, db, dbsqlc.EventAsideParams{Entity: f.Entity}); err != nil || !stored {
+		return orUnknown(err, "entity", "type", f.Entity, models)
 	}
 	return nil
 }
 
-// anyStored reports whether an event is stored that a filter of one name chooses. Where
-// f names no more than that, it is known already.
-func (f Filter) anyStored(ctx context.Context, db dbsqlc.DBTX, one Filter) (bool, error) {
-	if one.Event == f.Event && one.Entity == f.Entity && len(f.Statuses) == 0 && f.DocumentID == "" && f.Since.IsZero() && f.Until.IsZero() {
-		return false, nil
-	}
-	one.Limit = 1
-	args, err := one.args()
-	if err != nil {
-		return false, err
-	}
-	found, err := one.find(ctx, db, args)
-	return len(found) > 0, err
+// newestAside bounds where a name is looked for, in events.
+const newestAside = 10_000
+
+// isStored reports whether one of the newest events that were ignored or quarantined has
+// the name: one that Dealbox processes has a known event and type.
+func isStored(ctx context.Context, db dbsqlc.DBTX, name dbsqlc.EventAsideParams) (bool, error) {
+	name.MaxRows = newestAside
+	return dbsqlc.New().EventAside(ctx, db, name)
 }
 
-func orUnknown(err error, field, name string, known []string) error {
+func orUnknown(err error, field, noun, name string, known []string) error {
 	if err != nil {
 		return fmt.Errorf("look a name up: %w", err)
 	}
-	problem := fmt.Sprintf("no stored %s is called %q", field, text.Line(name, 40))
+	problem := fmt.Sprintf("no known event has the %s %q", noun, text.Line(name, 40))
 	if len(known) > 0 {
 		problem += "; there are " + strings.Join(known, ", ")
 	}

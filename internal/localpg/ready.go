@@ -79,7 +79,11 @@ func ensureDatabase(ctx context.Context, url, name string) error {
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	_, err = conn.Exec(ctx, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize())
-	if err != nil && sqlState(err) != "42P04" { // duplicate_database
+	switch sqlState(err) {
+	case "42P04", "25006": // duplicate_database; read_only_sql_transaction: a standby has those of its primary
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("make database %s: %w", name, err)
 	}
 	return nil

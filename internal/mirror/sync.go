@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -224,22 +225,48 @@ func (w *SyncWorker) writeOnce(ctx context.Context, a attempt, cur current) (wri
 	return written, err
 }
 
-// writeAround writes the document without the value that Postgres refuses. Its error
-// rarely names a column, so each is tried by itself, then none of them is written. It
-// returns the cause when the row is refused without any value, too.
+// writeAround writes the document without the values that Postgres refuses. Its error
+// rarely names a column, so each value is tried beside those that were taken before it.
+// It returns the cause when the row is refused without any value, too.
 func (w *SyncWorker) writeAround(ctx context.Context, a attempt, cur current, cause error) (written bool, err error) {
-	fields, all := fieldsOf(a.t.Kind), map[string]string{}
-	for i := range len(fields) + 1 {
-		cur.refused = all
-		if i < len(fields) {
-			all[fields[i]] = pgerr.Message(cause)
-			cur.refused = map[string]string{fields[i]: pgerr.Message(cause)}
-		}
-		if written, err = w.writeOnce(ctx, a, cur); !pgerr.IsBadValue(err) {
-			return written, err
+	refused := map[string]string{}
+	for _, field := range fieldsOf(a.t.Kind) {
+		refused[field] = pgerr.Message(cause)
+	}
+	for _, field := range fieldsOf(a.t.Kind) {
+		cur.refused = maps.Clone(refused)
+		delete(cur.refused, field)
+		switch err := w.tryRow(ctx, a, cur); {
+		case err == nil:
+			delete(refused, field)
+		case pgerr.IsBadValue(err):
+			refused[field] = pgerr.Message(err)
+		default:
+			return false, err
 		}
 	}
-	return false, cause
+	cur.refused = refused
+	if written, err = w.writeOnce(ctx, a, cur); pgerr.IsBadValue(err) {
+		return false, cause
+	}
+	return written, err
+}
+
+// tryRow returns the error of writing the document's row, and writes nothing.
+func (w *SyncWorker) tryRow(ctx context.Context, a attempt, cur current) error {
+	tx, err := w.pool.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	c, err := w.readChange(ctx, tx, a, cur)
+	if err != nil {
+		return err
+	}
+	if _, err = writeRow(ctx, tx, c); errors.Is(err, pgx.ErrNoRows) {
+		return nil // nothing differs
+	}
+	return err
 }
 
 // endRun ends a run of failures that began while Strapi answered this attempt. Failure

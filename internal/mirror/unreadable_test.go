@@ -81,17 +81,31 @@ func TestSync_UnreadableValues(t *testing.T) {
 }
 
 // What reads well and Postgres refuses is left out, too, and all else of the document is
-// written. Where Postgres refuses several values none is written.
+// written, however many values it refuses.
 func TestSync_ValueThatPostgresRefuses(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
-	h.MustExec(`ALTER TABLE deal ADD CHECK (owner <> 'nobody'); ALTER TABLE deal ADD CHECK (deal_value < 100)`)
-	one := h.Deal(fakestrapi.Values{"name": "one", "owner": "nobody", "deal_value": json.Number("10")})
-	two := h.Deal(fakestrapi.Values{"name": "two", "owner": "nobody", "deal_value": json.Number("100")})
-	require.NoError(t, h.refresh(one))
-	require.NoError(t, h.refresh(two))
-	require.Equal(t, "one 10 ;   ", h.MustText("SELECT string_agg(concat(name, ' ', deal_value, ' ', owner), '; ' ORDER BY name) FROM deal"))
-	require.Contains(t, h.MustText("SELECT unreadable->>'owner' FROM entity_sync WHERE document_id = $1", one.DocumentID), `"nobody" is refused by Postgres (new row`)
+	h.MustExec(`ALTER TABLE deal ADD CHECK (owner <> 'nobody'); ALTER TABLE deal ADD CHECK (deal_value < 100);
+		ALTER TABLE deal ADD CHECK (stage <> 'none' OR currency <> 'THB')`)
+	for name, document := range map[string]struct {
+		values fakestrapi.Values
+		want   string // the row's name, deal_value, owner, stage and currency, then what Postgres refused
+	}{
+		"one":     {fakestrapi.Values{"owner": "nobody", "deal_value": json.Number("10"), "stage": "won", "currency": "THB"}, "one 10 - won THB owner"},
+		"two":     {fakestrapi.Values{"owner": "nobody", "deal_value": json.Number("100"), "stage": "won", "currency": "THB"}, "two - - won THB deal_value owner"},
+		"three":   {fakestrapi.Values{"owner": "nobody", "deal_value": json.Number("100"), "stage": "none", "currency": "THB"}, "three - - - THB deal_value owner stage"},
+		"between": {fakestrapi.Values{"owner": "ann", "deal_value": json.Number("10"), "stage": "none", "currency": "THB"}, "between 10 ann - THB stage"},
+	} {
+		document.values["name"] = name
+		key := h.Deal(document.values)
+		require.NoError(t, h.refresh(key))
+		require.Equal(t, document.want, h.MustText(`SELECT concat_ws(' ', name, coalesce(deal_value::text, '-'), coalesce(owner, '-'), coalesce(stage, '-'), coalesce(currency, '-'),
+				(SELECT string_agg(field, ' ' ORDER BY field) FROM jsonb_object_keys(s.unreadable) field))
+			FROM deal d JOIN entity_sync s USING (uid, document_id, locale) WHERE d.document_id = $1`, key.DocumentID))
+		if name == "one" {
+			require.Contains(t, h.MustText("SELECT unreadable->>'owner' FROM entity_sync WHERE document_id = $1", key.DocumentID), `"nobody" is refused by Postgres (new row`)
+		}
+	}
 	require.Equal(t, map[string]string{"value_unreadable": "warning"}, h.OpenAlerts())
 }
 

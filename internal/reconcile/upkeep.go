@@ -42,9 +42,12 @@ func (w *Worker) raiseLost(ctx context.Context, tx pgx.Tx, lost []dbsqlc.Reconci
 	for _, l := range lost[:min(len(lost), 5)] {
 		examples = append(examples, mirror.Key{UID: l.UID, DocumentID: l.DocumentID}.String())
 	}
-	_, err := w.alerts.Raise(ctx, tx, alerting.Alert{
-		Rule: alerting.RuleLostWebhooks, Level: level.Warning,
-		Message: alerting.LostWebhooks(len(lost)),
+	message, err := w.alerts.WordLostWebhooks(ctx, tx, len(lost))
+	if err != nil {
+		return err
+	}
+	_, err = w.alerts.Raise(ctx, tx, alerting.Alert{
+		Rule: alerting.RuleLostWebhooks, Level: level.Warning, Message: message,
 		Details: map[string]any{"count": len(lost), "examples": examples},
 	})
 	return err

@@ -51,6 +51,14 @@ func cut(s string, limit int) string {
 	return strings.TrimSpace(s[:end]) + ellipsis
 }
 
+// Count returns a number with the noun that goes with it, such as "1 byte" or "5 bytes".
+func Count(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
 // Span returns a duration in words of at most two units: "31 s", "4 min 10 s",
 // "3 h 2 min", "2 d 4 h".
 func Span(d time.Duration) string {

@@ -61,3 +61,10 @@ func TestSpan(t *testing.T) {
 		require.Equal(t, want, Span(d))
 	}
 }
+
+func TestCount(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "1 byte", Count(1, "byte", "bytes"))
+	require.Equal(t, "0 bytes", Count(0, "byte", "bytes"))
+	require.Equal(t, "-2 bytes", Count(-2, "byte", "bytes"))
+}
