@@ -15,7 +15,7 @@ import (
 type SyncCmd struct {
 	Full         bool `help:"Compare every document, not only what Strapi updated since the last time."`
 	Wait         bool `help:"Wait for the end; exit 1 when it fails."`
-	AllowDeletes bool `help:"Accept the deletions that the mass-delete guard holds back, for an hour, and the values that are empty in many documents at once. Implies --full."`
+	AllowDeletes bool `help:"Say that what looks wrong is right, for this run alone: delete every document that it finds gone from Strapi, however many, and take over values that are empty in many documents at once. Implies --full."`
 }
 
 // Help is shown by `dealbox sync --help`.

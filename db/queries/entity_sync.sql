@@ -59,7 +59,7 @@ SELECT coalesce(begun.want_seq, e.want_seq)::bigint AS want_seq,
        coalesce(begun.version, e.version)::bigint AS version,
        coalesce(begun.failures, e.failures)::integer AS failures,
        (begun.version IS NOT NULL)::boolean AS begun,
-       e.done_seq, e.state, e.last_error, e.next_attempt_at, e.unreadable,
+       e.done_seq, e.state, e.last_error, e.next_attempt_at, e.unreadable, e.deletion_allowed_seq,
        now()::timestamptz AS begun_at,
        b.state AS breaker_state, b.retry_at AS breaker_retry_at,
        b.failure_count AS breaker_failure_count, b.generation AS breaker_generation

@@ -28,7 +28,7 @@ SELECT coalesce(begun.want_seq, e.want_seq)::bigint AS want_seq,
        coalesce(begun.version, e.version)::bigint AS version,
        coalesce(begun.failures, e.failures)::integer AS failures,
        (begun.version IS NOT NULL)::boolean AS begun,
-       e.done_seq, e.state, e.last_error, e.next_attempt_at, e.unreadable,
+       e.done_seq, e.state, e.last_error, e.next_attempt_at, e.unreadable, e.deletion_allowed_seq,
        now()::timestamptz AS begun_at,
        b.state AS breaker_state, b.retry_at AS breaker_retry_at,
        b.failure_count AS breaker_failure_count, b.generation AS breaker_generation
@@ -57,6 +57,7 @@ type EntityBeginRow struct {
 	LastError           *string
 	NextAttemptAt       *time.Time
 	Unreadable          []byte
+	DeletionAllowedSeq  *int64
 	BegunAt             time.Time
 	BreakerState        string
 	BreakerRetryAt      *time.Time
@@ -89,6 +90,7 @@ func (q *Queries) EntityBegin(ctx context.Context, db DBTX, arg EntityBeginParam
 		&i.LastError,
 		&i.NextAttemptAt,
 		&i.Unreadable,
+		&i.DeletionAllowedSeq,
 		&i.BegunAt,
 		&i.BreakerState,
 		&i.BreakerRetryAt,
@@ -343,9 +345,9 @@ func (q *Queries) EntityOfDocument(ctx context.Context, db DBTX, arg EntityOfDoc
 
 const entityPeers = `-- name: EntityPeers :many
 SELECT e.document_id, e.locale FROM (
-    (SELECT a.uid, a.document_id, a.locale, a.want_seq, a.done_seq, a.version, a.events, a.events_done, a.state, a.failures, a.last_error, a.attempt_expires_at, a.next_attempt_at, a.held_back_since, a.pending_since, a.dead_at, a.unreadable FROM entity_sync a WHERE a.uid = $1 AND a.document_id > $2 ORDER BY a.document_id LIMIT 200)
+    (SELECT a.uid, a.document_id, a.locale, a.want_seq, a.done_seq, a.version, a.events, a.events_done, a.state, a.failures, a.last_error, a.attempt_expires_at, a.next_attempt_at, a.held_back_since, a.pending_since, a.dead_at, a.unreadable, a.deletion_allowed_seq FROM entity_sync a WHERE a.uid = $1 AND a.document_id > $2 ORDER BY a.document_id LIMIT 200)
     UNION ALL
-    (SELECT a.uid, a.document_id, a.locale, a.want_seq, a.done_seq, a.version, a.events, a.events_done, a.state, a.failures, a.last_error, a.attempt_expires_at, a.next_attempt_at, a.held_back_since, a.pending_since, a.dead_at, a.unreadable FROM entity_sync a WHERE a.uid = $1 AND a.document_id < $2 ORDER BY a.document_id DESC LIMIT 200)
+    (SELECT a.uid, a.document_id, a.locale, a.want_seq, a.done_seq, a.version, a.events, a.events_done, a.state, a.failures, a.last_error, a.attempt_expires_at, a.next_attempt_at, a.held_back_since, a.pending_since, a.dead_at, a.unreadable, a.deletion_allowed_seq FROM entity_sync a WHERE a.uid = $1 AND a.document_id < $2 ORDER BY a.document_id DESC LIMIT 200)
 ) e
 WHERE e.state <> 'dead'
   AND NOT EXISTS (SELECT FROM deal d WHERE d.uid = e.uid AND d.document_id = e.document_id AND d.locale = e.locale

@@ -28,7 +28,6 @@ func TestGuard_HoldsBack(t *testing.T) {
 		"empty":                           {Guard{Live: 200}, deletion{empty: true}, true},
 		"empty, verified":                 {Guard{Live: 200}, deletion{empty: true, verified: true}, true},
 		"empty, few":                      {Guard{Live: 10}, deletion{empty: true}, false},
-		"allowed, whatever else is wrong": {Guard{Counted: 500, Live: 500, Tripped: true, Allowed: true}, deletion{empty: true}, false},
 	} {
 		t.Run(name, func(t *testing.T) { require.Equal(t, test.holdsBack, test.guard.holdsBack(test.deletion)) })
 	}

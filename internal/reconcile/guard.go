@@ -37,10 +37,11 @@ func (s *sweep) guard(ctx context.Context, t strapi.ContentType, row *dbsqlc.Rec
 }
 
 // guardDeletions asks the deletion guard about all ghosts of a type together: when they are
-// too many, none of them is refreshed.
+// too many, none of them is refreshed. Where the run may delete, refresh says so of each.
 func (s *sweep) guardDeletions(ctx context.Context, tx pgx.Tx, t strapi.ContentType, move *dbsqlc.ReconciliationAdvanceParams) error {
 	if s.run.AllowDeletes {
-		if err := mirror.AllowDeletions(ctx, tx, t.UID, s.run.Actor); err != nil {
+		// Before the guard's row: a sync takes its document's lock before the guard's, too.
+		if err := mirror.AllowHeldBack(ctx, tx, t.UID); err != nil {
 			return err
 		}
 	}
@@ -52,7 +53,7 @@ func (s *sweep) guardDeletions(ctx context.Context, tx pgx.Tx, t strapi.ContentT
 	if err != nil {
 		return err
 	}
-	if holdsBackAll(g, n.Unverified, n.Waiting >= g.Live) {
+	if !s.run.AllowDeletes && holdsBackAll(g, n.Unverified, n.Waiting >= g.Live) {
 		move.Held = n.Waiting
 		err := dbsqlc.New().ReconciliationHoldGhosts(ctx, tx, dbsqlc.ReconciliationHoldGhostsParams{RunID: s.run.ID, UID: t.UID})
 		if err != nil {
@@ -75,10 +76,9 @@ func (s *sweep) guardDeletions(ctx context.Context, tx pgx.Tx, t strapi.ContentT
 
 // holdsBackAll reports whether a run that found so many ghosts which no verified
 // entry.delete names may refresh none. empty is whether the list showed no document
-// at all: that outweighs verified events here, too. Deletions that were allowed count for
-// an hour, and hold back nothing where there is no ghost.
+// at all: that outweighs verified events here, too.
 func holdsBackAll(g mirror.Guard, unverified int64, empty bool) bool {
-	return !g.Allowed && (unverified > 0 && g.Counted+unverified > g.Limit() || empty && g.Live > g.Limit())
+	return unverified > 0 && g.Counted+unverified > g.Limit() || empty && g.Live > g.Limit()
 }
 
 // guardValues is the guard against values that vanish in many documents at once: an
