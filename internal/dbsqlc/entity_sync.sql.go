@@ -313,6 +313,43 @@ func (q *Queries) EntityLock(ctx context.Context, db DBTX, arg EntityLockParams)
 	return err
 }
 
+const entityNamed = `-- name: EntityNamed :many
+SELECT uid, document_id, locale FROM entity_sync
+WHERE uid = ANY ($1::text[]) AND document_id = ANY ($2::text[]) ORDER BY uid, document_id, locale
+`
+
+type EntityNamedParams struct {
+	Uids        []string
+	DocumentIds []string
+}
+
+type EntityNamedRow struct {
+	UID        string
+	DocumentID string
+	Locale     string
+}
+
+// The keys of types under which documents are known.
+func (q *Queries) EntityNamed(ctx context.Context, db DBTX, arg EntityNamedParams) ([]EntityNamedRow, error) {
+	rows, err := db.Query(ctx, entityNamed, arg.Uids, arg.DocumentIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []EntityNamedRow
+	for rows.Next() {
+		var i EntityNamedRow
+		if err := rows.Scan(&i.UID, &i.DocumentID, &i.Locale); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const entityOfDocument = `-- name: EntityOfDocument :many
 SELECT locale FROM entity_sync WHERE uid = $1 AND document_id = $2 ORDER BY locale
 `
@@ -390,6 +427,50 @@ func (q *Queries) EntityPeers(ctx context.Context, db DBTX, arg EntityPeersParam
 		return nil, err
 	}
 	return items, nil
+}
+
+const entityProgress = `-- name: EntityProgress :one
+SELECT (done_seq >= $1::bigint)::boolean AS done, state, failures, last_error,
+       coalesce(attempt_expires_at > now(), false)::boolean AS is_running,
+       (held_back_since IS NOT NULL AND next_attempt_at > now() + interval '1 minute')::boolean AS held
+FROM entity_sync WHERE uid = $2 AND document_id = $3 AND locale = $4
+`
+
+type EntityProgressParams struct {
+	Seq        int64
+	UID        string
+	DocumentID string
+	Locale     string
+}
+
+type EntityProgressRow struct {
+	Done      bool
+	State     string
+	Failures  int32
+	LastError *string
+	IsRunning bool
+	Held      bool
+}
+
+// How far the refresh of a document is, for whoever waits for it. It is held when the guard has
+// held it back since: a request makes due what waits.
+func (q *Queries) EntityProgress(ctx context.Context, db DBTX, arg EntityProgressParams) (EntityProgressRow, error) {
+	row := db.QueryRow(ctx, entityProgress,
+		arg.Seq,
+		arg.UID,
+		arg.DocumentID,
+		arg.Locale,
+	)
+	var i EntityProgressRow
+	err := row.Scan(
+		&i.Done,
+		&i.State,
+		&i.Failures,
+		&i.LastError,
+		&i.IsRunning,
+		&i.Held,
+	)
+	return i, err
 }
 
 const entityUncount = `-- name: EntityUncount :exec
