@@ -33,7 +33,7 @@ type Operations struct {
 	alerts *alerting.Alerts
 	queue  *mirror.Queue
 	runs   *reconcile.Queue
-	types  []strapi.ContentType // none where NeedTypes was not asked for
+	types  []strapi.ContentType // none where the command did not need them
 }
 
 // OpenOperations connects to the database that DATABASE_URL names, and fails at once
