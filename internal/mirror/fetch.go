@@ -220,7 +220,7 @@ func (s *Source) call(ctx context.Context, breakerKey string, failing bool, requ
 		suspected, recordErr := s.breaker.RecordFailure(ctx, breakerKey, err)
 		switch {
 		case recordErr != nil:
-			return errors.Join(err, recordErr)
+			return errors.Join(err, databaseError{recordErr})
 		case suspected:
 			return suspicion{err}
 		}

@@ -425,3 +425,10 @@ func reasonOf(cause error) string {
 type databaseError struct{ error }
 
 func (e databaseError) Unwrap() error { return e.error }
+
+// IsDatabaseError reports whether it was Postgres that failed in a call of a Source, so that
+// the error says nothing about Strapi.
+func IsDatabaseError(err error) bool {
+	_, ok := errors.AsType[databaseError](err)
+	return ok
+}
