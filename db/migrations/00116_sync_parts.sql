@@ -14,7 +14,86 @@ COMMENT ON COLUMN entity_sync.deletion_allowed_seq IS 'The refresh with which an
 
 ALTER TABLE deletion_guard DROP COLUMN allow_until, DROP COLUMN allowed_by;
 
+-- Webhooks that name no document share one episode a type.
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION inbox_drop_day(keep interval) RETURNS date
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '100ms' AS $$
+DECLARE
+    cut  timestamptz := retention_cut(keep, '7 days');
+    part record;
+    busy boolean;
+    removed bigint;
+    counts jsonb;
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(hashtext('inbox_drop_day')) THEN
+        RETURN NULL;
+    END IF;
+    FOR part IN
+        SELECT c.relname AS name, to_date(right(c.relname, 8), 'YYYYMMDD') AS day
+        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent = 'public.inbox_event'::regclass AND c.relname ~ '^inbox_event_\d{8}$'
+          AND to_date(right(c.relname, 8), 'YYYYMMDD') < (cut AT TIME ZONE 'UTC')::date
+        ORDER BY 2
+    LOOP
+        EXECUTE format(
+            'SELECT EXISTS (SELECT FROM entity_sync s JOIN public.%1$I e ON e.uid = s.uid AND e.document_id = s.document_id '
+            '                 AND e.locale = s.locale AND e.seq > s.done_seq WHERE s.done_seq < s.want_seq) '
+            '    OR EXISTS (SELECT FROM public.%1$I e JOIN alert a ON (a.subject = e.quarantine_reason OR a.subject LIKE ''no document is named%%'') '
+            '               WHERE e.seq IS NULL AND e.quarantine_reason IS NOT NULL '
+            '                 AND a.rule = ''body_quarantined'' AND a.resolved_at IS NULL)', part.name) INTO busy;
+        CONTINUE WHEN busy;
+        EXECUTE format(
+            'SELECT count(*), jsonb_build_object(''day'', %L, ''ignored'', count(*) FILTER (WHERE seq IS NULL AND quarantine_reason IS NULL), '
+            '                                    ''quarantined'', count(*) FILTER (WHERE quarantine_reason IS NOT NULL)) '
+            'FROM public.%I', part.day, part.name) INTO removed, counts;
+        INSERT INTO retention_event (subject, removed, older_than, details) VALUES ('inbox_event', removed, cut, counts);
+        EXECUTE format('DROP TABLE public.%I', part.name);
+        RETURN part.day;
+    END LOOP;
+    RETURN NULL;
+END $$;
+-- +goose StatementEnd
+
 -- +goose Down
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION inbox_drop_day(keep interval) RETURNS date
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '100ms' AS $$
+DECLARE
+    cut  timestamptz := retention_cut(keep, '7 days');
+    part record;
+    busy boolean;
+    removed bigint;
+    counts jsonb;
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(hashtext('inbox_drop_day')) THEN
+        RETURN NULL;
+    END IF;
+    FOR part IN
+        SELECT c.relname AS name, to_date(right(c.relname, 8), 'YYYYMMDD') AS day
+        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent = 'public.inbox_event'::regclass AND c.relname ~ '^inbox_event_\d{8}$'
+          AND to_date(right(c.relname, 8), 'YYYYMMDD') < (cut AT TIME ZONE 'UTC')::date
+        ORDER BY 2
+    LOOP
+        EXECUTE format(
+            'SELECT EXISTS (SELECT FROM entity_sync s JOIN public.%1$I e ON e.uid = s.uid AND e.document_id = s.document_id '
+            '                 AND e.locale = s.locale AND e.seq > s.done_seq WHERE s.done_seq < s.want_seq) '
+            '    OR EXISTS (SELECT FROM public.%1$I e JOIN alert a ON a.subject IN (e.quarantine_reason, ''no document is named'') '
+            '               WHERE e.seq IS NULL AND e.quarantine_reason IS NOT NULL '
+            '                 AND a.rule = ''body_quarantined'' AND a.resolved_at IS NULL)', part.name) INTO busy;
+        CONTINUE WHEN busy;
+        EXECUTE format(
+            'SELECT count(*), jsonb_build_object(''day'', %L, ''ignored'', count(*) FILTER (WHERE seq IS NULL AND quarantine_reason IS NULL), '
+            '                                    ''quarantined'', count(*) FILTER (WHERE quarantine_reason IS NOT NULL)) '
+            'FROM public.%I', part.day, part.name) INTO removed, counts;
+        INSERT INTO retention_event (subject, removed, older_than, details) VALUES ('inbox_event', removed, cut, counts);
+        EXECUTE format('DROP TABLE public.%I', part.name);
+        RETURN part.day;
+    END LOOP;
+    RETURN NULL;
+END $$;
+-- +goose StatementEnd
 
 ALTER TABLE deletion_guard ADD COLUMN allow_until timestamptz, ADD COLUMN allowed_by text;
 COMMENT ON COLUMN deletion_guard.allow_until IS 'An operator allows every deletion until this time; null when nobody ever did.';
