@@ -25,6 +25,16 @@ func (a *Alerts) IsOpen(ctx context.Context, db dbsqlc.DBTX, rule, subject strin
 	return open, nil
 }
 
+// OpenFor returns for how long an episode of a rule and subject has been open, 0 when there
+// is none. It takes no lock.
+func (a *Alerts) OpenFor(ctx context.Context, db dbsqlc.DBTX, rule, subject string) (time.Duration, error) {
+	seconds, err := a.queries.AlertOpenSeconds(ctx, db, fingerprint(rule, subject))
+	if err != nil {
+		return 0, fmt.Errorf("read for how long an episode of %s has been open: %w", rule, err)
+	}
+	return time.Duration(seconds * float64(time.Second)), nil
+}
+
 // Resolve closes the open episode of a rule and subject and reports whether there
 // was one. Without one it costs one indexed statement. Only channels with a
 // notification of the firing get one of the end. The reason is the episode's text

@@ -1052,6 +1052,19 @@ func (q *Queries) AlertNotified(ctx context.Context, db DBTX, id int64) error {
 	return err
 }
 
+const alertOpenSeconds = `-- name: AlertOpenSeconds :one
+SELECT coalesce((SELECT extract(epoch FROM clock_timestamp() - first_seen) FROM alert
+                 WHERE fingerprint = $1 AND resolved_at IS NULL), 0)::float8
+`
+
+// For how long an episode has been open; 0 when there is none.
+func (q *Queries) AlertOpenSeconds(ctx context.Context, db DBTX, fingerprint string) (float64, error) {
+	row := db.QueryRow(ctx, alertOpenSeconds, fingerprint)
+	var column_1 float64
+	err := row.Scan(&column_1)
+	return column_1, err
+}
+
 const alertRegroup = `-- name: AlertRegroup :exec
 UPDATE alert SET members = $1, message = $2, details = $3 WHERE id = $4
 `

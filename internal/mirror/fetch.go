@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"dealbox/internal/circuit"
@@ -52,6 +53,8 @@ type Source struct {
 	types   []strapi.ContentType
 
 	attributes attributes
+	// answered has by uid the document that checkPeers asked for and Strapi answered.
+	answered sync.Map
 }
 
 // NewSource makes a Source. The policy is for one request; attempts of a whole job

@@ -325,7 +325,7 @@ func (w *SyncWorker) failed(ctx context.Context, a attempt, cause error) (done b
 	if errors.Is(cause, errHeldBack) {
 		return w.holdBack(ctx, a)
 	}
-	if wait, ok := isAboutStrapi(cause); ok {
+	if wait, ok := isAboutStrapi(cause); ok && !w.outlasted(ctx, a.t, cause) {
 		return w.postpone(ctx, a, cause, wait)
 	}
 	return w.countFailure(ctx, a, cause)
@@ -415,6 +415,9 @@ func shownOf(doc dbsqlc.DocumentDescribeRow) string {
 
 // reasonOf says why a document could not be mirrored, in words for people.
 func reasonOf(cause error) string {
+	if isUnanswered(cause) {
+		return strapi.Words(cause) + " for each document of the type that was tried, and lists them"
+	}
 	if strapi.KindOf(cause) == "" {
 		return cause.Error()
 	}

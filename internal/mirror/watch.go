@@ -132,9 +132,11 @@ func (w *SyncWorker) checkServed(ctx context.Context, t strapi.ContentType, d do
 	return aboutType(err)
 }
 
-// unserved makes the syncs of a type wait that Strapi does not serve.
+// unserved makes the syncs of a type wait that Strapi does not serve, for a time at least.
 func (w *SyncWorker) unserved(ctx context.Context, t strapi.ContentType, cause error) error {
-	w.paused.set(t.UID, pauseRefused)
+	if !w.outlasted(ctx, t, cause) {
+		w.paused.set(t.UID, pauseRefused)
+	}
 	return w.raiseUnserved(ctx, t, cause)
 }
 
