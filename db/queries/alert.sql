@@ -29,6 +29,9 @@ SELECT * FROM alert WHERE id = @id FOR NO KEY UPDATE;
 -- name: AlertIsOpen :one
 SELECT EXISTS (SELECT FROM alert WHERE fingerprint = @fingerprint AND resolved_at IS NULL);
 
+-- name: AlertOpenSubjects :many
+SELECT subject FROM alert WHERE rule = @rule AND resolved_at IS NULL ORDER BY subject;
+
 -- name: AlertOpenSeconds :one
 -- For how long an episode has been open; 0 when there is none.
 SELECT coalesce((SELECT extract(epoch FROM clock_timestamp() - first_seen) FROM alert

@@ -45,6 +45,23 @@ func (a *Alerts) Resolve(ctx context.Context, tx pgx.Tx, rule, subject, reason s
 	return a.resolve(ctx, tx, rule, subject, reason, func(time.Time) bool { return true })
 }
 
+// ResolveSubjects resolves the open episodes of a rule whose subjects are gone.
+func (a *Alerts) ResolveSubjects(ctx context.Context, tx pgx.Tx, rule string, isGone func(subject string) bool, reason string) error {
+	subjects, err := a.queries.AlertOpenSubjects(ctx, tx, rule)
+	if err != nil {
+		return fmt.Errorf("list the open episodes of %s: %w", rule, err)
+	}
+	for _, subject := range subjects {
+		if !isGone(subject) {
+			continue
+		}
+		if _, err := a.Resolve(ctx, tx, rule, subject, reason); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // ResolveSeenBefore is Resolve, but an episode that last fired at the given moment
 // of the database's clock, or later, stays open.
 func (a *Alerts) ResolveSeenBefore(ctx context.Context, tx pgx.Tx, rule, subject string, moment time.Time, reason string) (bool, error) {

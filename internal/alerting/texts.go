@@ -232,6 +232,9 @@ func StartRefused(host, why string) string {
 // EndStartRefused is the end of RuleStartRefused.
 const EndStartRefused = "Dealbox has started, {lasted} after a process had refused to; {waiting}"
 
+// EndTypeGone is the end of an episode about a type that left the settings.
+const EndTypeGone = "This content type is no longer in Dealbox's settings, so Dealbox reads nothing of it; that was so for {lasted}. What the mirror has of it stays as it is"
+
 // StrapiTokenRefused is the text of RuleStrapiTokenRefused; cause is in words.
 func StrapiTokenRefused(plural, cause string) string {
 	return fmt.Sprintf("Dealbox may not read %s: %s. The cause is in Strapi's settings: the token was deleted, has expired, or may not find and findOne. "+

@@ -1065,6 +1065,30 @@ func (q *Queries) AlertOpenSeconds(ctx context.Context, db DBTX, fingerprint str
 	return column_1, err
 }
 
+const alertOpenSubjects = `-- name: AlertOpenSubjects :many
+SELECT subject FROM alert WHERE rule = $1 AND resolved_at IS NULL ORDER BY subject
+`
+
+func (q *Queries) AlertOpenSubjects(ctx context.Context, db DBTX, rule string) ([]string, error) {
+	rows, err := db.Query(ctx, alertOpenSubjects, rule)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var subject string
+		if err := rows.Scan(&subject); err != nil {
+			return nil, err
+		}
+		items = append(items, subject)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const alertRegroup = `-- name: AlertRegroup :exec
 UPDATE alert SET members = $1, message = $2, details = $3 WHERE id = $4
 `

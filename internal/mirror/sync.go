@@ -63,6 +63,8 @@ type SyncWorker struct {
 	closed   chan struct{}     // BreakerClosed makes Watch ask
 	probes   atomic.Int32      // probes that failed
 	unknown  map[string]string // what Watch has reported of unknown attributes, by uid
+	// forgotTypes: Watch has ended what waited for types that left the settings.
+	forgotTypes bool
 }
 
 // NewSyncWorker makes the worker.
