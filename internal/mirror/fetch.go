@@ -187,6 +187,9 @@ func (s *Source) List(ctx context.Context, t strapi.ContentType, q strapi.ListQu
 			page, err = s.client.WithTimeout(listTimeout).List(ctx, t, q)
 			return err
 		})
+		if q.IDsOnly {
+			return nil, err // no attribute was requested, so none is absent
+		}
 		return page.Documents, err
 	})
 	return page, err
