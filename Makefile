@@ -14,8 +14,8 @@ PKG ?= $(wildcard ./internal/simulation ./cmd/dealbox) ./...
 TESTFLAGS ?=
 TEST_TIMEOUT ?= 60m
 # How many packages are tested at once, and how many tests of each.
-TEST_PACKAGES ?= 2
-TEST_PARALLEL ?= 3
+TEST_PACKAGES ?= 3
+TEST_PARALLEL ?= 4
 # How long make fuzz stays with each target.
 FUZZTIME ?= 20s
 # How many histories make simulate tries; SEED=123 prints one of them instead.

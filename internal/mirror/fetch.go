@@ -23,6 +23,10 @@ const (
 	// listTimeout does the same for a page of a list: a reconciliation works in
 	// slices of 20 s.
 	listTimeout = 20 * time.Second
+	// firstRetry is the longest wait before a request is made a second time. Most
+	// failures of one request have passed by then, and a document that is well waits no
+	// longer for them. Retry-After counts before it.
+	firstRetry = 100 * time.Millisecond
 	// maxDocument bounds one document with what is mirrored of it, in bytes.
 	maxDocument = 2 << 20
 )
@@ -62,6 +66,7 @@ type Source struct {
 // there is asked of each.
 func NewSource(db store, client *strapi.Client, breaker *circuit.Breaker, policy retry.Policy, types []strapi.ContentType) *Source {
 	policy.Try = min(policy.Try, documentTimeout) // no request takes longer
+	policy.FirstDelay = firstRetry
 	return &Source{pool: db, client: client, breaker: breaker, policy: policy, types: types}
 }
 

@@ -19,6 +19,8 @@ type Policy struct {
 	MaxRetries int
 	// InitialDelay is the longest delay before the first retry.
 	InitialDelay time.Duration
+	// FirstDelay caps the delay before the first retry only. 0 means no such cap.
+	FirstDelay time.Duration
 	// MaxDelay caps the delay of every retry. 0 means no cap.
 	MaxDelay time.Duration
 	// Base is the factor from one retry to the next, at least 1. 0 means 2.
@@ -53,6 +55,9 @@ func (p Policy) ceiling(n int) time.Duration {
 	limit := p.MaxDelay
 	if limit <= 0 {
 		limit = math.MaxInt64
+	}
+	if n <= 0 && p.FirstDelay > 0 {
+		limit = min(limit, p.FirstDelay)
 	}
 	// In floats, so that a large n becomes infinite rather than negative.
 	grown := float64(p.InitialDelay) * math.Pow(max(base, 1), float64(max(n, 0)))

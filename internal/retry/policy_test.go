@@ -20,6 +20,7 @@ var standard = Policy{MaxRetries: 3, InitialDelay: time.Second, MaxDelay: time.M
 func TestPolicy_Delay(t *testing.T) {
 	t.Parallel()
 	jobs := Policy{InitialDelay: 10 * time.Second, MaxDelay: time.Hour, Base: 2}
+	quick := Policy{InitialDelay: time.Second, FirstDelay: 100 * time.Millisecond, Base: 2}
 	uncapped := Policy{InitialDelay: time.Second, Base: 2}
 	for name, c := range map[string]struct {
 		policy Policy
@@ -36,6 +37,8 @@ func TestPolicy_Delay(t *testing.T) {
 		"NegativeIsFirst":    {standard, -3, 0.5, 500 * time.Millisecond},
 		"Jobs":               {jobs, 4, 0.5, 80 * time.Second},
 		"JobsCapped":         {jobs, 12, 0.5, 30 * time.Minute},
+		"QuickFirst":         {quick, 0, 0.5, 50 * time.Millisecond},
+		"QuickFirstOnly":     {quick, 1, 0.5, time.Second},
 		"BaseZeroMeansTwo":   {Policy{InitialDelay: time.Second}, 3, 0.5, 4 * time.Second},
 		"BaseBelowOne":       {Policy{InitialDelay: time.Second, Base: 0.1}, 3, 0.5, 500 * time.Millisecond},
 		"FractionalBase":     {Policy{InitialDelay: time.Second, Base: 1.5}, 2, 0.5, 1125 * time.Millisecond},

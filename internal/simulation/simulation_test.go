@@ -105,7 +105,7 @@ func (h *history) close() {
 
 const (
 	// histories is what a test run tries.
-	histories = 200
+	histories = 100
 	// repeated is how many of them are run twice.
 	repeated = 10
 	// mutantSeeds is how many histories a mutant may survive.
