@@ -23,7 +23,7 @@ type SyncCmd struct {
 	Document     []string `placeholder:"ID" help:"Refresh this documentId at once, also one that Dealbox has never seen, and compare nothing (repeatable)."`
 	Since        string   `placeholder:"WHEN" help:"Compare at least what Strapi updated since then: 2026-01-31, 2026-01-31T09:00:00Z, or an age such as 90m."`
 	Wait         bool     `help:"Wait for the end; exit 1 when it fails."`
-	AllowDeletes bool     `help:"Say that what looks wrong is right, for this run alone: delete every document that it finds gone from Strapi, however many, and take over values that are empty in many documents at once. Implies --full."`
+	AllowDeletes bool     `help:"Say that what looks wrong is right, for this run and the types given alone: delete every document that it finds gone from Strapi, however many, and take over values that are empty in many documents at once. Implies --full."`
 }
 
 // Help is shown by `dealbox sync --help`.

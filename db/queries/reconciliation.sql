@@ -1,9 +1,13 @@
 -- name: ReconciliationRequest :one
 -- Requests a run. One that waits already is enough; it takes over an operator's trigger, and
--- the types and the time that either of the two wants. A run that may delete waits by itself.
-INSERT INTO reconciliation_run AS r (kind, trigger, actor, allow_deletes, types, since)
-VALUES (@kind, @trigger, @actor, @allow_deletes, sqlc.narg(types)::text[], sqlc.narg(since))
-ON CONFLICT (kind, allow_deletes) WHERE status = 'waiting' DO UPDATE SET
+-- the types and the time that either of the two wants. A permission to delete stays with the
+-- types of the request that had it.
+INSERT INTO reconciliation_run AS r (kind, trigger, actor, allow_deletes, allow_types, types, since)
+VALUES (@kind, @trigger, @actor, @allow_deletes, sqlc.narg(allow_types)::text[], sqlc.narg(types)::text[], sqlc.narg(since))
+ON CONFLICT (kind) WHERE status = 'waiting' DO UPDATE SET
+    allow_deletes = r.allow_deletes OR excluded.allow_deletes,
+    allow_types = CASE WHEN NOT excluded.allow_deletes THEN r.allow_types WHEN NOT r.allow_deletes THEN excluded.allow_types
+                       WHEN r.allow_types IS NOT NULL AND excluded.allow_types IS NOT NULL THEN r.allow_types || excluded.allow_types END,
     actor = CASE WHEN excluded.allow_deletes OR excluded.trigger = 'demand' AND r.trigger <> 'demand' THEN excluded.actor ELSE r.actor END,
     trigger = CASE WHEN excluded.trigger = 'demand' THEN excluded.trigger ELSE r.trigger END,
     types = CASE WHEN r.types IS NOT NULL AND excluded.types IS NOT NULL

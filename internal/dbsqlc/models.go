@@ -160,6 +160,8 @@ type ReconciliationRun struct {
 	DeadRetried int64
 	// Of a delta: it lists at least what Strapi updated from this time on. Null: from where the last comparison of each type began.
 	Since *time.Time
+	// The content types, by their uids, for which allow_deletes holds; null for all of the run.
+	AllowTypes []string
 }
 
 // One row for each content type of a run: each is compared by itself, and one that fails keeps no other from it.

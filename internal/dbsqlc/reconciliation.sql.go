@@ -364,7 +364,7 @@ UPDATE reconciliation_run r SET
 WHERE r.id = (SELECT c.id FROM reconciliation_run c WHERE c.status IN ('running', 'waiting')
               ORDER BY c.status = 'running' DESC, (c.kind = 'full' AND c.types IS NULL) DESC, c.id LIMIT 1)
   AND (r.status = 'waiting' OR r.status = 'running' AND r.lease_until < clock_timestamp())
-RETURNING id, kind, trigger, actor, status, allow_deletes, requested_at, started_at, finished_at, generation, holder, lease_until, stage, cursor, baseline, expected, listed, missing, stale, ghosts, held, enqueued, lost_webhooks, error, types, odd, held_nulls, dead, dead_retried, since
+RETURNING id, kind, trigger, actor, status, allow_deletes, requested_at, started_at, finished_at, generation, holder, lease_until, stage, cursor, baseline, expected, listed, missing, stale, ghosts, held, enqueued, lost_webhooks, error, types, odd, held_nulls, dead, dead_retried, since, allow_types
 `
 
 type ReconciliationClaimParams struct {
@@ -408,6 +408,7 @@ func (q *Queries) ReconciliationClaim(ctx context.Context, db DBTX, arg Reconcil
 		&i.Dead,
 		&i.DeadRetried,
 		&i.Since,
+		&i.AllowTypes,
 	)
 	return i, err
 }
@@ -726,7 +727,7 @@ func (q *Queries) ReconciliationFinish(ctx context.Context, db DBTX, arg Reconci
 }
 
 const reconciliationGet = `-- name: ReconciliationGet :one
-SELECT id, kind, trigger, actor, status, allow_deletes, requested_at, started_at, finished_at, generation, holder, lease_until, stage, cursor, baseline, expected, listed, missing, stale, ghosts, held, enqueued, lost_webhooks, error, types, odd, held_nulls, dead, dead_retried, since FROM reconciliation_run WHERE id = $1
+SELECT id, kind, trigger, actor, status, allow_deletes, requested_at, started_at, finished_at, generation, holder, lease_until, stage, cursor, baseline, expected, listed, missing, stale, ghosts, held, enqueued, lost_webhooks, error, types, odd, held_nulls, dead, dead_retried, since, allow_types FROM reconciliation_run WHERE id = $1
 `
 
 func (q *Queries) ReconciliationGet(ctx context.Context, db DBTX, id int64) (ReconciliationRun, error) {
@@ -763,6 +764,7 @@ func (q *Queries) ReconciliationGet(ctx context.Context, db DBTX, id int64) (Rec
 		&i.Dead,
 		&i.DeadRetried,
 		&i.Since,
+		&i.AllowTypes,
 	)
 	return i, err
 }
@@ -899,9 +901,12 @@ func (q *Queries) ReconciliationLostSinceFull(ctx context.Context, db DBTX) (int
 }
 
 const reconciliationRequest = `-- name: ReconciliationRequest :one
-INSERT INTO reconciliation_run AS r (kind, trigger, actor, allow_deletes, types, since)
-VALUES ($1, $2, $3, $4, $5::text[], $6)
-ON CONFLICT (kind, allow_deletes) WHERE status = 'waiting' DO UPDATE SET
+INSERT INTO reconciliation_run AS r (kind, trigger, actor, allow_deletes, allow_types, types, since)
+VALUES ($1, $2, $3, $4, $5::text[], $6::text[], $7)
+ON CONFLICT (kind) WHERE status = 'waiting' DO UPDATE SET
+    allow_deletes = r.allow_deletes OR excluded.allow_deletes,
+    allow_types = CASE WHEN NOT excluded.allow_deletes THEN r.allow_types WHEN NOT r.allow_deletes THEN excluded.allow_types
+                       WHEN r.allow_types IS NOT NULL AND excluded.allow_types IS NOT NULL THEN r.allow_types || excluded.allow_types END,
     actor = CASE WHEN excluded.allow_deletes OR excluded.trigger = 'demand' AND r.trigger <> 'demand' THEN excluded.actor ELSE r.actor END,
     trigger = CASE WHEN excluded.trigger = 'demand' THEN excluded.trigger ELSE r.trigger END,
     types = CASE WHEN r.types IS NOT NULL AND excluded.types IS NOT NULL
@@ -915,6 +920,7 @@ type ReconciliationRequestParams struct {
 	Trigger      string
 	Actor        string
 	AllowDeletes bool
+	AllowTypes   []string
 	Types        []string
 	Since        *time.Time
 }
@@ -925,13 +931,15 @@ type ReconciliationRequestRow struct {
 }
 
 // Requests a run. One that waits already is enough; it takes over an operator's trigger, and
-// the types and the time that either of the two wants. A run that may delete waits by itself.
+// the types and the time that either of the two wants. A permission to delete stays with the
+// types of the request that had it.
 func (q *Queries) ReconciliationRequest(ctx context.Context, db DBTX, arg ReconciliationRequestParams) (ReconciliationRequestRow, error) {
 	row := db.QueryRow(ctx, reconciliationRequest,
 		arg.Kind,
 		arg.Trigger,
 		arg.Actor,
 		arg.AllowDeletes,
+		arg.AllowTypes,
 		arg.Types,
 		arg.Since,
 	)

@@ -101,7 +101,7 @@ func (s *sweep) refresh(ctx context.Context, t strapi.ContentType) error {
 		if len(refreshes) < refreshChunk {
 			move.Stage, move.Cursor = s.stageOf(partDead), ""
 		}
-		if _, err := s.w.refreshes.Enqueue(ctx, tx, refreshes); err != nil || !s.run.AllowDeletes || len(ghosts) == 0 {
+		if _, err := s.w.refreshes.Enqueue(ctx, tx, refreshes); err != nil || !s.allowsDeletes(t) || len(ghosts) == 0 {
 			return err
 		}
 		return mirror.AllowDeletions(ctx, tx, t.UID, ghosts)

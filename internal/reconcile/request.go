@@ -77,6 +77,9 @@ func (q *Queue) Request(ctx context.Context, tx pgx.Tx, r Request) (int64, error
 	if len(p.Types) == 0 {
 		p.Types = nil
 	}
+	if p.AllowDeletes {
+		p.AllowTypes = p.Types
+	}
 	run, err := dbsqlc.New().ReconciliationRequest(ctx, tx, p)
 	if err != nil {
 		return 0, fmt.Errorf("request a reconciliation: %w", err)
