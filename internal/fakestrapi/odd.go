@@ -40,8 +40,8 @@ func (s *Strapi) RemoveOddRows(uid string) error {
 }
 
 // PublishTwice gives a published document a second published row, with the values and the
-// publishedAt that are given, as a save that meets a bulk publish does. A request for the document answers the row
-// with the lower id. The next publication leaves one.
+// publishedAt that are given, as a save that meets a bulk publish does. For the document the
+// fake returns the row with the lower id, a real Strapi mostly. The next publication leaves one.
 func (s *Strapi) PublishTwice(uid, documentID string, values Values, at time.Time) error {
 	return s.silently(uid, func(tx *transaction) error {
 		key := tx.key(documentID, s.locale)

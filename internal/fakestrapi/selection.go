@@ -36,7 +36,7 @@ func (t *table) parseFields(n *node) ([]string, *Error) {
 	}
 	for _, name := range names {
 		if kind, known := t.kind(name); !known || kind == Component {
-			return nil, invalidKey("fields", name, "")
+			return nil, invalidKey("fields", name, hiddenKey(name))
 		}
 	}
 	return names, nil

@@ -65,14 +65,17 @@ func (w *SyncWorker) relinkedBillings(ctx context.Context, tx pgx.Tx, c change) 
 // those that the mirror has there.
 func differing(ctx context.Context, tx pgx.Tx, deal change, billingUID string, ids []string, linked []dbsqlc.BillingOfDealRow) ([]Refresh, error) {
 	var refreshes []Refresh
-	have := map[string]bool{}
+	listed, have := make(map[string]bool, len(ids)), map[string]bool{}
+	for _, id := range ids {
+		listed[id] = true
+	}
 	for _, b := range linked {
 		// The deal of another locale lists the billing's row of that locale.
 		if b.UID != billingUID || !sameLocale(b.Locale, deal.key.Locale) {
 			continue
 		}
 		have[b.DocumentID] = true
-		if mayBeUnlinked(b, deal.version, slices.Contains(ids, b.DocumentID)) {
+		if mayBeUnlinked(b, deal.version, listed[b.DocumentID]) {
 			refreshes = append(refreshes, Refresh{Key: Key{b.UID, b.DocumentID, b.Locale}})
 		}
 	}

@@ -22,6 +22,7 @@ var update = flag.Bool("update", false, "write what the real Strapi shows to tes
 // stage is a real Strapi, the real Dealbox, and between them what notes the webhooks.
 type stage struct {
 	strapi   *realstrapi.Strapi
+	database string // the URL of Strapi's own
 	recorder *recorder
 	dealbox  *dealbox
 	drafts   bool
@@ -32,7 +33,7 @@ type stage struct {
 func newStage(t *testing.T, config realstrapi.Config, settings map[string]string) *stage {
 	t.Helper()
 	config.Source, config.Modules, config.DatabaseURL = source, needStrapi(t), pgtest.EmptyURL(t)
-	st := &stage{recorder: newRecorder(t), drafts: config.Drafts, locales: config.Locales}
+	st := &stage{recorder: newRecorder(t), database: config.DatabaseURL, drafts: config.Drafts, locales: config.Locales}
 	config.DealboxURL = st.recorder.URL
 	// By itself the plugin gives up after half a minute to a minute, in which a busy
 	// machine may not have started Dealbox again.
@@ -125,6 +126,7 @@ func TestStrapi(t *testing.T) {
 		t.Run("a billing of several deals", o.testManyToMany)
 		t.Run("an attribute becomes private", o.testPrivate)
 		t.Run("a token loses the right to deals", o.testTokenLosesDeals)
+		t.Run("two requests publish one deal", o.testTwins)
 		t.Run("an import", o.testImport)
 	})
 	for _, drafts := range []bool{false, true} {

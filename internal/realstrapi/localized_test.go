@@ -23,7 +23,7 @@ func localizedName(drafts bool) string {
 // locales. Construction billings have none.
 func localizedScenarios() []step {
 	var all []step
-	for _, part := range [][]step{translations(), localizedReads(), localizedPublications(), localizedRelations(), localizedDeletions()} {
+	for _, part := range [][]step{translations(), localizedReads(), dealboxLocalizedReads(), localizedPublications(), localizedRelations(), localizedDeletions()} {
 		all = append(all, part...)
 	}
 	return all
@@ -34,6 +34,7 @@ func translations() []step {
 		{name: "create a deal in the default locale", do: func(s *session) {
 			s.post("a", "pipeline-deals", "", `{"deal_id":"D-1","name":"Deal A",`+deal+`}`)
 		}},
+		wholeType(dealType),
 		{name: "create a deal in another locale alone", do: func(s *session) {
 			s.post("f", "pipeline-deals", "?locale=fr", `{"deal_id":"D-2","name":"Affaire F",`+deal+`}`)
 		}},
@@ -46,6 +47,7 @@ func translations() []step {
 		{name: "create a billing of the deal", do: func(s *session) {
 			s.post("b1", "billings", "", `{"billing_id":"B-1","amount":1000.1,"invoice_date":"2027-02-01","billing_status":"sent","deal":$a}`)
 		}},
+		wholeType(billingType),
 		{name: "add a second locale to the billing", do: func(s *session) {
 			s.put("b1", "billings", "?locale=fr", `{"amount":900,"invoice_date":"2027-02-02","deal":$a}`)
 		}},
@@ -55,6 +57,7 @@ func translations() []step {
 		{name: "a type without locales leads to the default one", do: func(s *session) {
 			s.post("c1", "construction-billings", "", `{"billing_id":"C-1","total":5000.55,"invoice_date":"2027-02-10","deal":$a}`)
 		}},
+		wholeType(constructionType),
 		{name: "a type without locales leads to another one", do: func(s *session) {
 			s.post("c2", "construction-billings", "", `{"billing_id":"C-2","total":60,"deal":{"connect":[{"documentId":$a,"locale":"fr"}]}}`)
 		}},

@@ -14,7 +14,7 @@ func dealValues(name string) values {
 // real one goes on with media, which the fake does not have.
 func scenarios() []step {
 	var all []step
-	for _, part := range [][]step{restWrites(), managerWrites(), publications(), relations(), deletions(), reads(), refusals(), turns()} {
+	for _, part := range [][]step{restWrites(), managerWrites(), publications(), relations(), deletions(), reads(), dealboxReads(), refusals(), turns()} {
 		all = append(all, part...)
 	}
 	return all
@@ -26,16 +26,19 @@ func restWrites() []step {
 		{name: "create a deal", do: func(s *session) {
 			s.post("a", "pipeline-deals", "", `{"deal_id":"D-1","name":"Deal A – Ünïcode \"quotes\" ไทย",`+deal+`}`)
 		}},
+		wholeType(dealType),
 		{name: "create a deal with a name alone", do: func(s *session) { s.post("minimal", "pipeline-deals", "", `{"name":"Minimal"}`) }},
 		{name: "create a billing of the deal", do: func(s *session) {
 			s.post("b1", "billings", "", `{"billing_id":"B-1","amount":1000.1,"invoice_date":"2027-02-01","billing_status":"sent","deal":$a}`)
 		}},
+		wholeType(billingType),
 		{name: "create another billing of the deal", do: func(s *session) {
 			s.post("b2", "billings", "", `{"billing_id":"B-2","amount":2000,"recognition_month":"2027-03-01","billing_status":"sent","deal":$a}`)
 		}},
 		{name: "create a billing of another type", do: func(s *session) {
 			s.post("c1", "construction-billings", "", `{"billing_id":"C-1","total":5000.55,"invoice_date":"2027-02-10","collected_date":"2027-02-20","deal":$a}`)
 		}},
+		wholeType(constructionType),
 		{name: "update the deal", do: func(s *session) {
 			s.put("a", "pipeline-deals", "", `{"probability":60,"stage":"negotiation","deal_value":1000.125}`)
 		}},

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"dealbox/internal/strapi"
 )
 
 // session does the scenarios to a Strapi and notes what can be observed from
@@ -21,7 +23,8 @@ type session struct {
 	t        *testing.T
 	recorder *recorder
 
-	ids     map[string]string // documentIds by the name that the scenarios give them
+	ids     map[string]string       // documentIds by the name that the scenarios give them
+	queries map[string]strapi.Query // what Dealbox requests, by uid
 	aliases aliases
 	seen    []observation
 }
@@ -36,7 +39,7 @@ type observation struct {
 
 func newSession(t *testing.T, b backend, r *recorder) *session {
 	t.Helper()
-	return &session{backend: b, t: t, recorder: r, ids: map[string]string{}, aliases: aliases{}}
+	return &session{backend: b, t: t, recorder: r, ids: map[string]string{}, queries: map[string]strapi.Query{}, aliases: aliases{}}
 }
 
 // step is one thing that is done to a Strapi.
@@ -120,14 +123,22 @@ func (s *session) send(request *http.Request, token, text string) string {
 	if v := s.token(token); v != "" {
 		request.Header.Set("Authorization", "Bearer "+v)
 	}
-	response, err := http.DefaultClient.Do(request)
+	_, answer, err := s.note(request, text)
 	require.NoError(s.t, err)
+	return string(answer)
+}
+
+// note is send for a request that has its token.
+func (s *session) note(request *http.Request, text string) (*http.Response, []byte, error) {
+	response, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		return nil, nil, err
+	}
 	defer func() { _ = response.Body.Close() }()
 	answer, err := io.ReadAll(response.Body)
-	require.NoError(s.t, err)
 	o := &s.seen[len(s.seen)-1]
 	o.answers = append(o.answers, fmt.Sprintf("%s -> %d %s", text, response.StatusCode, s.aliases.normalize(string(answer))))
-	return string(answer)
+	return response, answer, err
 }
 
 // post makes a document and gives it a name.

@@ -55,27 +55,37 @@ func parseDocument(raw json.RawMessage) (Document, string) {
 // RelationIDs returns the documentIds of a relation, whose value is an array, one
 // object or null (no document). It reports false when the value does not name
 // them: absent, {"count":n} as in some webhooks, or anything else.
+//
+// It reads one document at a time: a deal may have ten thousand billings, and many such
+// deals may be read at once.
 func RelationIDs(raw json.RawMessage) ([]string, bool) {
 	raw = bytes.TrimSpace(raw)
-	var documents []map[string]json.RawMessage
-	switch {
-	case string(raw) == "null":
+	if string(raw) == "null" {
 		return nil, true
-	case isObject(raw):
-		documents = make([]map[string]json.RawMessage, 1)
-		if json.Unmarshal(raw, &documents[0]) != nil {
+	}
+	documents := json.NewDecoder(bytes.NewReader(raw))
+	isOne := isObject(raw)
+	if !isOne {
+		if start, err := documents.Token(); err != nil || start != json.Delim('[') {
 			return nil, false
 		}
-	case !isArray(raw) || json.Unmarshal(raw, &documents) != nil:
-		return nil, false
 	}
-	ids := make([]string, 0, len(documents))
-	for _, members := range documents {
+	ids := []string{}
+	for documents.More() {
+		var members map[string]json.RawMessage
+		if documents.Decode(&members) != nil {
+			return nil, false
+		}
 		id, ok := takeString(members, "documentId")
 		if !ok || !IsDocumentID(id) {
 			return nil, false
 		}
 		ids = append(ids, id)
+	}
+	if !isOne {
+		if _, err := documents.Token(); err != nil {
+			return nil, false
+		}
 	}
 	return ids, true
 }
