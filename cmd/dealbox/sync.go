@@ -2,35 +2,76 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"dealbox/internal/app"
 	"dealbox/internal/dbsqlc"
+	"dealbox/internal/mirror"
+	"dealbox/internal/strapi"
 )
 
 // SyncCmd is `dealbox sync`.
 type SyncCmd struct {
-	Full         bool `help:"Compare every document, not only what Strapi updated since the last time."`
-	Wait         bool `help:"Wait for the end; exit 1 when it fails."`
-	AllowDeletes bool `help:"Accept the deletions that the mass-delete guard holds back, for an hour, and the values that are empty in many documents at once. Implies --full."`
+	Full         bool     `help:"Compare every document, not only what Strapi updated since the last time."`
+	Type         []string `placeholder:"TYPE" help:"Only these types: pipeline-deals, or the uid (repeatable)."`
+	Document     []string `placeholder:"ID" help:"Refresh this documentId at once, also one that Dealbox has never seen, and compare nothing (repeatable)."`
+	Since        string   `placeholder:"WHEN" help:"Compare at least what Strapi updated since then: 2026-01-31, 2026-01-31T09:00:00Z, or an age such as 90m."`
+	Wait         bool     `help:"Wait for the end; exit 1 when it fails."`
+	AllowDeletes bool     `help:"Say that what looks wrong is right, for this run and the types given alone: delete every document that it finds gone from Strapi, however many, and take over values that are empty in many documents at once. Implies --full."`
 }
 
 // Help is shown by `dealbox sync --help`.
 func (SyncCmd) Help() string {
-	return "The running service does the work; only a full run finds deletions and silent changes. It tries dead letters again. Of the settings it needs DATABASE_URL alone."
+	return "The running service does the work; only a full run finds deletions and silent changes. It tries dead letters again. " +
+		"It needs DATABASE_URL alone; with --type or --document also STRAPI_DEAL_TYPES and STRAPI_BILLING_TYPES, so set these as the service has them."
 }
 
-// Run requests the comparison and, with --wait, follows it to its end.
+// Validate refuses what cannot be meant, as wrong usage.
+func (c *SyncCmd) Validate() error {
+	since, err := parseWhen(c.Since, time.Now())
+	switch {
+	case err != nil:
+		return fmt.Errorf("--since: %w", err)
+	case since.After(time.Now()):
+		return fmt.Errorf("--since: %s has not come yet", moment(&since))
+	case c.Since != "" && (c.Full || c.AllowDeletes):
+		return errors.New("a full run compares everything, whenever it was updated: give no --since with --full or --allow-deletes")
+	case len(c.Document) > 0 && (c.Since != "" || c.Full || c.AllowDeletes):
+		return errors.New("--document refreshes these documents and compares nothing: give only --type and --wait with it")
+	}
+	for _, id := range c.Document {
+		if !strapi.IsDocumentID(id) || strings.Contains(id, "/") {
+			return fmt.Errorf("--document: %q cannot be a documentId: give it alone, as the address of Strapi's editor ends", oneLine(id))
+		}
+	}
+	return nil
+}
+
+// Run requests the comparison or the refreshes and, with --wait, follows them to their end.
 func (c *SyncCmd) Run(ctx context.Context, p *program) error {
-	ops, err := app.OpenOperations(ctx, p.getenv)
+	since, err := parseWhen(c.Since, time.Now())
+	if err != nil {
+		return err
+	}
+	var besides []app.Need
+	if len(c.Type)+len(c.Document) > 0 {
+		besides = append(besides, app.NeedTypes)
+	}
+	ops, err := app.OpenOperations(ctx, p.getenv, besides...)
 	if err != nil {
 		return err
 	}
 	defer ops.Close()
-	id, err := ops.RequestReconciliation(ctx, c.Full, c.AllowDeletes)
+	if len(c.Document) > 0 {
+		return c.refresh(ctx, p, ops)
+	}
+	id, err := ops.RequestReconciliation(ctx, app.SyncRequest{Full: c.Full, AllowDeletes: c.AllowDeletes, Types: c.Type, Since: since})
 	if err != nil {
 		return err
 	}
@@ -45,18 +86,64 @@ func (c *SyncCmd) Run(ctx context.Context, p *program) error {
 	return printResult(p.stdout, run)
 }
 
+// refresh requests the refresh of single documents.
+func (c *SyncCmd) refresh(ctx context.Context, p *program, ops *app.Operations) error {
+	seqs, err := ops.RequestDocuments(ctx, c.Type, c.Document)
+	if err != nil {
+		return err
+	}
+	if !c.Wait {
+		fmt.Fprintf(p.stdout, "requested %s (--wait waits for their end)\n", plural(int64(len(seqs)), "refresh", "refreshes"))
+		return nil
+	}
+	hint, found, failed := idleHint(p.stdout), map[string]bool{}, 0
+	for _, key := range slices.SortedFunc(maps.Keys(seqs), func(a, b mirror.Key) int { return strings.Compare(a.String(), b.String()) }) {
+		doc, err := ops.FollowDocument(ctx, key, seqs[key], hint)
+		switch {
+		case err != nil:
+			return err
+		case !doc.Done:
+			failed++
+			found[key.DocumentID] = true
+			fmt.Fprintf(p.stdout, "%s: not refreshed: %s\n", key, oneLine(doc.Problem))
+		case doc.IsShown:
+			found[key.DocumentID] = true
+			fmt.Fprintf(p.stdout, "%s: in step with Strapi: %s\n", key, orDash(strings.TrimSpace(doc.Name+" "+doc.Value)))
+		}
+	}
+	for _, id := range c.Document {
+		if !found[id] {
+			fmt.Fprintf(p.stdout, "%s: Strapi does not have it, and neither has the mirror\n", id)
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("%s could not be refreshed; Dealbox tries again by itself", plural(int64(failed), "document", "documents"))
+	}
+	return nil
+}
+
 // idleAfter is how long nobody may start the run before the command prints a hint.
 const idleAfter = 10 * time.Second
 
 // progress returns a function that draws the run as a bar on a terminal, and
 // elsewhere prints only that nobody starts it.
 func progress(w io.Writer) func(dbsqlc.ReconciliationRun) {
-	requested, hinted := time.Now(), false
+	hint := idleHint(w)
 	return func(run dbsqlc.ReconciliationRun) {
 		if app.IsTerminal(w) && run.StartedAt != nil {
 			fmt.Fprintf(w, "\r%s", bar(run))
 		}
-		if run.StartedAt == nil && !hinted && time.Since(requested) > idleAfter {
+		if run.StartedAt == nil {
+			hint()
+		}
+	}
+}
+
+// idleHint returns a function that prints once, after a while, why nothing may happen.
+func idleHint(w io.Writer) func() {
+	requested, hinted := time.Now(), false
+	return func() {
+		if !hinted && time.Since(requested) > idleAfter {
 			hinted = true
 			fmt.Fprintln(w, "waiting: no service has started it yet; check that 'dealbox serve' runs and that Strapi can be reached")
 		}

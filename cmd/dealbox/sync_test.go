@@ -67,6 +67,68 @@ func TestSync_FailedRunEndsWithItsError(t *testing.T) {
 	require.Contains(t, got.stderr, "403")
 }
 
+// A part of the comparison: a type, a document, a time.
+func TestSync_Parts(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)}, "RECONCILE_INTERVAL", "2h", "RECONCILE_FULL_INTERVAL", "4h")
+	deal, err := h.fake.Create(fakestrapi.DealUID, fakestrapi.Values{"name": "Old Mill"})
+	require.NoError(t, err)
+	h.serve()
+	h.eventually("the first contact is over", func() bool {
+		return h.MustText("SELECT count(*)::text FROM reconciliation_run WHERE status = 'done'") == "1"
+	})
+	h.waitIdle()
+
+	never, err := h.fake.Create(fakestrapi.DealUID, fakestrapi.Values{"name": "New Mill"}) // no webhook announces it
+	require.NoError(t, err)
+	require.NoError(t, h.fake.SilentEdit(fakestrapi.DealUID, deal.DocumentID, fakestrapi.Values{"name": "Old Mill, sold"}))
+	got := dealbox(t, h.env, "", "sync --document "+never.DocumentID+" --document "+deal.DocumentID+" --document nobody --wait")
+	require.Equal(t, exitDone, got.code, got.stderr)
+	require.Contains(t, got.stdout, "in step with Strapi: New Mill")
+	require.Contains(t, got.stdout, "in step with Strapi: Old Mill, sold")
+	require.Contains(t, got.stdout, "nobody: Strapi does not have it")
+	require.Equal(t, []string{"New Mill", "Old Mill, sold"}, h.MustTexts("SELECT name FROM deal ORDER BY name"))
+
+	h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultStatus, Status: 500, Documents: []string{deal.DocumentID}, Action: "findOne"})
+	got = dealbox(t, h.env, "", "sync --type pipeline-deals --wait --document "+deal.DocumentID)
+	require.Equal(t, exitFailed, got.code)
+	require.Contains(t, got.stdout, deal.DocumentID+": not refreshed: ")
+	h.fake.Faults.Clear()
+
+	require.NoError(t, h.fake.SilentDelete(fakestrapi.DealUID, never.DocumentID))
+	got = dealbox(t, h.env, "", "sync --full --type billings --wait")
+	require.Equal(t, exitDone, got.code, got.stderr)
+	require.Contains(t, got.stdout, "compared 0 documents; 0 missing")
+	got = dealbox(t, h.env, "", "sync --full --type "+fakestrapi.DealUID+" --wait")
+	require.Equal(t, exitDone, got.code, got.stderr)
+	require.Contains(t, got.stdout, "1 deleted in Strapi")
+
+	got = dealbox(t, h.env, "", "sync --since 400h --type pipeline-deals --wait")
+	require.Equal(t, exitDone, got.code, got.stderr)
+	require.Equal(t, "true", h.MustText("SELECT (since < now() - interval '399 hours')::text FROM reconciliation_type ORDER BY run_id DESC LIMIT 1"))
+	require.Equal(t, []string{"sync 5"}, h.MustTexts("SELECT concat_ws(' ', action, count(*)) FROM operator_action GROUP BY action"))
+}
+
+func TestSync_Usage(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)})
+	for args, want := range map[string]string{
+		"sync --type invoices":                 `no type "invoices" is configured; there are pipeline-deals, billings`,
+		"sync --document x --type invoices":    "there are pipeline-deals, billings",
+		"sync --since yesterday":               "--since",
+		"sync --since 2999-01-01":              "has not come yet",
+		"sync --since 1h --full":               "a full run compares everything",
+		"sync --since 1h --allow-deletes":      "a full run compares everything",
+		"sync --document x --full":             "--document refreshes these documents",
+		"sync --document api::a.a/x":           "cannot be a documentId",
+		"sync --document x --since 2026-01-01": "--document refreshes these documents",
+	} {
+		got := dealbox(t, h.env, "", args)
+		require.Equal(t, exitUsage, got.code, args)
+		require.Contains(t, got.stderr, want, args)
+	}
+}
+
 func TestBar(t *testing.T) {
 	t.Parallel()
 	for listed, want := range map[int64]int{0: 0, 50: 15, 100: 30, 120: 30} {

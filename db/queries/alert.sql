@@ -29,6 +29,14 @@ SELECT * FROM alert WHERE id = @id FOR NO KEY UPDATE;
 -- name: AlertIsOpen :one
 SELECT EXISTS (SELECT FROM alert WHERE fingerprint = @fingerprint AND resolved_at IS NULL);
 
+-- name: AlertOpenSubjects :many
+SELECT subject FROM alert WHERE rule = @rule AND resolved_at IS NULL ORDER BY subject;
+
+-- name: AlertOpenSeconds :one
+-- For how long an episode has been open; 0 when there is none.
+SELECT coalesce((SELECT extract(epoch FROM clock_timestamp() - first_seen) FROM alert
+                 WHERE fingerprint = @fingerprint AND resolved_at IS NULL), 0)::float8;
+
 -- name: AlertMute :one
 -- What mutes a rule and subject, if anything: a silence, or else an open episode of a rule that inhibits
 -- it. An id is 0 when there is none; expires_at is of the silence.

@@ -38,6 +38,19 @@ ON CONFLICT (uid, document_id, locale) DO UPDATE SET version = e.version;
 -- The locales in which a document is known.
 SELECT locale FROM entity_sync WHERE uid = @uid AND document_id = @document_id ORDER BY locale;
 
+-- name: EntityNamed :many
+-- The keys of types under which documents are known.
+SELECT uid, document_id, locale FROM entity_sync
+WHERE uid = ANY (@uids::text[]) AND document_id = ANY (@document_ids::text[]) ORDER BY uid, document_id, locale;
+
+-- name: EntityProgress :one
+-- How far the refresh of a document is, for whoever waits for it. It is held when the guard has
+-- held it back since: a request makes due what waits.
+SELECT (done_seq >= @seq::bigint)::boolean AS done, state, failures, last_error,
+       coalesce(attempt_expires_at > now(), false)::boolean AS is_running,
+       (held_back_since IS NOT NULL AND next_attempt_at > now() + interval '1 minute')::boolean AS held
+FROM entity_sync WHERE uid = @uid AND document_id = @document_id AND locale = @locale;
+
 -- name: EntityBegin :one
 -- Step 1 of a sync: reads what is wanted, the version and the breaker's row together,
 -- and counts the attempt unless there is a reason not to start. An attempt that is
@@ -59,7 +72,7 @@ SELECT coalesce(begun.want_seq, e.want_seq)::bigint AS want_seq,
        coalesce(begun.version, e.version)::bigint AS version,
        coalesce(begun.failures, e.failures)::integer AS failures,
        (begun.version IS NOT NULL)::boolean AS begun,
-       e.done_seq, e.state, e.last_error, e.next_attempt_at, e.unreadable,
+       e.done_seq, e.state, e.last_error, e.next_attempt_at, e.unreadable, e.deletion_allowed_seq,
        now()::timestamptz AS begun_at,
        b.state AS breaker_state, b.retry_at AS breaker_retry_at,
        b.failure_count AS breaker_failure_count, b.generation AS breaker_generation

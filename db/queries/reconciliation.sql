@@ -1,28 +1,34 @@
 -- name: ReconciliationRequest :one
--- Requests a run. One that waits already is enough; it takes over a permission to delete,
--- an operator's trigger, and the types that either of the two wants.
-INSERT INTO reconciliation_run AS r (kind, trigger, actor, allow_deletes, types)
-VALUES (@kind, @trigger, @actor, @allow_deletes, sqlc.narg(types)::text[])
+-- Requests a run. One that waits already is enough; it takes over an operator's trigger, and
+-- the types and the time that either of the two wants. A permission to delete stays with the
+-- types of the request that had it.
+INSERT INTO reconciliation_run AS r (kind, trigger, actor, allow_deletes, allow_types, types, since)
+VALUES (@kind, @trigger, @actor, @allow_deletes, sqlc.narg(allow_types)::text[], sqlc.narg(types)::text[], sqlc.narg(since))
 ON CONFLICT (kind) WHERE status = 'waiting' DO UPDATE SET
     allow_deletes = r.allow_deletes OR excluded.allow_deletes,
+    allow_types = CASE WHEN NOT excluded.allow_deletes THEN r.allow_types WHEN NOT r.allow_deletes THEN excluded.allow_types
+                       WHEN r.allow_types IS NOT NULL AND excluded.allow_types IS NOT NULL THEN r.allow_types || excluded.allow_types END,
     actor = CASE WHEN excluded.allow_deletes OR excluded.trigger = 'demand' AND r.trigger <> 'demand' THEN excluded.actor ELSE r.actor END,
     trigger = CASE WHEN excluded.trigger = 'demand' THEN excluded.trigger ELSE r.trigger END,
-    types = CASE WHEN r.types IS NOT NULL AND excluded.types IS NOT NULL THEN r.types || excluded.types END
-RETURNING id;
+    types = CASE WHEN r.types IS NOT NULL AND excluded.types IS NOT NULL
+                 THEN ARRAY(SELECT DISTINCT t.uid FROM unnest(r.types || excluded.types) t (uid) ORDER BY t.uid) END,
+    since = least(r.since, excluded.since)
+RETURNING id, (xmax = 0)::boolean AS is_new;
 
 -- name: ReconciliationAges :one
 -- Decides whether a run is due. A run that failed is tried again after the short
 -- interval, so try_age is of any outcome. Ages are in seconds, Infinity for never. A type
--- that failed in a full run is compared in full again by the deltas that follow.
-SELECT EXISTS (SELECT FROM reconciliation_run r WHERE r.status IN ('waiting', 'running')) AS has_open,
+-- that failed in a full run is compared in full again by the deltas that follow. A run of
+-- some types stands for none of the others, so it does not count.
+SELECT EXISTS (SELECT FROM reconciliation_run r WHERE r.status IN ('waiting', 'running') AND r.types IS NULL) AS has_open,
        coalesce((SELECT extract(epoch FROM clock_timestamp() - max(r.finished_at)) FROM reconciliation_run r
-                 WHERE r.finished_at IS NOT NULL), 'Infinity')::float8 AS try_age,
+                 WHERE r.finished_at IS NOT NULL AND r.types IS NULL), 'Infinity')::float8 AS try_age,
        coalesce((SELECT extract(epoch FROM clock_timestamp() - max(r.finished_at)) FROM reconciliation_run r
                  WHERE r.kind = 'full' AND r.status IN ('done', 'partial') AND r.types IS NULL), 'Infinity')::float8 AS full_age;
 
 -- name: ReconciliationClaim :one
 -- Takes the run that is under way, if its runner's lease has ended, else the oldest one
--- that waits, a full one first. No row: there is none, or another runner has it.
+-- that waits, a full one of all types first. No row: there is none, or another runner has it.
 UPDATE reconciliation_run r SET
     status = 'running', generation = r.generation + 1, holder = @holder::text,
     lease_until = clock_timestamp() + make_interval(secs => @lease_seconds::float8),
@@ -31,19 +37,21 @@ UPDATE reconciliation_run r SET
                     THEN EXISTS (SELECT FROM reconciliation_run b WHERE b.kind = 'full' AND b.status IN ('done', 'partial'))
                     ELSE r.baseline END
 WHERE r.id = (SELECT c.id FROM reconciliation_run c WHERE c.status IN ('running', 'waiting')
-              ORDER BY c.status = 'running' DESC, c.kind = 'full' DESC, c.id LIMIT 1)
+              ORDER BY c.status = 'running' DESC, (c.kind = 'full' AND c.types IS NULL) DESC, c.id LIMIT 1)
   AND (r.status = 'waiting' OR r.status = 'running' AND r.lease_until < clock_timestamp())
 RETURNING *;
 
 -- name: ReconciliationTypeInsert :exec
 -- Makes the rows of a run's types, once. A delta of a type begins where its last comparison
 -- that was done began, by the clock that is behind: a Date in the future would leave every
--- delta empty until then. A type whose last full comparison failed is compared in full.
+-- delta empty until then. An operator can have it begin earlier, and not later: the next delta
+-- begins here. A type whose last full comparison failed is compared in full.
 INSERT INTO reconciliation_type (run_id, uid, plural, position, kind, baseline, since)
 SELECT r.id, k.uid, k.plural, k.position - 1,
        CASE WHEN r.kind = 'full' OR coalesce(f.status, 'failed') = 'failed' THEN 'full' ELSE 'delta' END,
        EXISTS (SELECT FROM reconciliation_type b WHERE b.uid = k.uid AND b.kind = 'full' AND b.status = 'done'),
-       CASE WHEN r.kind = 'delta' AND f.status = 'done' THEN d.mark - make_interval(secs => @overlap_seconds::float8) END
+       CASE WHEN r.kind = 'delta' AND f.status = 'done' AND d.mark IS NOT NULL
+            THEN least(d.mark - make_interval(secs => @overlap_seconds::float8), r.since) END
 FROM (SELECT unnest(@uids::text[]) AS uid, unnest(@plurals::text[]) AS plural,
              generate_series(1, cardinality(@uids::text[])) AS position) k
 JOIN reconciliation_run r ON r.id = @run_id
@@ -350,7 +358,7 @@ UPDATE reconciliation_difference SET enqueued = true
 WHERE id IN (SELECT g.id FROM reconciliation_difference g
              WHERE g.run_id = @run_id AND g.uid = @uid AND g.id > @after::bigint AND NOT g.enqueued AND NOT g.held
              ORDER BY g.id LIMIT @max_rows)
-RETURNING id, document_id, locale;
+RETURNING id, document_id, locale, kind;
 
 -- name: EntityDeadTake :many
 -- Dead letters of a type that died before a moment.
@@ -423,7 +431,7 @@ ORDER BY s.pending_since LIMIT 1000;
 -- Makes the row if it is missing, and locks it: deletions of one type are counted one by one.
 INSERT INTO deletion_guard AS g (uid) VALUES (@uid)
 ON CONFLICT (uid) DO UPDATE SET uid = excluded.uid
-RETURNING (tripped_at IS NOT NULL)::boolean AS tripped, coalesce(allow_until > clock_timestamp(), false)::boolean AS allowed;
+RETURNING (tripped_at IS NOT NULL)::boolean AS tripped;
 
 -- name: GuardCount :one
 -- Deletions of the last hour that count toward the limit, and what is alive.
@@ -445,11 +453,6 @@ ON CONFLICT (uid) DO UPDATE SET tripped_at = clock_timestamp() WHERE g.tripped_a
 -- name: GuardReset :execrows
 UPDATE deletion_guard SET tripped_at = NULL WHERE uid = @uid AND tripped_at IS NOT NULL;
 
--- name: GuardAllow :exec
-INSERT INTO deletion_guard AS g (uid, allow_until, allowed_by)
-VALUES (@uid, clock_timestamp() + make_interval(secs => @allow_seconds::float8), @allowed_by)
-ON CONFLICT (uid) DO UPDATE SET tripped_at = NULL, allow_until = excluded.allow_until, allowed_by = excluded.allowed_by;
-
 -- name: EntityHoldBack :exec
 -- The guard holds the deletion back: the attempt does not count and the refresh stays requested.
 UPDATE entity_sync SET
@@ -457,10 +460,17 @@ UPDATE entity_sync SET
     held_back_since = coalesce(held_back_since, now()), next_attempt_at = now() + make_interval(secs => @wait_seconds::float8)
 WHERE uid = @uid AND document_id = @document_id AND locale = @locale AND version = @version AND done_seq < want_seq;
 
--- name: EntityRetryHeldBack :exec
--- Makes due what the guard holds back.
-UPDATE entity_sync SET next_attempt_at = NULL
+-- name: EntityAllowHeldBack :exec
+-- Allows the deletions that the guard holds back, and makes them due.
+UPDATE entity_sync SET next_attempt_at = NULL, deletion_allowed_seq = want_seq
 WHERE uid = @uid AND done_seq < want_seq AND state = 'pending' AND held_back_since IS NOT NULL;
+
+-- name: EntityAllowDeletion :exec
+-- Allows the deletion of documents with the refresh that was requested last. The caller holds
+-- the rows' locks.
+UPDATE entity_sync AS e SET deletion_allowed_seq = e.want_seq
+FROM (SELECT unnest(@document_ids::text[]) AS document_id, unnest(@locales::text[]) AS locale) k
+WHERE e.uid = @uid AND e.document_id = k.document_id AND e.locale = k.locale;
 
 -- name: ReconciliationTypeGet :one
 SELECT * FROM reconciliation_type WHERE run_id = @run_id AND uid = @uid;

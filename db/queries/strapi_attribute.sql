@@ -16,6 +16,14 @@ SELECT @uid, n.name, now() FROM unnest(@names::text[]) AS n (name) ORDER BY n.na
 ON CONFLICT (uid, name) DO UPDATE SET absent_since = coalesce(a.absent_since, now())
 RETURNING a.name, (a.seen_at IS NOT NULL)::boolean AS seen;
 
+-- name: StrapiAttributesForget :exec
+-- Only these types are mirrored now: no sync waits for an attribute of another one, and nothing
+-- of another one is held back.
+WITH forgotten AS (
+    UPDATE strapi_attribute SET absent_since = NULL WHERE seen_at IS NOT NULL AND absent_since IS NOT NULL AND uid <> ALL (@uids::text[])
+)
+UPDATE deletion_guard SET tripped_at = NULL WHERE tripped_at IS NOT NULL AND uid <> ALL (@uids::text[]);
+
 -- name: StrapiAttributesUnmapped :exec
 -- Only these attributes are mapped now: no sync of the type waits for another one.
 UPDATE strapi_attribute SET absent_since = NULL

@@ -25,6 +25,16 @@ func (a *Alerts) IsOpen(ctx context.Context, db dbsqlc.DBTX, rule, subject strin
 	return open, nil
 }
 
+// OpenFor returns for how long an episode of a rule and subject has been open, 0 when there
+// is none. It takes no lock.
+func (a *Alerts) OpenFor(ctx context.Context, db dbsqlc.DBTX, rule, subject string) (time.Duration, error) {
+	seconds, err := a.queries.AlertOpenSeconds(ctx, db, fingerprint(rule, subject))
+	if err != nil {
+		return 0, fmt.Errorf("read for how long an episode of %s has been open: %w", rule, err)
+	}
+	return time.Duration(seconds * float64(time.Second)), nil
+}
+
 // Resolve closes the open episode of a rule and subject and reports whether there
 // was one. Without one it costs one indexed statement. Only channels with a
 // notification of the firing get one of the end. The reason is the episode's text
@@ -33,6 +43,23 @@ func (a *Alerts) IsOpen(ctx context.Context, db dbsqlc.DBTX, rule, subject strin
 // becomes of the webhooks that wait.
 func (a *Alerts) Resolve(ctx context.Context, tx pgx.Tx, rule, subject, reason string) (bool, error) {
 	return a.resolve(ctx, tx, rule, subject, reason, func(time.Time) bool { return true })
+}
+
+// ResolveSubjects resolves the open episodes of a rule whose subjects are gone.
+func (a *Alerts) ResolveSubjects(ctx context.Context, tx pgx.Tx, rule string, isGone func(subject string) bool, reason string) error {
+	subjects, err := a.queries.AlertOpenSubjects(ctx, tx, rule)
+	if err != nil {
+		return fmt.Errorf("list the open episodes of %s: %w", rule, err)
+	}
+	for _, subject := range subjects {
+		if !isGone(subject) {
+			continue
+		}
+		if _, err := a.Resolve(ctx, tx, rule, subject, reason); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ResolveSeenBefore is Resolve, but an episode that last fired at the given moment

@@ -107,7 +107,7 @@ var rules = []Rule{
 		Means:   "an authentic webhook could not be read and is quarantined",
 		Example: BodyQuarantined("the entry is null"),
 		End:     endByHand(dbsqlc.Alert{Message: "…"}, cause{actor: "cli:ann", reason: "a test of ours"}),
-		Clears:  "by hand: the webhook stays unread, so only a person can decide that it does not matter; where it only names no document (" + SubjectUnnamed + "), a full reconciliation, which is requested at once",
+		Clears:  "by hand: the webhook stays unread, so only a person can decide that it does not matter; where it only names no document (" + SubjectUnnamed + "), a full comparison of its type, which is requested at once",
 		First:   "dealbox events list --status quarantined",
 	},
 	{

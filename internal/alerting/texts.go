@@ -63,15 +63,15 @@ func BodyQuarantined(reason string) string {
 		"reconciliation finds what it was about. To see it: dealbox events list --status quarantined", reason)
 }
 
-// BodyUnnamed is the text of RuleBodyQuarantined for SubjectUnnamed.
+// BodyUnnamed is the text of RuleBodyQuarantined for SubjectUnnamed and SubjectUnnamedOf.
 func BodyUnnamed(event, contentType, reason string) string {
 	return fmt.Sprintf("Strapi sent %s of %s without saying which document it is about: %s. The cause is on Strapi's side, which does that at times. "+
-		"Dealbox keeps the webhook and compares everything with Strapi now, so the mirror and the forecast get the change in minutes. There is nothing to do. "+
+		"Dealbox keeps the webhook and compares all documents that it may be about with Strapi now, so the mirror and the forecast get the change in minutes. There is nothing to do. "+
 		"To see such webhooks: dealbox events list --status quarantined", event, contentType, reason)
 }
 
 // EndBodyUnnamed is its end.
-const EndBodyUnnamed = "Nothing is missing because of it any more, {lasted} after a webhook named no document: a full reconciliation has compared every document with Strapi since"
+const EndBodyUnnamed = "Nothing is missing because of it any more, {lasted} after a webhook named no document: every document that it may have been about has been compared with Strapi since"
 
 // BreakerOpened is the text of RuleBreakerOpened; cause is the last failure in words.
 func BreakerOpened(cause string) string {
@@ -244,6 +244,9 @@ func StartRefused(host, why string) string {
 
 // EndStartRefused is the end of RuleStartRefused.
 const EndStartRefused = "Dealbox has started, {lasted} after a process had refused to; {waiting}"
+
+// EndTypeGone is the end of an episode about a type that left the settings.
+const EndTypeGone = "This content type is no longer in Dealbox's settings, so Dealbox reads nothing of it; that was so for {lasted}. What the mirror has of it stays as it is"
 
 // StrapiTokenRefused is the text of RuleStrapiTokenRefused; cause is in words.
 func StrapiTokenRefused(plural, cause string) string {

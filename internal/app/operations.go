@@ -18,7 +18,9 @@ import (
 	"dealbox/internal/mirror"
 	"dealbox/internal/notify"
 	"dealbox/internal/operator"
+	"dealbox/internal/paging"
 	"dealbox/internal/reconcile"
+	"dealbox/internal/strapi"
 )
 
 // Operations is what an operator's command works with: the database and the stages,
@@ -31,12 +33,13 @@ type Operations struct {
 	alerts *alerting.Alerts
 	queue  *mirror.Queue
 	runs   *reconcile.Queue
+	types  []strapi.ContentType // none where the command did not need them
 }
 
 // OpenOperations connects to the database that DATABASE_URL names, and fails at once
-// when it cannot. No other setting is read.
-func OpenOperations(ctx context.Context, getenv func(string) string) (*Operations, error) {
-	config, err := LoadConfig(getenv, NeedDatabase)
+// when it cannot. It reads no other setting, but for what the command needs besides.
+func OpenOperations(ctx context.Context, getenv func(string) string, besides ...Need) (*Operations, error) {
+	config, err := LoadConfig(getenv, append(besides, NeedDatabase)...)
 	if err != nil {
 		return nil, err
 	}
@@ -74,12 +77,28 @@ func (o *Operations) EndSilence(ctx context.Context, id int64) (alerting.Silence
 	})
 }
 
+// SyncRequest is what an operator wants to be compared with Strapi.
+type SyncRequest struct {
+	Full, AllowDeletes bool
+	Types              []string  // REST plurals or uids; none is all
+	Since              time.Time // zero: since the last time
+}
+
 // RequestReconciliation asks the running service for a comparison with Strapi, and
-// returns the id of its row in reconciliation_run.
-func (o *Operations) RequestReconciliation(ctx context.Context, full, allowDeletes bool) (id int64, err error) {
-	request := reconcile.Request{Extent: reconcile.Delta, Trigger: reconcile.TriggerDemand, Actor: Operator(), AllowDeletes: allowDeletes}
-	if full || allowDeletes {
+// returns the id of its row in reconciliation_run. Types that are named must be in the
+// settings that OpenOperations read.
+func (o *Operations) RequestReconciliation(ctx context.Context, r SyncRequest) (id int64, err error) {
+	request := reconcile.Request{
+		Extent: reconcile.Delta, Trigger: reconcile.TriggerDemand, Actor: Operator(), AllowDeletes: r.AllowDeletes, Since: r.Since,
+	}
+	if r.Full || r.AllowDeletes {
 		request.Extent = reconcile.Full
+	}
+	if request.Types, err = o.uids(r.Types); err != nil {
+		return 0, err
+	}
+	if len(request.Types) == len(o.types) {
+		request.Types = nil
 	}
 	return inTx(ctx, o.Pool, func(tx pgx.Tx) (int64, error) {
 		id, err := o.runs.Request(ctx, tx, request)
@@ -87,11 +106,48 @@ func (o *Operations) RequestReconciliation(ctx context.Context, full, allowDelet
 			return 0, err
 		}
 		action := operator.Sync
-		if allowDeletes {
+		if r.AllowDeletes {
 			action = operator.AllowDeletes
 		}
-		return id, operator.Record(ctx, tx, request.Actor, action, map[string]any{"run_id": strconv.FormatInt(id, 10), "full": request.Extent == reconcile.Full})
+		details := map[string]any{"run_id": strconv.FormatInt(id, 10), "full": request.Extent == reconcile.Full}
+		if len(r.Types) > 0 {
+			details["types"] = request.Types
+		}
+		if !r.Since.IsZero() {
+			details["since"] = r.Since
+		}
+		return id, operator.Record(ctx, tx, request.Actor, action, details)
 	})
+}
+
+// RequestDocuments requests a refresh of documents that are named by documentId, of some
+// types or of all. It returns the seq that each document's sync must reach.
+func (o *Operations) RequestDocuments(ctx context.Context, types, documentIDs []string) (map[mirror.Key]int64, error) {
+	uids, err := o.uids(types)
+	if err != nil {
+		return nil, err
+	}
+	if len(uids) == 0 {
+		for _, t := range o.types {
+			uids = append(uids, t.UID)
+		}
+	}
+	return inTx(ctx, o.Pool, func(tx pgx.Tx) (map[mirror.Key]int64, error) {
+		seqs, err := o.queue.EnqueueNamed(ctx, tx, uids, documentIDs)
+		if err != nil {
+			return nil, err
+		}
+		return seqs, operator.Record(ctx, tx, Operator(), operator.Sync, map[string]any{"documents": documentIDs, "types": uids})
+	})
+}
+
+// uids returns the uids of the types that an operator names.
+func (o *Operations) uids(names []string) ([]string, error) {
+	uids, err := strapi.UIDs(o.types, names)
+	if err != nil {
+		return nil, &paging.FieldError{Field: "type", Problem: err.Error()}
+	}
+	return uids, nil
 }
 
 func inTx[T any](ctx context.Context, pool *pgxpool.Pool, do func(tx pgx.Tx) (T, error)) (done T, err error) {
@@ -121,6 +177,52 @@ func (o *Operations) FollowReconciliation(ctx context.Context, id int64, progres
 			return run, err
 		}
 	}
+}
+
+// Progress is how far the refresh of a document is that RequestDocuments requested.
+type Progress struct {
+	Done bool
+	// Problem is why the attempt since failed; "" where none did.
+	Problem string
+	// Name and Value are what people know the document by; IsShown: the mirror has it.
+	Name, Value string
+	IsShown     bool
+}
+
+// FollowDocument reads the document's row until a sync has covered seq, or an attempt
+// failed. It calls waiting each time that neither is so.
+func (o *Operations) FollowDocument(ctx context.Context, key mirror.Key, seq int64, waiting func()) (Progress, error) {
+	first := int32(-1)
+	for {
+		row, err := dbsqlc.New().EntityProgress(ctx, o.Pool, dbsqlc.EntityProgressParams{
+			UID: key.UID, DocumentID: key.DocumentID, Locale: key.Locale, Seq: seq,
+		})
+		if err != nil {
+			return Progress{}, fmt.Errorf("read how far %s is: %w", key, err)
+		}
+		if first < 0 || row.Failures < first {
+			first = row.Failures
+		}
+		failed := row.State == "dead" || row.Held || row.Failures > first && !row.IsRunning
+		switch {
+		case row.Done:
+			return o.describe(ctx, key)
+		case failed && row.LastError != nil:
+			return Progress{Problem: *row.LastError}, nil
+		}
+		waiting()
+		if err := pause(ctx, followInterval); err != nil {
+			return Progress{}, err
+		}
+	}
+}
+
+func (o *Operations) describe(ctx context.Context, key mirror.Key) (Progress, error) {
+	doc, err := dbsqlc.New().DocumentDescribe(ctx, o.Pool, dbsqlc.DocumentDescribeParams(key))
+	if err != nil {
+		return Progress{}, fmt.Errorf("read what the mirror has of %s: %w", key, err)
+	}
+	return Progress{Done: true, Name: doc.Name, Value: doc.Value, IsShown: doc.IsShown}, nil
 }
 
 // replayPool: a replay may have to choose among millions of events.
@@ -159,7 +261,7 @@ func openOperations(ctx context.Context, config Config, options PoolOptions) (*O
 	}
 	alerts := alerting.New(alerting.Config{}, notify.New(notify.Config{}, inserter))
 	return &Operations{
-		Pool: pool, alerts: alerts, queue: mirror.NewQueue(inserter), runs: reconcile.NewQueue(inserter),
+		Pool: pool, alerts: alerts, queue: mirror.NewQueue(inserter), runs: reconcile.NewQueue(inserter), types: config.Strapi.Types,
 		Breaker: circuit.New(pool, circuit.Config{
 			Logger: slog.New(slog.DiscardHandler), OnTransition: BreakerAlerts(alerts),
 		}),

@@ -146,7 +146,7 @@ func (s *Service) newServer(version string, channels []string) error {
 		Channels: channels, WebhookURL: s.config.Listen.URL() + WebhookPath,
 	}, httpapi.Stages{
 		DB: s.readPool, Verifier: verifier, Receive: s.receiver.Receive, Commits: s.commits, Breaker: s.breaker, Forecast: s.forecast, Readiness: s.readiness,
-		Alerts: s.alerts, Types: s.config.Strapi.Types, Replays: s.replays, Reconcile: s.runs.Request, Groups: s.receiver.Groups,
+		Alerts: s.alerts, Types: s.config.Strapi.Types, Replays: s.replays, Reconcile: s.runs.Request, Refresh: s.queue.EnqueueNamed, Groups: s.receiver.Groups,
 	})
 	if err != nil {
 		return err

@@ -1100,6 +1100,43 @@ func (q *Queries) AlertNotified(ctx context.Context, db DBTX, id int64) error {
 	return err
 }
 
+const alertOpenSeconds = `-- name: AlertOpenSeconds :one
+SELECT coalesce((SELECT extract(epoch FROM clock_timestamp() - first_seen) FROM alert
+                 WHERE fingerprint = $1 AND resolved_at IS NULL), 0)::float8
+`
+
+// For how long an episode has been open; 0 when there is none.
+func (q *Queries) AlertOpenSeconds(ctx context.Context, db DBTX, fingerprint string) (float64, error) {
+	row := db.QueryRow(ctx, alertOpenSeconds, fingerprint)
+	var column_1 float64
+	err := row.Scan(&column_1)
+	return column_1, err
+}
+
+const alertOpenSubjects = `-- name: AlertOpenSubjects :many
+SELECT subject FROM alert WHERE rule = $1 AND resolved_at IS NULL ORDER BY subject
+`
+
+func (q *Queries) AlertOpenSubjects(ctx context.Context, db DBTX, rule string) ([]string, error) {
+	rows, err := db.Query(ctx, alertOpenSubjects, rule)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var subject string
+		if err := rows.Scan(&subject); err != nil {
+			return nil, err
+		}
+		items = append(items, subject)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const alertRefusedWebhooks = `-- name: AlertRefusedWebhooks :one
 SELECT rule, first_seen FROM alert
 WHERE (rule = 'webhooks_refused' OR rule = 'signature_failures' AND subject = ANY($1::text[]))

@@ -28,7 +28,7 @@ SELECT coalesce(begun.want_seq, e.want_seq)::bigint AS want_seq,
        coalesce(begun.version, e.version)::bigint AS version,
        coalesce(begun.failures, e.failures)::integer AS failures,
        (begun.version IS NOT NULL)::boolean AS begun,
-       e.done_seq, e.state, e.last_error, e.next_attempt_at, e.unreadable,
+       e.done_seq, e.state, e.last_error, e.next_attempt_at, e.unreadable, e.deletion_allowed_seq,
        now()::timestamptz AS begun_at,
        b.state AS breaker_state, b.retry_at AS breaker_retry_at,
        b.failure_count AS breaker_failure_count, b.generation AS breaker_generation
@@ -57,6 +57,7 @@ type EntityBeginRow struct {
 	LastError           *string
 	NextAttemptAt       *time.Time
 	Unreadable          []byte
+	DeletionAllowedSeq  *int64
 	BegunAt             time.Time
 	BreakerState        string
 	BreakerRetryAt      *time.Time
@@ -89,6 +90,7 @@ func (q *Queries) EntityBegin(ctx context.Context, db DBTX, arg EntityBeginParam
 		&i.LastError,
 		&i.NextAttemptAt,
 		&i.Unreadable,
+		&i.DeletionAllowedSeq,
 		&i.BegunAt,
 		&i.BreakerState,
 		&i.BreakerRetryAt,
@@ -311,6 +313,43 @@ func (q *Queries) EntityLock(ctx context.Context, db DBTX, arg EntityLockParams)
 	return err
 }
 
+const entityNamed = `-- name: EntityNamed :many
+SELECT uid, document_id, locale FROM entity_sync
+WHERE uid = ANY ($1::text[]) AND document_id = ANY ($2::text[]) ORDER BY uid, document_id, locale
+`
+
+type EntityNamedParams struct {
+	Uids        []string
+	DocumentIds []string
+}
+
+type EntityNamedRow struct {
+	UID        string
+	DocumentID string
+	Locale     string
+}
+
+// The keys of types under which documents are known.
+func (q *Queries) EntityNamed(ctx context.Context, db DBTX, arg EntityNamedParams) ([]EntityNamedRow, error) {
+	rows, err := db.Query(ctx, entityNamed, arg.Uids, arg.DocumentIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []EntityNamedRow
+	for rows.Next() {
+		var i EntityNamedRow
+		if err := rows.Scan(&i.UID, &i.DocumentID, &i.Locale); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const entityOfDocument = `-- name: EntityOfDocument :many
 SELECT locale FROM entity_sync WHERE uid = $1 AND document_id = $2 ORDER BY locale
 `
@@ -343,9 +382,9 @@ func (q *Queries) EntityOfDocument(ctx context.Context, db DBTX, arg EntityOfDoc
 
 const entityPeers = `-- name: EntityPeers :many
 SELECT e.document_id, e.locale FROM (
-    (SELECT a.uid, a.document_id, a.locale, a.want_seq, a.done_seq, a.version, a.events, a.events_done, a.state, a.failures, a.last_error, a.attempt_expires_at, a.next_attempt_at, a.held_back_since, a.pending_since, a.dead_at, a.unreadable FROM entity_sync a WHERE a.uid = $1 AND a.document_id > $2 ORDER BY a.document_id LIMIT 200)
+    (SELECT a.uid, a.document_id, a.locale, a.want_seq, a.done_seq, a.version, a.events, a.events_done, a.state, a.failures, a.last_error, a.attempt_expires_at, a.next_attempt_at, a.held_back_since, a.pending_since, a.dead_at, a.unreadable, a.deletion_allowed_seq FROM entity_sync a WHERE a.uid = $1 AND a.document_id > $2 ORDER BY a.document_id LIMIT 200)
     UNION ALL
-    (SELECT a.uid, a.document_id, a.locale, a.want_seq, a.done_seq, a.version, a.events, a.events_done, a.state, a.failures, a.last_error, a.attempt_expires_at, a.next_attempt_at, a.held_back_since, a.pending_since, a.dead_at, a.unreadable FROM entity_sync a WHERE a.uid = $1 AND a.document_id < $2 ORDER BY a.document_id DESC LIMIT 200)
+    (SELECT a.uid, a.document_id, a.locale, a.want_seq, a.done_seq, a.version, a.events, a.events_done, a.state, a.failures, a.last_error, a.attempt_expires_at, a.next_attempt_at, a.held_back_since, a.pending_since, a.dead_at, a.unreadable, a.deletion_allowed_seq FROM entity_sync a WHERE a.uid = $1 AND a.document_id < $2 ORDER BY a.document_id DESC LIMIT 200)
 ) e
 WHERE e.state <> 'dead'
   AND NOT EXISTS (SELECT FROM deal d WHERE d.uid = e.uid AND d.document_id = e.document_id AND d.locale = e.locale
@@ -388,6 +427,50 @@ func (q *Queries) EntityPeers(ctx context.Context, db DBTX, arg EntityPeersParam
 		return nil, err
 	}
 	return items, nil
+}
+
+const entityProgress = `-- name: EntityProgress :one
+SELECT (done_seq >= $1::bigint)::boolean AS done, state, failures, last_error,
+       coalesce(attempt_expires_at > now(), false)::boolean AS is_running,
+       (held_back_since IS NOT NULL AND next_attempt_at > now() + interval '1 minute')::boolean AS held
+FROM entity_sync WHERE uid = $2 AND document_id = $3 AND locale = $4
+`
+
+type EntityProgressParams struct {
+	Seq        int64
+	UID        string
+	DocumentID string
+	Locale     string
+}
+
+type EntityProgressRow struct {
+	Done      bool
+	State     string
+	Failures  int32
+	LastError *string
+	IsRunning bool
+	Held      bool
+}
+
+// How far the refresh of a document is, for whoever waits for it. It is held when the guard has
+// held it back since: a request makes due what waits.
+func (q *Queries) EntityProgress(ctx context.Context, db DBTX, arg EntityProgressParams) (EntityProgressRow, error) {
+	row := db.QueryRow(ctx, entityProgress,
+		arg.Seq,
+		arg.UID,
+		arg.DocumentID,
+		arg.Locale,
+	)
+	var i EntityProgressRow
+	err := row.Scan(
+		&i.Done,
+		&i.State,
+		&i.Failures,
+		&i.LastError,
+		&i.IsRunning,
+		&i.Held,
+	)
+	return i, err
 }
 
 const entityUncount = `-- name: EntityUncount :exec

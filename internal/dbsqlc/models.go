@@ -110,7 +110,7 @@ type ReconciliationRun struct {
 	Actor string
 	// waiting, running, done, partial (some types could not be compared, the others were) or failed (none could).
 	Status string
-	// An operator confirms the deletions that the guard holds back.
+	// An operator says that the deletions which this run finds are right, and the values that are empty in it, too.
 	AllowDeletes bool
 	// When the run was requested.
 	RequestedAt time.Time
@@ -158,6 +158,10 @@ type ReconciliationRun struct {
 	Dead int64
 	// Dead letters that a full run which an operator requested tries again.
 	DeadRetried int64
+	// Of a delta: it lists at least what Strapi updated from this time on. Null: from where the last comparison of each type began.
+	Since *time.Time
+	// The content types, by their uids, for which allow_deletes holds; null for all of the run.
+	AllowTypes []string
 }
 
 // One row for each content type of a run: each is compared by itself, and one that fails keeps no other from it.

@@ -10,6 +10,36 @@ import (
 	"time"
 )
 
+const entityAllowDeletion = `-- name: EntityAllowDeletion :exec
+UPDATE entity_sync AS e SET deletion_allowed_seq = e.want_seq
+FROM (SELECT unnest($2::text[]) AS document_id, unnest($3::text[]) AS locale) k
+WHERE e.uid = $1 AND e.document_id = k.document_id AND e.locale = k.locale
+`
+
+type EntityAllowDeletionParams struct {
+	UID         string
+	DocumentIds []string
+	Locales     []string
+}
+
+// Allows the deletion of documents with the refresh that was requested last. The caller holds
+// the rows' locks.
+func (q *Queries) EntityAllowDeletion(ctx context.Context, db DBTX, arg EntityAllowDeletionParams) error {
+	_, err := db.Exec(ctx, entityAllowDeletion, arg.UID, arg.DocumentIds, arg.Locales)
+	return err
+}
+
+const entityAllowHeldBack = `-- name: EntityAllowHeldBack :exec
+UPDATE entity_sync SET next_attempt_at = NULL, deletion_allowed_seq = want_seq
+WHERE uid = $1 AND done_seq < want_seq AND state = 'pending' AND held_back_since IS NOT NULL
+`
+
+// Allows the deletions that the guard holds back, and makes them due.
+func (q *Queries) EntityAllowHeldBack(ctx context.Context, db DBTX, uid string) error {
+	_, err := db.Exec(ctx, entityAllowHeldBack, uid)
+	return err
+}
+
 const entityDeadCount = `-- name: EntityDeadCount :one
 SELECT count(*) FROM entity_sync WHERE done_seq < want_seq AND state = 'dead' AND uid = $1
 `
@@ -132,34 +162,6 @@ func (q *Queries) EntityOrphans(ctx context.Context, db DBTX) ([]EntityOrphansRo
 	return items, nil
 }
 
-const entityRetryHeldBack = `-- name: EntityRetryHeldBack :exec
-UPDATE entity_sync SET next_attempt_at = NULL
-WHERE uid = $1 AND done_seq < want_seq AND state = 'pending' AND held_back_since IS NOT NULL
-`
-
-// Makes due what the guard holds back.
-func (q *Queries) EntityRetryHeldBack(ctx context.Context, db DBTX, uid string) error {
-	_, err := db.Exec(ctx, entityRetryHeldBack, uid)
-	return err
-}
-
-const guardAllow = `-- name: GuardAllow :exec
-INSERT INTO deletion_guard AS g (uid, allow_until, allowed_by)
-VALUES ($1, clock_timestamp() + make_interval(secs => $2::float8), $3)
-ON CONFLICT (uid) DO UPDATE SET tripped_at = NULL, allow_until = excluded.allow_until, allowed_by = excluded.allowed_by
-`
-
-type GuardAllowParams struct {
-	UID          string
-	AllowSeconds float64
-	AllowedBy    *string
-}
-
-func (q *Queries) GuardAllow(ctx context.Context, db DBTX, arg GuardAllowParams) error {
-	_, err := db.Exec(ctx, guardAllow, arg.UID, arg.AllowSeconds, arg.AllowedBy)
-	return err
-}
-
 const guardCount = `-- name: GuardCount :one
 SELECT (SELECT count(*) FROM mirror_change c WHERE c.uid = $1 AND c.counted
           AND c.changed_at > clock_timestamp() - interval '1 hour') AS counted,
@@ -183,20 +185,15 @@ func (q *Queries) GuardCount(ctx context.Context, db DBTX, uid string) (GuardCou
 const guardLock = `-- name: GuardLock :one
 INSERT INTO deletion_guard AS g (uid) VALUES ($1)
 ON CONFLICT (uid) DO UPDATE SET uid = excluded.uid
-RETURNING (tripped_at IS NOT NULL)::boolean AS tripped, coalesce(allow_until > clock_timestamp(), false)::boolean AS allowed
+RETURNING (tripped_at IS NOT NULL)::boolean AS tripped
 `
 
-type GuardLockRow struct {
-	Tripped bool
-	Allowed bool
-}
-
 // Makes the row if it is missing, and locks it: deletions of one type are counted one by one.
-func (q *Queries) GuardLock(ctx context.Context, db DBTX, uid string) (GuardLockRow, error) {
+func (q *Queries) GuardLock(ctx context.Context, db DBTX, uid string) (bool, error) {
 	row := db.QueryRow(ctx, guardLock, uid)
-	var i GuardLockRow
-	err := row.Scan(&i.Tripped, &i.Allowed)
-	return i, err
+	var tripped bool
+	err := row.Scan(&tripped)
+	return tripped, err
 }
 
 const guardReset = `-- name: GuardReset :execrows
@@ -306,9 +303,9 @@ func (q *Queries) ReconciliationAdvance(ctx context.Context, db DBTX, arg Reconc
 }
 
 const reconciliationAges = `-- name: ReconciliationAges :one
-SELECT EXISTS (SELECT FROM reconciliation_run r WHERE r.status IN ('waiting', 'running')) AS has_open,
+SELECT EXISTS (SELECT FROM reconciliation_run r WHERE r.status IN ('waiting', 'running') AND r.types IS NULL) AS has_open,
        coalesce((SELECT extract(epoch FROM clock_timestamp() - max(r.finished_at)) FROM reconciliation_run r
-                 WHERE r.finished_at IS NOT NULL), 'Infinity')::float8 AS try_age,
+                 WHERE r.finished_at IS NOT NULL AND r.types IS NULL), 'Infinity')::float8 AS try_age,
        coalesce((SELECT extract(epoch FROM clock_timestamp() - max(r.finished_at)) FROM reconciliation_run r
                  WHERE r.kind = 'full' AND r.status IN ('done', 'partial') AND r.types IS NULL), 'Infinity')::float8 AS full_age
 `
@@ -321,7 +318,8 @@ type ReconciliationAgesRow struct {
 
 // Decides whether a run is due. A run that failed is tried again after the short
 // interval, so try_age is of any outcome. Ages are in seconds, Infinity for never. A type
-// that failed in a full run is compared in full again by the deltas that follow.
+// that failed in a full run is compared in full again by the deltas that follow. A run of
+// some types stands for none of the others, so it does not count.
 func (q *Queries) ReconciliationAges(ctx context.Context, db DBTX) (ReconciliationAgesRow, error) {
 	row := db.QueryRow(ctx, reconciliationAges)
 	var i ReconciliationAgesRow
@@ -364,9 +362,9 @@ UPDATE reconciliation_run r SET
                     THEN EXISTS (SELECT FROM reconciliation_run b WHERE b.kind = 'full' AND b.status IN ('done', 'partial'))
                     ELSE r.baseline END
 WHERE r.id = (SELECT c.id FROM reconciliation_run c WHERE c.status IN ('running', 'waiting')
-              ORDER BY c.status = 'running' DESC, c.kind = 'full' DESC, c.id LIMIT 1)
+              ORDER BY c.status = 'running' DESC, (c.kind = 'full' AND c.types IS NULL) DESC, c.id LIMIT 1)
   AND (r.status = 'waiting' OR r.status = 'running' AND r.lease_until < clock_timestamp())
-RETURNING id, kind, trigger, actor, status, allow_deletes, requested_at, started_at, finished_at, generation, holder, lease_until, stage, cursor, baseline, expected, listed, missing, stale, ghosts, held, enqueued, lost_webhooks, error, types, odd, held_nulls, dead, dead_retried
+RETURNING id, kind, trigger, actor, status, allow_deletes, requested_at, started_at, finished_at, generation, holder, lease_until, stage, cursor, baseline, expected, listed, missing, stale, ghosts, held, enqueued, lost_webhooks, error, types, odd, held_nulls, dead, dead_retried, since, allow_types
 `
 
 type ReconciliationClaimParams struct {
@@ -375,7 +373,7 @@ type ReconciliationClaimParams struct {
 }
 
 // Takes the run that is under way, if its runner's lease has ended, else the oldest one
-// that waits, a full one first. No row: there is none, or another runner has it.
+// that waits, a full one of all types first. No row: there is none, or another runner has it.
 func (q *Queries) ReconciliationClaim(ctx context.Context, db DBTX, arg ReconciliationClaimParams) (ReconciliationRun, error) {
 	row := db.QueryRow(ctx, reconciliationClaim, arg.Holder, arg.LeaseSeconds)
 	var i ReconciliationRun
@@ -409,6 +407,8 @@ func (q *Queries) ReconciliationClaim(ctx context.Context, db DBTX, arg Reconcil
 		&i.HeldNulls,
 		&i.Dead,
 		&i.DeadRetried,
+		&i.Since,
+		&i.AllowTypes,
 	)
 	return i, err
 }
@@ -727,7 +727,7 @@ func (q *Queries) ReconciliationFinish(ctx context.Context, db DBTX, arg Reconci
 }
 
 const reconciliationGet = `-- name: ReconciliationGet :one
-SELECT id, kind, trigger, actor, status, allow_deletes, requested_at, started_at, finished_at, generation, holder, lease_until, stage, cursor, baseline, expected, listed, missing, stale, ghosts, held, enqueued, lost_webhooks, error, types, odd, held_nulls, dead, dead_retried FROM reconciliation_run WHERE id = $1
+SELECT id, kind, trigger, actor, status, allow_deletes, requested_at, started_at, finished_at, generation, holder, lease_until, stage, cursor, baseline, expected, listed, missing, stale, ghosts, held, enqueued, lost_webhooks, error, types, odd, held_nulls, dead, dead_retried, since, allow_types FROM reconciliation_run WHERE id = $1
 `
 
 func (q *Queries) ReconciliationGet(ctx context.Context, db DBTX, id int64) (ReconciliationRun, error) {
@@ -763,6 +763,8 @@ func (q *Queries) ReconciliationGet(ctx context.Context, db DBTX, id int64) (Rec
 		&i.HeldNulls,
 		&i.Dead,
 		&i.DeadRetried,
+		&i.Since,
+		&i.AllowTypes,
 	)
 	return i, err
 }
@@ -899,14 +901,18 @@ func (q *Queries) ReconciliationLostSinceFull(ctx context.Context, db DBTX) (int
 }
 
 const reconciliationRequest = `-- name: ReconciliationRequest :one
-INSERT INTO reconciliation_run AS r (kind, trigger, actor, allow_deletes, types)
-VALUES ($1, $2, $3, $4, $5::text[])
+INSERT INTO reconciliation_run AS r (kind, trigger, actor, allow_deletes, allow_types, types, since)
+VALUES ($1, $2, $3, $4, $5::text[], $6::text[], $7)
 ON CONFLICT (kind) WHERE status = 'waiting' DO UPDATE SET
     allow_deletes = r.allow_deletes OR excluded.allow_deletes,
+    allow_types = CASE WHEN NOT excluded.allow_deletes THEN r.allow_types WHEN NOT r.allow_deletes THEN excluded.allow_types
+                       WHEN r.allow_types IS NOT NULL AND excluded.allow_types IS NOT NULL THEN r.allow_types || excluded.allow_types END,
     actor = CASE WHEN excluded.allow_deletes OR excluded.trigger = 'demand' AND r.trigger <> 'demand' THEN excluded.actor ELSE r.actor END,
     trigger = CASE WHEN excluded.trigger = 'demand' THEN excluded.trigger ELSE r.trigger END,
-    types = CASE WHEN r.types IS NOT NULL AND excluded.types IS NOT NULL THEN r.types || excluded.types END
-RETURNING id
+    types = CASE WHEN r.types IS NOT NULL AND excluded.types IS NOT NULL
+                 THEN ARRAY(SELECT DISTINCT t.uid FROM unnest(r.types || excluded.types) t (uid) ORDER BY t.uid) END,
+    since = least(r.since, excluded.since)
+RETURNING id, (xmax = 0)::boolean AS is_new
 `
 
 type ReconciliationRequestParams struct {
@@ -914,22 +920,32 @@ type ReconciliationRequestParams struct {
 	Trigger      string
 	Actor        string
 	AllowDeletes bool
+	AllowTypes   []string
 	Types        []string
+	Since        *time.Time
 }
 
-// Requests a run. One that waits already is enough; it takes over a permission to delete,
-// an operator's trigger, and the types that either of the two wants.
-func (q *Queries) ReconciliationRequest(ctx context.Context, db DBTX, arg ReconciliationRequestParams) (int64, error) {
+type ReconciliationRequestRow struct {
+	ID    int64
+	IsNew bool
+}
+
+// Requests a run. One that waits already is enough; it takes over an operator's trigger, and
+// the types and the time that either of the two wants. A permission to delete stays with the
+// types of the request that had it.
+func (q *Queries) ReconciliationRequest(ctx context.Context, db DBTX, arg ReconciliationRequestParams) (ReconciliationRequestRow, error) {
 	row := db.QueryRow(ctx, reconciliationRequest,
 		arg.Kind,
 		arg.Trigger,
 		arg.Actor,
 		arg.AllowDeletes,
+		arg.AllowTypes,
 		arg.Types,
+		arg.Since,
 	)
-	var id int64
-	err := row.Scan(&id)
-	return id, err
+	var i ReconciliationRequestRow
+	err := row.Scan(&i.ID, &i.IsNew)
+	return i, err
 }
 
 const reconciliationStage = `-- name: ReconciliationStage :many
@@ -1097,7 +1113,7 @@ UPDATE reconciliation_difference SET enqueued = true
 WHERE id IN (SELECT g.id FROM reconciliation_difference g
              WHERE g.run_id = $1 AND g.uid = $2 AND g.id > $3::bigint AND NOT g.enqueued AND NOT g.held
              ORDER BY g.id LIMIT $4)
-RETURNING id, document_id, locale
+RETURNING id, document_id, locale, kind
 `
 
 type ReconciliationTakeParams struct {
@@ -1111,6 +1127,7 @@ type ReconciliationTakeRow struct {
 	ID         int64
 	DocumentID string
 	Locale     string
+	Kind       string
 }
 
 // The next documents to refresh, behind the row that was taken last. The caller requests that in
@@ -1129,7 +1146,12 @@ func (q *Queries) ReconciliationTake(ctx context.Context, db DBTX, arg Reconcili
 	var items []ReconciliationTakeRow
 	for rows.Next() {
 		var i ReconciliationTakeRow
-		if err := rows.Scan(&i.ID, &i.DocumentID, &i.Locale); err != nil {
+		if err := rows.Scan(
+			&i.ID,
+			&i.DocumentID,
+			&i.Locale,
+			&i.Kind,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -1257,7 +1279,8 @@ INSERT INTO reconciliation_type (run_id, uid, plural, position, kind, baseline, 
 SELECT r.id, k.uid, k.plural, k.position - 1,
        CASE WHEN r.kind = 'full' OR coalesce(f.status, 'failed') = 'failed' THEN 'full' ELSE 'delta' END,
        EXISTS (SELECT FROM reconciliation_type b WHERE b.uid = k.uid AND b.kind = 'full' AND b.status = 'done'),
-       CASE WHEN r.kind = 'delta' AND f.status = 'done' THEN d.mark - make_interval(secs => $1::float8) END
+       CASE WHEN r.kind = 'delta' AND f.status = 'done' AND d.mark IS NOT NULL
+            THEN least(d.mark - make_interval(secs => $1::float8), r.since) END
 FROM (SELECT unnest($2::text[]) AS uid, unnest($3::text[]) AS plural,
              generate_series(1, cardinality($2::text[])) AS position) k
 JOIN reconciliation_run r ON r.id = $4
@@ -1280,7 +1303,8 @@ type ReconciliationTypeInsertParams struct {
 
 // Makes the rows of a run's types, once. A delta of a type begins where its last comparison
 // that was done began, by the clock that is behind: a Date in the future would leave every
-// delta empty until then. A type whose last full comparison failed is compared in full.
+// delta empty until then. An operator can have it begin earlier, and not later: the next delta
+// begins here. A type whose last full comparison failed is compared in full.
 func (q *Queries) ReconciliationTypeInsert(ctx context.Context, db DBTX, arg ReconciliationTypeInsertParams) error {
 	_, err := db.Exec(ctx, reconciliationTypeInsert,
 		arg.OverlapSeconds,

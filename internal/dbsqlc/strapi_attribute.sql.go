@@ -78,6 +78,20 @@ func (q *Queries) StrapiAttributesAbsent(ctx context.Context, db DBTX, arg Strap
 	return items, nil
 }
 
+const strapiAttributesForget = `-- name: StrapiAttributesForget :exec
+WITH forgotten AS (
+    UPDATE strapi_attribute SET absent_since = NULL WHERE seen_at IS NOT NULL AND absent_since IS NOT NULL AND uid <> ALL ($1::text[])
+)
+UPDATE deletion_guard SET tripped_at = NULL WHERE tripped_at IS NOT NULL AND uid <> ALL ($1::text[])
+`
+
+// Only these types are mirrored now: no sync waits for an attribute of another one, and nothing
+// of another one is held back.
+func (q *Queries) StrapiAttributesForget(ctx context.Context, db DBTX, uids []string) error {
+	_, err := db.Exec(ctx, strapiAttributesForget, uids)
+	return err
+}
+
 const strapiAttributesShown = `-- name: StrapiAttributesShown :exec
 INSERT INTO strapi_attribute AS a (uid, name, seen_at)
 SELECT $1, n.name, now() FROM unnest($2::text[]) AS n (name) ORDER BY n.name COLLATE "C"

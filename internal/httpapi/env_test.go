@@ -74,7 +74,7 @@ func build(t testing.TB, pool *pgxpool.Pool, changes ...func(*httpapi.Config, *h
 	// A busy machine takes its time over a first connection; health is not about that.
 	config := httpapi.Config{Version: "1.2.3", ProbeTimeout: 30 * time.Second, Logger: slog.New(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	stages := httpapi.Stages{
-		DB: pool, Verifier: verifier, Receive: receiver.Receive, Commits: health.NewCommits(receiver.Probe), Readiness: h.ready, Reconcile: runs.Request,
+		DB: pool, Verifier: verifier, Receive: receiver.Receive, Commits: health.NewCommits(receiver.Probe), Readiness: h.ready, Reconcile: runs.Request, Refresh: queue.EnqueueNamed,
 		Alerts:   h.alerts,
 		Breaker:  circuit.New(pool, circuit.Config{}),
 		Forecast: revenue.New(revenue.Config{Currency: "THB"}, inserter),

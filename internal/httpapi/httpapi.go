@@ -20,6 +20,7 @@ import (
 	"dealbox/internal/circuit"
 	"dealbox/internal/health"
 	"dealbox/internal/inbox"
+	"dealbox/internal/mirror"
 	"dealbox/internal/reconcile"
 	"dealbox/internal/revenue"
 	"dealbox/internal/strapi"
@@ -92,6 +93,9 @@ type Stages struct {
 	Forecast *revenue.Forecast
 	// Reconcile requests a reconciliation in a transaction: (*reconcile.Queue).Request.
 	Reconcile func(context.Context, pgx.Tx, reconcile.Request) (int64, error)
+	// Refresh requests refreshes of documents that are named, in a transaction:
+	// (*mirror.Queue).EnqueueNamed.
+	Refresh func(ctx context.Context, tx pgx.Tx, uids, documentIDs []string) (map[mirror.Key]int64, error)
 	// Types are the content types that may be named in a request.
 	Types []strapi.ContentType
 	// Replays requests a refresh of the documents of stored events.
@@ -167,7 +171,7 @@ func (s Stages) check() error {
 	missing := map[string]bool{
 		"DB": s.DB == nil, "Verifier": s.Verifier == nil, "Receive": s.Receive == nil, "Commits": s.Commits == nil,
 		"Breaker": s.Breaker == nil, "Forecast": s.Forecast == nil, "Readiness": s.Readiness == nil,
-		"Reconcile": s.Reconcile == nil, "Replays": s.Replays == nil, "Alerts": s.Alerts == nil,
+		"Reconcile": s.Reconcile == nil, "Refresh": s.Refresh == nil, "Replays": s.Replays == nil, "Alerts": s.Alerts == nil,
 	}
 	for name, isNil := range missing {
 		if isNil {

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -71,13 +72,21 @@ func (p *params) moment(field string) time.Time {
 	if given == "" {
 		return time.Time{}
 	}
+	t, err := parseMoment(given)
+	if err != nil {
+		p.fail(field, err.Error()+" (write + as %2B in a URL)")
+	}
+	return t
+}
+
+// parseMoment reads a time, or a date as its midnight UTC.
+func parseMoment(given string) (time.Time, error) {
 	for _, layout := range []string{time.RFC3339, time.DateOnly} {
 		if t, err := time.Parse(layout, given); err == nil {
-			return t.UTC()
+			return t.UTC(), nil
 		}
 	}
-	p.fail(field, "it must be a time like 2026-01-31T09:00:00Z or a date (write + as %2B in a URL)")
-	return time.Time{}
+	return time.Time{}, errors.New("it must be a time like 2026-01-31T09:00:00Z or a date")
 }
 
 // list returns the comma-separated values of a parameter, which may also be repeated.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -19,19 +18,24 @@ import (
 	"dealbox/internal/text"
 )
 
+// syncBody is what an operator wants to be compared: all of it is optional.
+type syncBody struct {
+	EntityTypes []string `json:"entity_types"`
+	Documents   []string `json:"documents"`
+	Since       string   `json:"since"`
+}
+
 // runSync serves POST /api/v1/models/ingest/strapi-sync: 202 once a full
-// reconciliation is queued, not when it is done. It always compares every type:
-// entity_types is checked, so that the caller learns of a mistake, but does not
-// narrow the run.
+// reconciliation is queued, not when it is done. entity_types narrows it to these
+// types. With since it is a delta from that time on; with documents their refreshes
+// are queued instead.
 func (a *API) runSync(w http.ResponseWriter, r *http.Request) error {
-	var body struct {
-		EntityTypes []string `json:"entity_types"`
-	}
+	var body syncBody
 	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxObject))
 	decoder.DisallowUnknownFields()
 	err := decoder.Decode(&body)
 	if name, unknown := unknownField(err); unknown {
-		return invalidParameter(text.Line(name, maxShownText), "there is no such field; there is entity_types")
+		return invalidParameter(text.Line(name, maxShownText), "there is no such field; there are entity_types, documents, since")
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		return &Error{
@@ -39,25 +43,76 @@ func (a *API) runSync(w http.ResponseWriter, r *http.Request) error {
 			Message: `the body must be empty or JSON such as {"entity_types":["pipeline-deals"]}`,
 		}
 	}
-	if err := a.checkEntityTypes(body.EntityTypes); err != nil {
+	request, err := body.request(a.stages.Types)
+	if err != nil {
 		return err
 	}
+	request.Actor = actor(w)
 	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
 	defer cancel()
-	request := reconcile.Request{Extent: reconcile.Full, Trigger: reconcile.TriggerDemand, Actor: actor(w)}
-	var id int64
+	var answer map[string]string
 	err = pgx.BeginFunc(ctx, a.stages.DB, func(tx pgx.Tx) (err error) {
-		if id, err = a.stages.Reconcile(ctx, tx, request); err != nil {
-			return err
-		}
-		return operator.Record(ctx, tx, request.Actor, operator.Sync, map[string]any{"run_id": strconv.FormatInt(id, 10), "entity_types": body.EntityTypes})
+		answer, err = a.queueSync(ctx, tx, body, request)
+		return err
 	})
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusAccepted, map[string]string{
-		"status": "accepted", "action": "reconciliation_queued", "run_id": strconv.FormatInt(id, 10),
-	})
+	return writeJSON(w, http.StatusAccepted, answer)
+}
+
+// queueSync requests what the body says in tx, and returns the answer.
+func (a *API) queueSync(ctx context.Context, tx pgx.Tx, body syncBody, request reconcile.Request) (map[string]string, error) {
+	answer := map[string]string{"status": "accepted"}
+	details := map[string]any{"entity_types": body.EntityTypes}
+	if len(body.Documents) > 0 {
+		refreshes, err := a.stages.Refresh(ctx, tx, request.Types, body.Documents)
+		if err != nil {
+			return nil, err
+		}
+		answer["action"], answer["refreshes"] = "refresh_queued", strconv.Itoa(len(refreshes))
+		details["documents"] = body.Documents
+	} else {
+		id, err := a.stages.Reconcile(ctx, tx, request)
+		if err != nil {
+			return nil, err
+		}
+		answer["action"], answer["run_id"] = "reconciliation_queued", strconv.FormatInt(id, 10)
+		details["run_id"], details["since"] = answer["run_id"], body.Since
+	}
+	return answer, operator.Record(ctx, tx, request.Actor, operator.Sync, details)
+}
+
+// request checks the body. Of documents, Types are those that may have them.
+func (b syncBody) request(types []strapi.ContentType) (reconcile.Request, error) {
+	request := reconcile.Request{Extent: reconcile.Full, Trigger: reconcile.TriggerDemand}
+	var err error
+	if request.Types, err = strapi.UIDs(types, b.EntityTypes); err != nil {
+		return request, invalidParameter("entity_types", err.Error())
+	}
+	if b.Since != "" {
+		if len(b.Documents) > 0 {
+			return request, invalidParameter("since", "documents are refreshed whenever they changed; give one of the two")
+		}
+		if request.Since, err = parseMoment(b.Since); err != nil {
+			return request, invalidParameter("since", err.Error())
+		}
+		request.Extent = reconcile.Delta
+	}
+	for _, id := range b.Documents {
+		if !strapi.IsDocumentID(id) {
+			return request, invalidParameter("documents", fmt.Sprintf("%q cannot be a documentId", text.Line(id, maxShownText)))
+		}
+	}
+	switch {
+	case len(b.Documents) > 0 && len(request.Types) == 0:
+		for _, t := range types {
+			request.Types = append(request.Types, t.UID)
+		}
+	case len(b.Documents) == 0 && len(request.Types) == len(types):
+		request.Types = nil
+	}
+	return request, nil
 }
 
 // unknownField returns the field that a strict decoder refused. encoding/json has no
@@ -68,20 +123,4 @@ func unknownField(err error) (name string, unknown bool) {
 	}
 	name, unknown = strings.CutPrefix(err.Error(), "json: unknown field ")
 	return strings.Trim(name, `"`), unknown
-}
-
-// checkEntityTypes returns an error unless each name is the REST plural or the uid of
-// a type in STRAPI_DEAL_TYPES or STRAPI_BILLING_TYPES.
-func (a *API) checkEntityTypes(names []string) error {
-	var known []string
-	for _, t := range a.stages.Types {
-		known = append(known, t.Plural)
-	}
-	for _, name := range names {
-		is := func(t strapi.ContentType) bool { return name == t.Plural || name == t.UID }
-		if !slices.ContainsFunc(a.stages.Types, is) {
-			return invalidParameter("entity_types", fmt.Sprintf("no type %q is configured; there are %s", name, strings.Join(known, ", ")))
-		}
-	}
-	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/httpapi"
+	"dealbox/internal/pgtest"
 )
 
 func TestSync(t *testing.T) {
@@ -35,6 +36,33 @@ func TestSync(t *testing.T) {
 	}
 	require.Equal(t, "ada sync 5", h.MustText("SELECT concat_ws(' ', actor, action, count(*)) FROM operator_action GROUP BY actor, action"), "each request, also one that finds a run waiting")
 	require.Equal(t, "full demand ada waiting", h.MustText("SELECT concat_ws(' ', kind, trigger, actor, status) FROM reconciliation_run"))
+
+	h.MustExec("DELETE FROM reconciliation_run")
+	require.Equal(t, 202, sync(adminToken, `{"entity_types":["billings","api::billing.billing"]}`).StatusCode)
+	require.Equal(t, 202, sync(adminToken, `{"entity_types":["pipeline-deals"],"since":"2026-01-31T09:00:00+01:00"}`).StatusCode)
+	require.Equal(t, 202, sync(adminToken, `{"since":"2026-02-01"}`).StatusCode, "joins the one that waits")
+	require.Equal(t, []string{"delta  2026-01-31 08:00:00+00", "full {api::billing.billing} "},
+		h.MustTexts("SELECT concat_ws(' ', kind, coalesce(types::text, ''), coalesce((since AT TIME ZONE 'UTC')::text || '+00', '')) FROM reconciliation_run ORDER BY kind"))
+
+	h.MustExec("INSERT INTO entity_sync (uid, document_id, locale) VALUES ($1, 'known', 'en'), ($1, 'known', 'th')", dealUID)
+	got := sync(adminToken, `{"documents":["known","never","never"]}`)
+	require.Equal(t, 202, got.StatusCode, string(got.body))
+	require.Equal(t, "refresh_queued", got.json(t)["action"])
+	require.Equal(t, "4", got.json(t)["refreshes"], "in each locale; one that was never seen, of each type")
+	require.Equal(t, []string{"api::billing.billing never ", dealUID + " known en", dealUID + " known th", dealUID + " never "},
+		h.MustTexts("SELECT concat(uid, ' ', document_id, ' ', locale) FROM entity_sync WHERE want_seq > done_seq ORDER BY 1"))
+	require.Equal(t, 4, pgtest.MustGet[int](h.DB, "SELECT count(*) FROM river.river_job WHERE kind = 'mirror_sync'"))
+	require.Equal(t, `["known", "never", "never"]`, h.MustText("SELECT details->>'documents' FROM operator_action ORDER BY id DESC LIMIT 1"))
+	for body, field := range map[string]string{
+		`{"documents":[""]}`:                           "documents",
+		`{"documents":["a"],"since":"2026-02-01"}`:     "since",
+		`{"since":"yesterday"}`:                        "since",
+		`{"documents":["a"],"entity_types":["bills"]}`: "entity_types",
+	} {
+		got := sync(adminToken, body)
+		requireError(t, got, 400, "invalid_parameter")
+		require.Equal(t, field, at(t, got.json(t), "error", "details", "field"), body)
+	}
 }
 
 func TestHealth_Reconciliation(t *testing.T) {

@@ -81,6 +81,8 @@ type incoming struct {
 	// unnamed is whether it is about a document of a configured type, or may be, and does
 	// not say which one.
 	unnamed bool
+	// t is its type, if that is named and configured.
+	t strapi.ContentType
 }
 
 // document is the document that a processed delivery names.
@@ -105,7 +107,8 @@ func classify(d Delivery, types map[string]strapi.ContentType) incoming {
 	env, err := d.envelope()
 	in.env = env
 	in.env.UID = uidOf(env, types)
-	_, ours := types[in.env.UID]
+	t, ours := types[in.env.UID]
+	in.t = t
 	switch {
 	case err != nil && (ours || !env.NamesType()):
 		in.action, in.reason = ActionQuarantined, err.Error()

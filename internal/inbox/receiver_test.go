@@ -222,9 +222,17 @@ func TestReceiver_Receive_Unnamed(t *testing.T) {
 		require.Equal(t, ActionQuarantined, h.receive(fmt.Sprint("msg_", i), `{"event":"entry.publish",`+deal+`,"entry":null}`).Action)
 	}
 	h.receive("msg_3", `{"event":"entry.update",`+deal+`,"entry":{"id":1}}`)
-	require.Equal(t, []string{"full after_quarantine waiting"}, h.MustTexts("SELECT concat_ws(' ', kind, trigger, status) FROM reconciliation_run"))
-	require.Equal(t, []string{"body_quarantined: no document is named 4"}, h.MustTexts("SELECT rule || ': ' || subject || ' ' || occurrences FROM alert"))
+	runs := func() []string {
+		return h.MustTexts("SELECT concat_ws(' ', kind, trigger, status, types::text) FROM reconciliation_run")
+	}
+	require.Equal(t, []string{"full after_quarantine waiting {api::pipeline-deal.pipeline-deal}"}, runs(), "of its type alone, and one for all that wait")
+	require.Equal(t, "1", h.MustText("SELECT count(*)::text FROM river.river_job WHERE kind = 'reconcile'"))
+	require.Equal(t, []string{"body_quarantined: no document is named: pipeline-deals 4"}, h.MustTexts("SELECT rule || ': ' || subject || ' ' || occurrences FROM alert"))
 	require.EqualValues(t, 4, h.ledger().Quarantined)
+
+	h.receive("msg_4", `{"event":"entry.publish","entry":null}`)
+	require.Equal(t, []string{"full after_quarantine waiting"}, runs(), "where the type is not known either, of all")
+	require.Equal(t, "no document is named", h.MustText("SELECT subject FROM alert ORDER BY id DESC LIMIT 1"))
 }
 
 // One bad row must not take its group with it.

@@ -51,13 +51,28 @@ func (r *Receiver) write(ctx context.Context, tx pgx.Tx, writer int, group []inc
 	return receipts, r.alertQuarantined(ctx, tx, group, receipts)
 }
 
-// compareUnnamed requests a full reconciliation when a delivery of the group is about a
-// document and does not name it. One that waits already is enough.
+// compareUnnamed requests a full reconciliation when deliveries of the group are about
+// documents and do not name them: of their types, or of all where one does not name its
+// type either. One that waits already is enough.
 func (r *Receiver) compareUnnamed(ctx context.Context, tx pgx.Tx, group []incoming) error {
-	if !slices.ContainsFunc(group, func(in incoming) bool { return in.unnamed }) {
+	request := reconcile.Request{Extent: reconcile.Full, Trigger: reconcile.TriggerAfterQuarantine}
+	isAny, isAll := false, false
+	for _, in := range group {
+		if !in.unnamed {
+			continue
+		}
+		isAny, isAll = true, isAll || in.t.UID == ""
+		if !slices.Contains(request.Types, in.t.UID) {
+			request.Types = append(request.Types, in.t.UID)
+		}
+	}
+	if !isAny {
 		return nil
 	}
-	_, err := r.runs.Request(ctx, tx, reconcile.Request{Extent: reconcile.Full, Trigger: reconcile.TriggerAfterQuarantine})
+	if isAll {
+		request.Types = nil
+	}
+	_, err := r.runs.Request(ctx, tx, request)
 	return err
 }
 
@@ -162,9 +177,12 @@ func (r *Receiver) alertQuarantined(ctx context.Context, tx pgx.Tx, group []inco
 }
 
 // subject is that of the alert about a quarantined delivery. What names no document is
-// one episode, which the comparison ends.
+// one episode a type, which the comparison ends.
 func (in incoming) subject() string {
-	if in.unnamed {
+	switch {
+	case in.unnamed && in.t.UID != "":
+		return alerting.SubjectUnnamedOf(in.t.Plural)
+	case in.unnamed:
 		return alerting.SubjectUnnamed
 	}
 	return in.reason

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"context"
 	"encoding/json"
 	"log/slog"
 	"maps"
@@ -8,10 +9,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 	"github.com/stretchr/testify/require"
 
+	"dealbox/internal/alerting"
 	"dealbox/internal/fakestrapi"
+	"dealbox/internal/level"
 	"dealbox/internal/pgtest"
 	"dealbox/internal/pgtest/strapitest"
 	"dealbox/internal/strapi"
@@ -212,4 +216,38 @@ func TestSync_RefusedRelation(t *testing.T) {
 	require.NoError(t, h.sync.watchOnce(t.Context()))
 	require.Empty(t, h.OpenAlerts())
 	require.NoError(t, h.refresh(billing))
+}
+
+// A type that left the settings keeps neither the forecast waiting nor an alert open.
+func TestWatch_ForgetsTypesThatLeftTheSettings(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t)
+	keys := h.fill(2)
+	h.Fake.Hide(fakestrapi.DealUID, "deal_value")
+	h.waits(keys[0])
+	require.NoError(t, h.sync.watchOnce(t.Context()))
+	h.MustExec("INSERT INTO deletion_guard (uid, tripped_at) VALUES ($1, now())", fakestrapi.DealUID)
+	h.MustCommit(func(ctx context.Context, tx pgx.Tx) error {
+		for _, subject := range []string{"pipeline-deals", "billings"} {
+			_, err := h.Alerts.Raise(ctx, tx, alerting.Alert{Rule: alerting.RuleUnreadableRows, Subject: subject, Level: level.Warning, Message: "x"})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	held := func() string {
+		return h.MustText("SELECT concat_ws(' ', count(*), (SELECT count(*) FROM deletion_guard WHERE tripped_at IS NOT NULL)) FROM strapi_attribute WHERE absent_since IS NOT NULL AND seen_at IS NOT NULL")
+	}
+	require.Equal(t, "1 1", held())
+	require.Contains(t, h.OpenAlerts(), "attribute_missing")
+
+	types := strapitest.Types[1:]
+	other := NewSyncWorker(h.Pool, h.queue, NewSource(h.Pool, h.Client, h.Breaker, h.Policy, types), h.Forecast, h.Alerts, Config{
+		Types: types, MaxAttempts: 3, Logger: slog.New(slog.DiscardHandler), RecordTimeout: time.Minute,
+	})
+	require.NoError(t, other.watchOnce(t.Context()))
+	require.Equal(t, "0 0", held())
+	require.Equal(t, []string{"billings"}, h.MustTexts("SELECT subject FROM alert WHERE resolved_at IS NULL"))
+	require.Contains(t, h.MustText("SELECT message FROM alert WHERE rule = 'attribute_missing'"), "no longer in Dealbox's settings")
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"dealbox/internal/alerting"
 	"dealbox/internal/circuit"
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/retry"
@@ -27,6 +28,9 @@ const (
 	// peerTimeout is the time that one of them needs to say anything; with less, a
 	// timeout would only show that Strapi is slow.
 	peerTimeout = 2 * time.Second
+	// unansweredWait is how long the documents of a type wait, of which the list is answered
+	// and no document is. Past it their failures count.
+	unansweredWait = time.Hour
 )
 
 // side is whose failure it is that a request failed.
@@ -140,7 +144,8 @@ func (s *Source) patiently(ctx context.Context, limit time.Duration, request fun
 // checkPeers asks for other documents of the type, one after the other until one is
 // answered: a Strapi whose lists come from a cache, or that fails in what all
 // documents have, answers no document at all. It returns an error where that is so.
-// Where there are too few, it is nil.
+// Where there are too few, it is nil. The one that was answered last is asked first, so that
+// in a type with few well documents every caller comes to the same result.
 func (s *Source) checkPeers(ctx context.Context, t strapi.ContentType, key Key) error {
 	peers, err := dbsqlc.New().EntityPeers(ctx, s.pool, dbsqlc.EntityPeersParams{UID: key.UID, DocumentID: key.DocumentID, MaxRows: maxPeers})
 	if err != nil {
@@ -149,6 +154,9 @@ func (s *Source) checkPeers(ctx context.Context, t strapi.ContentType, key Key) 
 	known, err := s.shownOf(ctx, t)
 	if err != nil {
 		return err
+	}
+	if last, ok := s.answered.Load(t.UID); ok && last.(dbsqlc.EntityPeersRow).DocumentID != key.DocumentID {
+		peers = append([]dbsqlc.EntityPeersRow{last.(dbsqlc.EntityPeersRow)}, peers...)
 	}
 	var failed []error
 	for _, p := range peers {
@@ -160,6 +168,7 @@ func (s *Source) checkPeers(ctx context.Context, t strapi.ContentType, key Key) 
 		_, err := s.client.WithTimeout(limit).Document(ctx, t, p.DocumentID, p.Locale, strapi.Published, query)
 		switch {
 		case err == nil:
+			s.answered.Store(t.UID, p)
 			return nil
 		case !isNotFound(err):
 			failed = append(failed, err)
@@ -185,6 +194,23 @@ func (e noDocumentError) Unwrap() error { return e.last }
 
 func (e noDocumentError) inWords() string {
 	return fmt.Sprintf("its list answers, and none of its documents does (%d others were tried; the last: %s)", e.asked, strapi.Words(e.last))
+}
+
+// isUnanswered reports whether it is a noDocumentError.
+func isUnanswered(err error) bool {
+	_, ok := errors.AsType[noDocumentError](err)
+	return ok
+}
+
+// outlasted reports whether a type of which no document is answered has waited long enough:
+// then each failure is its document's, so that the ill ones become dead letters and the others
+// flow. Failure policy: if that cannot be read, they wait on.
+func (w *SyncWorker) outlasted(ctx context.Context, t strapi.ContentType, cause error) bool {
+	if !isUnanswered(cause) {
+		return false
+	}
+	open, err := w.alerts.OpenFor(ctx, w.pool, alerting.RuleStrapiUnusable, t.Plural)
+	return err == nil && open >= unansweredWait
 }
 
 func timeLeft(ctx context.Context) time.Duration {

@@ -2,6 +2,8 @@ package mirror
 
 import (
 	"net/http"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -144,6 +146,56 @@ func TestClassify_NoDocumentIsAnswered(t *testing.T) {
 			require.Zero(t, pgtest.MustGet[int](h.DB, "SELECT count(*) FROM entity_sync WHERE state <> 'ok'"))
 		})
 	}
+}
+
+// Where the list answers for an hour and no document does, the documents are ill: they
+// become dead letters, and one that is well flows.
+func TestClassify_NoDocumentIsAnsweredForLong(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t)
+	ill := h.fill(4)
+	h.poison(ill...)
+	var snooze *river.JobSnoozeError
+	args := h.enqueue(ill[0])
+	require.ErrorAs(t, h.work(args), &snooze)
+	require.NoError(t, h.sync.watchOnce(t.Context()))
+	require.NotZero(t, h.sync.paused.left(fakestrapi.DealUID))
+	require.Zero(t, h.Entity(ill[0]).Failures)
+
+	h.MustExec("UPDATE alert SET first_seen = first_seen - interval '61 minutes'")
+	h.sync.paused.clear(fakestrapi.DealUID)
+	require.NoError(t, h.sync.watchOnce(t.Context()))
+	require.Zero(t, h.sync.paused.left(fakestrapi.DealUID))
+	for attempt := 1; attempt <= 3; attempt++ {
+		require.ErrorContains(t, h.work(args), "500")
+		require.Equal(t, attempt, h.Entity(ill[0]).Failures)
+		h.EndBackoff(ill[0])
+	}
+	require.Equal(t, "dead", h.Entity(ill[0]).State)
+	require.Contains(t, h.MustText("SELECT reason FROM alert_member"), "for each document of the type that was tried, and lists them")
+	require.Equal(t, map[string]string{"strapi_unusable": "error", "event_dead_lettered": "error"}, h.OpenAlerts())
+
+	well := h.Deal(nil)
+	require.NoError(t, h.refresh(well))
+	require.Equal(t, "ok", h.Entity(well).State)
+}
+
+// One well document is enough, wherever it stands: once the watch has found it, the failures
+// of each other one are its own.
+func TestClassify_OneDocumentIsWell(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t)
+	keys := h.fill(12)
+	slices.SortFunc(keys, func(a, b Key) int { return strings.Compare(a.DocumentID, b.DocumentID) })
+	h.poison(keys[1:]...)
+	var snooze *river.JobSnoozeError
+	args := h.enqueue(keys[3])
+	require.ErrorAs(t, h.work(args), &snooze, "the five behind it are ill, too")
+	require.NoError(t, h.sync.watchOnce(t.Context()))
+	require.Empty(t, h.OpenAlerts())
+	require.ErrorContains(t, h.work(args), "500")
+	require.Equal(t, 1, h.Entity(keys[3]).Failures)
+	require.Empty(t, h.OpenAlerts())
 }
 
 // A 404 that the list contradicts deletes nothing.

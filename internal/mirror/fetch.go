@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"dealbox/internal/circuit"
@@ -56,6 +57,8 @@ type Source struct {
 	types   []strapi.ContentType
 
 	attributes attributes
+	// answered has by uid the document that checkPeers asked for and Strapi answered.
+	answered sync.Map
 }
 
 // NewSource makes a Source. The policy is for one request; attempts of a whole job
@@ -189,6 +192,9 @@ func (s *Source) List(ctx context.Context, t strapi.ContentType, q strapi.ListQu
 			page, err = s.client.WithTimeout(listTimeout).List(ctx, t, q)
 			return err
 		})
+		if q.IDsOnly {
+			return nil, err // no attribute was requested, so none is absent
+		}
 		return page.Documents, err
 	})
 	return page, err
@@ -225,7 +231,7 @@ func (s *Source) call(ctx context.Context, breakerKey string, failing bool, requ
 		suspected, recordErr := s.breaker.RecordFailure(ctx, breakerKey, err)
 		switch {
 		case recordErr != nil:
-			return errors.Join(err, recordErr)
+			return errors.Join(err, databaseError{recordErr})
 		case suspected:
 			return suspicion{err}
 		}

@@ -25,8 +25,6 @@ const (
 	guardShare = 20
 	// guardWait is after how long a deletion that is held back is tried again.
 	guardWait = 5 * time.Minute
-	// guardAllow is how long an operator's permission lasts.
-	guardAllow = time.Hour
 	// heldBackReason is the last_error of a document whose deletion is held back. It is
 	// for people; entity_sync.held_back_since is what Dealbox reads.
 	heldBackReason = "the deletion guard holds the deletion back: if it is right, run 'dealbox sync --allow-deletes'"
@@ -34,10 +32,10 @@ const (
 
 // guardDeletion decides whether a live row may become a tombstone; the error is
 // errHeldBack when it may not. counted reports whether the deletion counts toward
-// the limit of the hour.
+// the limit of the hour. One that an operator allowed does not.
 func guardDeletion(ctx context.Context, tx pgx.Tx, c change) (counted bool, err error) {
-	if c.moved != nil {
-		return false, nil // nothing vanished: Strapi shows the document under another key
+	if c.moved != nil || c.deletionAllowed() {
+		return false, nil // moved: nothing vanished, Strapi shows the document under another key
 	}
 	verified, err := dbsqlc.New().GuardVerified(ctx, tx, dbsqlc.GuardVerifiedParams{
 		UID: &c.key.UID, DocumentID: &c.key.DocumentID, Locale: &c.key.Locale, WantSeq: &c.row.WantSeq,
@@ -58,9 +56,15 @@ func guardDeletion(ctx context.Context, tx pgx.Tx, c change) (counted bool, err 
 	return !verified, nil
 }
 
+// deletionAllowed reports whether an operator allowed the deletion with a refresh that this
+// attempt covers.
+func (a attempt) deletionAllowed() bool {
+	allowed := a.row.DeletionAllowedSeq
+	return allowed != nil && a.row.DoneSeq < *allowed && *allowed <= a.row.WantSeq
+}
+
 // Guard is the state of the guard of one content type.
 type Guard struct {
-	Allowed bool  // an operator allowed the deletions, not more than an hour ago
 	Tripped bool  // it holds deletions back until ResetGuard
 	Counted int64 // deletions of the last hour that count toward Limit
 	Live    int64 // documents that the mirror has
@@ -68,7 +72,7 @@ type Guard struct {
 
 // ReadGuard locks the guard of a content type until tx ends, and returns its state.
 func ReadGuard(ctx context.Context, tx pgx.Tx, uid string) (Guard, error) {
-	state, err := dbsqlc.New().GuardLock(ctx, tx, uid)
+	tripped, err := dbsqlc.New().GuardLock(ctx, tx, uid)
 	if err != nil {
 		return Guard{}, fmt.Errorf("lock the guard of %s: %w", uid, err)
 	}
@@ -76,7 +80,7 @@ func ReadGuard(ctx context.Context, tx pgx.Tx, uid string) (Guard, error) {
 	if err != nil {
 		return Guard{}, fmt.Errorf("count the deletions of %s: %w", uid, err)
 	}
-	return Guard{Allowed: state.Allowed, Tripped: state.Tripped, Counted: n.Counted, Live: n.Live}, nil
+	return Guard{Tripped: tripped, Counted: n.Counted, Live: n.Live}, nil
 }
 
 // deletion is what the guard knows about one.
@@ -89,8 +93,6 @@ type deletion struct {
 // outweighs a verified event: whoever emptied it by mistake sent those, too.
 func (g Guard) holdsBack(d deletion) bool {
 	switch {
-	case g.Allowed:
-		return false
 	case d.empty && g.Live > g.Limit():
 		return true
 	case d.verified:
@@ -151,18 +153,23 @@ func ResetGuard(ctx context.Context, tx pgx.Tx, alerts *alerting.Alerts, t strap
 	return err
 }
 
-// AllowDeletions lets the guard of a type pass every deletion for an hour, and makes
-// the deletions that it holds back due now. actor is who says that they are right.
-func AllowDeletions(ctx context.Context, tx pgx.Tx, uid, actor string) error {
-	// Before the guard's row: a sync takes its document's lock before the guard's, too.
-	if err := dbsqlc.New().EntityRetryHeldBack(ctx, tx, uid); err != nil {
-		return fmt.Errorf("make held deletions of %s due: %w", uid, err)
+// AllowHeldBack allows the deletions of a type that the guard holds back now, and makes them due.
+func AllowHeldBack(ctx context.Context, tx pgx.Tx, uid string) error {
+	if err := dbsqlc.New().EntityAllowHeldBack(ctx, tx, uid); err != nil {
+		return fmt.Errorf("allow the deletions of %s that are held back: %w", uid, err)
 	}
-	err := dbsqlc.New().GuardAllow(ctx, tx, dbsqlc.GuardAllowParams{
-		UID: uid, AllowSeconds: guardAllow.Seconds(), AllowedBy: &actor,
-	})
-	if err != nil {
-		return fmt.Errorf("allow deletions of %s: %w", uid, err)
+	return nil
+}
+
+// AllowDeletions allows the deletion of documents of a type with the refresh that tx has
+// requested of each: the next one that vanishes is for the guard to decide again.
+func AllowDeletions(ctx context.Context, tx pgx.Tx, uid string, documents []Key) error {
+	p := dbsqlc.EntityAllowDeletionParams{UID: uid}
+	for _, key := range documents {
+		p.DocumentIds, p.Locales = append(p.DocumentIds, key.DocumentID), append(p.Locales, key.Locale)
+	}
+	if err := dbsqlc.New().EntityAllowDeletion(ctx, tx, p); err != nil {
+		return fmt.Errorf("allow %d deletions of %s: %w", len(documents), uid, err)
 	}
 	return nil
 }

@@ -17,18 +17,17 @@ func TestGuard_HoldsBack(t *testing.T) {
 		deletion  deletion
 		holdsBack bool
 	}{
-		"the first":                       {Guard{Live: 200}, deletion{}, false},
-		"the tenth":                       {Guard{Counted: 9, Live: 191}, deletion{}, false},
-		"the eleventh":                    {Guard{Counted: 10, Live: 190}, deletion{}, true},
-		"verified":                        {Guard{Counted: 10, Live: 190}, deletion{verified: true}, false},
-		"tripped":                         {Guard{Live: 200, Tripped: true}, deletion{}, true},
-		"tripped, verified":               {Guard{Live: 200, Tripped: true}, deletion{verified: true}, false},
-		"5 % of many":                     {Guard{Counted: 49, Live: 951}, deletion{}, false},
-		"more than 5 %":                   {Guard{Counted: 50, Live: 950}, deletion{}, true},
-		"empty":                           {Guard{Live: 200}, deletion{empty: true}, true},
-		"empty, verified":                 {Guard{Live: 200}, deletion{empty: true, verified: true}, true},
-		"empty, few":                      {Guard{Live: 10}, deletion{empty: true}, false},
-		"allowed, whatever else is wrong": {Guard{Counted: 500, Live: 500, Tripped: true, Allowed: true}, deletion{empty: true}, false},
+		"the first":         {Guard{Live: 200}, deletion{}, false},
+		"the tenth":         {Guard{Counted: 9, Live: 191}, deletion{}, false},
+		"the eleventh":      {Guard{Counted: 10, Live: 190}, deletion{}, true},
+		"verified":          {Guard{Counted: 10, Live: 190}, deletion{verified: true}, false},
+		"tripped":           {Guard{Live: 200, Tripped: true}, deletion{}, true},
+		"tripped, verified": {Guard{Live: 200, Tripped: true}, deletion{verified: true}, false},
+		"5 % of many":       {Guard{Counted: 49, Live: 951}, deletion{}, false},
+		"more than 5 %":     {Guard{Counted: 50, Live: 950}, deletion{}, true},
+		"empty":             {Guard{Live: 200}, deletion{empty: true}, true},
+		"empty, verified":   {Guard{Live: 200}, deletion{empty: true, verified: true}, true},
+		"empty, few":        {Guard{Live: 10}, deletion{empty: true}, false},
 	} {
 		t.Run(name, func(t *testing.T) { require.Equal(t, test.holdsBack, test.guard.holdsBack(test.deletion)) })
 	}

@@ -85,6 +85,32 @@ func (q *Queue) Enqueue(ctx context.Context, tx pgx.Tx, refreshes []Refresh) (ma
 	return seqs, nil
 }
 
+// EnqueueNamed requests a refresh of documents that a person names by documentId, each in all
+// locales in which it is known. One that Dealbox has never seen is requested of each of the
+// types. It returns the seq that each document's sync must reach.
+func (q *Queue) EnqueueNamed(ctx context.Context, tx pgx.Tx, uids, documentIDs []string) (map[Key]int64, error) {
+	known, err := dbsqlc.New().EntityNamed(ctx, tx, dbsqlc.EntityNamedParams{Uids: uids, DocumentIds: documentIDs})
+	if err != nil {
+		return nil, fmt.Errorf("find %d documents: %w", len(documentIDs), err)
+	}
+	var refreshes []Refresh
+	seen := map[string]bool{}
+	for _, k := range known {
+		refreshes = append(refreshes, Refresh{Key: Key{k.UID, k.DocumentID, k.Locale}})
+		seen[k.DocumentID] = true
+	}
+	for _, id := range documentIDs {
+		if seen[id] {
+			continue
+		}
+		seen[id] = true
+		for _, uid := range uids {
+			refreshes = append(refreshes, Refresh{Key: Key{UID: uid, DocumentID: id}})
+		}
+	}
+	return q.Enqueue(ctx, tx, refreshes)
+}
+
 // Uncount takes events back from documents that tx has bumped: they turned out
 // to be duplicates. The refresh stays requested.
 func Uncount(ctx context.Context, tx pgx.Tx, refreshes []Refresh) error {

@@ -64,6 +64,8 @@ type SyncWorker struct {
 	closed   chan struct{}     // BreakerClosed makes Watch ask
 	probes   atomic.Int32      // probes that failed
 	unknown  map[string]string // what Watch has reported of unknown attributes, by uid
+	// forgotTypes: Watch has ended what waited for types that left the settings.
+	forgotTypes bool
 }
 
 // NewSyncWorker makes the worker.
@@ -352,7 +354,7 @@ func (w *SyncWorker) failed(ctx context.Context, a attempt, cause error) (done b
 	if errors.Is(cause, errHeldBack) {
 		return w.holdBack(ctx, a)
 	}
-	if wait, ok := isAboutStrapi(cause); ok {
+	if wait, ok := isAboutStrapi(cause); ok && !w.outlasted(ctx, a.t, cause) {
 		return w.postpone(ctx, a, cause, wait)
 	}
 	return w.countFailure(ctx, a, cause)
@@ -442,6 +444,9 @@ func shownOf(doc dbsqlc.DocumentDescribeRow) string {
 
 // reasonOf says why a document could not be mirrored, in words for people.
 func reasonOf(cause error) string {
+	if isUnanswered(cause) {
+		return strapi.Words(cause) + " for each document of the type that was tried, and lists them"
+	}
 	if strapi.KindOf(cause) == "" {
 		return cause.Error()
 	}
@@ -452,3 +457,10 @@ func reasonOf(cause error) string {
 type databaseError struct{ error }
 
 func (e databaseError) Unwrap() error { return e.error }
+
+// IsDatabaseError reports whether it was Postgres that failed in a call of a Source, so that
+// the error says nothing about Strapi.
+func IsDatabaseError(err error) bool {
+	_, ok := errors.AsType[databaseError](err)
+	return ok
+}

@@ -3,12 +3,17 @@ package mirror
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"dealbox/internal/alerting"
 	"dealbox/internal/circuit"
+	"dealbox/internal/dbsqlc"
 	"dealbox/internal/strapi"
 )
 
@@ -48,6 +53,9 @@ func (w *SyncWorker) watchOnce(ctx context.Context) error {
 	if err != nil || breaker.State != circuit.Closed {
 		return err // open: the probe asks
 	}
+	if err := w.forgetTypes(ctx); err != nil {
+		return err
+	}
 	d, err := w.readDoubts(ctx)
 	if err != nil {
 		return err
@@ -76,6 +84,38 @@ func (w *SyncWorker) watchOnce(ctx context.Context) error {
 		return err
 	}
 	return w.resolveRefusals(ctx, d, refused)
+}
+
+// rulesOfType are those whose subject is a type, or a type and a field, and which only what
+// reads the type can end.
+var rulesOfType = []string{
+	alerting.RuleAttributeMissing, alerting.RuleAttributeUnknown, alerting.RuleMassChange, alerting.RuleMassDeleteGuard, alerting.RuleMassNullGuard,
+	alerting.RulePublishedTwice, alerting.RuleReconciliationFailing, alerting.RuleStrapiUnusable, alerting.RuleUnreadableRows, alerting.RuleValueUnreadable,
+}
+
+// forgetTypes ends, once a process, what waits for types that are not in the settings any more:
+// else the forecast would wait for them for ever, and their alerts would stay open.
+func (w *SyncWorker) forgetTypes(ctx context.Context) error {
+	if w.forgotTypes {
+		return nil
+	}
+	err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
+		if err := dbsqlc.New().StrapiAttributesForget(ctx, tx, slices.Sorted(maps.Keys(w.types))); err != nil {
+			return fmt.Errorf("forget the types that are not in the settings: %w", err)
+		}
+		isGone := func(subject string) bool {
+			plural, _, _ := strings.Cut(subject, ".")
+			return !slices.ContainsFunc(w.cfg.Types, func(t strapi.ContentType) bool { return t.Plural == plural })
+		}
+		for _, rule := range rulesOfType {
+			if err := w.alerts.ResolveSubjects(ctx, tx, rule, isGone, alerting.EndTypeGone); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	w.forgotTypes = err == nil
+	return err
 }
 
 // doubts are the alerts that are open about how Strapi answers, whichever replica's
@@ -132,9 +172,11 @@ func (w *SyncWorker) checkServed(ctx context.Context, t strapi.ContentType, d do
 	return aboutType(err)
 }
 
-// unserved makes the syncs of a type wait that Strapi does not serve.
+// unserved makes the syncs of a type wait that Strapi does not serve, for a time at least.
 func (w *SyncWorker) unserved(ctx context.Context, t strapi.ContentType, cause error) error {
-	w.paused.set(t.UID, pauseRefused)
+	if !w.outlasted(ctx, t, cause) {
+		w.paused.set(t.UID, pauseRefused)
+	}
 	return w.raiseUnserved(ctx, t, cause)
 }
 

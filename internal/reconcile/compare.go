@@ -88,17 +88,23 @@ func (s *sweep) refresh(ctx context.Context, t strapi.ContentType) error {
 			return fmt.Errorf("take differences of %s: %w", t.Plural, err)
 		}
 		refreshes, last := make([]mirror.Refresh, len(taken)), int64(0)
+		var ghosts []mirror.Key
 		for i, d := range taken {
 			refreshes[i].Key = mirror.Key{UID: t.UID, DocumentID: d.DocumentID, Locale: d.Locale}
 			last = max(last, d.ID)
+			if d.Kind == "ghost" {
+				ghosts = append(ghosts, refreshes[i].Key)
+			}
 		}
 		move.Cursor = strconv.FormatInt(last, 10)
 		move.Enqueued = int64(len(refreshes))
 		if len(refreshes) < refreshChunk {
 			move.Stage, move.Cursor = s.stageOf(partDead), ""
 		}
-		_, err = s.w.refreshes.Enqueue(ctx, tx, refreshes)
-		return err
+		if _, err := s.w.refreshes.Enqueue(ctx, tx, refreshes); err != nil || !s.allowsDeletes(t) || len(ghosts) == 0 {
+			return err
+		}
+		return mirror.AllowDeletions(ctx, tx, t.UID, ghosts)
 	})
 }
 

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -37,10 +38,11 @@ func (s *sweep) guard(ctx context.Context, t strapi.ContentType, row *dbsqlc.Rec
 }
 
 // guardDeletions asks the deletion guard about all ghosts of a type together: when they are
-// too many, none of them is refreshed.
+// too many, none of them is refreshed. Where the run may delete, refresh says so of each.
 func (s *sweep) guardDeletions(ctx context.Context, tx pgx.Tx, t strapi.ContentType, move *dbsqlc.ReconciliationAdvanceParams) error {
-	if s.run.AllowDeletes {
-		if err := mirror.AllowDeletions(ctx, tx, t.UID, s.run.Actor); err != nil {
+	if s.allowsDeletes(t) {
+		// Before the guard's row: a sync takes its document's lock before the guard's, too.
+		if err := mirror.AllowHeldBack(ctx, tx, t.UID); err != nil {
 			return err
 		}
 	}
@@ -52,7 +54,7 @@ func (s *sweep) guardDeletions(ctx context.Context, tx pgx.Tx, t strapi.ContentT
 	if err != nil {
 		return err
 	}
-	if holdsBackAll(g, n.Unverified, n.Waiting >= g.Live) {
+	if !s.allowsDeletes(t) && holdsBackAll(g, n.Unverified, n.Waiting >= g.Live) {
 		move.Held = n.Waiting
 		err := dbsqlc.New().ReconciliationHoldGhosts(ctx, tx, dbsqlc.ReconciliationHoldGhostsParams{RunID: s.run.ID, UID: t.UID})
 		if err != nil {
@@ -63,22 +65,26 @@ func (s *sweep) guardDeletions(ctx context.Context, tx pgx.Tx, t strapi.ContentT
 			"deleted_last_hour": g.Counted, "examples": n.Examples, "run": s.run.ID,
 		})
 	}
-	if !g.Tripped && !s.run.AllowDeletes {
+	if !g.Tripped && !s.allowsDeletes(t) {
 		return nil
 	}
 	reason := fmt.Sprintf("a full reconciliation found %d documents that Strapi no longer has, which is plausible", n.Waiting)
-	if s.run.AllowDeletes {
+	if s.allowsDeletes(t) {
 		reason = "the deletions were allowed by " + s.run.Actor
 	}
 	return mirror.ResetGuard(ctx, tx, s.w.alerts, t, reason)
 }
 
+// allowsDeletes reports whether an operator allowed this run to follow whatever it finds of a type.
+func (s *sweep) allowsDeletes(t strapi.ContentType) bool {
+	return s.run.AllowDeletes && (s.run.AllowTypes == nil || slices.Contains(s.run.AllowTypes, t.UID))
+}
+
 // holdsBackAll reports whether a run that found so many ghosts which no verified
 // entry.delete names may refresh none. empty is whether the list showed no document
-// at all: that outweighs verified events here, too. Deletions that were allowed count for
-// an hour, and hold back nothing where there is no ghost.
+// at all: that outweighs verified events here, too.
 func holdsBackAll(g mirror.Guard, unverified int64, empty bool) bool {
-	return !g.Allowed && (unverified > 0 && g.Counted+unverified > g.Limit() || empty && g.Live > g.Limit())
+	return unverified > 0 && g.Counted+unverified > g.Limit() || empty && g.Live > g.Limit()
 }
 
 // guardValues is the guard against values that vanish in many documents at once: an
@@ -99,7 +105,7 @@ func (s *sweep) guardValues(ctx context.Context, tx pgx.Tx, t strapi.ContentType
 			many, columns = append(many, e), append(columns, e.Name)
 		}
 	}
-	if len(many) == 0 || s.run.AllowDeletes {
+	if len(many) == 0 || s.allowsDeletes(t) {
 		return s.valuesPass(ctx, tx, t, row, len(many) == 0)
 	}
 	move.HeldNulls, err = dbsqlc.New().ReconciliationHoldEmptied(ctx, tx, dbsqlc.ReconciliationHoldEmptiedParams{

@@ -16,10 +16,8 @@ func TestHoldsBackAll(t *testing.T) {
 	require.True(t, holdsBackAll(mirror.Guard{Live: 200}, 11, false))
 	require.True(t, holdsBackAll(mirror.Guard{Counted: 5, Live: 195}, 6, false))
 	require.False(t, holdsBackAll(mirror.Guard{Counted: 400, Live: 300}, 0, false), "what was deleted is no reason to say that something vanishes")
-	require.False(t, holdsBackAll(mirror.Guard{Live: 200, Allowed: true}, 200, false))
 	require.True(t, holdsBackAll(mirror.Guard{Live: 200}, 0, true))
 	require.False(t, holdsBackAll(mirror.Guard{Live: 10}, 0, true))
-	require.False(t, holdsBackAll(mirror.Guard{Live: 200, Allowed: true}, 0, true))
 }
 
 // Strapi answers 404 for everything, well formed: a database restored from an
@@ -50,8 +48,29 @@ func TestGuard_Sweep(t *testing.T) {
 	h.drain()
 	require.Equal(t, 20, h.LiveDeals())
 	require.NotContains(t, h.OpenAlerts(), "mass_delete_guard")
-	require.Equal(t, "cli:ada", h.MustText("SELECT allowed_by FROM deletion_guard WHERE uid = $1", fakestrapi.DealUID))
+	require.Equal(t, "cli:ada", h.MustText("SELECT actor FROM reconciliation_run WHERE allow_deletes"))
 	h.requireInStep()
+
+	// The permission was for that run: what vanishes a moment later is held back again.
+	for _, key := range deals[40:] {
+		require.NoError(t, h.Fake.SilentDelete(fakestrapi.DealUID, key.DocumentID))
+	}
+	require.Equal(t, int64(20), h.sweep(Request{Extent: Full}).Held)
+	for _, key := range deals[40:] {
+		h.enqueue(key)
+	}
+	h.drain()
+	require.Equal(t, 20, h.LiveDeals())
+
+	// So is that of a type which the permission does not name, in the run that both share.
+	for _, allowed := range []string{fakestrapi.BillingUID, fakestrapi.DealUID} {
+		h.request(Request{Extent: Full, Trigger: TriggerSchedule})
+		h.request(Request{Extent: Full, Trigger: TriggerDemand, AllowDeletes: true, Types: []string{allowed}})
+		require.Equal(t, "true {"+allowed+"} all", h.MustText("SELECT concat_ws(' ', allow_deletes::text, allow_types::text, coalesce(types::text, 'all')) FROM reconciliation_run WHERE status = 'waiting'"))
+		h.run(h.reconciler(7))
+		h.drain()
+		require.Equal(t, map[string]int{fakestrapi.BillingUID: 20, fakestrapi.DealUID: 0}[allowed], h.LiveDeals())
+	}
 }
 
 func TestGuard_FewGhostsAreDeleted(t *testing.T) {

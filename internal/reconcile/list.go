@@ -82,7 +82,7 @@ func (s *sweep) page(ctx context.Context, t strapi.ContentType, q strapi.ListQue
 			return page, err
 		case page.Last == 0 && page.Rows > 0 && page.Rows >= page.Size:
 			return page, &strapi.Error{
-				Kind: strapi.Unreadable, Status: 200, Op: "GET /api/" + t.Plural,
+				Kind: strapi.Unreadable, Status: 200, Op: page.Op,
 				Message: "no row of the page has an id that can be read, so the list cannot be read on",
 			}
 		}

@@ -31,6 +31,13 @@ func (s *sweep) typeDone(ctx context.Context, tx pgx.Tx, t strapi.ContentType, r
 	if err != nil {
 		return fmt.Errorf("end the comparison of %s: %w", t.Plural, err)
 	}
+	if row.Kind == string(Full) {
+		// This run may have passed a document already whose webhook came since.
+		_, err = s.w.alerts.ResolveSeenBefore(ctx, tx, alerting.RuleBodyQuarantined, alerting.SubjectUnnamedOf(t.Plural), *s.run.StartedAt, alerting.EndBodyUnnamed)
+		if err != nil {
+			return err
+		}
+	}
 	_, err = s.w.alerts.Resolve(ctx, tx, alerting.RuleReconciliationFailing, t.Plural, alerting.EndReconciliationFailing(t.Plural))
 	return err
 }

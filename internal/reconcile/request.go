@@ -43,12 +43,15 @@ type Request struct {
 	Trigger Trigger
 	// Actor is who requests it; "" is Dealbox itself.
 	Actor string
-	// AllowDeletes lifts the guards: the operator says that the deletions which they hold
-	// back are right (for an hour), and so are the values that are empty now. Only for a
-	// full run.
+	// AllowDeletes lifts the guards for this run: the operator says that the deletions which
+	// it finds, or which are held back already, are right, and so are the values that are
+	// empty now. Only for a full run.
 	AllowDeletes bool
-	// Types limits the run to these content types, by their uids; nil is all.
+	// Types limits the run to these content types, by their uids; none is all.
 	Types []string
+	// Since has a delta list at least what Strapi updated from this time on; zero is from
+	// where the last comparison of each type began.
+	Since time.Time
 }
 
 // Queue is the door of reconciliation.
@@ -58,19 +61,33 @@ type Queue struct{ jobs inserter }
 func NewQueue(client inserter) *Queue { return &Queue{jobs: client} }
 
 // Request requests a reconciliation in tx and returns the run's id. A run of the
-// same extent that waits already is enough; its id is the one returned.
+// same extent that waits already is enough; its id is the one returned. That one has its
+// job, so Dealbox inserts no other: webhooks can request a run many times a second.
 func (q *Queue) Request(ctx context.Context, tx pgx.Tx, r Request) (int64, error) {
 	if r.Actor == "" {
 		r.Actor = "dealbox"
 	}
-	id, err := dbsqlc.New().ReconciliationRequest(ctx, tx, dbsqlc.ReconciliationRequestParams{
+	p := dbsqlc.ReconciliationRequestParams{
 		Kind: string(r.Extent), Trigger: string(r.Trigger), Actor: r.Actor,
 		AllowDeletes: r.AllowDeletes && r.Extent == Full, Types: r.Types,
-	})
+	}
+	if r.Extent == Delta && !r.Since.IsZero() {
+		p.Since = &r.Since
+	}
+	if len(p.Types) == 0 {
+		p.Types = nil
+	}
+	if p.AllowDeletes {
+		p.AllowTypes = p.Types
+	}
+	run, err := dbsqlc.New().ReconciliationRequest(ctx, tx, p)
 	if err != nil {
 		return 0, fmt.Errorf("request a reconciliation: %w", err)
 	}
-	return id, q.continueRun(ctx, tx)
+	if !run.IsNew && r.Trigger != TriggerDemand {
+		return run.ID, nil
+	}
+	return run.ID, q.continueRun(ctx, tx)
 }
 
 // continueRun inserts the job that works on whatever run is under way or waits.

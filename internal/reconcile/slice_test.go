@@ -3,6 +3,7 @@ package reconcile
 import (
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,7 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dealbox/internal/circuit"
+	"dealbox/internal/dbsqlc"
 	"dealbox/internal/fakestrapi"
+	"dealbox/internal/mirror"
 	"dealbox/internal/pgtest"
 	"dealbox/internal/pgtest/strapitest"
 )
@@ -132,4 +135,63 @@ func heap() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
+}
+
+// What Postgres refuses for now is no type's fault, while a list is read as after it: the run
+// goes on when it can.
+func TestReconcile_DatabaseIsAway(t *testing.T) {
+	t.Parallel()
+	for _, table := range []string{"strapi_attribute", "reconciliation_staged"} {
+		t.Run(table, func(t *testing.T) {
+			t.Parallel()
+			h := newEnv(t)
+			h.Deal(nil)
+			h.MustExec(`CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS
+				$$ BEGIN RAISE 'no space left' USING ERRCODE = '53100'; END $$;
+				CREATE TRIGGER away BEFORE INSERT ON ` + table + ` FOR EACH ROW EXECUTE FUNCTION away()`)
+			id := h.request(Request{Extent: Full, Trigger: TriggerDemand})
+			w := h.reconciler(7)
+			require.ErrorContains(t, w.Work(t.Context(), &river.Job[Args]{Args: Args{Continue: true}}), "goes on later")
+			require.Equal(t, "running", h.runRow(id).Status)
+			require.Empty(t, h.OpenAlerts(), "nobody is blamed")
+
+			h.MustExec("DROP TRIGGER away ON " + table)
+			h.run(w)
+			run := h.runRow(id)
+			require.Equal(t, "done", run.Status)
+			require.Equal(t, int64(1), run.Missing)
+			require.Zero(t, pgtest.MustGet[int](h.DB, "SELECT count(*) FROM reconciliation_type WHERE status = 'failed'"))
+		})
+	}
+}
+
+// A page that is over the limit of bytes is read in halves, down to a single row; a row that is
+// over it by itself is skipped and named, and deletes nothing.
+func TestReconcile_PageIsTooLarge(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t)
+	keys := h.fill(20)
+	h.source = mirror.NewSource(h.Pool, h.Client.WithMaxBytes(6<<10), h.Breaker, h.Policy, strapitest.Types)
+	large := h.Deal(fakestrapi.Values{"name": strings.Repeat("x", 7<<10)})
+	for i := range 20 {
+		keys = append(keys, h.Deal(fakestrapi.Values{"name": strings.Repeat("y", 900), "owner": fmt.Sprint(i)}))
+	}
+	id := h.request(Request{Extent: Full, Trigger: TriggerDemand})
+	w := h.reconciler(32)
+	var run dbsqlc.ReconciliationRun
+	pages := h.pagesOf(func() { h.run(w); run = h.runRow(id) })
+	require.Equal(t, "done", run.Status)
+	require.Equal(t, int64(len(keys)), run.Listed)
+	require.Equal(t, int64(20), run.Missing, "all but the one that is too large")
+	require.Equal(t, int64(1), run.Odd)
+	require.Zero(t, run.Ghosts)
+	require.Less(t, pages, 60, "a size that was cut is kept for some pages")
+	require.Equal(t, "closed 0", h.MustText("SELECT concat_ws(' ', state, failure_count) FROM circuit_breaker"))
+	require.Equal(t, map[string]string{"unreadable_rows": "warning"}, h.OpenAlerts())
+	require.Contains(t, h.MustText("SELECT message FROM alert"), "the row is too large to be read")
+
+	// In the first contact, too, what is not too large is mirrored.
+	h.drain()
+	require.Equal(t, len(keys), h.LiveDeals())
+	require.Equal(t, "0", h.MustText("SELECT count(*)::text FROM deal WHERE document_id = $1", large.DocumentID))
 }

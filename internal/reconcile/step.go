@@ -10,6 +10,7 @@ import (
 
 	"dealbox/internal/circuit"
 	"dealbox/internal/dbsqlc"
+	"dealbox/internal/mirror"
 	"dealbox/internal/pgerr"
 	"dealbox/internal/retry"
 	"dealbox/internal/strapi"
@@ -91,13 +92,22 @@ type typeError struct{ error }
 func (e typeError) Unwrap() error { return e.error }
 
 // aboutType marks why a list could not be read as the type's failure. What postpones the
-// whole run stays as it is: the breaker, and the end of the job.
+// whole run stays as it is: the breaker, the end of the job, and Dealbox's own database.
 func aboutType(err error) error {
-	if errors.Is(err, circuit.ErrOpen) || errors.Is(err, context.Canceled) {
+	if errors.Is(err, circuit.ErrOpen) || errors.Is(err, context.Canceled) || mirror.IsDatabaseError(err) {
 		return err
 	}
 	return typeError{err}
 }
+
+// isAway reports whether the database could not be used for now: what failed is done again
+// later. A statement that took too long is not so, because it would take as long again.
+func isAway(err error) bool {
+	return pgerr.IsConflict(err) || pgerr.IsUnavailable(err) && !isLate(err) && pgerr.Code(err) != statementTimeout
+}
+
+// statementTimeout is the SQLSTATE of a statement that was cut off.
+const statementTimeout = "57014"
 
 // isLate reports whether the time of a slice was over.
 func isLate(err error) bool {

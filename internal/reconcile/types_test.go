@@ -1,14 +1,19 @@
 package reconcile
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"dealbox/internal/alerting"
+	"dealbox/internal/dbsqlc"
 	"dealbox/internal/fakestrapi"
+	"dealbox/internal/level"
 	"dealbox/internal/pgtest"
 )
 
@@ -187,4 +192,42 @@ func TestTwins(t *testing.T) {
 	publishTwice(time.Minute)
 	require.Equal(t, int64(1), h.sweep(Request{Extent: Full}).Stale)
 	require.NotContains(t, h.OpenAlerts(), "published_twice")
+}
+
+// Webhooks that name no document have their type compared, which ends their alert and no
+// other type's, and keeps no other type from its turn.
+func TestReconcile_UnnamedOfAType(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t)
+	h.fill(1)
+	for _, subject := range []string{alerting.SubjectUnnamedOf("pipeline-deals"), alerting.SubjectUnnamedOf("billings"), alerting.SubjectUnnamed} {
+		h.MustCommit(func(ctx context.Context, tx pgx.Tx) error {
+			_, err := h.Alerts.Raise(ctx, tx, alerting.Alert{Rule: alerting.RuleBodyQuarantined, Subject: subject, Level: level.Warning, Message: "x"})
+			return err
+		})
+	}
+	open := func() []string {
+		return h.MustTexts("SELECT subject FROM alert WHERE resolved_at IS NULL ORDER BY subject")
+	}
+	h.MustExec("UPDATE reconciliation_run SET finished_at = finished_at - interval '30 minutes'")
+	of := func(uid string) Request {
+		return Request{Extent: Full, Trigger: TriggerAfterQuarantine, Types: []string{uid}}
+	}
+	run := h.sweep(of(fakestrapi.BillingUID))
+	require.Equal(t, []string{"billings"}, h.MustTexts("SELECT plural FROM reconciliation_type WHERE run_id = $1", run.ID))
+	require.Equal(t, []string{"no document is named", "no document is named: pipeline-deals"}, open())
+	ages, err := dbsqlc.New().ReconciliationAges(t.Context(), h.Pool)
+	require.NoError(t, err)
+	require.Greater(t, ages.TryAge, 1500.0, "it stands for no other type")
+
+	h.request(of(fakestrapi.DealUID))
+	h.request(of(fakestrapi.DealUID))
+	require.Equal(t, "{api::pipeline-deal.pipeline-deal}", h.MustText("SELECT types::text FROM reconciliation_run WHERE status = 'waiting'"))
+	ages, err = dbsqlc.New().ReconciliationAges(t.Context(), h.Pool)
+	require.NoError(t, err)
+	require.False(t, ages.HasOpen)
+	h.run(h.reconciler(7))
+	require.Equal(t, []string{"no document is named"}, open())
+	h.sweep(Request{Extent: Full})
+	require.Empty(t, open())
 }

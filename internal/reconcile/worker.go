@@ -222,7 +222,7 @@ const (
 func (w *Worker) work(ctx context.Context, run dbsqlc.ReconciliationRun, end time.Time, breaker circuit.Snapshot) (after, error) {
 	s, err := w.begin(ctx, run, breaker)
 	if err != nil {
-		return afterStop, w.finish(ctx, run, err)
+		return afterStop, w.stop(ctx, run, err)
 	}
 	for first := true; ; first = false {
 		if !first && time.Now().After(end) {
@@ -243,8 +243,20 @@ func (w *Worker) work(ctx context.Context, run dbsqlc.ReconciliationRun, end tim
 		case !first && isLate(err):
 			return afterSlice, w.endLease(ctx, run) // the next slice has time for retries
 		}
-		return afterStop, w.finish(ctx, run, err)
+		return afterStop, w.stop(ctx, run, err)
 	}
+}
+
+// stop ends the slice after an error that is no type's: the job, or that of the next minute,
+// continues the run once the database can be used again. Any other error ends the run.
+func (w *Worker) stop(ctx context.Context, run dbsqlc.ReconciliationRun, cause error) error {
+	if !isAway(cause) {
+		return w.finish(ctx, run, cause)
+	}
+	if err := w.endLease(ctx, run); err != nil {
+		return errors.Join(cause, err)
+	}
+	return fmt.Errorf("reconciliation %d goes on later: %w", run.ID, cause)
 }
 
 // stepOrFail does a step, and ends the comparison of its type if that fails. One that only

@@ -119,7 +119,7 @@ func TestWorker_Work_Events(t *testing.T) {
 func TestWorker_Work_Unnamed(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t)
-	h.alert(1, 0, alerting.RuleBodyQuarantined, alerting.SubjectUnnamed)
+	h.alert(1, 0, alerting.RuleBodyQuarantined, alerting.SubjectUnnamedOf("billings"))
 	h.day(100, "", "entry is missing or null")
 	h.day(99, "", "")
 	require.NoError(t, h.work())

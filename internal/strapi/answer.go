@@ -195,7 +195,8 @@ func parseListAnswer(body []byte) (rawList, string) {
 	}
 	var meta map[string]json.RawMessage
 	if json.Unmarshal(top["meta"], &meta) != nil || !isObject(meta["pagination"]) {
-		return list, "meta.pagination is not an object"
+		return list, "the list has no meta.pagination, which Strapi 5 always sends. Something in front of Strapi changes its answers, " +
+			"or STRAPI_URL leads to another program: let answers pass as they are, or give Strapi's own address"
 	}
 	if json.Unmarshal(top["data"], &list.documents) != nil || json.Unmarshal(meta["pagination"], &list.pagination) != nil {
 		return list, "the list cannot be read"

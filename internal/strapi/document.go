@@ -35,7 +35,7 @@ func parseDocument(raw json.RawMessage) (Document, string) {
 	}
 	var doc Document
 	id, ok := takeString(members, "documentId")
-	if !ok || !isIdentifier(id) {
+	if !ok || !IsDocumentID(id) {
 		return Document{}, "data.documentId is missing or no identifier; Dealbox needs Strapi 5"
 	}
 	doc.DocumentID = id
@@ -77,7 +77,7 @@ func RelationIDs(raw json.RawMessage) ([]string, bool) {
 			return nil, false
 		}
 		id, ok := takeString(members, "documentId")
-		if !ok || !isIdentifier(id) {
+		if !ok || !IsDocumentID(id) {
 			return nil, false
 		}
 		ids = append(ids, id)

@@ -175,7 +175,7 @@ func FuzzParseEnvelope(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		got, err := ParseEnvelope(body)
 		for _, s := range []string{got.Event, got.UID, got.Model, got.DocumentID, got.Locale} {
-			require.True(t, s == "" || isIdentifier(s) || s == "." || s == "..", "%q", s)
+			require.True(t, s == "" || IsDocumentID(s) || s == "." || s == "..", "%q", s)
 			require.True(t, utf8.ValidString(s))
 		}
 		if json.Valid(body) {

@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// isIdentifier reports whether s can be a documentId.
-func isIdentifier(s string) bool {
+// IsDocumentID reports whether s can be a documentId.
+func IsDocumentID(s string) bool {
 	return s != "" && !isDots(s) && textFault(s, maxIdentifier) == ""
 }
 

@@ -3,6 +3,7 @@ package strapi
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -45,6 +46,8 @@ type Page struct {
 	Total int
 	// Date is Strapi's clock (the Date header); zero when there was none.
 	Date time.Time
+	// Op names the request in errors.
+	Op string
 }
 
 // OddRow is a row of a list that is no document, such as one without a documentId.
@@ -88,6 +91,7 @@ func (c *Client) List(ctx context.Context, t ContentType, q ListQuery) (Page, er
 		return Page{}, r.fail(Unreadable, http.StatusOK, fault)
 	}
 	page.Date, _ = http.ParseTime(header.Get("Date"))
+	page.Op = r.op()
 	return page, nil
 }
 
@@ -120,7 +124,7 @@ func parsePage(body []byte, after int64) (Page, string) {
 func (page *Page) read(rows []json.RawMessage, after int64) (fault string) {
 	last, trailing := after, 0        // trailing rows have no id
 	isWhole := page.Rows != page.Size // nothing was cut off, so that the next page relies on no order
-	for i, raw := range rows {
+	for _, raw := range rows {
 		doc, odd := parseRow(raw)
 		id := max(doc.ID, odd.ID)
 		switch {
@@ -129,8 +133,10 @@ func (page *Page) read(rows []json.RawMessage, after int64) (fault string) {
 		case isWhole && id > 0 && id <= after:
 			page.Rows-- // the filter was ignored: an earlier page had it
 			continue
-		case !isWhole && id > 0 && (id < last || i == 0 && id == after):
-			return "the list is not in the requested order of row ids; does a proxy drop the query?"
+		case !isWhole && id > 0 && id <= after:
+			return fmt.Sprintf("a full page of the list has row %d although rows behind %d were requested. %s", id, after, queryDropped)
+		case !isWhole && id > 0 && id < last:
+			return fmt.Sprintf("a full page of the list has row %d behind row %d although the order of row ids was requested. %s", id, last, queryDropped)
 		case odd.Reason != "":
 			page.Odd = append(page.Odd, odd)
 		default:
@@ -147,6 +153,10 @@ func (page *Page) read(rows []json.RawMessage, after int64) (fault string) {
 	}
 	return ""
 }
+
+// queryDropped is why a list is not what was requested, and what to do.
+const queryDropped = "Something in front of Strapi, a proxy or a cache, drops the query (sort, filters), so documents could be missing: " +
+	"let it pass queries as they are, or give Strapi's own address as STRAPI_URL"
 
 // strapi4 is a fault that speaks about Strapi, and not about a row.
 const strapi4 = "the rows have attributes and no documentId, as those of Strapi 4; Dealbox needs Strapi 5"

@@ -2,7 +2,12 @@
 // Client reads documents from the REST API.
 package strapi
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
 
 // Kind is what the documents of a content type are to Dealbox.
 type Kind string
@@ -44,6 +49,25 @@ func (t ContentType) Field(ours string) string {
 		return theirs
 	}
 	return ours
+}
+
+// UIDs returns the uids of the types with these names, each a REST plural or a uid, or an
+// error for people that says which types there are.
+func UIDs(types []ContentType, names []string) ([]string, error) {
+	var uids, known []string
+	for _, t := range types {
+		known = append(known, t.Plural)
+	}
+	for _, name := range names {
+		i := slices.IndexFunc(types, func(t ContentType) bool { return name == t.Plural || name == t.UID })
+		switch {
+		case i < 0:
+			return nil, fmt.Errorf("no type %q is configured; there are %s", name, strings.Join(known, ", "))
+		case !slices.Contains(uids, types[i].UID):
+			uids = append(uids, types[i].UID)
+		}
+	}
+	return uids, nil
 }
 
 // Version is one of a document's two versions. Types without draft and publish
