@@ -43,9 +43,9 @@ const (
 )
 
 // classifyFailure decides whether a failed request speaks about Strapi or about the
-// document; the error of the first is made by aboutStrapi. A 5xx, a timeout, a 400 or
-// an answer that cannot be read can be either, so it asks for lists and for other
-// documents. It opens the breaker, or ends the run of failures.
+// document; the error of the first is made by aboutStrapi. A 5xx, a timeout, a 400, a 404
+// of somebody else or an answer that cannot be read can be either, so it asks for lists and
+// for other documents. It opens the breaker, or ends the run of failures.
 func (s *Source) classifyFailure(ctx context.Context, t strapi.ContentType, key Key, cause error) error {
 	var e *strapi.Error
 	isAnswer := errors.As(cause, &e)
@@ -53,6 +53,8 @@ func (s *Source) classifyFailure(ctx context.Context, t strapi.ContentType, key 
 	switch {
 	case ctx.Err() != nil, errors.As(cause, &away):
 		return cause // the job is being stopped, or Postgres is in trouble: nothing was learned
+	case s.refusesAlone(ctx, t, cause):
+		return cause
 	case isMissing(cause), errors.Is(cause, circuit.ErrOpen), isAnswer && !ambiguous(e) && !isSuspicion(cause):
 		return aboutStrapi(cause)
 	}
@@ -77,6 +79,25 @@ func (s *Source) classifyFailure(ctx context.Context, t strapi.ContentType, key 
 		return aboutStrapi(cause) // such as a 429: it says nothing about the document
 	}
 	return cause
+}
+
+// refusesAlone reports whether Strapi refuses this document and not the token, as a policy of
+// its own code can: it looks at the token first, and answers 404 for a document that it has not.
+func (s *Source) refusesAlone(ctx context.Context, t strapi.ContentType, cause error) bool {
+	e, ok := errors.AsType[*strapi.Error](cause)
+	if !ok || e.Kind != strapi.Refused || e.Status != http.StatusForbidden {
+		return false
+	}
+	return isNotFound(s.askNothing(ctx, t))
+}
+
+// noDocument is a documentId that no document has, in Strapi's form.
+const noDocument = "dealbox0asks0for0nothing"
+
+// askNothing asks for a document that does not exist.
+func (s *Source) askNothing(ctx context.Context, t strapi.ContentType) error {
+	_, err := s.client.WithTimeout(checkTimeout).Document(ctx, t, noDocument, "", strapi.Published, strapi.Query{})
+	return err
 }
 
 // classifyList does the same for a page of a list: it is the type's or Strapi's.
@@ -248,7 +269,7 @@ func isSuspicion(err error) bool {
 // a broken Strapi, or for a question that Strapi never accepts.
 func ambiguous(e *strapi.Error) bool {
 	switch e.Kind {
-	case strapi.Rejected, strapi.Unreadable, strapi.Blocked:
+	case strapi.Rejected, strapi.Unreadable, strapi.Blocked, strapi.MissingRoute:
 		return true
 	default:
 		return e.Transient() && e.Status != http.StatusTooManyRequests
