@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"dealbox/internal/alerting"
@@ -50,11 +51,12 @@ func (s *Source) classifyFailure(ctx context.Context, t strapi.ContentType, key 
 	var e *strapi.Error
 	isAnswer := errors.As(cause, &e)
 	var away databaseError
+	if own := s.ownRefusal(ctx, t, cause); own != nil {
+		return own
+	}
 	switch {
 	case ctx.Err() != nil, errors.As(cause, &away):
 		return cause // the job is being stopped, or Postgres is in trouble: nothing was learned
-	case s.refusesAlone(ctx, t, cause):
-		return cause
 	case isMissing(cause), errors.Is(cause, circuit.ErrOpen), isAnswer && !ambiguous(e) && !isSuspicion(cause):
 		return aboutStrapi(cause)
 	}
@@ -81,14 +83,18 @@ func (s *Source) classifyFailure(ctx context.Context, t strapi.ContentType, key 
 	return cause
 }
 
-// refusesAlone reports whether Strapi refuses this document and not the token, as a policy of
-// its own code can: it looks at the token first, and answers 404 for a document that it has not.
-func (s *Source) refusesAlone(ctx context.Context, t strapi.ContentType, cause error) bool {
+// ownRefusal returns the error of a document that Strapi refuses while it accepts the token, as
+// a policy in its own code can; nil for any other. Strapi looks at the token first, and then
+// answers 404 for a document that it has not.
+func (s *Source) ownRefusal(ctx context.Context, t strapi.ContentType, cause error) error {
 	e, ok := errors.AsType[*strapi.Error](cause)
-	if !ok || e.Kind != strapi.Refused || e.Status != http.StatusForbidden {
-		return false
+	if !ok || e.Kind != strapi.Refused || e.Status != http.StatusForbidden || !isNotFound(s.askNothing(ctx, t)) {
+		return nil
 	}
-	return isNotFound(s.askNothing(ctx, t))
+	own := *e
+	own.Kind = strapi.Rejected // not the token, as its words would say
+	own.Message, _, _ = strings.Cut(e.Message, "; check the API token")
+	return &own
 }
 
 // noDocument is a documentId that no document has, in Strapi's form.

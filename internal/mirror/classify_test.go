@@ -222,6 +222,7 @@ func TestClassify_RefusesSomeDocuments(t *testing.T) {
 				h.EndBackoff(deals[0])
 			}
 			require.Equal(t, map[string]string{"event_dead_lettered": "error"}, h.OpenAlerts())
+			require.NotContains(t, h.MustText("SELECT reason FROM alert_member"), "token")
 			require.NoError(t, h.refresh(deals[1]))
 			require.Equal(t, 5, h.LiveDeals())
 		})
