@@ -112,7 +112,11 @@ func (w *SyncWorker) forgetTypes(ctx context.Context) error {
 				return err
 			}
 		}
-		return nil
+		isGoneUnnamed := func(subject string) bool {
+			plural, ok := alerting.TypeOfUnnamed(subject)
+			return ok && isGone(plural)
+		}
+		return w.alerts.ResolveSubjects(ctx, tx, alerting.RuleBodyQuarantined, isGoneUnnamed, alerting.EndTypeGone)
 	})
 	w.forgotTypes = err == nil
 	return err
