@@ -106,13 +106,8 @@ func (b syncBody) request(types []strapi.ContentType) (reconcile.Request, error)
 		}
 		request.Extent = reconcile.Delta
 	}
-	if b.Documents != nil && len(b.Documents) == 0 {
-		return request, invalidParameter("documents", "it names no document; leave it out to compare all")
-	}
-	for _, id := range b.Documents {
-		if !strapi.IsDocumentID(id) || strings.Contains(id, "/") {
-			return request, invalidParameter("documents", fmt.Sprintf("%q cannot be a documentId", text.Line(id, maxShownText)))
-		}
+	if err := checkDocuments(b.Documents); err != nil {
+		return request, err
 	}
 	switch {
 	case len(b.Documents) > 0 && len(request.Types) == 0:
@@ -123,6 +118,19 @@ func (b syncBody) request(types []strapi.ContentType) (reconcile.Request, error)
 		request.Types = nil
 	}
 	return request, nil
+}
+
+// checkDocuments refuses a list that names none: the caller means to refresh some.
+func checkDocuments(ids []string) error {
+	if ids != nil && len(ids) == 0 {
+		return invalidParameter("documents", "it names no document; leave it out to compare all")
+	}
+	for _, id := range ids {
+		if !strapi.IsDocumentID(id) || strings.Contains(id, "/") {
+			return invalidParameter("documents", fmt.Sprintf("%q cannot be a documentId", text.Line(id, maxShownText)))
+		}
+	}
+	return nil
 }
 
 // unknownField returns the field that a strict decoder refused. encoding/json has no
