@@ -91,6 +91,9 @@ func (s *Source) ownRefusal(ctx context.Context, t strapi.ContentType, cause err
 	if !ok || e.Kind != strapi.Refused || e.Status != http.StatusForbidden || !isNotFound(s.askNothing(ctx, t)) {
 		return nil
 	}
+	if s.checkList(ctx, t) != nil {
+		return nil // the token lost the list, which is asked about attributes, too
+	}
 	own := *e
 	own.Kind = strapi.Rejected // not the token, as its words would say
 	own.Message, _, _ = strings.Cut(e.Message, "; check the API token")
