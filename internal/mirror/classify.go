@@ -84,20 +84,22 @@ func (s *Source) classifyFailure(ctx context.Context, t strapi.ContentType, key 
 }
 
 // ownRefusal returns the error of a document that Strapi refuses while it accepts the token, as
-// a policy in its own code can; nil for any other. Strapi looks at the token first, and then
-// answers 404 for a document that it has not.
+// a policy in its own code can; nil for any other.
 func (s *Source) ownRefusal(ctx context.Context, t strapi.ContentType, cause error) error {
 	e, ok := errors.AsType[*strapi.Error](cause)
-	if !ok || e.Kind != strapi.Refused || e.Status != http.StatusForbidden || !isNotFound(s.askNothing(ctx, t)) {
+	if !ok || e.Kind != strapi.Refused || e.Status != http.StatusForbidden || !s.mayRead(ctx, t) {
 		return nil
-	}
-	if s.checkList(ctx, t) != nil {
-		return nil // the token lost the list, which is asked about attributes, too
 	}
 	own := *e
 	own.Kind = strapi.Rejected // not the token, as its words would say
 	own.Message, _, _ = strings.Cut(e.Message, "; check the API token")
 	return &own
+}
+
+// mayRead reports whether the token may findOne and find. Strapi looks at the token first, and
+// then answers 404 for a document that it has not. What a document lacks is asked of the list.
+func (s *Source) mayRead(ctx context.Context, t strapi.ContentType) bool {
+	return isNotFound(s.askNothing(ctx, t)) && s.checkList(ctx, t) == nil
 }
 
 // noDocument is a documentId that no document has, in Strapi's form.
