@@ -71,6 +71,24 @@ func eventID(ctx *kong.DecodeContext, target reflect.Value) error {
 	return nil
 }
 
+// refuseEmpty refuses a flag that narrows what a command does and is given without a value, as
+// --type "$TYPE" is where the variable is not set: the command would do all of it. A comment may
+// be empty, and so may the cursor of a first page.
+func refuseEmpty(command *kong.Context) error {
+	for _, flag := range command.Flags() {
+		if !flag.Set || flag.PlaceHolder == "TEXT" || flag.Name == "cursor" {
+			continue
+		}
+		switch flag.Target.Kind() {
+		case reflect.String, reflect.Slice:
+			if flag.Target.Len() == 0 {
+				return fmt.Errorf("--%s: it is given without a value", flag.Name)
+			}
+		}
+	}
+	return nil
+}
+
 // asWritten returns the error of a field in the words of the command: the field has the
 // name of a parameter of the API, and the person gave a flag or an argument. A tag
 // field:"name" gives the field of one with another name.

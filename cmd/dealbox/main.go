@@ -80,7 +80,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	switch {
 	case printed:
 		return exitDone
-	case err != nil:
+	case err == nil:
+		err = refuseEmpty(command)
+	}
+	if err != nil {
 		return fail(stderr, exitUsage, fmt.Errorf("%w\nRun 'dealbox --help'", err))
 	}
 	command.BindTo(ctx, (*context.Context)(nil))

@@ -97,23 +97,36 @@ func (c *SyncCmd) refresh(ctx context.Context, p *program, ops *app.Operations) 
 		return nil
 	}
 	hint, found, failed := idleHint(p.stdout), map[string]bool{}, 0
-	for _, key := range slices.SortedFunc(maps.Keys(seqs), func(a, b mirror.Key) int { return strings.Compare(a.String(), b.String()) }) {
-		doc, err := ops.FollowDocument(ctx, key, seqs[key], hint)
-		switch {
-		case err != nil:
-			return err
-		case !doc.Done:
-			failed++
-			found[key.DocumentID] = true
-			fmt.Fprintf(p.stdout, "%s: not refreshed: %s\n", key, oneLine(doc.Problem))
-		case doc.IsShown:
-			found[key.DocumentID] = true
-			fmt.Fprintf(p.stdout, "%s: in step with Strapi: %s\n", key, orDash(strings.TrimSpace(doc.Name+" "+doc.Value)))
+	follow := func(seqs map[mirror.Key]int64) error {
+		for _, key := range slices.SortedFunc(maps.Keys(seqs), func(a, b mirror.Key) int { return strings.Compare(a.String(), b.String()) }) {
+			doc, err := ops.FollowDocument(ctx, key, seqs[key], hint)
+			switch {
+			case err != nil:
+				return err
+			case !doc.Done:
+				failed++
+				found[key.DocumentID] = true
+				fmt.Fprintf(p.stdout, "%s: not refreshed: %s\n", key, oneLine(doc.Problem))
+			case doc.IsShown:
+				found[key.DocumentID] = true
+				fmt.Fprintf(p.stdout, "%s: in step with Strapi: %s\n", key, orDash(strings.TrimSpace(doc.Name+" "+doc.Value)))
+			}
 		}
+		return nil
+	}
+	if err := follow(seqs); err != nil {
+		return err
+	}
+	moved, err := ops.MovedDocuments(ctx, seqs)
+	if err != nil {
+		return err
+	}
+	if err := follow(moved); err != nil {
+		return err
 	}
 	for _, id := range c.Document {
 		if !found[id] {
-			fmt.Fprintf(p.stdout, "%s: Strapi does not have it, and neither has the mirror\n", id)
+			fmt.Fprintf(p.stdout, "%s: Strapi does not have it in its default locale, and the mirror has it in none; 'dealbox sync' finds what Strapi has in another one\n", id)
 		}
 	}
 	if failed > 0 {

@@ -109,6 +109,27 @@ func TestSync_Parts(t *testing.T) {
 	require.Equal(t, []string{"sync 5"}, h.MustTexts("SELECT concat_ws(' ', action, count(*)) FROM operator_action GROUP BY action"))
 }
 
+// A document that Dealbox has never seen is found under its locale.
+func TestSync_DocumentOfALocalizedType(t *testing.T) {
+	t.Parallel()
+	types := fakestrapi.PipelineTypes(false, false)
+	for i := range types {
+		types[i].Localized = true
+	}
+	h := newEnv(t, fakestrapi.Config{Types: types}, "RECONCILE_INTERVAL", "2h", "RECONCILE_FULL_INTERVAL", "4h")
+	h.serve()
+	h.eventually("the first contact is over", func() bool {
+		return h.MustText("SELECT count(*)::text FROM reconciliation_run WHERE status = 'done'") == "1"
+	})
+	h.waitIdle()
+	never, err := h.fake.Create(fakestrapi.DealUID, fakestrapi.Values{"name": "New Mill"}) // no webhook announces it
+	require.NoError(t, err)
+	got := dealbox(t, h.env, "", "sync --wait --document "+never.DocumentID)
+	require.Equal(t, exitDone, got.code, got.stderr)
+	require.Contains(t, got.stdout, "in step with Strapi: New Mill")
+	require.NotContains(t, got.stdout, "does not have it")
+}
+
 func TestSync_Usage(t *testing.T) {
 	t.Parallel()
 	h := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)})

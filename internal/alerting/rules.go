@@ -181,7 +181,7 @@ var rules = []Rule{
 		Name: RuleMassNullGuard, Levels: []level.Level{level.Critical}, Subject: "the type's REST plural",
 		Side: "Strapi mostly, or Dealbox's settings", Example: MassNullGuard("billings", []Emptied{{"amount", 88}}, 88, 0, "k2x9"),
 		End:    EndMassNullGuard("billings", "a full reconciliation found the values again"),
-		Means:  "an essential value is null, empty or 0 in more documents at once than is plausible; Dealbox keeps the values that it has",
+		Means:  "an essential value is null, empty, 0 or unreadable in more documents at once than is plausible; Dealbox keeps the values that it has",
 		Clears: "a full reconciliation finds the values again, or an operator allows them to be empty",
 		First:  "compare one of the documents in Strapi; if the values are right: dealbox sync --full --allow-deletes",
 	},

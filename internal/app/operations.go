@@ -141,6 +141,28 @@ func (o *Operations) RequestDocuments(ctx context.Context, types, documentIDs []
 	})
 }
 
+// MovedDocuments returns the documents that RequestDocuments did not know, in the locales in
+// which their refreshes found them: those are refreshed in turn. It returns the seq that each
+// must reach.
+func (o *Operations) MovedDocuments(ctx context.Context, requested map[mirror.Key]int64) (map[mirror.Key]int64, error) {
+	p := dbsqlc.EntityNamedParams{}
+	for key := range requested {
+		p.Uids, p.DocumentIds = append(p.Uids, key.UID), append(p.DocumentIds, key.DocumentID)
+	}
+	known, err := dbsqlc.New().EntityNamed(ctx, o.Pool, p)
+	if err != nil {
+		return nil, fmt.Errorf("find %d documents in other locales: %w", len(requested), err)
+	}
+	moved := map[mirror.Key]int64{}
+	for _, k := range known {
+		key := mirror.Key{UID: k.UID, DocumentID: k.DocumentID, Locale: k.Locale}
+		if _, was := requested[key]; !was {
+			moved[key] = 1 // its first refresh
+		}
+	}
+	return moved, nil
+}
+
 // uids returns the uids of the types that an operator names.
 func (o *Operations) uids(names []string) ([]string, error) {
 	uids, err := strapi.UIDs(o.types, names)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -36,6 +37,9 @@ func (a *API) runSync(w http.ResponseWriter, r *http.Request) error {
 	err := decoder.Decode(&body)
 	if name, unknown := unknownField(err); unknown {
 		return invalidParameter(text.Line(name, maxShownText), "there is no such field; there are entity_types, documents, since")
+	}
+	if err == nil && decoder.More() {
+		err = errors.New("more than one value")
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		return &Error{
@@ -97,12 +101,13 @@ func (b syncBody) request(types []strapi.ContentType) (reconcile.Request, error)
 		if request.Since, err = parseMoment(b.Since); err != nil {
 			return request, invalidParameter("since", err.Error())
 		}
+		if request.Since.After(time.Now()) {
+			return request, invalidParameter("since", "it has not come yet")
+		}
 		request.Extent = reconcile.Delta
 	}
-	for _, id := range b.Documents {
-		if !strapi.IsDocumentID(id) {
-			return request, invalidParameter("documents", fmt.Sprintf("%q cannot be a documentId", text.Line(id, maxShownText)))
-		}
+	if err := checkDocuments(b.Documents); err != nil {
+		return request, err
 	}
 	switch {
 	case len(b.Documents) > 0 && len(request.Types) == 0:
@@ -113,6 +118,19 @@ func (b syncBody) request(types []strapi.ContentType) (reconcile.Request, error)
 		request.Types = nil
 	}
 	return request, nil
+}
+
+// checkDocuments refuses a list that names none: the caller means to refresh some.
+func checkDocuments(ids []string) error {
+	if ids != nil && len(ids) == 0 {
+		return invalidParameter("documents", "it names no document; leave it out to compare all")
+	}
+	for _, id := range ids {
+		if !strapi.IsDocumentID(id) || strings.Contains(id, "/") {
+			return invalidParameter("documents", fmt.Sprintf("%q cannot be a documentId", text.Line(id, maxShownText)))
+		}
+	}
+	return nil
 }
 
 // unknownField returns the field that a strict decoder refused. encoding/json has no

@@ -23,6 +23,7 @@ func TestSync(t *testing.T) {
 	requireError(t, sync(readToken, ""), 403, "forbidden")
 	requireError(t, sync(adminToken, `{"entity_types":`), 400, "invalid_body")
 	requireError(t, sync(adminToken, `{"entity_types":"billings"}`), 400, "invalid_body")
+	requireError(t, sync(adminToken, `{"entity_types":["billings"]} {}`), 400, "invalid_body")
 	requireError(t, sync(adminToken, `{"entity_typs":["billings"]}`), 400, "invalid_parameter")
 	unknown := sync(adminToken, `{"entity_types":["pipeline-deals","invoices"]}`)
 	requireError(t, unknown, 400, "invalid_parameter")
@@ -57,6 +58,9 @@ func TestSync(t *testing.T) {
 		`{"documents":[""]}`:                           "documents",
 		`{"documents":["a"],"since":"2026-02-01"}`:     "since",
 		`{"since":"yesterday"}`:                        "since",
+		`{"since":"2999-01-01"}`:                       "since",
+		`{"documents":[]}`:                             "documents",
+		`{"documents":["a/b"]}`:                        "documents",
 		`{"documents":["a"],"entity_types":["bills"]}`: "entity_types",
 	} {
 		got := sync(adminToken, body)

@@ -234,6 +234,11 @@ func TestWatch_ForgetsTypesThatLeftTheSettings(t *testing.T) {
 				return err
 			}
 		}
+		for _, subject := range []string{alerting.SubjectUnnamedOf("pipeline-deals"), alerting.SubjectUnnamed} {
+			if _, err := h.Alerts.Raise(ctx, tx, alerting.Alert{Rule: alerting.RuleBodyQuarantined, Subject: subject, Level: level.Warning, Message: "x"}); err != nil {
+				return err
+			}
+		}
 		return nil
 	})
 	held := func() string {
@@ -248,6 +253,6 @@ func TestWatch_ForgetsTypesThatLeftTheSettings(t *testing.T) {
 	})
 	require.NoError(t, other.watchOnce(t.Context()))
 	require.Equal(t, "0 0", held())
-	require.Equal(t, []string{"billings"}, h.MustTexts("SELECT subject FROM alert WHERE resolved_at IS NULL"))
+	require.Equal(t, []string{"billings", alerting.SubjectUnnamed}, h.MustTexts("SELECT subject FROM alert WHERE resolved_at IS NULL ORDER BY subject"))
 	require.Contains(t, h.MustText("SELECT message FROM alert WHERE rule = 'attribute_missing'"), "no longer in Dealbox's settings")
 }

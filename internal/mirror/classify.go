@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"dealbox/internal/alerting"
@@ -43,13 +44,16 @@ const (
 )
 
 // classifyFailure decides whether a failed request speaks about Strapi or about the
-// document; the error of the first is made by aboutStrapi. A 5xx, a timeout, a 400 or
-// an answer that cannot be read can be either, so it asks for lists and for other
-// documents. It opens the breaker, or ends the run of failures.
+// document; the error of the first is made by aboutStrapi. A 5xx, a timeout, a 400, a 404
+// of somebody else or an answer that cannot be read can be either, so it asks for lists and
+// for other documents. It opens the breaker, or ends the run of failures.
 func (s *Source) classifyFailure(ctx context.Context, t strapi.ContentType, key Key, cause error) error {
 	var e *strapi.Error
 	isAnswer := errors.As(cause, &e)
 	var away databaseError
+	if own := s.ownRefusal(ctx, t, cause); own != nil {
+		return own
+	}
 	switch {
 	case ctx.Err() != nil, errors.As(cause, &away):
 		return cause // the job is being stopped, or Postgres is in trouble: nothing was learned
@@ -77,6 +81,34 @@ func (s *Source) classifyFailure(ctx context.Context, t strapi.ContentType, key 
 		return aboutStrapi(cause) // such as a 429: it says nothing about the document
 	}
 	return cause
+}
+
+// ownRefusal returns the error of a document that Strapi refuses while it accepts the token, as
+// a policy in its own code can; nil for any other.
+func (s *Source) ownRefusal(ctx context.Context, t strapi.ContentType, cause error) error {
+	e, ok := errors.AsType[*strapi.Error](cause)
+	if !ok || e.Kind != strapi.Refused || e.Status != http.StatusForbidden || !s.mayRead(ctx, t) {
+		return nil
+	}
+	own := *e
+	own.Kind = strapi.Rejected // not the token, as its words would say
+	own.Message, _, _ = strings.Cut(e.Message, "; check the API token")
+	return &own
+}
+
+// mayRead reports whether the token may findOne and find. Strapi looks at the token first, and
+// then answers 404 for a document that it has not. What a document lacks is asked of the list.
+func (s *Source) mayRead(ctx context.Context, t strapi.ContentType) bool {
+	return isNotFound(s.askNothing(ctx, t)) && s.checkList(ctx, t) == nil
+}
+
+// noDocument is a documentId that no document has, in Strapi's form.
+const noDocument = "dealbox0asks0for0nothing"
+
+// askNothing asks for a document that does not exist.
+func (s *Source) askNothing(ctx context.Context, t strapi.ContentType) error {
+	_, err := s.client.WithTimeout(checkTimeout).Document(ctx, t, noDocument, "", strapi.Published, strapi.Query{})
+	return err
 }
 
 // classifyList does the same for a page of a list: it is the type's or Strapi's.
@@ -248,7 +280,7 @@ func isSuspicion(err error) bool {
 // a broken Strapi, or for a question that Strapi never accepts.
 func ambiguous(e *strapi.Error) bool {
 	switch e.Kind {
-	case strapi.Rejected, strapi.Unreadable, strapi.Blocked:
+	case strapi.Rejected, strapi.Unreadable, strapi.Blocked, strapi.MissingRoute:
 		return true
 	default:
 		return e.Transient() && e.Status != http.StatusTooManyRequests

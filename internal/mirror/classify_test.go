@@ -198,6 +198,37 @@ func TestClassify_OneDocumentIsWell(t *testing.T) {
 	require.Empty(t, h.OpenAlerts())
 }
 
+// A refusal of some documents, by a policy in Strapi's code or by what stands before it, is
+// theirs: they become dead letters, the others flow, and nobody changes the token for it.
+func TestClassify_RefusesSomeDocuments(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]fakestrapi.Fault{
+		"403 of a policy": {Kind: fakestrapi.FaultForbidden},
+		"403 of a proxy":  {Kind: fakestrapi.FaultStatus, Status: 403, Body: "<html>blocked</html>"},
+		"404 of a proxy":  {Kind: fakestrapi.FaultStatus, Status: 404, Body: "<html>not found</html>"},
+		"405 of a proxy":  {Kind: fakestrapi.FaultStatus, Status: 405, Body: "<html>not allowed</html>"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newEnv(t)
+			deals := h.fill(5)
+			fault.Documents, fault.Action = []string{deals[0].DocumentID}, "findOne"
+			h.Fake.Faults.Set(fault)
+			args := h.enqueue(deals[0])
+			for attempt := 1; attempt <= 3; attempt++ {
+				require.ErrorContains(t, h.work(args), "status 40")
+				require.Equal(t, attempt, h.Entity(deals[0]).Failures)
+				require.Zero(t, h.sync.paused.left(fakestrapi.DealUID))
+				h.EndBackoff(deals[0])
+			}
+			require.Equal(t, map[string]string{"event_dead_lettered": "error"}, h.OpenAlerts())
+			require.NotContains(t, h.MustText("SELECT reason FROM alert_member"), "token")
+			require.NoError(t, h.refresh(deals[1]))
+			require.Equal(t, 5, h.LiveDeals())
+		})
+	}
+}
+
 // A 404 that the list contradicts deletes nothing.
 func TestFetch_ListContradicts404(t *testing.T) {
 	t.Parallel()

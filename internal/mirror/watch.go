@@ -112,7 +112,11 @@ func (w *SyncWorker) forgetTypes(ctx context.Context) error {
 				return err
 			}
 		}
-		return nil
+		isGoneUnnamed := func(subject string) bool {
+			plural, ok := alerting.TypeOfUnnamed(subject)
+			return ok && isGone(plural)
+		}
+		return w.alerts.ResolveSubjects(ctx, tx, alerting.RuleBodyQuarantined, isGoneUnnamed, alerting.EndTypeGone)
 	})
 	w.forgotTypes = err == nil
 	return err
@@ -141,9 +145,6 @@ func (w *SyncWorker) readDoubts(ctx context.Context) (d doubts, err error) {
 	return d, nil
 }
 
-// noDocument is a documentId that no document has, in Strapi's form.
-const noDocument = "dealbox0asks0for0nothing"
-
 // checkServed asks for the type's list, and where that is doubted for documents as
 // well. A token may be allowed to find, but not to findOne, and a firewall may let
 // lists pass alone: Strapi checks a token first, so a document that does not exist is
@@ -154,8 +155,7 @@ func (w *SyncWorker) checkServed(ctx context.Context, t strapi.ContentType, d do
 		return err
 	}
 	if d.token || d.blocked {
-		_, err := w.source.client.Document(ctx, t, noDocument, "", strapi.Published, strapi.Query{})
-		if isRefused(err) || isBlocked(err) {
+		if err := w.source.askNothing(ctx, t); isRefused(err) || isBlocked(err) {
 			return err
 		}
 	}
