@@ -85,7 +85,7 @@ func printBreaker(w io.Writer, b breakerShown) {
 	if b.Forced {
 		forced = fmt.Sprintf(", forced by %s since %s (%s) until 'dealbox breaker reset'", oneLine(b.Actor), moment(b.Since), oneLine(b.Reason))
 	}
-	fmt.Fprintf(w, "%s%s, %d failures in a row\n", b.State, forced, b.FailureCount)
+	fmt.Fprintf(w, "%s%s, %s in a row\n", b.State, forced, plural(int64(b.FailureCount), "failure", "failures"))
 	if b.LastError != "" {
 		fmt.Fprintf(w, "last error\t%s\n", oneLine(b.LastError))
 	}
