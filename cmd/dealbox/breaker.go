@@ -85,7 +85,7 @@ func printBreaker(w io.Writer, b breakerShown) {
 	if b.Forced {
 		forced = fmt.Sprintf(", forced by %s since %s (%s) until 'dealbox breaker reset'", oneLine(b.Actor), moment(b.Since), oneLine(b.Reason))
 	}
-	fmt.Fprintf(w, "%s%s, %d failures in a row\n", b.State, forced, b.FailureCount)
+	fmt.Fprintf(w, "%s%s, %s in a row\n", b.State, forced, plural(int64(b.FailureCount), "failure", "failures"))
 	if b.LastError != "" {
 		fmt.Fprintf(w, "last error\t%s\n", oneLine(b.LastError))
 	}
@@ -121,10 +121,10 @@ type BreakerForceOpenCmd struct{ breakerReason }
 
 // Run holds the breaker open.
 func (c *BreakerForceOpenCmd) Run(ctx context.Context, p *program) error {
-	return p.moveBreaker(ctx, func(b *circuit.Breaker) (string, error) {
-		moved, err := b.ForceOpen(ctx, app.Operator(), c.Reason)
-		if !moved {
-			return "it was held open already", err
+	return p.moveBreaker(ctx, func(ops *app.Operations) (string, error) {
+		moved, err := ops.Breaker.ForceOpen(ctx, app.Operator(), c.Reason)
+		if err == nil && !moved {
+			return heldAlready(ctx, ops)
 		}
 		return "held open: Dealbox sends Strapi no request until 'dealbox breaker reset' or 'force-close'", err
 	})
@@ -135,10 +135,10 @@ type BreakerForceCloseCmd struct{ breakerReason }
 
 // Run holds the breaker closed.
 func (c *BreakerForceCloseCmd) Run(ctx context.Context, p *program) error {
-	return p.moveBreaker(ctx, func(b *circuit.Breaker) (string, error) {
-		moved, err := b.ForceClose(ctx, app.Operator(), c.Reason)
-		if !moved {
-			return "it was held closed already", err
+	return p.moveBreaker(ctx, func(ops *app.Operations) (string, error) {
+		moved, err := ops.Breaker.ForceClose(ctx, app.Operator(), c.Reason)
+		if err == nil && !moved {
+			return heldAlready(ctx, ops)
 		}
 		return "held closed: no failure opens it until 'dealbox breaker reset' or 'force-open'", err
 	})
@@ -151,18 +151,27 @@ type BreakerResetCmd struct {
 
 // Run gives the breaker back to its own rules.
 func (c *BreakerResetCmd) Run(ctx context.Context, p *program) error {
-	return p.moveBreaker(ctx, func(b *circuit.Breaker) (string, error) {
-		return "reset: closed, no failures counted", b.Reset(ctx, app.Operator(), c.Reason)
+	return p.moveBreaker(ctx, func(ops *app.Operations) (string, error) {
+		return "reset: closed, no failures counted", ops.Breaker.Reset(ctx, app.Operator(), c.Reason)
 	})
 }
 
-func (p *program) moveBreaker(ctx context.Context, move func(*circuit.Breaker) (string, error)) error {
+// heldAlready says who holds the breaker so, and why: a second reason is not kept.
+func heldAlready(ctx context.Context, ops *app.Operations) (string, error) {
+	now, err := ops.Breaker.Snapshot(ctx, ops.Pool)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("nothing changed: %s holds it %s already, since %s (%s)", oneLine(now.ChangedBy), now.State, moment(&now.ChangedAt), oneLine(now.Reason)), nil
+}
+
+func (p *program) moveBreaker(ctx context.Context, move func(*app.Operations) (string, error)) error {
 	ops, err := app.OpenOperations(ctx, p.getenv)
 	if err != nil {
 		return err
 	}
 	defer ops.Close()
-	done, err := move(ops.Breaker)
+	done, err := move(ops)
 	if err != nil {
 		return err
 	}

@@ -155,7 +155,7 @@ func printEvent(w io.Writer, d inbox.Detail) {
 	if m := d.Document; m != nil {
 		line("mirror", mirrorText(d, m))
 		if m.LastError != nil {
-			line("last error", fmt.Sprintf("%s (%d failures in a row)", *m.LastError, m.Failures))
+			line("last error", fmt.Sprintf("%s (%s in a row)", *m.LastError, plural(int64(m.Failures), "failure", "failures")))
 		}
 		if m.DeadAt == nil {
 			line("next attempt", moment(m.NextAttemptAt))

@@ -84,7 +84,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 		err = refuseEmpty(command)
 	}
 	if err != nil {
-		return fail(stderr, exitUsage, fmt.Errorf("%w\nRun 'dealbox --help'", err))
+		return fail(stderr, exitUsage, fmt.Errorf("%w\nRun '%s --help'", err, meantCommand(err)))
 	}
 	command.BindTo(ctx, (*context.Context)(nil))
 	if err := command.Run(p); err != nil {
@@ -95,6 +95,15 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 		return fail(stderr, exitFailed, withHint(err))
 	}
 	return exitDone
+}
+
+// meantCommand returns the command that a person began to write, as far as it was understood.
+func meantCommand(err error) string {
+	var wrong *kong.ParseError
+	if errors.As(err, &wrong) && wrong.Context.Selected() != nil {
+		return wrong.Context.Selected().FullPath()
+	}
+	return "dealbox"
 }
 
 // withHint adds what to do where the database lacks what the command uses. Only

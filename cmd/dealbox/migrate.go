@@ -43,7 +43,7 @@ func (c *MigrateUpCmd) Run(ctx context.Context, p *program) error {
 		fmt.Fprintln(p.stdout, "nothing to do: the schema is up to date")
 		return nil
 	}
-	fmt.Fprintf(p.stdout, "done: %d steps applied, the schema is up to date\n", len(applied))
+	fmt.Fprintf(p.stdout, "done: %s applied, the schema is up to date\n", plural(int64(len(applied)), "step", "steps"))
 	return nil
 }
 
@@ -100,7 +100,7 @@ func printStatus(w io.Writer, status migrateStatus) {
 		fmt.Fprintln(w, "up to date")
 		return
 	}
-	fmt.Fprintf(w, "behind by %d steps: run 'dealbox migrate up'\n", status.Missing)
+	fmt.Fprintf(w, "behind by %s: run 'dealbox migrate up'\n", plural(int64(status.Missing), "step", "steps"))
 }
 
 func appliedText(m migrations.Migration) string {

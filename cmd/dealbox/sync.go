@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,11 +80,11 @@ func (c *SyncCmd) Run(ctx context.Context, p *program) error {
 		fmt.Fprintf(p.stdout, "requested reconciliation %d; the table reconciliation_run will have its result (--wait waits for it)\n", id)
 		return nil
 	}
-	run, err := ops.FollowReconciliation(ctx, id, progress(p.stdout))
+	run, err := ops.FollowReconciliation(ctx, id, progress(p.stdout, whyItWaits(ctx, ops)))
 	if err != nil {
-		return err
+		return stoppedWaiting(ctx, err)
 	}
-	return printResult(p.stdout, run)
+	return printResult(p.stdout, run, c.Type)
 }
 
 // refresh requests the refresh of single documents.
@@ -93,16 +94,16 @@ func (c *SyncCmd) refresh(ctx context.Context, p *program, ops *app.Operations) 
 		return err
 	}
 	if !c.Wait {
-		fmt.Fprintf(p.stdout, "requested %s (--wait waits for their end)\n", plural(int64(len(seqs)), "refresh", "refreshes"))
+		fmt.Fprintf(p.stdout, "requested %s; --wait waits for the end\n", plural(int64(len(seqs)), "refresh", "refreshes"))
 		return nil
 	}
-	hint, found, failed := idleHint(p.stdout), map[string]bool{}, 0
+	hint, found, failed := idleHint(p.stdout, whyItWaits(ctx, ops)), map[string]bool{}, 0
 	follow := func(seqs map[mirror.Key]int64) error {
 		for _, key := range slices.SortedFunc(maps.Keys(seqs), func(a, b mirror.Key) int { return strings.Compare(a.String(), b.String()) }) {
 			doc, err := ops.FollowDocument(ctx, key, seqs[key], hint)
 			switch {
 			case err != nil:
-				return err
+				return stoppedWaiting(ctx, err)
 			case !doc.Done:
 				failed++
 				found[key.DocumentID] = true
@@ -126,7 +127,7 @@ func (c *SyncCmd) refresh(ctx context.Context, p *program, ops *app.Operations) 
 	}
 	for _, id := range c.Document {
 		if !found[id] {
-			fmt.Fprintf(p.stdout, "%s: Strapi does not have it in its default locale, and the mirror has it in none; 'dealbox sync' finds what Strapi has in another one\n", id)
+			fmt.Fprintf(p.stdout, "%s: Strapi does not have it in its default locale%s, and the mirror has it in none; 'dealbox sync' finds what Strapi has in another one\n", id, among(c.Type))
 		}
 	}
 	if failed > 0 {
@@ -140,8 +141,8 @@ const idleAfter = 10 * time.Second
 
 // progress returns a function that draws the run as a bar on a terminal, and
 // elsewhere prints only that nobody starts it.
-func progress(w io.Writer) func(dbsqlc.ReconciliationRun) {
-	hint := idleHint(w)
+func progress(w io.Writer, why func() string) func(dbsqlc.ReconciliationRun) {
+	hint := idleHint(w, why)
 	return func(run dbsqlc.ReconciliationRun) {
 		if app.IsTerminal(w) && run.StartedAt != nil {
 			fmt.Fprintf(w, "\r%s", bar(run))
@@ -153,17 +154,58 @@ func progress(w io.Writer) func(dbsqlc.ReconciliationRun) {
 }
 
 // idleHint returns a function that prints once, after a while, why nothing may happen.
-func idleHint(w io.Writer) func() {
+func idleHint(w io.Writer, why func() string) func() {
 	requested, hinted := time.Now(), false
 	return func() {
 		if !hinted && time.Since(requested) > idleAfter {
 			hinted = true
-			fmt.Fprintln(w, "waiting: no service has started it yet; check that 'dealbox serve' runs and that Strapi can be reached")
+			fmt.Fprintln(w, "waiting:", cmp.Or(oneLine(why()), "it has not begun yet; check that 'dealbox serve' runs and that Strapi can be reached"))
 		}
 	}
 }
 
-func printResult(w io.Writer, run dbsqlc.ReconciliationRun) error {
+// whyItWaits returns what asks the database for a reason. It is a hint only, so an error
+// leaves the usual one.
+func whyItWaits(ctx context.Context, ops *app.Operations) func() string {
+	return func() string {
+		why, _ := ops.WhyItWaits(ctx)
+		return why
+	}
+}
+
+// stoppedWaiting says what is still true after Ctrl-C.
+func stoppedWaiting(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return errors.New("stopped waiting; the request stands, and the running service works on it")
+	}
+	return err
+}
+
+// among names the types that were asked; "" where all were.
+func among(types []string) string {
+	if len(types) == 0 {
+		return ""
+	}
+	return " among " + strings.Join(types, " and ")
+}
+
+// typeFlags repeats the types of a command for the next one: a permission is for them alone.
+func typeFlags(types []string) string {
+	flags := ""
+	for _, t := range types {
+		flags += " --type " + t
+	}
+	return flags
+}
+
+func isOrAre(n int64) string {
+	if n == 1 {
+		return "is"
+	}
+	return "are"
+}
+
+func printResult(w io.Writer, run dbsqlc.ReconciliationRun, types []string) error {
 	if app.IsTerminal(w) {
 		fmt.Fprintln(w)
 	}
@@ -186,13 +228,15 @@ func printResult(w io.Writer, run dbsqlc.ReconciliationRun) error {
 		fmt.Fprintf(w, "tries %s again\n", plural(run.DeadRetried, "dead letter", "dead letters"))
 	}
 	if run.HeldNulls > 0 {
-		return fmt.Errorf("%d documents lost an essential value and are held back, so the mirror keeps their values; if that is right, run 'dealbox sync --full --allow-deletes'", run.HeldNulls)
+		return fmt.Errorf("%s lost an essential value in Strapi and %s held back, so the mirror keeps what it has; if that is right, run 'dealbox sync --allow-deletes%s'",
+			plural(run.HeldNulls, "document", "documents"), isOrAre(run.HeldNulls), typeFlags(types))
 	}
 	if run.Status == "partial" {
 		return fmt.Errorf("reconciliation %d could not compare every type: %s", run.ID, *run.Error)
 	}
 	if run.Held > 0 {
-		return fmt.Errorf("the mass-delete guard holds %d deletions back; if they are right, run 'dealbox sync --allow-deletes'", run.Held)
+		return fmt.Errorf("the mass-delete guard holds %s back; if that is right, run 'dealbox sync --allow-deletes%s'",
+			plural(run.Held, "deletion", "deletions"), typeFlags(types))
 	}
 	return nil
 }

@@ -2,11 +2,13 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"dealbox/internal/app"
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/fakestrapi"
 )
@@ -128,6 +130,43 @@ func TestSync_DocumentOfALocalizedType(t *testing.T) {
 	require.Equal(t, exitDone, got.code, got.stderr)
 	require.Contains(t, got.stdout, "in step with Strapi: New Mill")
 	require.NotContains(t, got.stdout, "does not have it")
+}
+
+// Who waits reads what keeps the service from it, not that no service runs.
+func TestSync_WhyItWaits(t *testing.T) {
+	t.Parallel()
+	h := newEnv(t, fakestrapi.Config{Types: fakestrapi.PipelineTypes(false, false)})
+	h.serve()
+	h.waitIdle()
+	ops, err := app.OpenOperations(t.Context(), h.env.getenv)
+	require.NoError(t, err)
+	defer ops.Close()
+	why := func() string {
+		got, err := ops.WhyItWaits(t.Context())
+		require.NoError(t, err)
+		return got
+	}
+	require.Empty(t, why())
+	require.Equal(t, exitDone, dealbox(t, h.env, "", "breaker force-open --reason=upgrade").code)
+	require.Contains(t, why(), "holds the breaker open (upgrade)")
+	require.Contains(t, dealbox(t, h.env, "", "breaker force-open --reason=again").stdout, "(upgrade)")
+	require.Equal(t, exitDone, dealbox(t, h.env, "", "breaker reset").code)
+	require.Empty(t, why())
+
+	h.fake.Faults.Set(fakestrapi.Fault{Kind: fakestrapi.FaultForbidden})
+	h.eventually("the alert about the token is open", func() bool {
+		return h.MustText("SELECT count(*)::text FROM alert WHERE rule = 'strapi_token_refused' AND resolved_at IS NULL") != "0"
+	})
+	require.Contains(t, why(), "STRAPI_API_TOKEN")
+}
+
+// What the guards hold back is allowed for the types of the command alone.
+func TestPrintResult_NamesTheTypes(t *testing.T) {
+	t.Parallel()
+	for _, run := range []dbsqlc.ReconciliationRun{{Status: "done", Held: 20}, {Status: "done", HeldNulls: 1}} {
+		require.ErrorContains(t, printResult(io.Discard, run, []string{"billings"}), "'dealbox sync --allow-deletes --type billings'")
+		require.ErrorContains(t, printResult(io.Discard, run, nil), "'dealbox sync --allow-deletes'")
+	}
 }
 
 func TestSync_Usage(t *testing.T) {

@@ -175,7 +175,7 @@ var rules = []Rule{
 		Example: MassDeleteGuard("billings"),
 		End:     EndMassDeleteGuard("billings", "a full reconciliation found 2 of them missing, which is plausible"),
 		Clears:  "a full reconciliation finds few missing again, or an operator allows the deletions",
-		First:   "check in Strapi whether they are really deleted; if so: dealbox sync --allow-deletes",
+		First:   "check in Strapi whether they are really deleted; if so: dealbox sync --allow-deletes --type TYPE, with the type that the alert names",
 	},
 	{
 		Name: RuleMassNullGuard, Levels: []level.Level{level.Critical}, Subject: "the type's REST plural",
@@ -183,7 +183,7 @@ var rules = []Rule{
 		End:    EndMassNullGuard("billings", "a full reconciliation found the values again"),
 		Means:  "an essential value is null, empty, 0 or unreadable in more documents at once than is plausible; Dealbox keeps the values that it has",
 		Clears: "a full reconciliation finds the values again, or an operator allows them to be empty",
-		First:  "compare one of the documents in Strapi; if the values are right: dealbox sync --full --allow-deletes",
+		First:  "compare one of the documents in Strapi; if the values are right: dealbox sync --allow-deletes --type TYPE, with the type that the alert names",
 	},
 	{
 		Name: RuleNotificationFailing, Levels: []level.Level{level.Error}, Subject: "the channel",

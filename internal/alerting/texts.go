@@ -169,7 +169,7 @@ func MassDeleteGuard(plural string) string {
 	return fmt.Sprintf("More %s vanished from Strapi within an hour than is plausible, and Dealbox deletes none of them. Often the cause is on Strapi's side: an old "+
 		"backup, another database, a permission that was lost. The mirror and the forecast keep all of them; what is new or changed is still mirrored. "+
 		"Look at them in Strapi first. If they are missing there by mistake, bring them back, and the next full reconciliation ends this. "+
-		"If they were deleted on purpose: dealbox sync --allow-deletes", plural)
+		"If they were deleted on purpose: dealbox sync --allow-deletes --type %[1]s", plural)
 }
 
 // EndMassDeleteGuard is the end of RuleMassDeleteGuard; why is what ended it.

@@ -51,7 +51,7 @@ func MassNullGuard(plural string, emptied []Emptied, held, restored int64, examp
 	}
 	return fmt.Sprintf("Strapi lists %s without a value that they had: %s of them is null, empty, 0 or unreadable there. Often the cause is on Strapi's side: an attribute that was renamed or "+
 		"made private, a script, an old backup.%s Dealbox holds %s back: the mirror and the forecast keep their values. Compare one of them in Strapi (%s). "+
-		"If its value is wrong there, put that right, and the next full reconciliation ends this. If it is right: dealbox sync --full --allow-deletes",
+		"If its value is wrong there, put that right, and the next full reconciliation ends this. If it is right: dealbox sync --allow-deletes --type %[1]s",
 		plural, strings.Join(counts, ", "), back, documents(held), example)
 }
 

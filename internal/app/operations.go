@@ -239,6 +239,35 @@ func (o *Operations) FollowDocument(ctx context.Context, key mirror.Key, seq int
 	}
 }
 
+// waitRules are the alerts of what makes requests wait, besides the breaker.
+var waitRules = []string{alerting.RuleStrapiTokenRefused, alerting.RuleStrapiBlocked, alerting.RuleAttributeMissing, alerting.RuleStrapiUnusable}
+
+// WhyItWaits returns in words what keeps the service from a request, as far as the
+// database knows it; "" where it knows nothing.
+func (o *Operations) WhyItWaits(ctx context.Context) (string, error) {
+	b, err := o.Breaker.Snapshot(ctx, o.Pool)
+	switch {
+	case err != nil:
+		return "", err
+	case b.State == circuit.Open && b.Forced:
+		return fmt.Sprintf("%s holds the breaker open (%s), so Dealbox sends Strapi no request; 'dealbox breaker reset' ends that", b.ChangedBy, b.Reason), nil
+	case b.State != circuit.Closed:
+		return fmt.Sprintf("the breaker is open, so Dealbox sends Strapi only a probe now and then (%s); 'dealbox breaker show' has more", b.LastError), nil
+	}
+	for _, rule := range waitRules {
+		page, err := alerting.List(ctx, o.Pool, alerting.Filter{
+			Rule: rule, Limit: 1, Statuses: []alerting.Status{alerting.Firing, alerting.Acknowledged, alerting.Suppressed},
+		})
+		if err != nil {
+			return "", err
+		}
+		if len(page.Episodes) > 0 {
+			return page.Episodes[0].Message, nil
+		}
+	}
+	return "", nil
+}
+
 func (o *Operations) describe(ctx context.Context, key mirror.Key) (Progress, error) {
 	doc, err := dbsqlc.New().DocumentDescribe(ctx, o.Pool, dbsqlc.DocumentDescribeParams(key))
 	if err != nil {

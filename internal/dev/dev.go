@@ -22,6 +22,7 @@ import (
 	"dealbox/internal/app"
 	"dealbox/internal/dbsqlc"
 	"dealbox/internal/localpg"
+	"dealbox/internal/text"
 )
 
 // stopTimeout bounds what dev stops after the service: the simulated Strapi and Postgres.
@@ -120,7 +121,7 @@ func (d *dev) start(ctx context.Context) (err error) {
 		return err
 	}
 	if len(applied) > 0 {
-		d.say("Applied %d migrations.", len(applied))
+		d.say("Applied %s.", text.Count(int64(len(applied)), "migration", "migrations"))
 	}
 	if d.secrets, err = loadSecrets(filepath.Join(d.dir, "secrets.json")); err != nil {
 		return err

@@ -255,7 +255,7 @@ func (c *checks) reconciliation() {
 	c.add("reconciliation:guard", warnIf(r.GuardTripped), either(r.GuardTripped, "tripped", "watching"), "")
 	if r.GuardTripped {
 		c.problem("reconciliation:guard", Degraded, "The deletion guard holds deletions back", "More documents vanished from Strapi than is plausible.",
-			"check in Strapi whether they are really deleted; if so: dealbox sync --allow-deletes")
+			"check in Strapi whether they are really deleted; if so: dealbox sync --allow-deletes --type TYPE, with the type that the alert names")
 	}
 }
 

@@ -27,7 +27,7 @@ const (
 	guardWait = 5 * time.Minute
 	// heldBackReason is the last_error of a document whose deletion is held back. It is
 	// for people; entity_sync.held_back_since is what Dealbox reads.
-	heldBackReason = "the deletion guard holds the deletion back: if it is right, run 'dealbox sync --allow-deletes'"
+	heldBackReason = "the deletion guard holds the deletion back: if it is right, run 'dealbox sync --allow-deletes --type TYPE' with the type of the document"
 )
 
 // guardDeletion decides whether a live row may become a tombstone; the error is

@@ -50,7 +50,7 @@ func TestValues_Guard(t *testing.T) {
 		require.Equal(t, "critical", h.OpenAlerts()["mass_null_guard"])
 		message := h.MustText("SELECT message || details::text FROM alert WHERE rule = 'mass_null_guard' AND subject = 'pipeline-deals' AND resolved_at IS NULL")
 		require.Contains(t, message, "deal_value of 12")
-		require.Contains(t, message, "sync --full --allow-deletes")
+		require.Contains(t, message, "sync --allow-deletes --type pipeline-deals")
 
 		h.edit(deals, fakestrapi.Values{"deal_value": json.Number("7")})
 		require.Equal(t, [2]int64{0, 0}, h.heldNulls(Full))

@@ -145,7 +145,7 @@ function showChecks(checks) {
 }
 
 function showAlerts({ alerts, summary }) {
-  const open = (summary.by_status.firing ?? 0) + (summary.by_status.acknowledged ?? 0);
+  const open = summary.total - (summary.by_status.resolved ?? 0);
   setText(byId("alerts-count"), `${number(open)} open of ${number(summary.total)}`);
   if (alerts.length === 0) {
     byId("alerts").replaceChildren(el("li", { class: "empty" }, "There has been no alert."));
