@@ -26,7 +26,7 @@ const (
 	// firstRetry is the longest wait before a request is made a second time. Most
 	// failures of one request have passed by then, and a document that is well waits no
 	// longer for them. Retry-After counts before it.
-	firstRetry = 100 * time.Millisecond
+	firstRetry = 20 * time.Millisecond
 	// maxDocument bounds one document with what is mirrored of it, in bytes.
 	maxDocument = 2 << 20
 )
